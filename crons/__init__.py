@@ -1,0 +1,1 @@
+"""Scheduled work for Django: declare a job once; every slot ends in one recorded verdict."""

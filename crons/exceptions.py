@@ -1,0 +1,65 @@
+"""The errors that crons raises: mistakes and broken promises; expected endings are values.
+
+::
+
+    CronsError
+    ├── DeclarationError            something declared in code, settings or a file cannot work
+    │   ├── InvalidSchedule         a schedule text that cannot be read, or never matches
+    │   ├── InvalidJob              a policy, argument or name that cannot work
+    │   ├── DuplicateJob            two declarations of one name
+    │   └── InvalidSetting          a value in settings.CRONS
+    ├── UnknownJob                  a name that nobody declared (did you mean …?)
+    ├── NotAdopted                  this database belongs to another deployment
+    ├── Disabled                    CRONS["ENABLED"] is off
+    ├── Refused                     the ledger says no: overlapping, not running, already over
+    ├── Fenced                      the attempt no longer owns its run
+    └── LedgerUnavailable           the database could not be asked or did not answer: nothing was run
+"""
+
+
+class CronsError(Exception):
+    """Every error of this package."""
+
+
+class DeclarationError(CronsError):
+    """Something declared in code, settings or a file cannot work."""
+
+
+class InvalidSchedule(DeclarationError):
+    """A schedule text cannot be read, or never matches."""
+
+
+class InvalidJob(DeclarationError):
+    """A job's policy, argument or name cannot work."""
+
+
+class DuplicateJob(DeclarationError):
+    """Two declarations share one name."""
+
+
+class InvalidSetting(DeclarationError):
+    """A value in settings.CRONS is not what that key takes."""
+
+
+class UnknownJob(CronsError):
+    """Nobody declared a job or entry of that name."""
+
+
+class NotAdopted(CronsError):
+    """The database belongs to another deployment, so nothing may fire from it."""
+
+
+class Disabled(CronsError):
+    """CRONS["ENABLED"] is off."""
+
+
+class Refused(CronsError):
+    """The ledger refuses: the run is overlapping, not running, or already over."""
+
+
+class Fenced(CronsError):
+    """The attempt no longer owns its run, so its effects must not commit."""
+
+
+class LedgerUnavailable(CronsError):
+    """The database could not be asked or did not answer: nothing was run."""
