@@ -1,1 +1,10 @@
-"""Scheduled work for Django: declare a job once; every slot ends in one recorded verdict."""
+"""Scheduled work for Django: declare a job once; every slot ends in one recorded verdict.
+
+This module imports no models, so it can be imported anywhere, at any time.
+"""
+
+from crons.jobs import Job, Retry, command, entry, job, shell
+from crons.runner import Context, current_context
+from crons.schedules import cron, every
+
+__all__ = ["Context", "Job", "Retry", "command", "cron", "current_context", "entry", "every", "job", "shell"]

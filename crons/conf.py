@@ -1,0 +1,208 @@
+"""Settings: one dict, CRONS, read at use; every key and default is here."""
+
+from __future__ import annotations
+
+import difflib
+import os
+from collections.abc import Mapping
+from datetime import timedelta
+from pathlib import Path
+from typing import Any, cast
+
+from django.conf import settings
+from django.utils.module_loading import import_string
+
+from crons.exceptions import InvalidSetting
+
+DEFAULTS: dict[str, Any] = {
+    "ENABLED": True,
+    "IDENTITY": "",
+    "DATABASE": "default",
+    "TIME_ZONE": "",
+    "DEFAULTS": {},
+    "EXECUTORS": {
+        "process": {"BACKEND": "crons.executors.process.ProcessExecutor", "OPTIONS": {}},
+        "inline": {"BACKEND": "crons.executors.inline.InlineExecutor", "OPTIONS": {}},
+    },
+    "MAX_RUNNING": 4,
+    "GROUPS": {},
+    "GRACE": timedelta(seconds=60),
+    "LEASE": timedelta(seconds=45),
+    "DRAIN": timedelta(seconds=30),
+    "OUTPUT_LIMIT_BYTES": 1_000_000,
+    "LOG_LEVEL": "INFO",
+    "REDACT": [],
+    "CRONTAB_FILES": [],
+    "RELEASE": "",
+    "MAIL_ADMINS": True,
+}
+
+
+class Conf:
+    """Typed properties over settings.CRONS; reading one never caches, so override_settings works."""
+
+    @property
+    def enabled(self) -> bool:
+        """Whether anything may be recorded or begun. Default True; CRONS_ENABLED=0 in the environment also switches off."""
+        return self._get("ENABLED", bool) and os.environ.get("CRONS_ENABLED", "1") not in (
+            "0",
+            "false",
+            "no",
+            "off",
+        )
+
+    @property
+    def identity(self) -> str:
+        """A name for this deployment. Default "": taken from where the database lives."""
+        return self._get("IDENTITY", str)
+
+    @property
+    def database(self) -> str:
+        """The alias in DATABASES that holds the ledger. Default "default"."""
+        alias = self._get("DATABASE", str)
+        if alias not in settings.DATABASES:
+            raise InvalidSetting(
+                f"CRONS['DATABASE'] is {alias!r}, expected one of {sorted(settings.DATABASES)}."
+            )
+        return alias
+
+    @property
+    def time_zone(self) -> str:
+        """Where cron fields are read unless an entry says otherwise. Default: settings.TIME_ZONE."""
+        return self._get("TIME_ZONE", str) or settings.TIME_ZONE
+
+    @property
+    def defaults(self) -> Mapping[str, Any]:
+        """Policies of every job that does not say otherwise. Default {}."""
+        return self._get("DEFAULTS", dict)
+
+    @property
+    def executors(self) -> Mapping[str, Mapping[str, Any]]:
+        """Executors by alias: BACKEND (dotted path) and OPTIONS. The two built-in ones are always there."""
+        return {**DEFAULTS["EXECUTORS"], **self._get("EXECUTORS", dict)}
+
+    @property
+    def max_running(self) -> int:
+        """How many attempts one scheduler runs at once. Default 4."""
+        return self._positive("MAX_RUNNING")
+
+    @property
+    def groups(self) -> Mapping[str, int]:
+        """How many runs of a group may be going at once, over all hosts. Default {}: no limit."""
+        groups = self._get("GROUPS", dict)
+        for name, limit in groups.items():
+            if not isinstance(limit, int) or isinstance(limit, bool) or limit < 1:
+                raise InvalidSetting(
+                    f"CRONS['GROUPS'][{name!r}] is {limit!r}, expected a whole number of at least 1."
+                )
+        return groups
+
+    @property
+    def grace(self) -> timedelta:
+        """How late a slot still counts as on time. Default 60 s."""
+        return self._length("GRACE")
+
+    @property
+    def lease(self) -> timedelta:
+        """How long an attempt stays ours without a renewal. Default 45 s; renewed at a third of it."""
+        return self._length("LEASE")
+
+    @property
+    def drain(self) -> timedelta:
+        """How long a stopping scheduler lets its attempts finish. Default 30 s; 2 s at a terminal."""
+        return self._length("DRAIN", positive=False)
+
+    @property
+    def output_limit_bytes(self) -> int:
+        """How much of an attempt's output is kept: two thirds from its start, a third from its end. Default 1 MB."""
+        return self._positive("OUTPUT_LIMIT_BYTES")
+
+    @property
+    def log_level(self) -> str:
+        """The least level of log records kept with an attempt. Default "INFO"."""
+        return self._get("LOG_LEVEL", str)
+
+    @property
+    def redact(self) -> list[str]:
+        """Further texts never to be stored in output. Default []; secret settings are always hidden."""
+        return list(self._get("REDACT", (list, tuple)))
+
+    @property
+    def crontab_files(self) -> list[Path]:
+        """Crontab files whose lines are bound to declared jobs. Default []."""
+        return [Path(path) for path in self._get("CRONTAB_FILES", (list, tuple))]
+
+    @property
+    def release(self) -> str:
+        """What a heartbeat calls the running code. Default "": none."""
+        return self._get("RELEASE", str)
+
+    @property
+    def mail_admins(self) -> bool:
+        """Whether ADMINS get mail of failing jobs. Default True."""
+        return self._get("MAIL_ADMINS", bool)
+
+    def make_executor(self, alias: str) -> Any:
+        """Build the executor called *alias*.
+
+        Raises: InvalidSetting if there is none, or its BACKEND cannot be imported.
+        """
+        if alias not in self.executors:
+            raise InvalidSetting(
+                f"executor {alias!r} is not in CRONS['EXECUTORS']{_nearest(alias, self.executors)}."
+            )
+        spec = self.executors[alias]
+        try:
+            backend = import_string(spec["BACKEND"])
+        except (ImportError, KeyError) as error:
+            raise InvalidSetting(
+                f"CRONS['EXECUTORS'][{alias!r}]: BACKEND cannot be imported: {error}."
+            ) from error
+        return backend(alias=alias, **spec.get("OPTIONS", {}))
+
+    def problems(self) -> list[str]:
+        """List what is wrong with settings.CRONS, one sentence each; empty means well."""
+        given = getattr(settings, "CRONS", {})
+        if not isinstance(given, dict):
+            return [f"CRONS is {given!r}, expected a dict."]
+        found = [
+            f"CRONS[{key!r}] is unknown{_nearest(key, DEFAULTS)}." for key in given if key not in DEFAULTS
+        ]
+        for name in (key.lower() for key in DEFAULTS):
+            try:
+                getattr(self, name)
+            except InvalidSetting as error:
+                found.append(str(error))
+        return found
+
+    def _get(self, key: str, kind: type | tuple[type, ...]) -> Any:
+        given = getattr(settings, "CRONS", {})
+        value = given.get(key, DEFAULTS[key]) if isinstance(given, dict) else DEFAULTS[key]
+        if not isinstance(value, kind) or (isinstance(value, bool) and kind is int):
+            names = " or ".join(each.__name__ for each in (kind if isinstance(kind, tuple) else (kind,)))
+            raise InvalidSetting(f"CRONS[{key!r}] is {value!r}, expected a {names}.")
+        return value
+
+    def _positive(self, key: str) -> int:
+        value = cast(int, self._get(key, int))
+        if value < 1:
+            raise InvalidSetting(f"CRONS[{key!r}] is {value!r}, expected a whole number of at least 1.")
+        return value
+
+    def _length(self, key: str, *, positive: bool = True) -> timedelta:
+        value = cast(timedelta, self._get(key, timedelta))
+        if value < timedelta(0) or (positive and not value):
+            raise InvalidSetting(f"CRONS[{key!r}] is {value!r}, expected a positive timedelta.")
+        return value
+
+
+def _nearest(word: str, known: Mapping[str, Any]) -> str:
+    near = difflib.get_close_matches(str(word), list(known), n=1)
+    return (
+        f", did you mean {near[0]!r}? Known: {', '.join(sorted(known))}"
+        if near
+        else f"; known: {', '.join(sorted(known))}"
+    )
+
+
+conf = Conf()

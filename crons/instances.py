@@ -1,0 +1,88 @@
+"""Who a process is to the others, and whether it still lives.
+
+The kernel keeps the answer: an instance binds a socket in the abstract namespace, which its
+fork server, guards and jobs inherit. The name is free again only when the last of them is gone,
+so a free name proves that nothing of that instance can still run a job. No pid is compared, so
+none can be reused; nothing is left behind on disk.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import sys
+import uuid
+from dataclasses import dataclass, field
+from functools import cache
+from pathlib import Path
+
+LONGEST_HOST = 255
+
+
+@dataclass(frozen=True)
+class Instance:
+    """One scheduler, tick or run: a process and all it forked. *held* keeps the name while it lives."""
+
+    kind: str
+    name: str
+    host: str
+    pid: int
+    boot_id: str
+    held: socket.socket | None = field(default=None, compare=False, repr=False)
+
+    @classmethod
+    def start(cls, kind: str) -> Instance:
+        """Become an instance; call before the fork server starts, so that everything inherits the name."""
+        name = uuid.uuid4().hex
+        return cls(kind, name, host(), os.getpid(), boot_id(), _bind(name))
+
+    def stop(self) -> None:
+        """Give the name back; only this process's hold on it."""
+        if self.held is not None:
+            self.held.close()
+
+
+def is_gone(name: str, boot: str) -> bool:
+    """Say whether every process of the instance *name* has surely ended; False where that cannot be known.
+
+    Args: *boot* is the boot id that the instance wrote down.
+    """
+    if boot != boot_id() or not sys.platform.startswith("linux"):
+        return False
+    probe = _bind(name)
+    if probe is None:
+        return False
+    probe.close()
+    return True
+
+
+@cache
+def host() -> str:
+    """Return this machine's name."""
+    return socket.gethostname()[:LONGEST_HOST]
+
+
+@cache
+def boot_id() -> str:
+    """Return what is the same only for processes that share a kernel, a boot and a network namespace.
+
+    Two containers may have one host name; names bound in one of them are invisible in the other.
+    """
+    try:
+        boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+        namespace = os.readlink("/proc/self/ns/net")
+    except OSError:
+        return f"unknown-{uuid.uuid4().hex}"
+    return f"{boot}/{namespace}"
+
+
+def _bind(name: str) -> socket.socket | None:
+    if not sys.platform.startswith("linux"):
+        return None
+    holder = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+    try:
+        holder.bind(f"\0crons-{name}")
+    except OSError:
+        holder.close()
+        return None
+    return holder

@@ -1,0 +1,465 @@
+"""Declaring: what to run, and under which policies. Pure values; importable anywhere, any time."""
+
+from __future__ import annotations
+
+import difflib
+import inspect
+import json
+import re
+import subprocess
+import sys
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import timedelta
+from typing import Any, TypeVar
+
+from crons.exceptions import DuplicateJob, InvalidJob, UnknownJob
+from crons.schedules import NEVER, Schedule
+
+CATCH_UP = ("none", "latest", "all")
+OVERLAP = ("skip", "allow")
+NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_.:-]{0,99}\Z")
+
+Body = Callable[..., Any]
+F = TypeVar("F", bound=Body)
+
+
+@dataclass(frozen=True, slots=True)
+class Retry:
+    """Try a failed run again, *times* times after the first try.
+
+    The n-th retry waits *wait* × *backoff*^(n-1), at most *longest*.
+    """
+
+    times: int
+    wait: timedelta = timedelta(minutes=1)
+    backoff: float = 2.0
+    longest: timedelta = timedelta(hours=1)
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.times, int) or isinstance(self.times, bool) or not 0 <= self.times <= 100:
+            raise InvalidJob(f"Retry(times={self.times!r}): expected a whole number from 0 to 100.")
+        for name in ("wait", "longest"):
+            _check_length(f"Retry({name}=…)", getattr(self, name), positive=False)
+        if not isinstance(self.backoff, int | float) or not 1 <= self.backoff <= 100:
+            raise InvalidJob(f"Retry(backoff={self.backoff!r}): expected a number from 1 to 100.")
+
+    def delay(self, tries: int) -> timedelta:
+        """Say how long to wait after the *tries*-th try (1 = the first) has failed."""
+        # The exponent is capped: 100 ** 99 seconds does not fit a timedelta.
+        factor = min(self.backoff ** min(max(tries - 1, 0), 60), 1e9)
+        return min(timedelta(seconds=min(self.wait.total_seconds() * factor, 1e9)), self.longest)
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """The rules a run lives by; kept on the entry's row, so that any release plans alike.
+
+    *deadline*: a slot older than this is not begun any more (None: no limit).
+    *cap*: with catch_up="all", at most this many overdue slots are let through at once, the newest.
+    *timeout*: None lets the job run for ever.
+    """
+
+    catch_up: str = "latest"
+    overlap: str = "skip"
+    deadline: timedelta | None = None
+    cap: int = 100
+    timeout: timedelta | None = timedelta(hours=1)
+    retry: Retry = Retry(0)
+    idempotent: bool = False
+    executor: str = "process"
+    group: str = ""
+
+    def __post_init__(self) -> None:
+        _check_choice("catch_up", self.catch_up, CATCH_UP)
+        _check_choice("overlap", self.overlap, OVERLAP)
+        for name in ("deadline", "timeout"):
+            if getattr(self, name) is not None:
+                _check_length(name, getattr(self, name))
+        if not isinstance(self.cap, int) or isinstance(self.cap, bool) or not 1 <= self.cap <= 10_000:
+            raise InvalidJob(f"cap={self.cap!r}: expected a whole number from 1 to 10000.")
+        if not isinstance(self.retry, Retry):
+            raise InvalidJob(f"retry={self.retry!r}: expected Retry(times, wait=…), for example Retry(3).")
+        for name in ("idempotent",):
+            if not isinstance(getattr(self, name), bool):
+                raise InvalidJob(f"{name}={getattr(self, name)!r}: expected True or False.")
+        for name in ("executor", "group"):
+            if not isinstance(getattr(self, name), str):
+                raise InvalidJob(f"{name}={getattr(self, name)!r}: expected a text.")
+
+    def as_json(self) -> dict[str, Any]:
+        """Write the policy as plain JSON; lengths become seconds."""
+        return {
+            "catch_up": self.catch_up,
+            "overlap": self.overlap,
+            "deadline": _seconds(self.deadline),
+            "cap": self.cap,
+            "timeout": _seconds(self.timeout),
+            "retry": [
+                self.retry.times,
+                _seconds(self.retry.wait),
+                self.retry.backoff,
+                _seconds(self.retry.longest),
+            ],
+            "idempotent": self.idempotent,
+            "executor": self.executor,
+            "group": self.group,
+        }
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> Policy:
+        """Read what as_json wrote; keys that a newer release added are ignored, missing ones are defaults.
+
+        Raises: InvalidJob if a value is not what its key takes.
+        """
+        known = {key: data[key] for key in cls.__dataclass_fields__ if key in data}
+        try:
+            for key in ("deadline", "timeout"):
+                if known.get(key) is not None:
+                    known[key] = timedelta(seconds=known[key])
+            if "retry" in known:
+                times, wait, backoff, longest = known["retry"]
+                known["retry"] = Retry(times, timedelta(seconds=wait), backoff, timedelta(seconds=longest))
+        except (TypeError, ValueError, OverflowError) as error:
+            raise InvalidJob(
+                f"the policy {json.dumps(dict(data), default=str)} cannot be read: {error}"
+            ) from error
+        return cls(**known)
+
+
+@dataclass(frozen=True)
+class Job:
+    """What to run and under which policies. *source_ref* says where it was declared."""
+
+    name: str
+    body: Body
+    policy: Policy = Policy()
+    owner: str = ""
+    description: str = ""
+    tags: tuple[str, ...] = ()
+    aliases: tuple[str, ...] = ()
+    source: str = "code"
+    source_ref: str = ""
+
+
+@dataclass(frozen=True)
+class Declaration:
+    """An entry as declared: *job* on *schedule* with *args* (keyword arguments, plain JSON)."""
+
+    name: str
+    job: str
+    schedule: Schedule
+    args: Mapping[str, Any] = field(default_factory=dict)
+    source: str = "code"
+    source_ref: str = ""
+    aliases: tuple[str, ...] = ()
+
+
+class Registry:
+    """The jobs and entries that this process knows, by name."""
+
+    def __init__(self) -> None:
+        self.jobs: dict[str, Job] = {}
+        self.entries: dict[str, Declaration] = {}
+        self.defaults: Callable[[], Mapping[str, Any]] = dict
+
+    def add(self, job: Job, declaration: Declaration | None = None) -> None:
+        """Know *job*, and the entry that puts it on a schedule.
+
+        Raises: DuplicateJob if the name or an alias is taken by another declaration.
+        """
+        for name in (job.name, *job.aliases):
+            self._refuse_twin(name, job.source_ref)
+        self.jobs[job.name] = job
+        if declaration is not None:
+            self.add_entry(declaration)
+
+    def add_entry(self, declaration: Declaration) -> None:
+        """Know another entry of a job that is known."""
+        self.get(declaration.job)
+        twin = self.entries.get(declaration.name)
+        if twin is not None and twin.source_ref != declaration.source_ref:
+            raise DuplicateJob(_twins("entry", declaration.name, twin.source_ref, declaration.source_ref))
+        self.entries[declaration.name] = declaration
+
+    def get(self, name: str) -> Job:
+        """Return the job called *name*, or the one that once was.
+
+        Raises: UnknownJob with the nearest names.
+        """
+        if name in self.jobs:
+            return self.jobs[name]
+        for job in self.jobs.values():
+            if name in job.aliases:
+                return job
+        raise UnknownJob(not_declared(name, self.jobs))
+
+    def job_for(self, body: Body) -> Job | None:
+        """Return the job whose function is *body*, or None."""
+        return next((job for job in self.jobs.values() if job.body is body), None)
+
+    def clear(self) -> None:
+        """Forget everything (for tests)."""
+        self.jobs.clear()
+        self.entries.clear()
+
+    def _refuse_twin(self, name: str, source_ref: str) -> None:
+        for other in self.jobs.values():
+            # A module imported a second time declares the same function again: that is no twin.
+            if name in (other.name, *other.aliases) and other.source_ref != source_ref:
+                raise DuplicateJob(_twins("job", name, other.source_ref, source_ref))
+
+
+registry = Registry()
+
+
+def job(
+    schedule: Schedule | None = None,
+    *,
+    name: str | None = None,
+    args: Mapping[str, Any] | None = None,
+    owner: str = "",
+    description: str = "",
+    tags: Iterable[str] = (),
+    aliases: Iterable[str] = (),
+    **policy: Any,
+) -> Callable[[F], F]:
+    """Declare the decorated function as a job; the function comes back unchanged.
+
+    Args: *schedule* cron(…) or every(…), or None for a job that only people and code start;
+    *name* defaults to the function's; *args* are its keyword arguments, plain JSON;
+    *aliases* are former names whose history is carried over; *policy* takes catch_up, overlap,
+    deadline, cap, timeout, retry, idempotent, executor and group.
+    Raises: InvalidJob, DuplicateJob, at import.
+    """
+    if callable(schedule) and not isinstance(schedule, Schedule):
+        raise InvalidJob(
+            '@job needs brackets and a schedule: @job(cron("0 2 * * SUN")) or @job(every(minutes=5)).'
+        )
+
+    def declare(function: F) -> F:
+        _declare(
+            function,
+            schedule,
+            name=name or getattr(function, "__name__", ""),
+            args=args or {},
+            owner=owner,
+            description=description or _first_line(function.__doc__),
+            tags=tuple(tags),
+            aliases=tuple(aliases),
+            policy=policy,
+            source_ref=f"{function.__module__}.{getattr(function, '__qualname__', function)}",
+        )
+        return function
+
+    return declare
+
+
+def command(
+    command_name: str,
+    *command_args: str,
+    schedule: Schedule | None = None,
+    name: str | None = None,
+    **options: Any,
+) -> Job:
+    """Declare a management command as a job, in code only.
+
+    >>> command("clearsessions", schedule=cron("@daily"))           # doctest: +SKIP
+    """
+    return _declare_body(
+        CommandBody(command_name, tuple(command_args)), name or command_name, schedule, options
+    )
+
+
+def shell(
+    program: Sequence[str],
+    *,
+    name: str,
+    schedule: Schedule | None = None,
+    cwd: str | None = None,
+    **options: Any,
+) -> Job:
+    """Declare a program with its arguments as a job, in code only; no shell reads them.
+
+    >>> shell(["/usr/bin/rsync", "-a", "/a", "/b"], name="copy", schedule=cron("@hourly"))   # doctest: +SKIP
+    """
+    if isinstance(program, str) or not program or not all(isinstance(part, str) for part in program):
+        raise InvalidJob(
+            f"shell({program!r}): expected a list of texts, the program first: ['/bin/ls', '-l']."
+        )
+    return _declare_body(ShellBody(tuple(program), cwd), name, schedule, options)
+
+
+def entry(
+    name: str, job_name: str, schedule: Schedule, *, args: Mapping[str, Any] | None = None
+) -> Declaration:
+    """Put a declared job on one more schedule, with its own arguments and its own history."""
+    owner = registry.get(job_name)
+    _check_name(name)
+    _check_args(name, owner.body, args or {})
+    declaration = Declaration(name, owner.name, schedule, dict(args or {}), source_ref=_caller())
+    registry.add_entry(declaration)
+    return declaration
+
+
+@dataclass(frozen=True)
+class CommandBody:
+    """Calls a management command in the attempt's process."""
+
+    command_name: str
+    command_args: tuple[str, ...] = ()
+
+    def __call__(self, **options: Any) -> None:
+        from django.core.management import call_command  # a value until called: this module imports no Django
+
+        call_command(self.command_name, *self.command_args, **options)
+
+
+@dataclass(frozen=True)
+class ShellBody:
+    """Runs a program; its output is the attempt's, its exit code decides."""
+
+    program: tuple[str, ...]
+    cwd: str | None = None
+
+    def __call__(self) -> None:
+        sys.stdout.flush()
+        subprocess.run(self.program, cwd=self.cwd, check=True, stdin=subprocess.DEVNULL)
+
+
+def not_declared(name: str, known: Iterable[str]) -> str:
+    """Say that *name* is unknown, and what was probably meant."""
+    near = difflib.get_close_matches(name, list(known), n=1)
+    hint = f" Did you mean {near[0]!r}?" if near else ""
+    return f"{name!r} is not declared.{hint} See: manage.py crons list"
+
+
+def _declare_body(body: Body, name: str, schedule: Schedule | None, options: dict[str, Any]) -> Job:
+    about = {key: options.pop(key) for key in ("owner", "description", "args") if key in options}
+    lists = {key: tuple(options.pop(key, ())) for key in ("tags", "aliases")}
+    return _declare(
+        body,
+        schedule,
+        name=name,
+        args=about.get("args", {}),
+        owner=about.get("owner", ""),
+        description=about.get("description", ""),
+        policy=options,
+        source_ref=_caller(),
+        **lists,
+    )
+
+
+def _declare(
+    body: Body,
+    schedule: Schedule | None,
+    *,
+    name: str,
+    args: Mapping[str, Any],
+    owner: str,
+    description: str,
+    tags: tuple[str, ...],
+    aliases: tuple[str, ...],
+    policy: Mapping[str, Any],
+    source_ref: str,
+) -> Job:
+    if schedule is not None and not isinstance(schedule, Schedule):
+        raise InvalidJob(
+            f"{name}: {schedule!r} is no schedule, expected cron('0 2 * * SUN') or every(minutes=5)."
+        )
+    for each in (name, *aliases):
+        _check_name(each)
+    _check_args(name, body, args)
+    job = Job(
+        name,
+        body,
+        make_policy(name, policy),
+        owner=owner,
+        description=description,
+        tags=tags,
+        aliases=aliases,
+        source_ref=source_ref,
+    )
+    registry.add(
+        job, Declaration(name, name, schedule or NEVER, dict(args), source_ref=source_ref, aliases=aliases)
+    )
+    return job
+
+
+def make_policy(name: str, given: Mapping[str, Any]) -> Policy:
+    """Build the policy of job *name* from what its declaration gives over CRONS["DEFAULTS"].
+
+    Raises: InvalidJob naming the key, with the nearest one.
+    """
+    for key in given:
+        if key not in Policy.__dataclass_fields__:
+            near = difflib.get_close_matches(key, Policy.__dataclass_fields__, n=1)
+            hint = f" Did you mean {near[0]!r}?" if near else ""
+            raise InvalidJob(
+                f"{name}: {key!r} is no policy.{hint} Known: {', '.join(Policy.__dataclass_fields__)}."
+            )
+    try:
+        return replace(Policy(), **{**registry.defaults(), **given})
+    except InvalidJob as error:
+        raise InvalidJob(f"{name}: {error}") from error
+
+
+def _check_name(name: str) -> None:
+    if not NAME.match(name):
+        raise InvalidJob(
+            f"{name!r} cannot name a job: expected 1 to 100 letters, digits and _.:-, the first a letter or _."
+        )
+
+
+def _check_args(name: str, body: Body, args: Mapping[str, Any]) -> None:
+    try:
+        same = json.loads(json.dumps(dict(args), allow_nan=False)) == dict(args)
+    except (TypeError, ValueError) as error:
+        raise InvalidJob(f"{name}: args={args!r} is not plain JSON: {error}.") from error
+    if not same or not all(isinstance(key, str) for key in args):
+        raise InvalidJob(
+            f"{name}: args={args!r} changes on its way through JSON: use texts, numbers, lists, dicts."
+        )
+    if isinstance(body, CommandBody):
+        return
+    given = dict(args)
+    signature = inspect.signature(body)
+    if "context" in signature.parameters:
+        given.setdefault("context", None)
+    try:
+        signature.bind(**given)
+    except TypeError as error:
+        raise InvalidJob(f"{name}{signature} cannot be called with args={dict(args)!r}: {error}.") from error
+
+
+def _check_choice(name: str, value: object, allowed: tuple[str, ...]) -> None:
+    if value not in allowed:
+        raise InvalidJob(f"{name}={value!r}: expected one of {', '.join(map(repr, allowed))}.")
+
+
+def _check_length(name: str, value: object, *, positive: bool = True) -> None:
+    if not isinstance(value, timedelta) or value < timedelta(0) or (positive and not value):
+        raise InvalidJob(
+            f"{name}={value!r}: expected a positive timedelta, for example timedelta(minutes=10)."
+        )
+
+
+def _seconds(length: timedelta | None) -> float | None:
+    return None if length is None else length.total_seconds()
+
+
+def _first_line(doc: str | None) -> str:
+    return (doc or "").strip().partition("\n")[0]
+
+
+def _twins(kind: str, name: str, first: str, second: str) -> str:
+    return f"two declarations of the {kind} {name!r}: {first} and {second}. Give one of them another name=."
+
+
+def _caller() -> str:
+    frame = inspect.currentframe()
+    while frame is not None and frame.f_globals.get("__name__") == __name__:
+        frame = frame.f_back
+    if frame is None:
+        return ""
+    return f"{frame.f_globals.get('__name__')}:{frame.f_lineno}"

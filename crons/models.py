@@ -1,0 +1,242 @@
+"""The tables. Only the ledger writes runs, ranges and attempts; everything else may read."""
+
+from __future__ import annotations
+
+from django.db import models
+
+from crons.verdicts import Kind, Outcome, Reason, State, Verdict
+
+
+def _choices(words: type[Kind | Outcome | Reason | State | Verdict]) -> list[tuple[str, str]]:
+    return [(word.value, word.value.replace("_", " ")) for word in words]
+
+
+class Entry(models.Model):
+    """A job on a schedule with arguments: the thing a scheduler looks at. One row per name.
+
+    *accounted_until*: every slot up to here has a run or a range; only planning moves it.
+    *wake_at*: when to plan again; NULL means now, far in the future means never.
+    *policy*: what the declaration said, so that planning needs no code; *overrides*: what a person changed.
+    """
+
+    name = models.CharField(max_length=100, unique=True)
+    job = models.CharField(max_length=100)
+    source = models.CharField(max_length=20, default="code")
+    source_ref = models.CharField(max_length=255, blank=True, default="")
+    args = models.JSONField(default=dict)
+    schedule = models.CharField(max_length=255, blank=True)
+    zone = models.CharField(max_length=64)
+    zone_hash = models.CharField(max_length=64, blank=True, default="")
+    policy = models.JSONField(default=dict)
+    overrides = models.JSONField(default=dict)
+    description = models.CharField(max_length=255, blank=True, default="")
+    owner = models.CharField(max_length=100, blank=True, default="")
+    tags = models.JSONField(default=list)
+    first_seen_at = models.DateTimeField()
+    retired_at = models.DateTimeField(null=True)
+    paused_at = models.DateTimeField(null=True)
+    paused_until = models.DateTimeField(null=True)
+    paused_by = models.CharField(max_length=150, blank=True, default="")
+    pause_reason = models.CharField(max_length=255, blank=True, default="")
+    parked_reason = models.TextField(blank=True, default="")
+    accounted_until = models.DateTimeField()
+    wake_at = models.DateTimeField(null=True, db_index=True)
+    version = models.PositiveBigIntegerField(default=0)
+
+    class Meta:
+        verbose_name_plural = "entries"
+
+    def __str__(self) -> str:
+        return self.name
+
+
+class Run(models.Model):
+    """One slot of one entry, or one manual request. Unique: (entry, slot), request key, active key.
+
+    *active_key* is the entry's id while an attempt is going, unless the job allows overlap.
+    *wake_at*: when it may be begun (again); *start_before*: begun later than this, it is missed.
+    *inspect_at* is set while an incident still has to be considered.
+    """
+
+    entry = models.ForeignKey(Entry, on_delete=models.CASCADE, related_name="runs")
+    kind = models.CharField(max_length=10, choices=_choices(Kind), default=Kind.SLOT)
+    slot_at = models.DateTimeField(null=True)
+    request_key = models.CharField(max_length=150, null=True, unique=True)
+    requested_by = models.CharField(max_length=150, blank=True, default="", db_default="")
+    args = models.JSONField(null=True)
+    planned_at = models.DateTimeField()
+    state = models.CharField(max_length=10, choices=_choices(State), default=State.DUE)
+    verdict = models.CharField(max_length=12, choices=_choices(Verdict), blank=True, default="")
+    reason = models.CharField(max_length=20, choices=_choices(Reason), blank=True, default="")
+    detail = models.CharField(max_length=255, blank=True, default="")
+    active_key = models.BigIntegerField(null=True, unique=True)
+    tries = models.PositiveIntegerField(default=0)
+    current_attempt = models.BigIntegerField(null=True)
+    wake_at = models.DateTimeField(null=True)
+    start_before = models.DateTimeField(null=True)
+    trigger = models.CharField(max_length=50)
+    recorded_at = models.DateTimeField()
+    ended_at = models.DateTimeField(null=True)
+    inspect_at = models.DateTimeField(null=True, db_index=True)
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["entry", "slot_at"], name="crons_run_once_per_slot")]
+        indexes = [
+            models.Index(fields=["state", "wake_at"], name="crons_run_state_wake"),
+            models.Index(fields=["entry", "-planned_at"], name="crons_run_entry_planned"),
+            models.Index(fields=["-planned_at"], name="crons_run_planned"),
+        ]
+
+    def __str__(self) -> str:
+        return f"run {self.pk} of {self.entry_id}"
+
+
+class Range(models.Model):
+    """Many slots of one entry with the same verdict. Unique: (entry, first slot)."""
+
+    entry = models.ForeignKey(Entry, on_delete=models.CASCADE, related_name="ranges")
+    first_at = models.DateTimeField()
+    last_at = models.DateTimeField()
+    count = models.PositiveBigIntegerField()
+    verdict = models.CharField(max_length=12, choices=_choices(Verdict))
+    reason = models.CharField(max_length=20, choices=_choices(Reason))
+    trigger = models.CharField(max_length=50)
+    recorded_at = models.DateTimeField()
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(fields=["entry", "first_at"], name="crons_range_once_per_first")
+        ]
+        indexes = [models.Index(fields=["entry", "-last_at"], name="crons_range_entry_last")]
+
+    def __str__(self) -> str:
+        return f"{self.count} slots {self.verdict} ({self.reason})"
+
+
+class Attempt(models.Model):
+    """One try at a run; its id is the fencing token. Unique: (run, number), token.
+
+    *lease_until* is NULL once it has ended. *instance* names the process that holds it.
+    *late_outcome* keeps what a process reported after it had been declared lost.
+    """
+
+    run = models.ForeignKey(Run, on_delete=models.CASCADE, related_name="attempts")
+    number = models.PositiveIntegerField()
+    token = models.UUIDField(unique=True)
+    executor = models.CharField(max_length=50)
+    instance = models.CharField(max_length=64)
+    host = models.CharField(max_length=255)
+    pid = models.PositiveIntegerField()
+    boot_id = models.CharField(max_length=100)
+    begun_at = models.DateTimeField()
+    lease_until = models.DateTimeField(null=True, db_index=True)
+    cancel_requested_at = models.DateTimeField(null=True)
+    cancel_reason = models.CharField(max_length=255, blank=True, default="", db_default="")
+    outcome = models.CharField(max_length=12, choices=_choices(Outcome), blank=True, default="")
+    finish_token = models.UUIDField(null=True)
+    late_outcome = models.CharField(max_length=12, blank=True, default="")
+    exit_code = models.IntegerField(null=True)
+    error = models.TextField(blank=True, default="")
+    cpu_seconds = models.FloatField(null=True)
+    peak_memory_bytes = models.BigIntegerField(null=True)
+    ended_at = models.DateTimeField(null=True)
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["run", "number"], name="crons_attempt_number")]
+
+    def __str__(self) -> str:
+        return f"attempt {self.pk}"
+
+
+class OutputChunk(models.Model):
+    """A piece of what an attempt wrote, in order of *seq*. Unique: (attempt, seq)."""
+
+    attempt = models.ForeignKey(Attempt, on_delete=models.CASCADE, related_name="chunks")
+    seq = models.PositiveIntegerField()
+    stream = models.CharField(
+        max_length=6, choices=[("stdout", "stdout"), ("stderr", "stderr"), ("log", "log")]
+    )
+    text = models.TextField()
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["attempt", "seq"], name="crons_chunk_seq")]
+
+
+class Incident(models.Model):
+    """Something that is wrong over time. Unique: one open incident per rule and entry (*open_key*)."""
+
+    rule = models.CharField(max_length=20)
+    entry = models.ForeignKey(Entry, on_delete=models.CASCADE, null=True, related_name="incidents")
+    open_key = models.CharField(max_length=150, null=True, unique=True)
+    fingerprint = models.CharField(max_length=64, blank=True, default="")
+    summary = models.CharField(max_length=255)
+    run = models.ForeignKey(Run, on_delete=models.SET_NULL, null=True, related_name="+")
+    count = models.PositiveIntegerField(default=1)
+    opened_at = models.DateTimeField(db_index=True)
+    changed_at = models.DateTimeField()
+    closed_at = models.DateTimeField(null=True)
+
+    def __str__(self) -> str:
+        return self.summary
+
+
+class Delivery(models.Model):
+    """One message about an incident over one channel. Unique: (incident, event, channel): told once."""
+
+    incident = models.ForeignKey(Incident, on_delete=models.CASCADE, related_name="deliveries")
+    event = models.CharField(max_length=100)
+    channel = models.CharField(max_length=50)
+    subject = models.CharField(max_length=255)
+    text = models.TextField()
+    state = models.CharField(max_length=10, default="pending")
+    tries = models.PositiveIntegerField(default=0)
+    next_try_at = models.DateTimeField(null=True, db_index=True)
+    sent_at = models.DateTimeField(null=True)
+    error = models.TextField(blank=True, default="")
+
+    class Meta:
+        verbose_name_plural = "deliveries"
+        constraints = [
+            models.UniqueConstraint(fields=["incident", "event", "channel"], name="crons_delivery_once")
+        ]
+
+
+class Heartbeat(models.Model):
+    """A running scheduler's last sign of life. Unique: instance."""
+
+    instance = models.CharField(max_length=64, unique=True)
+    kind = models.CharField(max_length=20)
+    host = models.CharField(max_length=255)
+    pid = models.PositiveIntegerField()
+    boot_id = models.CharField(max_length=100)
+    release = models.CharField(max_length=100, blank=True, default="")
+    started_at = models.DateTimeField()
+    beat_at = models.DateTimeField()
+    expected_by = models.DateTimeField()
+    clock_skew_seconds = models.FloatField(default=0)
+    draining = models.BooleanField(default=False, db_default=False)
+
+    def __str__(self) -> str:
+        return f"{self.kind} on {self.host}"
+
+
+class AuditEvent(models.Model):
+    """Who did what to which row, and why. Append only."""
+
+    at = models.DateTimeField(db_index=True)
+    actor = models.CharField(max_length=150)
+    verb = models.CharField(max_length=30)
+    subject_type = models.CharField(max_length=30)
+    subject = models.CharField(max_length=150)
+    before = models.JSONField(null=True)
+    after = models.JSONField(null=True)
+    reason = models.CharField(max_length=255, blank=True, default="")
+
+
+class Deployment(models.Model):
+    """The one place this database may fire from. At most one row (pk 1)."""
+
+    identity = models.CharField(max_length=128)
+    described = models.CharField(max_length=255, blank=True, default="")
+    adopted_at = models.DateTimeField()
+    adopted_by = models.CharField(max_length=150, blank=True, default="")

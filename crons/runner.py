@@ -1,0 +1,107 @@
+"""Running: call a job in the process that this is called in, and say how it ended. No database."""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import subprocess
+import traceback
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
+from contextvars import ContextVar
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+from crons.jobs import Body
+from crons.verdicts import Ending, Outcome
+
+
+def _no_ledger(token: int) -> AbstractContextManager[None]:
+    raise RuntimeError("context.atomic() needs an attempt that the ledger began.")
+
+
+@dataclass(frozen=True)
+class Context:
+    """What a job may know of the attempt it runs in.
+
+    *key* is the same on every attempt of a run: give it to whatever must happen once.
+    *token* only grows: a store that has seen a higher one should refuse a lower one.
+    *since*, *until*: the half-open window of work since the last succeeded slot; dropped slots lose no data.
+    """
+
+    entry: str
+    job: str
+    key: str
+    token: int
+    number: int
+    kind: str
+    trigger: str
+    since: datetime
+    until: datetime
+    slot_at: datetime | None = None
+    args: Mapping[str, Any] = field(default_factory=dict)
+    fence: Callable[[int], AbstractContextManager[None]] = field(
+        default=_no_ledger, repr=False, compare=False
+    )
+
+    def atomic(self) -> AbstractContextManager[None]:
+        """Open a transaction on the ledger's database that commits only while this attempt owns its run.
+
+        Raises: Fenced when it no longer does; nothing done inside is kept then.
+        """
+        return self.fence(self.token)
+
+
+_current: ContextVar[Context | None] = ContextVar("crons_context", default=None)
+
+
+def current_context() -> Context | None:
+    """Return the context of the attempt that this code runs in, or None outside of one."""
+    return _current.get()
+
+
+def call(body: Body, context: Context) -> Ending:
+    """Call *body* once and say how it ended; whatever it raises is recorded, SystemExit and Ctrl-C too."""
+    given = dict(context.args)
+    if _takes_context(body):
+        given["context"] = context
+    mark = _current.set(context)
+    try:
+        result = body(**given)
+        if inspect.iscoroutine(result):
+            asyncio.run(result)
+    except SystemExit as error:
+        return _exited(error)
+    except subprocess.CalledProcessError as error:
+        return Ending(Outcome.FAILED, _program_failed(error), error.returncode)
+    except BaseException:  # noqa: BLE001 (the one place where everything is recorded)
+        return Ending(Outcome.FAILED, traceback.format_exc())
+    finally:
+        _current.reset(mark)
+    return Ending(Outcome.SUCCEEDED)
+
+
+def _takes_context(body: Body) -> bool:
+    try:
+        return "context" in inspect.signature(body).parameters
+    except (TypeError, ValueError):
+        return False
+
+
+def _exited(error: SystemExit) -> Ending:
+    # sys.exit() and sys.exit(0) mean that all is well; a text is printed by Python and means 1.
+    if error.code in (None, 0):
+        return Ending(Outcome.SUCCEEDED, exit_code=0)
+    code = error.code if isinstance(error.code, int) else 1
+    return Ending(Outcome.FAILED, f"the job called sys.exit({error.code!r})", code)
+
+
+def _program_failed(error: subprocess.CalledProcessError) -> str:
+    program = " ".join(error.cmd) if isinstance(error.cmd, list | tuple) else str(error.cmd)
+    how = (
+        f"was killed by signal {-error.returncode}"
+        if error.returncode < 0
+        else f"exited with {error.returncode}"
+    )
+    return f"{program!r} {how}"
