@@ -43,7 +43,7 @@ class Conf:
 
     @property
     def enabled(self) -> bool:
-        """Whether anything may be recorded or begun. Default True; CRONS_ENABLED=0 in the environment also switches off."""
+        """Whether anything may be recorded or begun. Default True; CRONS_ENABLED=0 in the environment wins."""
         return self._get("ENABLED", bool) and os.environ.get("CRONS_ENABLED", "1") not in (
             "0",
             "false",
@@ -54,27 +54,25 @@ class Conf:
     @property
     def identity(self) -> str:
         """A name for this deployment. Default "": taken from where the database lives."""
-        return self._get("IDENTITY", str)
+        return str(self._get("IDENTITY", str))
 
     @property
     def database(self) -> str:
         """The alias in DATABASES that holds the ledger. Default "default"."""
-        alias = self._get("DATABASE", str)
+        alias = str(self._get("DATABASE", str))
         if alias not in settings.DATABASES:
-            raise InvalidSetting(
-                f"CRONS['DATABASE'] is {alias!r}, expected one of {sorted(settings.DATABASES)}."
-            )
+            raise InvalidSetting(f"CRONS['DATABASE'] is {alias!r}, expected one of {sorted(settings.DATABASES)}.")
         return alias
 
     @property
     def time_zone(self) -> str:
         """Where cron fields are read unless an entry says otherwise. Default: settings.TIME_ZONE."""
-        return self._get("TIME_ZONE", str) or settings.TIME_ZONE
+        return str(self._get("TIME_ZONE", str) or settings.TIME_ZONE)
 
     @property
     def defaults(self) -> Mapping[str, Any]:
         """Policies of every job that does not say otherwise. Default {}."""
-        return self._get("DEFAULTS", dict)
+        return dict(self._get("DEFAULTS", dict))
 
     @property
     def executors(self) -> Mapping[str, Mapping[str, Any]]:
@@ -89,12 +87,10 @@ class Conf:
     @property
     def groups(self) -> Mapping[str, int]:
         """How many runs of a group may be going at once, over all hosts. Default {}: no limit."""
-        groups = self._get("GROUPS", dict)
+        groups: dict[str, int] = self._get("GROUPS", dict)
         for name, limit in groups.items():
             if not isinstance(limit, int) or isinstance(limit, bool) or limit < 1:
-                raise InvalidSetting(
-                    f"CRONS['GROUPS'][{name!r}] is {limit!r}, expected a whole number of at least 1."
-                )
+                raise InvalidSetting(f"CRONS['GROUPS'][{name!r}] is {limit!r}, expected a whole number of at least 1.")
         return groups
 
     @property
@@ -114,13 +110,13 @@ class Conf:
 
     @property
     def output_limit_bytes(self) -> int:
-        """How much of an attempt's output is kept: two thirds from its start, a third from its end. Default 1 MB."""
+        """How much of an attempt's output is kept: two thirds from its start, the rest from its end. Default 1 MB."""
         return self._positive("OUTPUT_LIMIT_BYTES")
 
     @property
     def log_level(self) -> str:
         """The least level of log records kept with an attempt. Default "INFO"."""
-        return self._get("LOG_LEVEL", str)
+        return str(self._get("LOG_LEVEL", str))
 
     @property
     def redact(self) -> list[str]:
@@ -135,12 +131,12 @@ class Conf:
     @property
     def release(self) -> str:
         """What a heartbeat calls the running code. Default "": none."""
-        return self._get("RELEASE", str)
+        return str(self._get("RELEASE", str))
 
     @property
     def mail_admins(self) -> bool:
         """Whether ADMINS get mail of failing jobs. Default True."""
-        return self._get("MAIL_ADMINS", bool)
+        return bool(self._get("MAIL_ADMINS", bool))
 
     def make_executor(self, alias: str) -> Any:
         """Build the executor called *alias*.
@@ -148,16 +144,12 @@ class Conf:
         Raises: InvalidSetting if there is none, or its BACKEND cannot be imported.
         """
         if alias not in self.executors:
-            raise InvalidSetting(
-                f"executor {alias!r} is not in CRONS['EXECUTORS']{_nearest(alias, self.executors)}."
-            )
+            raise InvalidSetting(f"executor {alias!r} is not in CRONS['EXECUTORS']{_nearest(alias, self.executors)}.")
         spec = self.executors[alias]
         try:
             backend = import_string(spec["BACKEND"])
         except (ImportError, KeyError) as error:
-            raise InvalidSetting(
-                f"CRONS['EXECUTORS'][{alias!r}]: BACKEND cannot be imported: {error}."
-            ) from error
+            raise InvalidSetting(f"CRONS['EXECUTORS'][{alias!r}]: BACKEND cannot be imported: {error}.") from error
         return backend(alias=alias, **spec.get("OPTIONS", {}))
 
     def problems(self) -> list[str]:
@@ -165,9 +157,7 @@ class Conf:
         given = getattr(settings, "CRONS", {})
         if not isinstance(given, dict):
             return [f"CRONS is {given!r}, expected a dict."]
-        found = [
-            f"CRONS[{key!r}] is unknown{_nearest(key, DEFAULTS)}." for key in given if key not in DEFAULTS
-        ]
+        found = [f"CRONS[{key!r}] is unknown{_nearest(key, DEFAULTS)}." for key in given if key not in DEFAULTS]
         for name in (key.lower() for key in DEFAULTS):
             try:
                 getattr(self, name)

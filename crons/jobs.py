@@ -65,7 +65,7 @@ class Policy:
     deadline: timedelta | None = None
     cap: int = 100
     timeout: timedelta | None = timedelta(hours=1)
-    retry: Retry = Retry(0)
+    retry: Retry = field(default_factory=lambda: Retry(0))
     idempotent: bool = False
     executor: str = "process"
     group: str = ""
@@ -121,9 +121,7 @@ class Policy:
                 times, wait, backoff, longest = known["retry"]
                 known["retry"] = Retry(times, timedelta(seconds=wait), backoff, timedelta(seconds=longest))
         except (TypeError, ValueError, OverflowError) as error:
-            raise InvalidJob(
-                f"the policy {json.dumps(dict(data), default=str)} cannot be read: {error}"
-            ) from error
+            raise InvalidJob(f"the policy {json.dumps(dict(data), default=str)} cannot be read: {error}") from error
         return cls(**known)
 
 
@@ -133,7 +131,7 @@ class Job:
 
     name: str
     body: Body
-    policy: Policy = Policy()
+    policy: Policy = field(default_factory=Policy)
     owner: str = ""
     description: str = ""
     tags: tuple[str, ...] = ()
@@ -233,15 +231,13 @@ def job(
     Raises: InvalidJob, DuplicateJob, at import.
     """
     if callable(schedule) and not isinstance(schedule, Schedule):
-        raise InvalidJob(
-            '@job needs brackets and a schedule: @job(cron("0 2 * * SUN")) or @job(every(minutes=5)).'
-        )
+        raise InvalidJob('@job needs brackets and a schedule: @job(cron("0 2 * * SUN")) or @job(every(minutes=5)).')
 
     def declare(function: F) -> F:
         _declare(
             function,
             schedule,
-            name=name or getattr(function, "__name__", ""),
+            name=name or str(getattr(function, "__name__", "")),
             args=args or {},
             owner=owner,
             description=description or _first_line(function.__doc__),
@@ -266,9 +262,7 @@ def command(
 
     >>> command("clearsessions", schedule=cron("@daily"))           # doctest: +SKIP
     """
-    return _declare_body(
-        CommandBody(command_name, tuple(command_args)), name or command_name, schedule, options
-    )
+    return _declare_body(CommandBody(command_name, tuple(command_args)), name or command_name, schedule, options)
 
 
 def shell(
@@ -284,15 +278,11 @@ def shell(
     >>> shell(["/usr/bin/rsync", "-a", "/a", "/b"], name="copy", schedule=cron("@hourly"))   # doctest: +SKIP
     """
     if isinstance(program, str) or not program or not all(isinstance(part, str) for part in program):
-        raise InvalidJob(
-            f"shell({program!r}): expected a list of texts, the program first: ['/bin/ls', '-l']."
-        )
+        raise InvalidJob(f"shell({program!r}): expected a list of texts, the program first: ['/bin/ls', '-l'].")
     return _declare_body(ShellBody(tuple(program), cwd), name, schedule, options)
 
 
-def entry(
-    name: str, job_name: str, schedule: Schedule, *, args: Mapping[str, Any] | None = None
-) -> Declaration:
+def entry(name: str, job_name: str, schedule: Schedule, *, args: Mapping[str, Any] | None = None) -> Declaration:
     """Put a declared job on one more schedule, with its own arguments and its own history."""
     owner = registry.get(job_name)
     _check_name(name)
@@ -364,9 +354,7 @@ def _declare(
     source_ref: str,
 ) -> Job:
     if schedule is not None and not isinstance(schedule, Schedule):
-        raise InvalidJob(
-            f"{name}: {schedule!r} is no schedule, expected cron('0 2 * * SUN') or every(minutes=5)."
-        )
+        raise InvalidJob(f"{name}: {schedule!r} is no schedule, expected cron('0 2 * * SUN') or every(minutes=5).")
     for each in (name, *aliases):
         _check_name(each)
     _check_args(name, body, args)
@@ -380,9 +368,7 @@ def _declare(
         aliases=aliases,
         source_ref=source_ref,
     )
-    registry.add(
-        job, Declaration(name, name, schedule or NEVER, dict(args), source_ref=source_ref, aliases=aliases)
-    )
+    registry.add(job, Declaration(name, name, schedule or NEVER, dict(args), source_ref=source_ref, aliases=aliases))
     return job
 
 
@@ -395,9 +381,7 @@ def make_policy(name: str, given: Mapping[str, Any]) -> Policy:
         if key not in Policy.__dataclass_fields__:
             near = difflib.get_close_matches(key, Policy.__dataclass_fields__, n=1)
             hint = f" Did you mean {near[0]!r}?" if near else ""
-            raise InvalidJob(
-                f"{name}: {key!r} is no policy.{hint} Known: {', '.join(Policy.__dataclass_fields__)}."
-            )
+            raise InvalidJob(f"{name}: {key!r} is no policy.{hint} Known: {', '.join(Policy.__dataclass_fields__)}.")
     try:
         return replace(Policy(), **{**registry.defaults(), **given})
     except InvalidJob as error:
@@ -417,9 +401,7 @@ def _check_args(name: str, body: Body, args: Mapping[str, Any]) -> None:
     except (TypeError, ValueError) as error:
         raise InvalidJob(f"{name}: args={args!r} is not plain JSON: {error}.") from error
     if not same or not all(isinstance(key, str) for key in args):
-        raise InvalidJob(
-            f"{name}: args={args!r} changes on its way through JSON: use texts, numbers, lists, dicts."
-        )
+        raise InvalidJob(f"{name}: args={args!r} changes on its way through JSON: use texts, numbers, lists, dicts.")
     if isinstance(body, CommandBody):
         return
     given = dict(args)
@@ -439,9 +421,7 @@ def _check_choice(name: str, value: object, allowed: tuple[str, ...]) -> None:
 
 def _check_length(name: str, value: object, *, positive: bool = True) -> None:
     if not isinstance(value, timedelta) or value < timedelta(0) or (positive and not value):
-        raise InvalidJob(
-            f"{name}={value!r}: expected a positive timedelta, for example timedelta(minutes=10)."
-        )
+        raise InvalidJob(f"{name}={value!r}: expected a positive timedelta, for example timedelta(minutes=10).")
 
 
 def _seconds(length: timedelta | None) -> float | None:

@@ -104,9 +104,7 @@ class Range(models.Model):
     recorded_at = models.DateTimeField()
 
     class Meta:
-        constraints = [
-            models.UniqueConstraint(fields=["entry", "first_at"], name="crons_range_once_per_first")
-        ]
+        constraints = [models.UniqueConstraint(fields=["entry", "first_at"], name="crons_range_once_per_first")]
         indexes = [models.Index(fields=["entry", "-last_at"], name="crons_range_entry_last")]
 
     def __str__(self) -> str:
@@ -153,9 +151,7 @@ class OutputChunk(models.Model):
 
     attempt = models.ForeignKey(Attempt, on_delete=models.CASCADE, related_name="chunks")
     seq = models.PositiveIntegerField()
-    stream = models.CharField(
-        max_length=6, choices=[("stdout", "stdout"), ("stderr", "stderr"), ("log", "log")]
-    )
+    stream = models.CharField(max_length=6, choices=[("stdout", "stdout"), ("stderr", "stderr"), ("log", "log")])
     text = models.TextField()
 
     class Meta:
@@ -196,9 +192,7 @@ class Delivery(models.Model):
 
     class Meta:
         verbose_name_plural = "deliveries"
-        constraints = [
-            models.UniqueConstraint(fields=["incident", "event", "channel"], name="crons_delivery_once")
-        ]
+        constraints = [models.UniqueConstraint(fields=["incident", "event", "channel"], name="crons_delivery_once")]
 
 
 class Heartbeat(models.Model):

@@ -41,9 +41,7 @@ class Context:
     until: datetime
     slot_at: datetime | None = None
     args: Mapping[str, Any] = field(default_factory=dict)
-    fence: Callable[[int], AbstractContextManager[None]] = field(
-        default=_no_ledger, repr=False, compare=False
-    )
+    fence: Callable[[int], AbstractContextManager[None]] = field(default=_no_ledger, repr=False, compare=False)
 
     def atomic(self) -> AbstractContextManager[None]:
         """Open a transaction on the ledger's database that commits only while this attempt owns its run.
@@ -99,9 +97,5 @@ def _exited(error: SystemExit) -> Ending:
 
 def _program_failed(error: subprocess.CalledProcessError) -> str:
     program = " ".join(error.cmd) if isinstance(error.cmd, list | tuple) else str(error.cmd)
-    how = (
-        f"was killed by signal {-error.returncode}"
-        if error.returncode < 0
-        else f"exited with {error.returncode}"
-    )
+    how = f"was killed by signal {-error.returncode}" if error.returncode < 0 else f"exited with {error.returncode}"
     return f"{program!r} {how}"

@@ -1,0 +1,23 @@
+"""Mail to settings.ADMINS, through Django's mail."""
+
+from __future__ import annotations
+
+from django.conf import settings
+from django.core.mail import mail_admins
+
+from crons.alerts.base import Channel, Message
+from crons.conf import conf
+
+
+class AdminMail(Channel):
+    """One mail to all of ADMINS; on where ADMINS is not empty and CRONS["MAIL_ADMINS"] is not off."""
+
+    name = "admins"
+
+    def is_on(self) -> bool:
+        """Say whether there is an admin to mail."""
+        return bool(settings.ADMINS) and conf.mail_admins
+
+    def send(self, message: Message) -> None:
+        """Send through the configured mail backend; errors are raised."""
+        mail_admins(message.subject, message.text, fail_silently=False)

@@ -1,0 +1,69 @@
+"""Deliveries: written with the incident in one transaction, sent after it, repeated until they are out."""
+
+from __future__ import annotations
+
+import logging
+from datetime import datetime, timedelta
+
+from django.db.models import Q
+
+from crons.alerts import CHANNELS, Message
+from crons.conf import conf
+from crons.ledger import verb, writing
+from crons.models import Delivery, Incident
+
+log = logging.getLogger("crons")
+BATCH = 20
+MOST_TRIES = 8
+FIRST_PAUSE = timedelta(minutes=1)
+# While one process sends, the others leave the delivery alone; if it dies, they take over.
+SENDING = timedelta(minutes=5)
+
+
+def enqueue(incident: Incident, event: str, message: Message, now: datetime, using: str) -> None:
+    """Put *message* into the outbox of every channel that is on; for use inside the incident's transaction."""
+    for channel in CHANNELS:
+        if channel.is_on():
+            Delivery.objects.using(using).get_or_create(
+                incident=incident,
+                event=event,
+                channel=channel.name,
+                defaults={"subject": message.subject[:255], "text": message.text, "next_try_at": now},
+            )
+
+
+def send_due(now: datetime) -> int:
+    """Send what is due, each at most by one process at a time; return how many went out."""
+    channels = {channel.name: channel for channel in CHANNELS}
+    sent = 0
+    for delivery in _take(now):
+        try:
+            channels[delivery.channel].send(Message(delivery.subject, delivery.text))
+        except Exception as error:
+            log.warning("an alert could not be sent", extra={"channel": delivery.channel}, exc_info=True)
+            _put_back(delivery, f"{type(error).__name__}: {error}", now)
+        else:
+            mine = Delivery.objects.using(conf.database).filter(pk=delivery.pk)
+            mine.update(state="sent", sent_at=now, next_try_at=None, error="")
+            sent += 1
+    return sent
+
+
+@verb
+def _take(now: datetime) -> list[Delivery]:
+    due = Q(state="pending", next_try_at__lte=now)
+    if not Delivery.objects.using(conf.database).filter(due).exists():
+        return []
+    with writing() as using:
+        taken = list(Delivery.objects.using(using).select_for_update().filter(due).order_by("pk")[:BATCH])
+        ids = [delivery.pk for delivery in taken]
+        Delivery.objects.using(using).filter(pk__in=ids).update(next_try_at=now + SENDING)
+    return taken
+
+
+def _put_back(delivery: Delivery, error: str, now: datetime) -> None:
+    tries = delivery.tries + 1
+    state = "failed" if tries >= MOST_TRIES else "pending"
+    again = None if state == "failed" else now + FIRST_PAUSE * 2 ** (tries - 1)
+    mine = Delivery.objects.using(conf.database).filter(pk=delivery.pk)
+    mine.update(state=state, tries=tries, error=error, next_try_at=again)

@@ -1,0 +1,75 @@
+"""What passes between the ledger and an executor: plain values that can cross a process border."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Any, Protocol
+from uuid import UUID, uuid4
+
+from crons.verdicts import Ending
+
+
+@dataclass(frozen=True)
+class Begun:
+    """An attempt that the ledger has begun and that this process now owns."""
+
+    attempt: int
+    run: int
+    entry: str
+    job: str
+    key: str
+    number: int
+    kind: str
+    trigger: str
+    since: datetime
+    until: datetime
+    slot_at: datetime | None
+    timeout: timedelta | None
+    lease: timedelta
+    args: Mapping[str, Any] = field(default_factory=dict)
+    executor: str = "process"
+
+
+@dataclass(frozen=True)
+class Finished:
+    """How a begun attempt ended; *finish_token* makes writing it down repeatable."""
+
+    attempt: int
+    ending: Ending
+    finish_token: UUID = field(default_factory=uuid4)
+
+
+@dataclass(frozen=True)
+class Chunk:
+    """A piece of what an attempt wrote: *stream* is stdout, stderr or log; *seq* grows from 0 per attempt."""
+
+    attempt: int
+    seq: int
+    stream: str
+    text: str
+
+
+@dataclass(frozen=True)
+class Renewed:
+    """The attempts still owned, and those that somebody asked to cancel, with the reason."""
+
+    owned: frozenset[int]
+    cancelled: Mapping[int, str]
+
+
+class Scribe(Protocol):
+    """The ledger's verbs that an executor's host process needs; all may be repeated.
+
+    Each may raise LedgerUnavailable.
+    """
+
+    def renew(self, attempts: Collection[int]) -> Renewed:
+        """Extend the leases of *attempts* by the lease's length."""
+
+    def write_output(self, chunks: Sequence[Chunk]) -> None:
+        """Store *chunks*; one stored before is left as it is."""
+
+    def finish(self, finished: Sequence[Finished]) -> None:
+        """Store how attempts ended, and what that means for their runs."""

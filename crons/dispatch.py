@@ -1,0 +1,147 @@
+"""Joining: look → record → expire → begin → hand over. The only file where these meet."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from crons import deployment, ledger, planner, watch
+from crons.attempts import Begun, Chunk, Finished, Renewed
+from crons.conf import conf
+from crons.exceptions import Disabled, LedgerUnavailable
+from crons.executors.base import Executor
+from crons.instances import Instance
+from crons.jobs import registry
+from crons.ledger import BATCH, Agenda, Recorded
+from crons.planner import Account, Plan
+from crons.signals import attempt_begun
+
+log = logging.getLogger("crons")
+
+
+@dataclass
+class Pass:
+    """What one pass did."""
+
+    agenda: Agenda
+    runs: int = 0
+    written_off: int = 0
+    parked: list[str] = field(default_factory=list)
+    lost: list[int] = field(default_factory=list)
+    begun: list[Begun] = field(default_factory=list)
+
+
+class Dispatcher:
+    """One process's part in the schedule: it looks at the clock, records, begins, and hands over.
+
+    *executors* by alias. It is told the time where that matters and otherwise asks the database.
+    """
+
+    def __init__(self, trigger: str, instance: Instance, executors: Mapping[str, Executor]) -> None:
+        self.trigger = trigger
+        self.instance = instance
+        self.executors = executors
+        self.began: list[Begun] = []
+        self._after_trouble = False
+
+    def permit(self) -> None:
+        """Refuse to go on where nothing may fire.
+
+        Raises: Disabled; NotAdopted when this database is another deployment's.
+        """
+        if not conf.enabled:
+            raise Disabled(
+                'CRONS["ENABLED"] (or CRONS_ENABLED in the environment) is off: nothing is recorded or begun.'
+            )
+        deployment.require()
+
+    def turn(self, now: datetime | None = None, *, beginning: bool = True) -> Pass:
+        """Do everything that is due: record slots, give up what is lost, begin what there is room for.
+
+        Cost: one statement when nothing is due.
+        Raises: LedgerUnavailable; what was begun before is still ours and goes on.
+        """
+        agenda = ledger.agenda(now)
+        done = Pass(agenda)
+        if agenda.must_record:
+            self._record(done, agenda.now)
+        if agenda.lease_at is not None and not self._after_trouble:
+            # After a failed write others could not renew either: nobody is declared lost in that pass.
+            done.lost = ledger.expire(agenda.now)
+        self._after_trouble = False
+        if beginning and (agenda.may_begin or done.runs or done.lost):
+            done.begun = self.begin(agenda.now)
+        if agenda.inspect_at is not None or done.lost:
+            watch.inspect(agenda.now)
+        return done
+
+    def begin(self, now: datetime, *, only_run: int | None = None) -> list[Begun]:
+        """Begin what there is room for and hand it to its executor."""
+        free = {alias: executor.free() for alias, executor in self.executors.items()}
+        begun = ledger.begin(now, free, registry.jobs, self.instance, only_run=only_run)
+        for alias, executor in self.executors.items():
+            mine = [each for each in begun if each.executor == alias]
+            if mine:
+                executor.start(mine)
+        self.began += begun
+        for each in begun:
+            attempt_begun.send_robust(None, begun=each)
+        return begun
+
+    def running(self) -> int:
+        """Count the attempts started here that are not yet written down as ended."""
+        return sum(len(executor.running()) for executor in self.executors.values())
+
+    @contextmanager
+    def noticing_trouble(self) -> Iterator[None]:
+        """Remember a write that failed inside: the next pass expires nothing."""
+        try:
+            yield
+        except LedgerUnavailable:
+            self._after_trouble = True
+            raise
+
+    def _record(self, done: Pass, now: datetime) -> None:
+        while True:
+            recorded = ledger.record(now, plan_entry, self.trigger)
+            _add(done, recorded)
+            if recorded.entries < BATCH:
+                return
+
+
+def _add(done: Pass, recorded: Recorded) -> None:
+    done.runs += len(recorded.runs)
+    done.written_off += sum(each.count for each in recorded.ranges)
+    done.parked += recorded.parked
+    for name in recorded.parked:
+        log.error("entry parked", extra={"entry": name})
+
+
+def plan_entry(account: Account, now: datetime) -> Plan:
+    """Plan as the settings say."""
+    return planner.plan(account, now, conf.grace)
+
+
+class Scribe:
+    """The ledger as executors see it: the database's time is asked for at each write."""
+
+    def __init__(self, dispatcher: Dispatcher) -> None:
+        self._dispatcher = dispatcher
+
+    def renew(self, attempts: Collection[int]) -> Renewed:
+        """Extend the leases of *attempts*."""
+        with self._dispatcher.noticing_trouble():
+            return ledger.renew(attempts, ledger.database_now())
+
+    def write_output(self, chunks: Sequence[Chunk]) -> None:
+        """Store *chunks*."""
+        with self._dispatcher.noticing_trouble():
+            ledger.write_output(chunks)
+
+    def finish(self, finished: Sequence[Finished]) -> None:
+        """Store how attempts ended, and open or close what incidents follow."""
+        with self._dispatcher.noticing_trouble():
+            ledger.finish(finished, ledger.database_now())

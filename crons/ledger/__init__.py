@@ -1,0 +1,47 @@
+"""The ledger: the only code that writes runs, ranges and attempts.
+
+Three writes matter, a file each: *record* (slot → row), *begin* (row → attempt with a lease) and
+*finish* (outcome → verdict). The entry's row lock decides who records and who begins; unique keys
+are the seat belt. Every verb is one transaction, may be repeated, and raises LedgerUnavailable
+when the database does not answer.
+"""
+
+from crons.ledger.agenda import Agenda, agenda
+from crons.ledger.begin import begin
+from crons.ledger.finish import expire, fenced, finish, renew, request_cancel, write_output
+from crons.ledger.record import (
+    BATCH,
+    Recorded,
+    account_for,
+    account_of,
+    locked,
+    policy_of,
+    record,
+    record_entry,
+    request,
+)
+from crons.ledger.transactions import database_now, verb, writing
+
+__all__ = [
+    "BATCH",
+    "Agenda",
+    "Recorded",
+    "account_for",
+    "account_of",
+    "agenda",
+    "begin",
+    "database_now",
+    "expire",
+    "fenced",
+    "finish",
+    "locked",
+    "policy_of",
+    "record",
+    "record_entry",
+    "renew",
+    "request",
+    "request_cancel",
+    "verb",
+    "write_output",
+    "writing",
+]

@@ -1,0 +1,282 @@
+"""Beginning: row → attempt with a lease, committed before anything is run.
+
+A due run belongs to nobody, so a crash between record and begin leaves it for anyone. Runs and
+their entries are locked together, skipping what others hold: two schedulers that begin at once
+never wait for each other, never choose the same run, and never two runs of one entry.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Collection, Iterable, Mapping
+from datetime import UTC, datetime
+from typing import TypeVar
+from uuid import UUID, uuid4
+
+from django.db import DatabaseError, connections
+from django.db.models import Exists, F, Model, OuterRef, Q, QuerySet, Subquery
+
+from crons.attempts import Begun
+from crons.conf import conf
+from crons.exceptions import CronsError, LedgerUnavailable
+from crons.instances import Instance
+from crons.jobs import Policy
+from crons.ledger import rows
+from crons.ledger.record import BATCH, policy_of
+from crons.ledger.transactions import verb, writing
+from crons.models import Attempt, Deployment, Run
+from crons.signals import run_ended
+from crons.verdicts import Kind, Reason, State, Verdict
+
+R = TypeVar("R", bound=Model)
+ENDED = ["state", "verdict", "reason", "detail", "wake_at", "active_key", "ended_at", "inspect_at"]
+
+
+def begin(
+    now: datetime,
+    free: Mapping[str, int],
+    known_jobs: Collection[str],
+    instance: Instance,
+    *,
+    only_run: int | None = None,
+) -> list[Begun]:
+    """Begin as many due runs as there is room for; their leases start now.
+
+    Args: *free* is how many attempts each executor, by alias, can start; *known_jobs* are those this
+    process can run; *only_run* begins that one or nothing.
+    Returns: attempts that are committed and that nobody else has begun.
+    Raises: LedgerUnavailable if it cannot be known what was committed: then nothing may be run.
+    """
+    settle(now)
+    room = {alias: count for alias, count in free.items() if count > 0}
+    if not room:
+        return []
+    issued: list[UUID] = []
+    try:
+        return _begin(now, room, known_jobs, instance, only_run, issued)
+    except LedgerUnavailable as doubt:
+        # The answer to a commit may have been cut off after it happened: the tokens tell.
+        try:
+            return _read_back(issued)
+        except DatabaseError:
+            raise doubt from None
+
+
+@verb
+def settle(now: datetime) -> None:
+    """End the due runs that can no longer begin: too late to start, or overlapping a run still going."""
+    with writing() as using:
+        waiting = Run.objects.using(using).filter(state=State.DUE)
+        active = Run.objects.filter(active_key=OuterRef("entry_id"))
+        # With catch_up="all" every slot matters: they wait for their turn instead.
+        overlapping = Q(Exists(active), wake_at__lte=now) & ~Q(entry__policy__catch_up="all")
+        late = Q(start_before__lt=now)
+        found = waiting.filter(late | overlapping).annotate(
+            in_the_way=Subquery(active.values("id")[:1]),
+            attempt_in_the_way=Subquery(active.values("current_attempt")[:1]),
+        )
+        ended: list[Run] = list(lock_free(found.select_related("entry").order_by("id"), using, "self")[:BATCH])
+        for run in ended:
+            _refuse(run, now)
+        write_ended(ended, using)
+
+
+@verb
+def _begin(
+    now: datetime,
+    room: Mapping[str, int],
+    known_jobs: Collection[str],
+    instance: Instance,
+    only_run: int | None,
+    issued: list[UUID],
+) -> list[Begun]:
+    with writing() as using:
+        full = _lock_full_groups(using)
+        runs = _candidates(now, room, known_jobs, full, only_run, using)
+        chosen = _choose(runs, now, room, using)
+        attempts = [_attempt(run, policy, now, instance) for run, policy in chosen]
+        issued.extend(attempt.token for attempt in attempts)
+        rows.insert(attempts, using)
+        ids = dict(_issued(issued, using).values_list("run_id", "id"))
+        for (run, policy), attempt in zip(chosen, attempts, strict=True):
+            attempt.pk = run.current_attempt = ids[run.pk]
+            run.state, run.wake_at, run.tries = State.RUNNING, None, attempt.number
+            run.active_key = None if policy.overlap == "allow" else run.entry_id
+        fields = ["state", "wake_at", "tries", "current_attempt", "active_key"]
+        rows.update([run for run, _ in chosen], fields, using)
+    return [_begun(attempt, run) for attempt, (run, _) in zip(attempts, chosen, strict=True)]
+
+
+def _candidates(
+    now: datetime,
+    room: Mapping[str, int],
+    known_jobs: Collection[str],
+    full_groups: Collection[str],
+    only_run: int | None,
+    using: str,
+) -> list[Run]:
+    same_entry = Run.objects.filter(entry=OuterRef("entry_id"))
+    succeeded = same_entry.filter(verdict=Verdict.SUCCEEDED)
+    window = succeeded.filter(slot_at__lt=OuterRef("slot_at")).order_by("-slot_at").values("slot_at")[:1]
+    awake = Q(entry__paused_at=None) | Q(entry__paused_until__lte=now) | Q(kind=Kind.MANUAL)
+    found = (
+        Run.objects.using(using)
+        .filter(awake, state__in=[State.DUE, State.WAITING], wake_at__lte=now)
+        .filter(~Exists(Run.objects.filter(active_key=OuterRef("entry_id"))))
+        .filter(entry__job__in=list(known_jobs), entry__policy__executor__in=list(room))
+        .exclude(entry__policy__group__in=list(full_groups))
+        .annotate(overtaken=Exists(succeeded.filter(slot_at__gt=OuterRef("slot_at"))), since=Subquery(window))
+        .select_related("entry")
+        .order_by("wake_at", "id")
+    )
+    if only_run is not None:
+        found = found.filter(pk=only_run)
+    # More than there is room for: a second run of one entry, or an overtaken one, is passed over.
+    return list(lock_free(found, using, "self", "entry")[: 4 + 2 * sum(room.values())])
+
+
+def _choose(runs: list[Run], now: datetime, room: Mapping[str, int], using: str) -> list[tuple[Run, Policy]]:
+    left, groups = Counter(room), _running_by_group(using) if conf.groups else Counter()
+    chosen: list[tuple[Run, Policy]] = []
+    overtaken: list[Run] = []
+    busy: set[int] = set()
+    for run in runs:
+        try:
+            policy = policy_of(run.entry)
+        except CronsError:
+            continue  # what is garbled does not run; planning parks the entry and says so
+        limit = conf.groups.get(policy.group)
+        if run.state == State.WAITING and run.overtaken:  # type: ignore[attr-defined] # annotated above
+            end(run, Verdict.SUPERSEDED, now, detail="a newer slot succeeded before the retry")
+            overtaken.append(run)
+        elif left[policy.executor] > 0 and run.entry_id not in busy and (limit is None or groups[policy.group] < limit):
+            chosen.append((run, policy))
+            left[policy.executor] -= 1
+            groups[policy.group] += 1
+            if policy.overlap != "allow":
+                busy.add(run.entry_id)
+    write_ended(overtaken, using)
+    return chosen
+
+
+def end(run: Run, verdict: Verdict, now: datetime, *, reason: str = "", detail: str = "") -> None:
+    """Give *run* its verdict, in memory; write_ended stores it."""
+    run.state, run.verdict, run.reason, run.detail = State.DONE, verdict, reason, detail[:255]
+    run.wake_at, run.active_key, run.ended_at = None, None, now
+
+
+def write_ended(runs: list[Run], using: str) -> None:
+    """Store runs that *end* changed, and announce them once that is committed."""
+    rows.update(runs, ENDED, using)
+    for run in runs:
+        announce(run, using)
+
+
+def announce(run: Run, using: str) -> None:
+    """Tell the world that *run* has its verdict, after the commit; a receiver's error stays its own."""
+    connections[using].on_commit(lambda: run_ended.send_robust(None, run=run))
+
+
+def lock_free(found: QuerySet[R], using: str, *tables: str) -> QuerySet[R]:
+    """Lock the rows of *tables* that *found* yields, leaving out those that somebody else holds."""
+    features = connections[using].features
+    of = tables if features.has_select_for_update_of else ()
+    return found.select_for_update(skip_locked=features.has_select_for_update_skip_locked, of=of)
+
+
+def lock_all(found: QuerySet[R], using: str, *tables: str) -> QuerySet[R]:
+    """Lock the rows of *tables* that *found* yields, waiting for whoever holds them."""
+    of = tables if connections[using].features.has_select_for_update_of else ()
+    return found.select_for_update(of=of)
+
+
+def key_of(run: Run) -> str:
+    """Name a run so that the name survives a restore and a prune: the entry and its slot, or the request."""
+    if run.slot_at is None:
+        return f"{run.entry.name}#{run.request_key}"
+    return f"{run.entry.name}@{run.slot_at.astimezone(UTC).isoformat().replace('+00:00', 'Z')}"
+
+
+def _refuse(run: Run, now: datetime) -> None:
+    if run.start_before is not None and run.start_before < now:
+        late = f"no place came free before {run.start_before:%Y-%m-%d %H:%M:%S} UTC"
+        end(run, Verdict.MISSED, now, reason=Reason.NOT_STARTED, detail=late)
+    else:
+        way: int = run.in_the_way  # type: ignore[attr-defined] # annotated in settle
+        attempt: int = run.attempt_in_the_way  # type: ignore[attr-defined]
+        end(
+            run,
+            Verdict.SKIPPED,
+            now,
+            reason=Reason.OVERLAP,
+            detail=f"run {way} (attempt {attempt}) was still going",
+        )
+
+
+def _attempt(run: Run, policy: Policy, now: datetime, instance: Instance) -> Attempt:
+    return Attempt(
+        run=run,
+        number=run.tries + 1,
+        token=uuid4(),
+        executor=policy.executor,
+        instance=instance.name,
+        host=instance.host,
+        pid=instance.pid,
+        boot_id=instance.boot_id,
+        begun_at=now,
+        lease_until=now + conf.lease,
+    )
+
+
+def _read_back(issued: list[UUID]) -> list[Begun]:
+    attempts = _issued(issued, conf.database).filter(outcome="").select_related("run__entry")
+    return [_begun(attempt, attempt.run) for attempt in attempts]
+
+
+def _issued(tokens: Iterable[UUID], using: str) -> QuerySet[Attempt]:
+    return Attempt.objects.using(using).filter(token__in=list(tokens))
+
+
+def _begun(attempt: Attempt, run: Run) -> Begun:
+    entry = run.entry
+    since = getattr(run, "since", None) or _last_succeeded_slot(run)
+    return Begun(
+        attempt=attempt.pk,
+        run=run.pk,
+        entry=entry.name,
+        job=entry.job,
+        key=key_of(run),
+        number=attempt.number,
+        kind=run.kind,
+        trigger=run.trigger,
+        since=since or entry.first_seen_at,
+        until=run.slot_at or run.planned_at,
+        slot_at=run.slot_at,
+        timeout=policy_of(entry).timeout,
+        lease=conf.lease,
+        args={**entry.args, **(run.args or {})},
+        executor=attempt.executor,
+    )
+
+
+def _last_succeeded_slot(run: Run) -> datetime | None:
+    if run.slot_at is not None and hasattr(run, "since"):
+        return None  # looked up when it was chosen: there is none
+    done = Run.objects.using(conf.database).filter(entry=run.entry_id, verdict=Verdict.SUCCEEDED)
+    done = done.filter(slot_at__lt=run.slot_at or run.planned_at)
+    return done.order_by("-slot_at").values_list("slot_at", flat=True).first()
+
+
+def _lock_full_groups(using: str) -> list[str]:
+    limits = conf.groups
+    if not limits:
+        return []
+    # Counting is only right while nobody else begins: a limit over all hosts needs one lock for all.
+    list(Deployment.objects.using(using).select_for_update())
+    running = _running_by_group(using)
+    return [group for group, limit in limits.items() if running[group] >= limit]
+
+
+def _running_by_group(using: str) -> Counter[str]:
+    going = Run.objects.using(using).filter(state=State.RUNNING).annotate(group=F("entry__policy__group"))
+    return Counter(going.values_list("group", flat=True))

@@ -1,0 +1,221 @@
+"""Finishing: outcome → verdict, once; and what may befall an attempt before that."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime
+
+from django.db import IntegrityError, transaction
+from django.db.models import Q
+
+from crons.attempts import Chunk, Finished, Renewed
+from crons.conf import conf
+from crons.exceptions import CronsError, Fenced, Refused
+from crons.instances import boot_id, is_gone
+from crons.jobs import Policy
+from crons.ledger import rows
+from crons.ledger.begin import ENDED, announce, end, lock_all, lock_free
+from crons.ledger.record import BATCH, policy_of
+from crons.ledger.transactions import verb, writing
+from crons.models import Attempt, Entry, OutputChunk, Run
+from crons.verdicts import BAD_VERDICTS, Ending, Outcome, State, Verdict
+
+# An idempotent job that loses its process is begun again even without retry=, but not for ever:
+# one that gets its process killed each time must come to rest.
+LOST_TRIES = 3
+ATTEMPT_ENDED = [
+    "outcome", "finish_token", "late_outcome", "exit_code", "error", "cpu_seconds", "peak_memory_bytes",
+    "lease_until", "ended_at",
+]  # fmt: skip
+
+
+@verb
+def finish(finished: Sequence[Finished], now: datetime) -> dict[int, bool]:
+    """Write down how attempts ended, and what follows for their runs.
+
+    Returns: by attempt, whether it was its own to finish. One that had been declared lost was not:
+    what it reports is kept as its late outcome and changes nothing else.
+    Cost: three statements for all of them.
+    """
+    by_id = {each.attempt: each for each in finished}
+    with writing() as using:
+        found = Attempt.objects.using(using).filter(pk__in=by_id).select_related("run__entry").order_by("pk")
+        attempts = list(lock_all(found, using, "self", "run"))
+        accepted = {attempt.pk: _close(attempt, by_id[attempt.pk], now) for attempt in attempts}
+        _write(attempts, [attempt for attempt in attempts if accepted[attempt.pk]], now, using)
+    return accepted
+
+
+@verb
+def expire(now: datetime, gone: Callable[[str, str], bool] = is_gone) -> list[int]:
+    """Declare lost every attempt whose process is gone: at once on this machine, by its lease elsewhere.
+
+    Args: *gone* says of (instance, boot id) whether all its processes have surely ended.
+    Returns: the ids of the attempts declared lost.
+    """
+    here = boot_id()
+    with writing() as using:
+        suspects = Attempt.objects.using(using).filter(
+            Q(boot_id=here) | Q(lease_until__lt=now), lease_until__isnull=False
+        )
+        # A first look without locks: which instances of this machine are gone?
+        names = set(suspects.filter(boot_id=here).values_list("instance", flat=True).distinct())
+        dead = [name for name in names if gone(name, here)]
+        # A living process of this machine is never declared lost, however late its renewal: a job that
+        # holds SQLite's only write lock for longer than the lease keeps everybody from renewing.
+        lost = suspects.filter(Q(boot_id=here, instance__in=dead) | ~Q(boot_id=here))
+        found = lost.select_related("run__entry").order_by("pk")
+        attempts = list(lock_free(found, using, "self", "run")[:BATCH])
+        for attempt in attempts:
+            _close(attempt, Finished(attempt.pk, Ending(Outcome.LOST, _lost_text(attempt))), now)
+        _write(attempts, attempts, now, using)
+    return [attempt.pk for attempt in attempts]
+
+
+@verb
+def renew(attempts: Collection[int], now: datetime) -> Renewed:
+    """Extend the leases of *attempts*; say which are still owned, and which are to be cancelled."""
+    with writing() as using:
+        mine = Attempt.objects.using(using).filter(pk__in=list(attempts), outcome="")
+        mine.update(lease_until=now + conf.lease)
+        found = mine.values_list("pk", "cancel_requested_at", "cancel_reason")
+        cancelled = {pk: reason or "cancelled" for pk, asked, reason in found if asked is not None}
+        return Renewed(frozenset(pk for pk, _, _ in found), cancelled)
+
+
+@verb
+def write_output(chunks: Sequence[Chunk]) -> None:
+    """Store pieces of output; one stored before is left as it is."""
+    attempts = {chunk.attempt for chunk in chunks}
+    with writing() as using:
+        # Somebody may have deleted the run meanwhile: what is left of its output has no home.
+        known = set(Attempt.objects.using(using).filter(pk__in=attempts).values_list("pk", flat=True))
+        made = [_chunk(each) for each in chunks if each.attempt in known]
+        try:
+            with transaction.atomic(using=using):
+                rows.insert(made, using)
+        except IntegrityError:
+            # The answer to an earlier write got lost: keep what is there, add the rest.
+            stored = OutputChunk.objects.using(using).filter(attempt__in=known)
+            there = set(stored.values_list("attempt_id", "seq"))
+            rows.insert([row for row in made if (row.attempt_id, row.seq) not in there], using)
+
+
+@verb
+def request_cancel(run_id: int, now: datetime, *, reason: str) -> Run:
+    """Ask for a run to be stopped: at once if nothing runs yet, else at its attempt's next renewal.
+
+    Raises: Refused if it is over.
+    """
+    with writing() as using:
+        run = Run.objects.using(using).select_for_update().filter(pk=run_id).first()
+        if run is None or run.state == State.DONE:
+            raise Refused(f"run {run_id} " + ("does not exist" if run is None else f"is over: {run.verdict}") + ".")
+        if run.state == State.RUNNING:
+            going = Attempt.objects.using(using).filter(pk=run.current_attempt or 0, outcome="")
+            going.update(cancel_requested_at=now, cancel_reason=reason[:255])
+        else:
+            end(run, Verdict.CANCELLED, now, detail=reason)
+            rows.update([run], ENDED, using)
+            announce(run, using)
+    return run
+
+
+@contextmanager
+def fenced(token: int) -> Iterator[None]:
+    """Open a transaction that commits only while attempt *token* still owns its run.
+
+    Raises: Fenced if it does not; nothing is written then.
+    """
+    with writing() as using:
+        mine = Attempt.objects.using(using).select_for_update().filter(pk=token, outcome="")
+        if not list(mine.values_list("pk", flat=True)):
+            raise Fenced(f"attempt {token} no longer owns its run: it ended or was declared lost. Nothing was written.")
+        yield
+
+
+@dataclass(frozen=True)
+class Next:
+    """What follows from an ending: a verdict, or another try at *again_at*."""
+
+    verdict: Verdict | None
+    again_at: datetime | None = None
+
+
+def next_after(ending: Ending, tries: int, policy: Policy, now: datetime) -> Next:
+    """Say what a run's *tries*-th try means for it.
+
+    Exceptions are tried again as retry= says; lost and timed out only where the job is idempotent,
+    because the job may have done its work.
+    """
+    outcome, retry = ending.outcome, policy.retry
+    if outcome == Outcome.FAILED and tries <= retry.times:
+        return Next(None, now + retry.delay(tries))
+    if outcome == Outcome.TIMED_OUT and policy.idempotent and tries <= retry.times:
+        return Next(None, now + retry.delay(tries))
+    if outcome == Outcome.LOST and policy.idempotent and tries < max(LOST_TRIES, 1 + retry.times):
+        return Next(None, now)
+    return Next(Verdict(outcome))
+
+
+def _close(attempt: Attempt, finished: Finished, now: datetime) -> bool:
+    """Put an ending on an attempt, in memory; False if it was over already."""
+    ending = finished.ending
+    if attempt.outcome:
+        if attempt.finish_token != finished.finish_token and not attempt.late_outcome:
+            attempt.late_outcome = ending.outcome
+        return False
+    attempt.outcome, attempt.finish_token = ending.outcome, finished.finish_token
+    attempt.exit_code, attempt.error = ending.exit_code, ending.error
+    attempt.cpu_seconds, attempt.peak_memory_bytes = ending.cpu_seconds, ending.peak_memory_bytes
+    attempt.lease_until, attempt.ended_at = None, now
+    return attempt.run.current_attempt == attempt.pk
+
+
+def _write(attempts: list[Attempt], accepted: list[Attempt], now: datetime, using: str) -> None:
+    rows.update(attempts, ATTEMPT_ENDED, using)
+    for attempt in accepted:
+        _judge(attempt, now)
+    runs = [attempt.run for attempt in accepted]
+    rows.update(runs, ENDED, using)
+    for run in runs:
+        if run.state == State.DONE:
+            announce(run, using)
+
+
+def _judge(attempt: Attempt, now: datetime) -> None:
+    run = attempt.run
+    ending = Ending(Outcome(attempt.outcome), attempt.error)
+    following = next_after(ending, run.tries, _policy(run.entry), now)
+    if following.verdict is None:
+        run.state, run.wake_at, run.active_key = State.WAITING, following.again_at, None
+        run.detail = f"try {run.tries} {attempt.outcome.replace('_', ' ')}"
+        return
+    end(run, following.verdict, now, detail=_last_line(attempt.error))
+    if following.verdict in BAD_VERDICTS:
+        run.inspect_at = now
+
+
+def _chunk(chunk: Chunk) -> OutputChunk:
+    return OutputChunk(attempt_id=chunk.attempt, seq=chunk.seq, stream=chunk.stream, text=chunk.text)
+
+
+def _policy(entry: Entry) -> Policy:
+    # An ending is written down even where somebody has garbled the row: then nothing is tried again.
+    try:
+        return policy_of(entry)
+    except CronsError:
+        return Policy()
+
+
+def _last_line(error: str) -> str:
+    return error.strip().rpartition("\n")[2]
+
+
+def _lost_text(attempt: Attempt) -> str:
+    return (
+        f"the process that ran it (pid {attempt.pid} on {attempt.host}) vanished: "
+        "the job may or may not have run to its end"
+    )

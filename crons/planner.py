@@ -1,0 +1,133 @@
+"""Planning: an entry's account and the time → slots to record, ranges to write off, next wake. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from functools import lru_cache
+from zoneinfo import ZoneInfo
+
+from crons.jobs import Policy
+from crons.schedules import Schedule
+from crons.verdicts import Reason, Verdict
+
+
+@dataclass(frozen=True, slots=True)
+class Account:
+    """What planning needs to know of an entry: its schedule, its rules, and how far it is accounted for."""
+
+    schedule: Schedule
+    tz: ZoneInfo
+    policy: Policy
+    accounted_until: datetime
+    paused_at: datetime | None = None
+    paused_until: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class PlannedSlot:
+    """A slot to record as a run; begun later than *start_before*, it is missed."""
+
+    slot_at: datetime
+    start_before: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class PlannedRange:
+    """Slots to write off together."""
+
+    first_at: datetime
+    last_at: datetime
+    count: int
+    verdict: Verdict
+    reason: Reason
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What one look at an entry decides: every slot up to *accounted_until* is in *slots* or *ranges*."""
+
+    slots: tuple[PlannedSlot, ...]
+    ranges: tuple[PlannedRange, ...]
+    accounted_until: datetime
+    wake_at: datetime
+
+
+# Many entries share a schedule and were last planned together: one plan serves them all.
+@lru_cache(maxsize=4096)
+def plan(account: Account, now: datetime, grace: timedelta) -> Plan:
+    """Decide the verdict of every slot in (accounted_until, now], or that it is to run.
+
+    Args: *grace* is how late a slot still counts as on time.
+    Returns: slots oldest first; ranges oldest first.
+    Cost: no queries; an absence of any length is counted, not walked through.
+    """
+    after = account.accounted_until
+    if now <= after:
+        # The clock went back, or somebody just planned: nothing is repeated.
+        return Plan((), (), after, account.schedule.next_after(after, account.tz))
+    ranges: list[PlannedRange] = []
+    if account.paused_at is not None:
+        paused_until = min(now, account.paused_until or now)
+        ranges += _write_off(account, after, paused_until, Verdict.SKIPPED, Reason.PAUSED)
+        after = max(after, paused_until)
+    slots, missed = _let_through(account, after, now, grace)
+    wake_at = account.schedule.next_after(now, account.tz)
+    return Plan(tuple(slots), (*ranges, *missed), now, wake_at)
+
+
+def _let_through(
+    account: Account, after: datetime, now: datetime, grace: timedelta
+) -> tuple[list[PlannedSlot], list[PlannedRange]]:
+    policy = account.policy
+    allowed = grace if policy.catch_up == "none" else None
+    latest_start = [length for length in (policy.deadline, allowed) if length is not None]
+    patience = min(latest_start) if latest_start else None
+    wanted = policy.cap if policy.catch_up == "all" else 1
+    kept: list[datetime] = []
+    for slot_at in _backwards(account, after, now):
+        if len(kept) == wanted or (patience is not None and now - slot_at > patience):
+            break
+        kept.append(slot_at)
+    kept.reverse()
+    slots = [PlannedSlot(slot_at, slot_at + patience if patience is not None else None) for slot_at in kept]
+    until = kept[0] - timedelta.resolution if kept else now
+    return slots, _missed(account, after, until, now)
+
+
+def _missed(account: Account, after: datetime, until: datetime, now: datetime) -> list[PlannedRange]:
+    """Write off (after, until]: first what the deadline forbids, then what catch_up drops."""
+    policy = account.policy
+    too_old = after
+    if policy.deadline is not None:
+        # A slot exactly as old as the deadline may still start.
+        too_old = min(until, max(after, now - policy.deadline - timedelta.resolution))
+    dropped = Reason.CAP if policy.catch_up == "all" else Reason.CATCH_UP
+    return [
+        *_write_off(account, after, too_old, Verdict.MISSED, Reason.DEADLINE),
+        *_write_off(account, too_old, until, Verdict.MISSED, dropped),
+    ]
+
+
+def _write_off(
+    account: Account, after: datetime, until: datetime, verdict: Verdict, reason: Reason
+) -> list[PlannedRange]:
+    if until <= after:
+        return []
+    first_at = account.schedule.next_after(after, account.tz)
+    if first_at > until:
+        return []
+    last_at = account.schedule.latest(until, account.tz)
+    count = account.schedule.count(after, until, account.tz)
+    return [PlannedRange(first_at, last_at, count, verdict, reason)]
+
+
+def _backwards(account: Account, after: datetime, now: datetime) -> Iterator[datetime]:
+    # From now on backwards: a week of missed minutes costs no more than one.
+    if account.schedule.next_after(after, account.tz) > now:
+        return
+    slot_at = account.schedule.latest(now, account.tz)
+    while slot_at > after:
+        yield slot_at
+        slot_at = account.schedule.latest(slot_at - timedelta.resolution, account.tz)

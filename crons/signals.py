@@ -1,0 +1,11 @@
+"""Signals, sent after commit through send_robust: a receiver's error never reaches the ledger.
+
+recorded: sender=None, recorded=Recorded.  run_ended: sender=None, run=Run.
+attempt_begun: sender=None, begun=Begun.
+"""
+
+from django.dispatch import Signal
+
+recorded = Signal()
+attempt_begun = Signal()
+run_ended = Signal()

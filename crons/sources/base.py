@@ -1,0 +1,45 @@
+"""The contract of a source."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+
+from crons.jobs import Declaration
+
+
+@dataclass(frozen=True)
+class Problem:
+    """A line of a source that cannot work as it stands; *id* is that of the system check."""
+
+    id: str
+    text: str
+    hint: str
+
+
+@dataclass(frozen=True)
+class Binding:
+    """A line of a source that names a job declared in code: a second door to the same entry."""
+
+    entry: str
+    schedule_text: str
+    ref: str
+
+
+@dataclass(frozen=True)
+class Reading:
+    """What a source holds: entries of its own, doors to entries that code declares, and mistakes."""
+
+    declarations: tuple[Declaration, ...] = ()
+    bindings: tuple[Binding, ...] = ()
+    problems: tuple[Problem, ...] = ()
+
+
+class Source(ABC):
+    """Reads declarations; reading twice gives the same, changes nothing and never raises for what it reads."""
+
+    name: str
+
+    @abstractmethod
+    def read(self) -> Reading:
+        """Return what is declared now."""

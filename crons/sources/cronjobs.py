@@ -1,0 +1,129 @@
+"""django-crontab's CRONJOBS setting: each line is bound to the job it names, or becomes one."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from django.conf import settings
+from django.utils.module_loading import import_string
+
+from crons.exceptions import CronsError, DeclarationError
+from crons.jobs import Body, Declaration, Job, make_policy, registry
+from crons.schedules import cron
+from crons.sources.base import Binding, Problem, Reading, Source
+
+FIX = "See docs/howto/django-crontab.md for the forms that a line may have."
+
+
+@dataclass(frozen=True)
+class Line:
+    """One tuple of CRONJOBS, in either of django-crontab's two formats."""
+
+    number: int
+    schedule_text: str
+    path: str
+    args: tuple[Any, ...] = ()
+    kwargs: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def ref(self) -> str:
+        """Name the line for people."""
+        return f"CRONJOBS[{self.number}]"
+
+
+class CronjobsSource(Source):
+    """Binds a line to the job whose function it names; declares a job where code declares none."""
+
+    name = "cronjobs"
+
+    def read(self) -> Reading:
+        """Return entries for undeclared functions, doors for declared ones, problems for the rest."""
+        declarations, bindings, problems = [], [], []
+        for number, raw in enumerate(getattr(settings, "CRONJOBS", ())):
+            try:
+                line = read_line(number, raw)
+                body = _function(line)
+                job = registry.job_for(body)
+                if job is not None and job.source == "code":
+                    bindings.append(Binding(job.name, line.schedule_text, line.ref))
+                else:
+                    declarations.append(_declare(line, body))
+            except CronsError as error:
+                problems.append(Problem("E030", str(error), FIX))
+        return Reading(tuple(declarations), tuple(bindings), tuple(problems))
+
+    def entry_name(self, raw: Sequence[Any]) -> str:
+        """Return the entry that a tuple of CRONJOBS belongs to.
+
+        Raises: DeclarationError if it cannot be read or names nothing.
+        """
+        line = read_line(0, raw)
+        body = _function(line)
+        job = registry.job_for(body)
+        return job.name if job is not None and job.source == "code" else _name(line)
+
+
+def read_line(number: int, raw: object) -> Line:
+    """Read one tuple: (schedule, function), (schedule, function, redirect), or with args and kwargs.
+
+    Raises: DeclarationError saying which form was expected.
+    """
+    parts = list(raw) if isinstance(raw, list | tuple) else []
+    texts = len(parts) >= 2 and all(isinstance(part, str) for part in parts[:2])
+    # Format 1: (schedule, function[, redirect]); format 2: (schedule, function, args, kwargs[, redirect]).
+    if texts and (len(parts) == 2 or (len(parts) == 3 and isinstance(parts[2], str))):
+        return Line(number, parts[0], parts[1])
+    if texts and len(parts) in (3, 4, 5) and isinstance(parts[2], list | tuple):
+        kwargs = parts[3] if len(parts) > 3 else {}
+        if isinstance(kwargs, dict):
+            return Line(number, parts[0], parts[1], tuple(parts[2]), kwargs)
+    raise DeclarationError(
+        f"CRONJOBS[{number}] is {raw!r}, expected (schedule, 'path.to.function') "
+        "or (schedule, 'path.to.function', [args], {kwargs})."
+    )
+
+
+def _function(line: Line) -> Body:
+    try:
+        body: Body = import_string(line.path)
+    except ImportError as error:
+        raise DeclarationError(f"{line.ref} names {line.path!r}, which cannot be imported: {error}.") from error
+    if not callable(body):
+        raise DeclarationError(f"{line.ref} names {line.path!r}, which is a {type(body).__name__}, not a function.")
+    return body
+
+
+def _declare(line: Line, body: Body) -> Declaration:
+    name = _name(line)
+    ref = f"{line.ref} {line.path}"
+    # Positional arguments have no names to keep in a row, so they belong to the job itself.
+    job = Job(
+        name,
+        _Bound(body, line.args) if line.args else body,
+        make_policy(name, {}),
+        source="cronjobs",
+        source_ref=ref,
+    )
+    registry.jobs[name] = job
+    declaration = Declaration(name, name, cron(line.schedule_text), line.kwargs, "cronjobs", ref)
+    registry.entries[name] = declaration
+    return declaration
+
+
+def _name(line: Line) -> str:
+    if not line.args and not line.kwargs:
+        return line.path
+    mark = hashlib.sha256(repr((line.args, sorted(line.kwargs.items()))).encode()).hexdigest()[:6]
+    return f"{line.path}:{mark}"
+
+
+@dataclass(frozen=True)
+class _Bound:
+    body: Body
+    args: tuple[Any, ...]
+
+    def __call__(self, **kwargs: Any) -> Any:
+        return self.body(*self.args, **kwargs)

@@ -1,0 +1,161 @@
+"""Declarations → rows: the only writer of what entries are; `serve` at its start, `sync` and `apply` call it.
+
+Changing a schedule closes the account: what fell due under the old text is recorded under the old
+text, and counting starts anew, in one transaction.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+from crons import zones
+from crons.conf import conf
+from crons.jobs import Declaration, Job, registry
+from crons.ledger import account_for, account_of, verb, writing
+from crons.models import Entry
+from crons.planner import Account, Plan
+from crons.schedules import FAR_FUTURE
+from crons.sources import SOURCES
+
+Planner = Callable[[Account, datetime], Plan]
+
+
+@dataclass
+class Synced:
+    """What a sync did, entry names by deed."""
+
+    created: list[str] = field(default_factory=list)
+    changed: list[str] = field(default_factory=list)
+    renamed: list[str] = field(default_factory=list)
+    retired: list[str] = field(default_factory=list)
+    unchanged: list[str] = field(default_factory=list)
+    problems: list[str] = field(default_factory=list)
+
+
+def sync(now: datetime, plan: Planner) -> Synced:
+    """Bring the rows in step with the declarations; each entry in a transaction of its own.
+
+    Entries that nobody declares any more are retired, not deleted: their history stays.
+    """
+    done = Synced()
+    declared: dict[str, Declaration] = {}
+    for source in SOURCES:
+        reading = source.read()
+        declared.update({each.name: each for each in reading.declarations})
+        done.problems += [problem.text for problem in reading.problems]
+    for declaration in declared.values():
+        getattr(done, _write(declaration, now, plan, declared)).append(declaration.name)
+    done.retired = _retire(set(declared), now, plan)
+    return done
+
+
+def replan_changed_zones() -> list[str]:
+    """Plan entries anew whose zone's rules are not those they were planned with; return their zones.
+
+    A new release of the time zone data may move a wake-up that is already stored.
+    """
+    entries = Entry.objects.using(conf.database).filter(retired_at=None)
+    known = entries.values_list("zone", "zone_hash").distinct()
+    changed = [(zone, zones.fingerprint(zone)) for zone, kept in known if zones.fingerprint(zone) != kept]
+    for zone, mark in changed:
+        entries.filter(zone=zone).update(zone_hash=mark, wake_at=None)
+    return sorted(zone for zone, _ in changed)
+
+
+@verb
+def _write(declaration: Declaration, now: datetime, plan: Planner, declared: dict[str, Declaration]) -> str:
+    job = registry.get(declaration.job)
+    wanted = _columns(declaration, job)
+    with writing() as using:
+        entries = Entry.objects.using(using).select_for_update()
+        entry = entries.filter(name=declaration.name).first()
+        deed = "unchanged"
+        if entry is None:
+            former = [name for name in declaration.aliases if name not in declared]
+            entry = entries.filter(name__in=former).order_by("id").first()
+            deed = "renamed"
+        if entry is None:
+            _create(declaration, wanted, now, using)
+            return "created"
+        differing = [name for name, value in wanted.items() if getattr(entry, name) != value]
+        if entry.retired_at is not None:
+            _reopen(entry, wanted, now)
+        elif {"schedule", "zone", "policy"} & set(differing) or entry.parked_reason:
+            _close_account(entry, wanted, now, plan, using)
+        if deed == "unchanged" and (differing or entry.retired_at is not None or entry.parked_reason):
+            deed = "changed"
+        if deed == "unchanged":
+            return deed
+        for name, value in {**wanted, "name": declaration.name}.items():
+            setattr(entry, name, value)
+        entry.retired_at, entry.parked_reason = None, ""
+        entry.version += 1
+        entry.save(using=using)
+    return deed
+
+
+def _columns(declaration: Declaration, job: Job) -> dict[str, Any]:
+    zone = declaration.schedule.zone or conf.time_zone
+    return {
+        "job": job.name,
+        "source": declaration.source,
+        "source_ref": declaration.source_ref[:255],
+        "args": dict(declaration.args),
+        "schedule": declaration.schedule.text,
+        "zone": zone,
+        "zone_hash": zones.fingerprint(zone),
+        "policy": job.policy.as_json(),
+        "description": job.description[:255],
+        "owner": job.owner[:100],
+        "tags": list(job.tags),
+    }
+
+
+def _create(declaration: Declaration, wanted: dict[str, Any], now: datetime, using: str) -> None:
+    entry = Entry(name=declaration.name, first_seen_at=now, accounted_until=now, **wanted)
+    entry.wake_at = _next_wake(entry, now)
+    entry.save(using=using)
+
+
+def _reopen(entry: Entry, wanted: dict[str, Any], now: datetime) -> None:
+    # What fell due while nobody declared it was no slot.
+    for name, value in wanted.items():
+        setattr(entry, name, value)
+    entry.accounted_until = max(entry.accounted_until, now)
+    entry.wake_at = _next_wake(entry, entry.accounted_until)
+
+
+def _close_account(entry: Entry, wanted: dict[str, Any], now: datetime, plan: Planner, using: str) -> None:
+    account_for([entry], now, plan, "sync", using)
+    for name, value in wanted.items():
+        setattr(entry, name, value)
+    if not entry.parked_reason:
+        entry.accounted_until = max(entry.accounted_until, now)
+    entry.wake_at = _next_wake(entry, entry.accounted_until)
+
+
+def _next_wake(entry: Entry, after: datetime) -> datetime:
+    account = account_of(entry)
+    return account.schedule.next_after(after, account.tz)
+
+
+def _retire(declared: set[str], now: datetime, plan: Planner) -> list[str]:
+    sources = [source.name for source in SOURCES]
+    rows = Entry.objects.using(conf.database).filter(retired_at=None, source__in=sources).exclude(name__in=declared)
+    return [name for name in rows.values_list("name", flat=True) if _retire_one(name, now, plan)]
+
+
+@verb
+def _retire_one(name: str, now: datetime, plan: Planner) -> bool:
+    with writing() as using:
+        entry = Entry.objects.using(using).select_for_update().filter(name=name, retired_at=None).first()
+        if entry is None:
+            return False
+        account_for([entry], now, plan, "sync", using)
+        entry.retired_at, entry.wake_at = now, FAR_FUTURE
+        entry.version += 1
+        entry.save(using=using, update_fields=["retired_at", "wake_at", "version"])
+    return True

@@ -1,0 +1,136 @@
+"""Watching: what the rows say is wrong → incidents opened or closed → messages in the outbox.
+
+One rule so far: a job is *failing*. The first failure opens its incident, another error changes it,
+the next success closes it; each is told once, however many processes look.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import re
+from datetime import datetime
+
+from django.db.models import Exists, OuterRef
+
+from crons.alerts import Message, outbox
+from crons.conf import conf
+from crons.exceptions import LedgerUnavailable
+from crons.ledger import verb, writing
+from crons.models import Attempt, Incident, OutputChunk, Run
+from crons.verdicts import Verdict
+
+log = logging.getLogger("crons")
+FAILING = "failing"
+BATCH = 100
+TAIL_CHUNKS = 20
+TAIL_CHARACTERS = 4_000
+# Numbers, addresses and ids differ from failure to failure of the same kind.
+CHANGING = re.compile(r"0x[0-9a-fA-F]+|\b[0-9a-f]{8}-[0-9a-f-]{27}\b|\d+")
+
+
+def inspect(now: datetime) -> None:
+    """Open, change and close incidents as the rows say, then send what is in the outbox."""
+    try:
+        while _open_or_change(now) == BATCH:
+            pass
+        _close(now)
+        outbox.send_due(now)
+    except LedgerUnavailable:
+        log.warning("incidents could not be looked at; the next pass does it", exc_info=True)
+
+
+@verb
+def _open_or_change(now: datetime) -> int:
+    with writing() as using:
+        bad = Run.objects.using(using).filter(inspect_at__isnull=False).select_related("entry")
+        runs = list(bad.select_for_update(of=_self(using)).order_by("ended_at", "pk")[:BATCH])
+        for run in runs:
+            _note(run, now, using)
+        Run.objects.using(using).filter(pk__in=[run.pk for run in runs]).update(inspect_at=None)
+    return len(runs)
+
+
+@verb
+def _close(now: datetime) -> None:
+    better = Run.objects.filter(
+        entry=OuterRef("entry_id"), verdict=Verdict.SUCCEEDED, ended_at__gt=OuterRef("changed_at")
+    )
+    still_open = Incident.objects.using(conf.database).filter(rule=FAILING, closed_at=None)
+    if not still_open.filter(Exists(better)).exists():
+        return
+    with writing() as using:
+        healed = Incident.objects.using(using).filter(Exists(better), rule=FAILING, closed_at=None)
+        for incident in healed.select_related("entry").select_for_update(of=_self(using)):
+            incident.closed_at, incident.open_key = now, None
+            incident.save(using=using, update_fields=["closed_at", "open_key"])
+            name = incident.entry.name if incident.entry else "?"
+            since = f"{incident.opened_at:%Y-%m-%d %H:%M} UTC"
+            text = f"{name} succeeded again after {incident.count} failed run(s) since {since}."
+            outbox.enqueue(incident, "closed", Message(f"{name} works again", text), now, using)
+
+
+def _note(run: Run, now: datetime, using: str) -> None:
+    attempt = Attempt.objects.using(using).filter(pk=run.current_attempt or 0).first()
+    error = attempt.error if attempt else run.detail
+    mark = fingerprint(run.verdict, error)
+    key = f"{FAILING}:{run.entry_id}"
+    ended_at = run.ended_at or now
+    summary = f"{run.entry.name} {run.verdict.replace('_', ' ')}: {run.detail}"[:255]
+    incident = Incident.objects.using(using).select_for_update().filter(open_key=key).first()
+    if incident is None:
+        incident = Incident.objects.using(using).create(
+            rule=FAILING,
+            entry=run.entry,
+            open_key=key,
+            fingerprint=mark,
+            summary=summary,
+            run=run,
+            opened_at=ended_at,
+            changed_at=ended_at,
+        )
+        outbox.enqueue(incident, "opened", _message(run, attempt, "failed", using), now, using)
+        return
+    changed = incident.fingerprint != mark
+    incident.count += 1
+    incident.changed_at, incident.run = max(incident.changed_at, ended_at), run
+    incident.fingerprint, incident.summary = mark, summary
+    incident.save(using=using)
+    if changed:
+        # Named after the error: two errors that take turns are told once each, not at every turn.
+        event = f"changed:{mark}"
+        outbox.enqueue(incident, event, _message(run, attempt, "fails differently", using), now, using)
+
+
+def fingerprint(verdict: str, error: str) -> str:
+    """Return the same mark for failures of the same kind: the verdict and the error's last line without its numbers."""
+    last = error.strip().rpartition("\n")[2]
+    return hashlib.sha256(f"{verdict}\n{CHANGING.sub('#', last)}".encode()).hexdigest()
+
+
+def _message(run: Run, attempt: Attempt | None, what: str, using: str) -> Message:
+    slot = f"slot {run.slot_at:%Y-%m-%d %H:%M:%S} UTC" if run.slot_at else f"manual run {run.pk}"
+    lines = [
+        f"{run.entry.name} {run.verdict.replace('_', ' ')}",
+        "",
+        f"run {run.pk}, {slot}, begun {run.tries} time(s), trigger {run.trigger}",
+    ]
+    if run.entry.owner:
+        lines.append(f"owner: {run.entry.owner}")
+    if attempt is not None:
+        lines += [f"attempt {attempt.pk} on {attempt.host}", "", attempt.error.strip() or "no error text", ""]
+        lines += ["Last output:", _tail(attempt, using) or "(none)", ""]
+    lines += [f"All of it: manage.py crons show {run.pk} ; manage.py crons log {run.pk}"]
+    return Message(f"{run.entry.name} {what}: {run.verdict.replace('_', ' ')}", "\n".join(lines))
+
+
+def _tail(attempt: Attempt, using: str) -> str:
+    last = OutputChunk.objects.using(using).filter(attempt=attempt).order_by("-seq")
+    texts = list(last.values_list("text", flat=True)[:TAIL_CHUNKS])
+    return "".join(reversed(texts))[-TAIL_CHARACTERS:].strip()
+
+
+def _self(using: str) -> tuple[str, ...]:
+    from django.db import connections
+
+    return ("self",) if connections[using].features.has_select_for_update_of else ()
