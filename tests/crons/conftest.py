@@ -1,0 +1,102 @@
+"""Fixtures for the ledger's tests: rows made as sync makes them, one frozen clock, a way to run a pass."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+
+from crons import ledger
+from crons.dispatch import plan_entry
+from crons.instances import Instance
+from crons.jobs import Policy, registry
+from crons.models import Entry
+from crons.verdicts import Ending, Outcome
+
+NOON = datetime(2026, 3, 2, 12, 0, tzinfo=UTC)
+
+
+@pytest.fixture(autouse=True)
+def clean_registry() -> Iterator[None]:
+    """Leave the declared jobs as they were."""
+    jobs, entries = dict(registry.jobs), dict(registry.entries)
+    yield
+    registry.jobs.clear()
+    registry.jobs.update(jobs)
+    registry.entries.clear()
+    registry.entries.update(entries)
+
+
+@pytest.fixture
+def make_entry(db: None) -> Callable[..., Entry]:
+    """Make an entry that was first seen at *since* and is due from then on."""
+
+    def make(
+        name: str = "heartbeat",
+        schedule: str = "*/5 * * * *",
+        *,
+        since: datetime = NOON,
+        zone: str = "UTC",
+        args: dict[str, Any] | None = None,
+        **policy: Any,
+    ) -> Entry:
+        return Entry.objects.create(
+            name=name,
+            job=name,
+            schedule=schedule,
+            zone=zone,
+            args=args or {},
+            policy=Policy(**policy).as_json(),
+            first_seen_at=since,
+            accounted_until=since,
+            wake_at=since,
+        )
+
+    return make
+
+
+@pytest.fixture
+def instance() -> Iterator[Instance]:
+    """A scheduler process that lives as long as the test."""
+    made = Instance.start("test")
+    yield made
+    made.stop()
+
+
+class Ledger:
+    """The ledger's verbs with the usual arguments filled in."""
+
+    def __init__(self, instance: Instance) -> None:
+        self.instance = instance
+
+    def record(self, now: datetime, trigger: str = "resident") -> ledger.Recorded:
+        return ledger.record(now, plan_entry, trigger)
+
+    def begin(self, now: datetime, room: int = 10, *, instance: Instance | None = None, **kwargs: Any) -> list[Any]:
+        jobs = list(Entry.objects.values_list("job", flat=True))
+        return ledger.begin(now, {"process": room}, jobs, instance or self.instance, **kwargs)
+
+    def finish(
+        self, begun: Any, now: datetime, outcome: Outcome = Outcome.SUCCEEDED, error: str = "", **kw: Any
+    ) -> bool:
+        finished = ledger_finished(begun, outcome, error, **kw)
+        return ledger.finish([finished], now)[begun.attempt]
+
+
+def ledger_finished(begun: Any, outcome: Outcome = Outcome.SUCCEEDED, error: str = "", **kwargs: Any) -> Any:
+    from crons.attempts import Finished
+
+    return Finished(begun.attempt, Ending(outcome, error), **kwargs)
+
+
+@pytest.fixture
+def led(instance: Instance) -> Ledger:
+    """The ledger as one scheduler uses it."""
+    return Ledger(instance)
+
+
+def minutes(count: float) -> timedelta:
+    """So many minutes."""
+    return timedelta(minutes=count)
