@@ -74,7 +74,7 @@ class Dispatcher:
         self._after_trouble = False
         if beginning and (agenda.may_begin or done.runs or done.lost):
             done.begun = self.begin(agenda.now)
-        if agenda.inspect_at is not None or done.lost:
+        if agenda.inspect_at is not None or agenda.open_incidents or done.lost:
             watch.inspect(agenda.now)
         return done
 

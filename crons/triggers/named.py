@@ -84,6 +84,7 @@ class Door:
         while self.session.dispatcher.running() and self.session.stopping is None:
             self.session.work(LONGEST_LOOK_SECONDS)
         self.session.drain()
+        self.session.report()
 
     def _worth_waiting(self, run: Run) -> bool:
         now = ledger.database_now()

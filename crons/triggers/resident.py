@@ -17,10 +17,12 @@ from django.utils.autoreload import iter_all_python_module_files
 from crons import api, heartbeat, ledger, sync
 from crons.dispatch import Pass
 from crons.exceptions import LedgerUnavailable
+from crons.triggers.postman import Postman
 from crons.triggers.session import LONGEST_LOOK_SECONDS, Session
 
 log = logging.getLogger("crons")
 LONGEST_PAUSE_SECONDS = 5.0
+CONTENDED_SECONDS = 0.02
 
 
 @dataclass
@@ -30,6 +32,7 @@ class Resident:
     session: Session
     say: Callable[[str], None]
     reload: bool = False
+    postman: Postman = field(default_factory=Postman)
     failures: int = 0
     beat_at: float = 0.0
     seen: dict[Path, float] = field(default_factory=dict)
@@ -51,6 +54,7 @@ class Resident:
             anew = self._code_changed() or self._is_broken()
         self.say("Draining: nothing new is begun." if not anew else "Starting anew.")
         self.session.drain()
+        self.session.report()
         try:
             heartbeat.stop(self.session.instance)
         except LedgerUnavailable:
@@ -62,7 +66,9 @@ class Resident:
         started = time.monotonic()
         try:
             done = self.session.dispatcher.turn()
-            self._beat(done)
+            self._beat()
+            if done.agenda.must_deliver:
+                self.postman.go()
         except Exception as error:
             # One turn of the resident loop: whatever went wrong is said, and the next turn tries again.
             self.failures += 1
@@ -73,9 +79,9 @@ class Resident:
         if self.failures:
             log.warning("the ledger answers again after %d failed turn(s)", self.failures)
         self.failures = 0
-        return _seconds_until_due(done, time.monotonic() - started)
+        return _seconds_until_due(done, self.session, time.monotonic() - started)
 
-    def _beat(self, done: Pass) -> None:
+    def _beat(self) -> None:
         if time.monotonic() < self.beat_at:
             return
         self.beat_at = time.monotonic() + heartbeat.EVERY.total_seconds()
@@ -103,9 +109,12 @@ def start_anew() -> None:
     os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])
 
 
-def _seconds_until_due(done: Pass, spent: float) -> float:
-    if done.begun or done.agenda.must_record:
-        return 0.0 if done.runs and not done.begun else LONGEST_LOOK_SECONDS if not done.agenda.may_begin else 0.05
+def _seconds_until_due(done: Pass, session: Session, spent: float) -> float:
+    if done.agenda.must_record:
+        # The agenda is from before: look again at once, or a little later where others hold the entries.
+        return 0.0 if done.runs or done.written_off or done.parked else CONTENDED_SECONDS
+    if done.begun and session.free():
+        return 0.0  # there may be more to begin than one look takes
     at = done.agenda.next_at()
     if at is None:
         return LONGEST_LOOK_SECONDS

@@ -14,8 +14,11 @@ from types import FrameType, TracebackType
 
 from django.db import connections
 
+from crons import ledger, watch
+from crons.alerts import outbox
 from crons.conf import conf
 from crons.dispatch import Dispatcher, Scribe
+from crons.exceptions import LedgerUnavailable
 from crons.executors.base import Executor
 from crons.instances import Instance
 from crons.jobs import registry
@@ -97,6 +100,14 @@ class Session:
                 log.warning("cancelling what still runs", extra={"attempts": sorted(attempts)})
                 executor.cancel(attempts, "the scheduler was stopped")
         self._work_until(time.monotonic() + CANCELLING_SECONDS, lambda: False)
+
+    def report(self) -> None:
+        """Consider what went wrong and tell those who want to know; call when nothing runs any more."""
+        try:
+            watch.inspect(ledger.database_now())
+            outbox.send_due(ledger.database_now())
+        except LedgerUnavailable as error:
+            log.warning("what went wrong could not be told yet: %s", error)
 
     def _work_until(self, deadline: float, interrupted: Callable[[], bool]) -> None:
         while self.dispatcher.running() and time.monotonic() < deadline and not interrupted():

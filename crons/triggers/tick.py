@@ -31,6 +31,7 @@ def tick(session: Session) -> Pass:
             if agenda.may_begin:
                 done.begun += session.dispatcher.begin(agenda.now)
     session.drain()
+    session.report()
     return done
 
 
