@@ -2,21 +2,15 @@
 
 import strawberry
 from django.conf import settings
-from strawberry.extensions import MaskErrors
 from strawberry.schema.config import StrawberryConfig
 from strawberry_django.optimizer import DjangoOptimizerExtension
 
-from crm.graph.errors import is_unexpected
 from crm.graph.limits import MAX_PAGE, Limits
 from crm.graph.queries import Query
 
 schema = strawberry.Schema(
     Query,
-    extensions=[
-        lambda: MaskErrors(is_unexpected, "Something went wrong on our side. It was logged."),
-        Limits,
-        DjangoOptimizerExtension,
-    ],
+    extensions=[Limits, DjangoOptimizerExtension],
     config=StrawberryConfig(
         relay_max_results=MAX_PAGE,
         # "Did you mean …?" spells out the schema to those who may not read it.

@@ -165,11 +165,8 @@ class _Walk:
         return self.measured[name]
 
     def page_size(self, node: FieldNode, inner: Size) -> int:
-        sizes = [
-            self.number(argument.value)
-            for argument in node.arguments
-            if argument.name.value in ("first", "last")
-        ]
+        paging = [each for each in node.arguments or () if each.name.value in ("first", "last")]
+        sizes = [self.number(argument.value) for argument in paging]
         given = [size for size in sizes if size is not None]
         # Never under one: "first: 0" must not make what is below it free.
         return max(1, *given) if given else DEFAULT_PAGE if inner.paged else 1

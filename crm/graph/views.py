@@ -12,7 +12,7 @@ from strawberry import Schema
 from strawberry.django.views import GraphQLView
 from strawberry.types import ExecutionResult
 
-from crm.graph.errors import ClientError
+from crm.graph.errors import masked
 
 MAX_BODY_BYTES = 100_000
 
@@ -49,14 +49,10 @@ class _View(GraphQLView):
         return document
 
     def execute_single(self, *args: Any, **kwargs: Any) -> ExecutionResult:
-        try:
-            return super().execute_single(*args, **kwargs)
-        except RecursionError:
-            # The parser follows braces by recursion; a thousand tokens are enough to exhaust it.
-            return ExecutionResult(
-                data=None,
-                errors=[ClientError("TOO_LARGE", "The document is nested too deeply. Ask in parts.")],
-            )
+        result = super().execute_single(*args, **kwargs)
+        # Here and not in an extension of the schema: those do not see what the parser or another one raises.
+        result.errors = [masked(error) for error in result.errors or ()] or None
+        return result
 
 
 def _refusal(request: HttpRequest) -> HttpResponse | None:

@@ -4,7 +4,7 @@ import sys
 from pathlib import Path
 
 sys.path.append(str(Path(__file__).resolve().parents[3]))
-import crons  # noqa: E402 - found by the line above
+import crons
 
 if not hasattr(crons, "job"):
     crons.cron = lambda text: text
