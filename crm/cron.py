@@ -15,6 +15,7 @@ from crm.schema import schema
 from crons import Retry, cron, job
 
 CLEANUP_LOG = "customer_cleanup_log.txt"
+FORCE = "CRM_CLEANUP_FORCE"
 HEARTBEAT_LOG = "crm_heartbeat_log.txt"
 _ANSWER_BYTES = 10_000
 
@@ -35,9 +36,11 @@ class HeartbeatFailed(Exception):
 def clean_inactive_customers(context=None, *, force=False, on_progress=None):
     """Delete inactive customers as of the slot, however late it runs, and log their number."""
     now, key = (context.until, context.key) if context else (timezone.now(), os.getenv("CRONS_ATTEMPT", ""))
+    force = force or FORCE in os.environ
     cleanup = customers.delete_inactive(now=now, force=force, key=key, on_progress=on_progress)
-    stamp = timezone.localtime().strftime("%Y-%m-%d %H:%M:%S")
-    logs.append_line(CLEANUP_LOG, f"{stamp} Deleted {cleanup.deleted} inactive customers")
+    logs.append_line(
+        CLEANUP_LOG, f"{timezone.localtime():%Y-%m-%d %H:%M:%S} Deleted {cleanup.deleted} inactive customers"
+    )
     return cleanup
 
 
@@ -51,8 +54,7 @@ def clean_inactive_customers(context=None, *, force=False, on_progress=None):
 def log_crm_heartbeat():
     """Log a line when GraphQL answers; a line is a proof of life, so without an answer there is none."""
     _ask_hello()
-    stamp = timezone.localtime().strftime("%d/%m/%Y-%H:%M:%S")
-    logs.append_line(HEARTBEAT_LOG, f"{stamp} CRM is alive")
+    logs.append_line(HEARTBEAT_LOG, f"{timezone.localtime():%d/%m/%Y-%H:%M:%S} CRM is alive")
 
 
 def _ask_hello() -> None:

@@ -23,8 +23,12 @@ def from_url(url: str, *, base: Path) -> dict[str, Any]:
     try:
         parts = urlsplit(url)
         port = parts.port
-    except ValueError as error:
-        raise ImproperlyConfigured(f"DATABASE_URL cannot be read: {error}. {_EXPECTED}") from error
+    except ValueError:
+        # Without the cause: it shows what stands where the port should, which may be half a password.
+        raise ImproperlyConfigured(
+            "DATABASE_URL has no readable host and port. Write special characters of the password "
+            f"as percent codes, such as %2F for a slash. {_EXPECTED}"
+        ) from None
     if parts.fragment:
         raise ImproperlyConfigured(f"DATABASE_URL has a '#': write it as %23 in a password. {_EXPECTED}")
     if parts.scheme == "sqlite":

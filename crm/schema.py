@@ -2,13 +2,25 @@
 
 import strawberry
 from django.conf import settings
+from graphql import GraphQLError
 from strawberry.schema.config import StrawberryConfig
+from strawberry.types import ExecutionContext
 from strawberry_django.optimizer import DjangoOptimizerExtension
 
+from crm.graph.errors import is_unexpected
 from crm.graph.limits import MAX_PAGE, Limits
 from crm.graph.queries import Query
 
-schema = strawberry.Schema(
+
+class _Schema(strawberry.Schema):
+    def process_errors(
+        self, errors: list[GraphQLError], execution_context: ExecutionContext | None = None
+    ) -> None:
+        """Log what went wrong on this side; a client's mistakes are the client's to read."""
+        super().process_errors([error for error in errors if is_unexpected(error)], execution_context)
+
+
+schema = _Schema(
     Query,
     extensions=[Limits, DjangoOptimizerExtension],
     config=StrawberryConfig(

@@ -36,6 +36,7 @@ VAR_DIR = BASE_DIR / "var"
 environment.load(Path(os.environ.get("CRM_ENV_FILE") or VAR_DIR / "crm.env"))
 with suppress(OSError):  # an installation that writes nothing here is read-only here
     VAR_DIR.mkdir(exist_ok=True)
+    (VAR_DIR / "static").mkdir(exist_ok=True)
 
 
 def _secret_key(path: Path, *, generate: bool) -> str:

@@ -10,14 +10,15 @@ class ClientError(GraphQLError):
         super().__init__(message, extensions={"code": code})
 
 
+def is_unexpected(error: GraphQLError) -> bool:
+    """Tell whether *error* comes from an exception that nobody meant for a client."""
+    return error.original_error is not None and not isinstance(error.original_error, GraphQLError)
+
+
 def masked(error: GraphQLError) -> GraphQLError:
     """Give *error* as a client may see it: what nobody meant for a client loses its text, keeps its place."""
-    cause = error.original_error
-    if cause is None or isinstance(cause, GraphQLError):
+    if not is_unexpected(error):
         return error
-    if isinstance(cause, RecursionError):
-        # The parser follows braces by recursion, and a thousand tokens are enough to exhaust it.
-        return ClientError("TOO_LARGE", "The document is nested too deeply. Ask for less, or in parts.")
     return GraphQLError(
         "Something went wrong on our side. It was logged.",
         nodes=error.nodes,

@@ -39,11 +39,17 @@ def endpoint(schema: Schema) -> Any:
 
 
 class _View(GraphQLView):
+    def parse_http_body(self, request: Any) -> Any:
+        try:
+            return super().parse_http_body(request)
+        except UnicodeDecodeError as error:
+            raise HTTPException(400, "The body is no UTF-8. Send JSON in UTF-8.") from error
+
     def decode_json(self, data: str | bytes) -> object:
         try:
             document = json.loads(data)
         except (ValueError, RecursionError) as error:
-            raise HTTPException(400, "The body is no JSON in UTF-8.") from error
+            raise HTTPException(400, "The body is no JSON.") from error
         if not isinstance(document, dict):
             raise HTTPException(400, 'The body is no JSON object. Expected {"query": "…", "variables": {…}}.')
         return document

@@ -30,7 +30,7 @@ class Command(BaseCommand):
         )
 
     def handle(self, *args: Any, **options: Any) -> None:
-        force = options["force"] or bool(os.environ.get("CRM_CLEANUP_FORCE"))
+        force = options["force"] or cron.FORCE in os.environ
         try:
             if options["dry_run"]:
                 self.print(customers.delete_inactive(now=timezone.now(), dry_run=True, force=force))
@@ -43,7 +43,12 @@ class Command(BaseCommand):
 
     def enter_ledger(self, *, scheduled: bool, wait: bool, force: bool, **options: Any) -> None:
         flags = [flag for flag, is_set in (("--scheduled", scheduled), ("--wait", wait)) if is_set]
-        call_command("crons", "run", "clean_inactive_customers", *flags)
+        if force:
+            os.environ[cron.FORCE] = "1"  # inherited by the attempt, which has no command line of its own
+        try:
+            call_command("crons", "run", "clean_inactive_customers", *flags)
+        finally:
+            os.environ.pop(cron.FORCE, None)
 
     def print(self, cleanup: customers.Cleanup) -> None:
         """Print the counts by reason."""
