@@ -162,13 +162,22 @@ if CRM_GRAPHQL_URL and not CRM_GRAPHQL_URL.startswith(("http://", "https://")):
 ADMINS = [
     address if django.VERSION >= (6, 0) else (address, address) for address in environment.names("CRM_ADMINS")
 ]
-EMAIL_HOST = environment.text("CRM_EMAIL_HOST")
-EMAIL_BACKEND = f"django.core.mail.backends.{'smtp' if EMAIL_HOST else 'console'}.EmailBackend"
-EMAIL_PORT = environment.whole("CRM_EMAIL_PORT", 587)
-EMAIL_HOST_USER = environment.text("CRM_EMAIL_USER")
-EMAIL_HOST_PASSWORD = environment.text("CRM_EMAIL_PASSWORD")
-EMAIL_USE_TLS = environment.flag("CRM_EMAIL_TLS", default=True)
-EMAIL_TIMEOUT = 10
+_SMTP = {
+    "host": environment.text("CRM_EMAIL_HOST"),
+    "port": environment.whole("CRM_EMAIL_PORT", 587),
+    "username": environment.text("CRM_EMAIL_USER"),
+    "password": environment.text("CRM_EMAIL_PASSWORD"),
+    "use_tls": environment.flag("CRM_EMAIL_TLS", default=True),
+    "timeout": 10,
+}
+_MAIL_BACKEND = f"django.core.mail.backends.{'smtp' if _SMTP['host'] else 'console'}.EmailBackend"
+if django.VERSION >= (6, 1):
+    MAILERS = {"default": {"BACKEND": _MAIL_BACKEND, "OPTIONS": _SMTP if _SMTP["host"] else {}}}
+else:
+    EMAIL_BACKEND = _MAIL_BACKEND
+    EMAIL_HOST, EMAIL_PORT, EMAIL_TIMEOUT = _SMTP["host"], _SMTP["port"], _SMTP["timeout"]
+    EMAIL_HOST_USER, EMAIL_HOST_PASSWORD = _SMTP["username"], _SMTP["password"]
+    EMAIL_USE_TLS = _SMTP["use_tls"]
 DEFAULT_FROM_EMAIL = SERVER_EMAIL = environment.text("CRM_EMAIL_FROM", "crm@localhost")
 
 CRM_LOG_DIR = BASE_DIR / environment.text("CRM_LOG_DIR", "var/log")

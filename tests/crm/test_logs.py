@@ -114,7 +114,7 @@ def _write_many(log_dir, writer):
 
 
 def test_processes_that_write_and_rotate_at_once_lose_no_line(log_dir):
-    with ProcessPoolExecutor(4, mp_context=get_context("fork")) as pool:
+    with ProcessPoolExecutor(4, mp_context=get_context("spawn")) as pool:
         for written in [pool.submit(_write_many, log_dir, writer) for writer in range(4)]:
             written.result()
 
