@@ -1,7 +1,10 @@
 """The admin's pages: they open, need few statements, and let nobody touch a tombstone."""
 
+import re
+
 import pytest
 from django.contrib.auth.models import User
+from django.contrib.staticfiles.storage import staticfiles_storage
 from django.core.management import call_command
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
@@ -77,6 +80,21 @@ def test_tombstones_can_be_read_and_found_but_not_touched(superuser, make_custom
     assert (
         superuser.post(reverse("admin:crm_customertombstone_delete", args=[tombstone.pk])).status_code == 403
     )
+
+
+def test_site_opens_before_the_first_collectstatic(superuser, settings, tmp_path):
+    settings.STATIC_ROOT = tmp_path
+    settings.STORAGES = settings.STORAGES | {
+        "staticfiles": {"BACKEND": "crm.static_files.StaticFilesStorage"}
+    }
+
+    before = superuser.get(reverse("admin:index"))
+    call_command("collectstatic", "--no-input", "-v0")
+    staticfiles_storage._setup()  # a new process reads the manifest
+    after = superuser.get(reverse("admin:index"))
+
+    assert 'href="/static/admin/css/base.css"' in before.text
+    assert re.search(r'href="/static/admin/css/base\.[0-9a-f]{12}\.css"', after.text)
 
 
 def test_front_page_leads_to_the_admin(client):

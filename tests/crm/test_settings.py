@@ -36,6 +36,7 @@ def test_deployment_check_is_clean_in_production():
         CRM_ALLOWED_HOSTS="crm.example.com",
         CRM_HSTS_SUBDOMAINS="1",
         CRM_HSTS_PRELOAD="1",
+        CRM_EMAIL_HOST="mail.example.com",
     )
 
     assert (result.returncode, result.stderr) == (0, "")
