@@ -1,17 +1,8 @@
 """What the CRM's tests share: a shop in which time stands still."""
 
-import importlib.util
-import sys
 from datetime import UTC, datetime
-from pathlib import Path
 
 import pytest
-
-DOUBLE = Path(__file__).parent / "double"
-if importlib.util.find_spec("crons.jobs") is None:  # gone at the merge, with the directory
-    sys.path.append(str(DOUBLE))
-    spec = importlib.util.spec_from_file_location("crons_double", DOUBLE / "sitecustomize.py")
-    spec.loader.exec_module(importlib.util.module_from_spec(spec))
 
 NOW = datetime(2026, 11, 22, 2, 0, tzinfo=UTC)
 CUT = datetime(2025, 11, 22, 2, 0, tzinfo=UTC)
