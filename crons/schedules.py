@@ -32,9 +32,7 @@ NICKNAMES = {
     "@midnight": "0 0 * * *",
     "@hourly": "0 * * * *",
 }
-_FIRST_MOMENT = datetime(
-    2, 1, 1, tzinfo=UTC
-)  # before it, an offset could lead out of what a datetime can hold
+_FIRST_MOMENT = datetime(2, 1, 1, tzinfo=UTC)  # before it, an offset could lead out of what a datetime can hold
 _UNITS = {"d": ("day", 86400), "h": ("hour", 3600), "m": ("minute", 60), "s": ("second", 1)}
 
 
@@ -64,9 +62,7 @@ class Schedule(ABC):
         """
         return self._latest(_within_bounds(moment), tz) or FAR_PAST
 
-    def between(
-        self, after: datetime, until: datetime, tz: tzinfo, limit: int | None = None
-    ) -> list[datetime]:
+    def between(self, after: datetime, until: datetime, tz: tzinfo, limit: int | None = None) -> list[datetime]:
         """List the slots in (after, until], oldest first, at most *limit* of them.
 
         Cost: grows with the slots returned.
@@ -196,8 +192,7 @@ class Cron(Schedule):
         readings = self.clock.count(zones.highest_reading(after, tz), zones.highest_reading(until, tz))
         # The reading that ends a gap falls on the same moment as those inside it: one slot for all of them.
         swallowed = (
-            self.clock.count(change.stops - zones.TICK, change.resumes)
-            for change in zones.changes(after, until, tz)
+            self.clock.count(change.stops - zones.TICK, change.resumes) for change in zones.changes(after, until, tz)
         )
         return readings - sum(max(0, merged - 1) for merged in swallowed)
 

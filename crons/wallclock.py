@@ -118,9 +118,7 @@ class WallClock:
                 raise refused(repr(text), objection)
         try:
             parsed = CronSim(text, datetime(2000, 1, 1, tzinfo=UTC))
-        except (
-            CronSimError
-        ) as error:  # all that is left for it to refuse: a day that these months do not have
+        except CronSimError as error:  # all that is left for it to refuse: a day that these months do not have
             raise refused(repr(text), _no_such_date(texts)) from error
         clock = cls(
             minutes=frozenset(parsed.minutes),
@@ -225,9 +223,7 @@ def _midnight(reading: datetime) -> datetime:
 # Shared by all schedules: a thousand jobs of a project use few different sets of times and days.
 @lru_cache(maxsize=1024)
 def _times(minutes: frozenset[int], hours: frozenset[int]) -> tuple[timedelta, ...]:
-    return tuple(
-        timedelta(hours=hour, minutes=minute) for hour in sorted(hours) for minute in sorted(minutes)
-    )
+    return tuple(timedelta(hours=hour, minutes=minute) for hour in sorted(hours) for minute in sorted(minutes))
 
 
 @lru_cache(maxsize=4096)

@@ -32,11 +32,7 @@ def _repetition(minutes: list[int], hours: list[int]) -> str:
     if len(minutes) == 1 and hour_step:
         return _every(hour_step, "hour") + (f" at minute {minutes[0]}" if minutes != [0] else "")
     if hour_step == 1:
-        return (
-            _every(minute_step, "minute")
-            if minute_step
-            else f"At {_numbers('minute', minutes)} of every hour"
-        )
+        return _every(minute_step, "minute") if minute_step else f"At {_numbers('minute', minutes)} of every hour"
     first, last = f"{hours[0]:02}:{minutes[0]:02}", f"{hours[-1]:02}:{minutes[-1]:02}"
     if _is_run(hours) and len(minutes) == 1:
         return f"Every hour from {first} through {last}"

@@ -18,7 +18,7 @@ from django.utils import timezone
 
 from crm.models import Customer, CustomerTombstone, Order, OrderItem, Product
 
-from .conftest import CUT, DOUBLE, NOW
+from .conftest import CUT, NOW
 
 PROJECT = Path(__file__).parents[2]
 SCRIPT = PROJECT / "crm" / "cron_jobs" / "clean_inactive_customers.sh"
@@ -167,8 +167,6 @@ def shop(tmp_path_factory):
         "DATABASE_URL": f"sqlite:///{root / 'shop.sqlite3'}",
         "CRONS_ATTEMPT": "1",
     }
-    if DOUBLE.exists():  # gone at the merge
-        environment["PYTHONPATH"] = str(DOUBLE)
     insert = "from crm.models import Customer as C; from datetime import datetime as d, UTC; "
     insert += "C.objects.create(name='A', email='a@example.com', created_at=d(2020, 1, 1, tzinfo=UTC))"
     for arguments in (["migrate", "-v0"], ["shell", "-v0", "-c", insert]):

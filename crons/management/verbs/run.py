@@ -6,9 +6,11 @@ import getpass
 import os
 import sys
 from argparse import ArgumentParser
+from collections.abc import Mapping
 from typing import Any
 
-from crons.management.verbs.base import Output, Verb
+from crons.management.output import Out
+from crons.management.verbs.base import Verb
 
 
 class Run(Verb):
@@ -16,15 +18,16 @@ class Run(Verb):
 
     name = "run"
     help = "run one entry: its due slot with --scheduled, one run besides its schedule from a terminal"
+    example = "run clean_inactive_customers --scheduled"
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         """Take the entry's name and how to run it."""
         parser.add_argument("entry", metavar="NAME", help="the entry, as manage.py crons list names it")
         kind = parser.add_mutually_exclusive_group()
+        kind.add_argument("--scheduled", action="store_true", help="run the slot that is due; written on crontab lines")
         kind.add_argument(
-            "--scheduled", action="store_true", help="run the slot that is due; written on crontab lines"
+            "--manual", action="store_true", help="run once besides the schedule, also without a terminal"
         )
-        kind.add_argument("--manual", action="store_true", help="run once besides the schedule, also without a terminal")
         parser.add_argument(
             "--wait", action="store_true", help="if somebody has it: show its output, end with its exit code"
         )
@@ -32,7 +35,7 @@ class Run(Verb):
             "--foreground", action="store_true", help="in this very process, so that a debugger works; no timeout"
         )
 
-    def handle(self, options: dict[str, Any], out: Output) -> int:
+    def handle(self, options: Mapping[str, Any], out: Out) -> int:
         """Run; 0 when it succeeded or somebody else has it, 1 when it failed or was refused."""
         from crons.triggers.named import Door, do_the_work, print_chunk
         from crons.triggers.session import Session
@@ -46,7 +49,7 @@ class Run(Verb):
         trigger = "crontab" if scheduled else "manual"
         echo = None if options["foreground"] else print_chunk
         with Session("run", trigger, _executors(name, options["foreground"]), echo=echo) as session:
-            door = Door(session, out.say, wait=options["wait"])
+            door = Door(session, out.note, wait=options["wait"])
             if scheduled:
                 return door.scheduled(name, guess=not options["scheduled"])
             return door.manual(name, by=_who())

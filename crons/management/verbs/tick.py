@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
-from crons.management.verbs.base import Output, Verb
+from crons.management.output import Out
+from crons.management.verbs.base import Verb
 
 
 class Tick(Verb):
@@ -12,18 +14,19 @@ class Tick(Verb):
 
     name = "tick"
     help = "do what is due now, see it through, and end"
+    example = "tick"
 
-    def handle(self, options: dict[str, Any], out: Output) -> int:
+    def handle(self, options: Mapping[str, Any], out: Out) -> int:
         """Tick; 0 whatever became of the jobs: their verdicts are in the ledger."""
         from crons.triggers.session import Session
         from crons.triggers.tick import tick
 
         with Session("tick", "tick") as session:
             done = tick(session)
-        out.say(
+        out.note(
             f"{done.runs} slot(s) recorded, {done.written_off} written off, {len(done.begun)} attempt(s) begun, "
             f"{len(done.lost)} found lost."
         )
         for name in done.parked:
-            out.say(f"{name} is parked: see manage.py crons health")
+            out.note(f"{name} is parked: see manage.py crons health")
         return 0
