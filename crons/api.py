@@ -166,6 +166,8 @@ def _silent_schedulers(now: datetime) -> Iterator[Ailment]:
 
 
 def _slots_of(each: Entry, after: datetime, count: int) -> Iterator[Upcoming]:
+    if each.retired_at is not None:
+        return
     try:
         account = account_of(each)
     except CronsError:

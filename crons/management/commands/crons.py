@@ -1,0 +1,125 @@
+"""`manage.py crons VERB …`: one command; it imports only the verb that was asked for."""
+
+from __future__ import annotations
+
+import argparse
+import copy
+import difflib
+import os
+import sys
+from collections.abc import Sequence
+from typing import Any, NoReturn
+
+from django.core.management.base import BaseCommand, CommandError, CommandParser, DjangoHelpFormatter
+from django.db import Error as DatabaseTrouble
+from django.db import connections
+
+from crons.conf import conf
+from crons.exceptions import CronsError, LedgerUnavailable
+from crons.management.output import Out
+from crons.management.verbs import VERBS, load
+from crons.management.verbs.base import Verb
+
+TABLES_MISSING = "the tables of crons are missing: run manage.py migrate"
+
+
+class Layout(argparse.RawDescriptionHelpFormatter, DjangoHelpFormatter):
+    """Django's help, with the lines of descriptions and examples left as they are."""
+
+
+class VerbParser(CommandParser):
+    """Reads the arguments of one verb; asks the verb for them only once it has been named."""
+
+    def __init__(self, *, verb_name: str, common: Sequence[argparse.Action], **options: Any) -> None:
+        super().__init__(add_help=False, formatter_class=Layout, **options)
+        self._verb_name = verb_name
+        self._common: Sequence[argparse.Action] = common
+
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
+        """Declare the verb's arguments, then parse."""
+        verb = load(self._verb_name)
+        self.description = verb.help
+        self.epilog = f"example:\n  manage.py crons {verb.example}"
+        verb.add_arguments(self)
+        self.add_argument("--json", action="store_true", help="Print one JSON object per line, and nothing else.")
+        if verb.checks:
+            self.add_argument("--skip-checks", action="store_true", help="Skip system checks.")
+        for action in self._common:
+            # Django's options may stand before the verb and after it; silence after it must not undo what stood before.
+            quiet = copy.copy(action)
+            quiet.default = argparse.SUPPRESS
+            self._add_action(quiet)
+        return super().parse_known_args(args, namespace)
+
+
+class Command(BaseCommand):
+    """The frame of the verbs. From code, give options as texts: call_command("crons", "list", "--all")."""
+
+    help = "Scheduled work: see what is due, what became of it, and run it."
+    requires_system_checks = []
+    verb: Verb | None = None
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        """Know every verb by name."""
+        common = list(parser._actions)
+        verbs = parser.add_subparsers(title="verbs", dest="verb", metavar="VERB", parser_class=VerbParser)
+        for name, (_, text) in VERBS.items():
+            verbs.add_parser(name, help=text, verb_name=name, common=common)
+
+    def run_from_argv(self, argv: list[str]) -> None:
+        """Run a command line; an unknown verb is a mistake of usage (2)."""
+        asked = argv[2] if len(argv) > 2 else "-"
+        if not asked.startswith("-") and asked not in VERBS:
+            near = difflib.get_close_matches(asked, VERBS, n=1)
+            hint = f" Did you mean {near[0]!r}?" if near else ""
+            self.stderr.write(f"{asked!r} is no verb of crons.{hint} Verbs: {', '.join(VERBS)}.")
+            sys.exit(2)
+        super().run_from_argv(argv)
+
+    def execute(self, *args: Any, **options: Any) -> Any:
+        """Run the system checks that the verb asks for, then the verb."""
+        if options.get("verb"):
+            self.verb = load(options["verb"])
+            self.requires_system_checks = self.verb.checks  # type: ignore[assignment] # the stubs know only lists
+        options.setdefault("skip_checks", False)
+        return super().execute(*args, **options)
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        """Let the verb do it; end with its exit code."""
+        if self.verb is None:
+            self._introduce()
+            return
+        colour = True if options["force_color"] else False if options["no_color"] else None
+        out = Out(self.stdout, self.stderr, as_json=options["json"], colour=False if options["json"] else colour)
+        try:
+            code = self.verb.handle(options, out)
+        except BrokenPipeError:
+            # Whoever read this has seen enough. Python must not complain when it closes stdout.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            code = 0
+        except (CronsError, DatabaseTrouble) as error:
+            if options["traceback"]:
+                raise
+            self._refuse(error, self.verb.failure_code)
+        if code:
+            sys.exit(code)
+
+    def _introduce(self) -> None:
+        width = max(map(len, VERBS))
+        verbs = "\n".join(f"  {name:<{width}}  {text}" for name, (_, text) in VERBS.items())
+        self.stdout.write(f"{self.help}\n\nmanage.py crons VERB …\n\n{verbs}\n\nmanage.py crons VERB --help says more.")
+
+    def _refuse(self, error: Exception, code: int) -> NoReturn:
+        if isinstance(error, LedgerUnavailable | DatabaseTrouble) and _tables_are_missing():
+            raise CommandError(TABLES_MISSING, returncode=code) from error
+        if isinstance(error, CronsError):
+            raise CommandError(" ".join(str(error).split()), returncode=code) from error
+        text = " ".join(str(error).split())
+        raise CommandError(f"the database refused: {text}", returncode=code) from error
+
+
+def _tables_are_missing() -> bool:
+    try:
+        return "crons_entry" not in connections[conf.database].introspection.table_names()
+    except (CronsError, DatabaseTrouble):
+        return False

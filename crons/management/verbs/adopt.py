@@ -1,0 +1,59 @@
+"""`crons adopt`."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Mapping
+from typing import Any
+
+from crons import deployment
+from crons.conf import conf
+from crons.exceptions import Refused
+from crons.management.output import Out
+from crons.management.verbs.base import Verb, operator
+from crons.models import Deployment
+
+
+class Adopt(Verb):
+    """Move a deployment, knowingly."""
+
+    name = "adopt"
+    help = (
+        "Let this database fire from here from now on, and no longer from where it was.\n"
+        "A copy of production fires nothing until somebody says this. Asks first; --yes does not."
+    )
+    example = "adopt --yes"
+
+    def add_arguments(self, parser: argparse.ArgumentParser) -> None:
+        """Take --yes."""
+        parser.add_argument("--yes", action="store_true", help="Do not ask.")
+
+    def handle(self, options: Mapping[str, Any], out: Out) -> int:
+        """Show both places, ask, adopt."""
+        place = deployment.here()
+        old = Deployment.objects.using(conf.database).filter(pk=deployment.ONLY).first()
+        described = old.described if old else ""
+        is_ours = old is not None and old.identity == place.identity
+        if not out.json:
+            since = f", since {old.adopted_at:%Y-%m-%d %H:%M} UTC" if old else ""
+            out.facts([("belongs to", f"{described or 'nobody yet'}{since}"), ("this is", place.described)])
+        if not is_ours:
+            if not options["yes"]:
+                _ask(out)
+            deployment.adopt(operator())
+        if out.json:
+            out.row(
+                {"identity": place.identity, "described": place.described, "was": described, "adopted": not is_ours}
+            )
+        else:
+            out.line("It belongs here already." if is_ours else "Adopted: it fires from here now.", "good")
+        return 0
+
+
+def _ask(out: Out) -> None:
+    if out.json or not (out.is_terminal and sys.stdin.isatty()):
+        raise Refused("adopting needs a yes, and nobody is here to ask: manage.py crons adopt --yes")
+    out.raw("If the other place still runs, it stops firing. Adopt? [y/N] ")
+    if sys.stdin.readline().strip().lower() not in ("y", "yes"):
+        raise Refused("not adopted: nothing was changed.")

@@ -1,0 +1,71 @@
+"""The contract of a verb, and how verbs read their arguments."""
+
+from __future__ import annotations
+
+import argparse
+import getpass
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from datetime import datetime, time
+from typing import Any, ClassVar
+from zoneinfo import ZoneInfo
+
+from django.utils.dateparse import parse_date, parse_datetime
+
+from crons.conf import conf
+from crons.instances import host
+from crons.management.output import Out
+
+
+class Verb(ABC):
+    """One thing that `manage.py crons` does.
+
+    An implementer promises: with `out.json` nothing but one JSON object per line goes to stdout; what
+    cannot be done is raised as a CronsError; importing its module costs no more than the verb needs.
+    It may assume: the frame has parsed the arguments, has run *checks*, and prints what it raises as one line.
+    """
+
+    name: ClassVar[str]
+    help: ClassVar[str]
+    example: ClassVar[str]
+    checks: ClassVar[Sequence[str] | str] = ()
+    """Which system checks must pass first, as in Django's requires_system_checks."""
+    failure_code: ClassVar[int] = 1
+    """The exit code when it raises."""
+
+    def add_arguments(self, parser: argparse.ArgumentParser) -> None:  # noqa: B027 (most verbs take few, some none)
+        """Declare the verb's own arguments; --json and Django's are there already."""
+
+    @abstractmethod
+    def handle(self, options: Mapping[str, Any], out: Out) -> int:
+        """Do it; return the exit code."""
+
+
+def operator() -> str:
+    """Name the person at this machine, for the audit trail."""
+    try:
+        user = getpass.getuser()
+    except (OSError, KeyError):  # a container's user id without a name
+        user = "unknown"
+    return f"{user}@{host()}"
+
+
+def moment(text: str) -> datetime:
+    """Read a moment given on the command line; without an offset it is local to CRONS["TIME_ZONE"]."""
+    try:
+        found = parse_datetime(text)
+        day = None if found else parse_date(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(f"{text!r} is no moment: {error}") from error
+    if found is None and day is not None:
+        found = datetime.combine(day, time())
+    if found is None:
+        raise argparse.ArgumentTypeError(f"{text!r} is no moment, expected one such as 2026-10-25T02:30+01:00")
+    return found if found.tzinfo else found.replace(tzinfo=ZoneInfo(conf.time_zone))
+
+
+def at_least_one(text: str) -> int:
+    """Read a count given on the command line."""
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is no count, expected a whole number of at least 1")
+    return int(text)

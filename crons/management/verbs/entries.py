@@ -1,0 +1,136 @@
+"""`crons list`."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any
+
+from django.db.models import OuterRef, Subquery
+
+from crons import api, ledger
+from crons.conf import conf
+from crons.exceptions import CronsError
+from crons.management import rows
+from crons.management.moments import distance, local
+from crons.management.output import Cell, Out
+from crons.management.verbs.base import Verb
+from crons.models import Attempt, Entry, Range, Run
+from crons.schedules import FAR_FUTURE, parse
+from crons.verdicts import State
+
+COLUMNS = ("name", "schedule", "next slot", "last verdict", "state")
+
+
+class List(Verb):
+    """Every entry in one line."""
+
+    name = "list"
+    help = "List the entries: when they are due, what became of the last slot, and whether anything holds them."
+    example = "list --all"
+
+    def add_arguments(self, parser: argparse.ArgumentParser) -> None:
+        """Take --all."""
+        parser.add_argument("--all", action="store_true", help="List retired entries too: those nobody declares now.")
+
+    def handle(self, options: Mapping[str, Any], out: Out) -> int:
+        """Print the entries by name."""
+        now = ledger.database_now()
+        entries = _with_last(api.entries(retired=options["all"]))
+        lasts = _Lasts(entries)
+        if out.json:
+            for entry in entries:
+                out.row({**rows.as_json(entry), "next_at": next_at(entry), "last": lasts.as_json(entry)})
+            return 0
+        if not entries:
+            out.line("There are no entries. Declare a job, then: manage.py crons sync")
+            return 0
+        table = [
+            (entry.name, explained(entry), _next(entry, now), lasts.cell(entry, now), state(entry)) for entry in entries
+        ]
+        out.table(COLUMNS, table)
+        return 0
+
+
+def explained(entry: Entry) -> str:
+    """Say a schedule in plain English, with its own text."""
+    try:
+        said = parse(entry.schedule).explain()
+    except CronsError as error:
+        return f"{entry.schedule}: {error}"
+    return f"{said} ({entry.schedule})" if entry.schedule and said != entry.schedule else said
+
+
+def next_at(entry: Entry) -> datetime | None:
+    """Return the next slot as planning last saw it; None where there is none or nothing has planned yet."""
+    if entry.wake_at is None or entry.wake_at >= FAR_FUTURE:
+        return None
+    return entry.wake_at
+
+
+def state(entry: Entry) -> Cell:
+    """Say what holds an entry, or that nothing does."""
+    if entry.retired_at is not None:
+        return Cell(f"retired {local(entry.retired_at, entry.zone)}", "quiet")
+    if entry.parked_reason:
+        return Cell(f"parked: {entry.parked_reason}", "bad")
+    if entry.paused_at is not None:
+        until = f" until {local(entry.paused_until, entry.zone)}" if entry.paused_until else ""
+        by = f" by {entry.paused_by}" if entry.paused_by else ""
+        reason = f": {entry.pause_reason}" if entry.pause_reason else ""
+        return Cell(f"paused{until}{by}{reason}", "warn")
+    return Cell("active")
+
+
+def _next(entry: Entry, now: datetime) -> str:
+    at = next_at(entry)
+    if at is None:
+        return "not planned yet" if entry.wake_at is None else "none"
+    return f"{local(at, entry.zone)} ({distance(at, now)})"
+
+
+def _with_last(entries: Any) -> list[Entry]:
+    done = Run.objects.filter(entry=OuterRef("pk"), state=State.DONE).order_by("-planned_at", "-pk")
+    written_off = Range.objects.filter(entry=OuterRef("pk")).order_by("-last_at", "-pk")
+    return list(
+        entries.annotate(last_run=Subquery(done.values("pk")[:1]), last_range=Subquery(written_off.values("pk")[:1]))
+    )
+
+
+class _Lasts:
+    """The newest run or range of each entry. Cost: three queries for all of them."""
+
+    def __init__(self, entries: list[Any]) -> None:
+        runs = Run.objects.using(conf.database).in_bulk([entry.last_run for entry in entries if entry.last_run])
+        ranges = Range.objects.using(conf.database).in_bulk([entry.last_range for entry in entries if entry.last_range])
+        self._attempts: dict[int, Attempt] = rows.last_attempts(runs.values())
+        self._last: dict[int, Run | Range] = {}
+        for entry in entries:
+            run, written_off = runs.get(entry.last_run), ranges.get(entry.last_range)
+            newest = run or written_off
+            if run and written_off and written_off.last_at > run.planned_at:
+                newest = written_off
+            if newest:
+                self._last[entry.pk] = newest
+
+    def cell(self, entry: Entry, now: datetime) -> Cell:
+        last = self._last.get(entry.pk)
+        if last is None:
+            return Cell("none yet", "quiet")
+        said = rows.verdict(last.verdict, last.reason)
+        if isinstance(last, Range):
+            return Cell(f"{said.text}, {distance(last.last_at, now)}", said.tone)
+        took = rows.took(self._attempts.get(last.pk), now)
+        after = f", took {took}" if took else ""
+        return Cell(f"{said.text}, {distance(last.planned_at, now)}{after}", said.tone)
+
+    def as_json(self, entry: Entry) -> dict[str, Any] | None:
+        last = self._last.get(entry.pk)
+        if last is None:
+            return None
+        kept: dict[str, Any] = {"model": "range" if isinstance(last, Range) else "run", "id": last.pk}
+        kept |= {"verdict": last.verdict, "reason": last.reason}
+        kept["at"] = last.last_at if isinstance(last, Range) else last.planned_at
+        kept["took_seconds"] = None if isinstance(last, Range) else rows.took_seconds(self._attempts.get(last.pk))
+        return kept

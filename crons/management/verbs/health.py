@@ -1,0 +1,74 @@
+"""`crons health`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict
+from datetime import datetime
+from typing import Any
+
+from crons import api, deployment, ledger
+from crons.conf import conf
+from crons.exceptions import NotAdopted
+from crons.management import rows
+from crons.management.moments import distance
+from crons.management.output import Out
+from crons.management.verbs.base import Verb
+from crons.models import Deployment, Heartbeat
+
+
+class Health(Verb):
+    """One look for monitoring, and for people in a hurry."""
+
+    name = "health"
+    help = (
+        "Say what is wrong now. Exit code 0: all is well. 1: something is wrong, a line each.\n"
+        "2: it cannot be told, because the database does not answer, its tables are missing, or it\n"
+        "belongs to another deployment: what the rows of a copy say is true of the original."
+    )
+    example = "health --json"
+    failure_code = 2
+
+    def handle(self, options: Mapping[str, Any], out: Out) -> int:
+        """Print what is wrong, then who is alive."""
+        ailments = api.health()
+        _refuse_a_copy()
+        now = ledger.database_now()
+        beats = Heartbeat.objects.using(conf.database).order_by("host", "started_at")
+        alive = list(beats.filter(expected_by__gte=now))
+        if out.json:
+            for ailment in ailments:
+                out.row({"model": "ailment", **asdict(ailment)})
+            for beat in alive:
+                out.row({"model": "heartbeat", **rows.as_json(beat)})
+        else:
+            for ailment in ailments:
+                about = f"{ailment.entry}: " if ailment.entry else ""
+                out.line(f"{ailment.kind}: {about}{ailment.text}", "bad")
+            if not ailments:
+                out.line("Nothing is wrong.", "good")
+            for beat in alive:
+                out.line(_alive(beat, now))
+            if not alive:
+                out.line("No scheduler is running here; nothing is wrong with that where cron calls tick or run.")
+        if not conf.enabled:
+            out.note('CRONS["ENABLED"] (or CRONS_ENABLED in the environment) is off: this process may begin nothing.')
+        return 1 if ailments else 0
+
+
+def _alive(beat: Heartbeat, now: datetime) -> str:
+    draining = ", draining" if beat.draining else ""
+    release = f", release {beat.release}" if beat.release else ""
+    skew = f", its clock is {beat.clock_skew_seconds:+.1f} s off" if abs(beat.clock_skew_seconds) >= 1 else ""
+    started, seen = distance(beat.started_at, now), distance(beat.beat_at, now)
+    return f"{beat.kind} on {beat.host} (pid {beat.pid}): started {started}, seen {seen}{release}{skew}{draining}"
+
+
+def _refuse_a_copy() -> None:
+    """Raise NotAdopted in a copy. A look must not adopt a database, so deployment.require() is not for here."""
+    adopted = Deployment.objects.using(conf.database).filter(pk=deployment.ONLY).first()
+    if adopted is not None and adopted.identity != deployment.here().identity:
+        raise NotAdopted(
+            f"this database belongs to another deployment ({adopted.described}), so what its rows say "
+            "is true of that one. If it is meant to run here from now on: manage.py crons adopt"
+        )

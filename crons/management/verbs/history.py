@@ -1,0 +1,94 @@
+"""`crons history`."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any
+
+from django.db.models import Count
+
+from crons import api, ledger
+from crons.management import rows
+from crons.management.moments import local
+from crons.management.output import Out
+from crons.management.verbs.base import Verb, at_least_one, moment
+from crons.models import Attempt, Range, Run
+from crons.verdicts import Kind, Verdict
+
+COLUMNS = ("run", "slot", "entry", "verdict", "tries", "took", "trigger", "host")
+
+
+class History(Verb):
+    """What became of every slot."""
+
+    name = "history"
+    help = "List what became of past slots, newest first: runs, and ranges of slots written off together."
+    example = "history nightly_report --verdict failed --since 2026-10-01"
+
+    def add_arguments(self, parser: argparse.ArgumentParser) -> None:
+        """Take NAME, --count, --verdict and --since."""
+        parser.add_argument("entry", metavar="NAME", nargs="?", help="Only this entry.")
+        parser.add_argument("--count", type=at_least_one, default=20, metavar="N", help="How many; 20 unless told.")
+        parser.add_argument("--verdict", choices=[word.value for word in Verdict], help="Only what ended so.")
+        parser.add_argument("--since", type=moment, metavar="ISO", help="Only slots from this moment on.")
+
+    def handle(self, options: Mapping[str, Any], out: Out) -> int:
+        """Print runs and ranges merged by time."""
+        found = _merged(options)
+        attempts = rows.last_attempts(row for row in found if isinstance(row, Run))
+        if out.json:
+            for row in found:
+                out.row(_as_json(row, attempts))
+            return 0
+        if not found:
+            out.line("No slot is recorded that fits.")
+            return 0
+        now = ledger.database_now()
+        out.table(COLUMNS, [_line(row, attempts, now) for row in found])
+        return 0
+
+
+def _merged(options: Mapping[str, Any]) -> list[Run | Range]:
+    runs, ranges = api.history(options["entry"]), api.ranges(options["entry"])
+    if options["verdict"]:
+        runs, ranges = runs.filter(verdict=options["verdict"]), ranges.filter(verdict=options["verdict"])
+    if options["since"]:
+        runs, ranges = runs.filter(planned_at__gte=options["since"]), ranges.filter(last_at__gte=options["since"])
+    count = options["count"]
+    both: list[Run | Range] = [*runs.annotate(attempt_count=Count("attempts"))[:count], *ranges[:count]]
+    return sorted(both, key=_at, reverse=True)[:count]
+
+
+def _at(row: Run | Range) -> datetime:
+    at: datetime = row.planned_at if isinstance(row, Run) else row.last_at
+    return at
+
+
+def _as_json(row: Any, attempts: Mapping[int, Attempt]) -> dict[str, Any]:
+    if isinstance(row, Range):
+        return {"model": "range", **rows.as_json(row)}
+    last = attempts.get(row.pk)
+    more = {"attempts": row.attempt_count, "took_seconds": rows.took_seconds(last), "host": last.host if last else ""}
+    return {"model": "run", **rows.as_json(row), **more}
+
+
+def _line(row: Run | Range, attempts: Mapping[int, Attempt], now: datetime) -> tuple[Any, ...]:
+    zone = row.entry.zone
+    if isinstance(row, Range):
+        span = f"{row.count} slots since {local(row.first_at, zone)}" if row.count > 1 else ""
+        said = rows.verdict(row.verdict, row.reason, span)
+        return ("", local(row.last_at, zone), row.entry.name, said, "", "", row.trigger, "")
+    last = attempts.get(row.pk)
+    by_hand = "" if row.kind == Kind.SLOT else f" {row.kind}"
+    return (
+        str(row.pk),
+        local(row.planned_at, zone) + by_hand,
+        row.entry.name,
+        rows.standing(row),
+        str(row.tries),
+        rows.took(last, now),
+        row.trigger,
+        last.host if last else "",
+    )

@@ -1,0 +1,67 @@
+"""`crons log`."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Mapping
+from typing import Any
+
+from crons import api
+from crons.conf import conf
+from crons.exceptions import CronsError
+from crons.management import rows
+from crons.management.output import Out
+from crons.management.verbs.base import Verb, at_least_one
+from crons.management.verbs.show import find_run
+from crons.models import Attempt, OutputChunk, Run
+
+
+class Log(Verb):
+    """What an attempt wrote, as it wrote it."""
+
+    name = "log"
+    help = "Print what a run wrote, its streams in the order in which they were written."
+    example = "log nightly_report --stream stderr"
+
+    def add_arguments(self, parser: argparse.ArgumentParser) -> None:
+        """Take the run, --attempt and --stream."""
+        parser.add_argument("run", metavar="RUN_ID|NAME", help="A run's number, or an entry: its last run begun.")
+        parser.add_argument("--attempt", type=at_least_one, metavar="N", help="Which try; the last unless told.")
+        parser.add_argument("--stream", choices=["stdout", "stderr", "log"], help="Only this one.")
+
+    def handle(self, options: Mapping[str, Any], out: Out) -> int:
+        """Print the chunks."""
+        attempt = _attempt(_run(options["run"]), options["attempt"])
+        chunks = OutputChunk.objects.using(conf.database).filter(attempt=attempt).order_by("seq")
+        if options["stream"]:
+            chunks = chunks.filter(stream=options["stream"])
+        written = False
+        for chunk in chunks.iterator():
+            written = True
+            if out.json:
+                out.row(rows.as_json(chunk))
+            else:
+                out.raw(chunk.text)
+        if not written:
+            what = f" to {options['stream']}" if options["stream"] else ""
+            out.note(f"run {attempt.run_id}, attempt {attempt.number} wrote nothing{what}.")
+        return 0
+
+
+def _run(asked: str) -> Run:
+    if asked.isdecimal():
+        return find_run(int(asked))
+    run = api.history(asked).filter(tries__gt=0).first()
+    if run is None:
+        raise CronsError(f"{asked!r} has never run, so it wrote nothing. See: manage.py crons history {asked}")
+    return run
+
+
+def _attempt(run: Run, number: int | None) -> Attempt:
+    attempts = run.attempts.using(conf.database).order_by("-number")
+    found = attempts.filter(number=number).first() if number else attempts.first()
+    if found is not None:
+        return found
+    if number:
+        raise CronsError(f"run {run.pk} has no attempt {number}: it was tried {run.tries} time(s).")
+    raise CronsError(f"run {run.pk} was never begun, so it wrote nothing: {rows.standing(run).text}.")

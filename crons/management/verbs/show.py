@@ -1,0 +1,102 @@
+"""`crons show`."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any
+
+from crons import api, ledger
+from crons.conf import conf
+from crons.exceptions import CronsError
+from crons.management import rows
+from crons.management.moments import local
+from crons.management.output import Cell, Out
+from crons.management.verbs.base import Verb, at_least_one
+from crons.models import Attempt, Run
+from crons.verdicts import MEANINGS
+
+
+class Show(Verb):
+    """One run and its attempts."""
+
+    name = "show"
+    help = "Show all that is known of one run: its slot, its verdict, and each attempt."
+    example = "show 1042"
+
+    def add_arguments(self, parser: argparse.ArgumentParser) -> None:
+        """Take RUN_ID."""
+        parser.add_argument("run", metavar="RUN_ID", type=at_least_one, help="A run's number, from crons history.")
+
+    def handle(self, options: Mapping[str, Any], out: Out) -> int:
+        """Print the run."""
+        run = find_run(options["run"])
+        attempts = list(run.attempts.using(conf.database).order_by("number"))
+        if out.json:
+            out.row({"model": "run", **rows.as_json(run), "attempts": [rows.as_json(each) for each in attempts]})
+            return 0
+        _print_run(run, out)
+        now = ledger.database_now()
+        for attempt in attempts:
+            out.line()
+            _print_attempt(attempt, run.entry.zone, now, out)
+        return 0
+
+
+def find_run(run_id: int) -> Run:
+    """Return a run with its entry.
+
+    Raises: CronsError if there is none.
+    """
+    run = api.history().filter(pk=run_id).first()
+    if run is None:
+        raise CronsError(f"run {run_id} does not exist. See: manage.py crons history")
+    return run
+
+
+def _print_run(run: Run, out: Out) -> None:
+    zone = run.entry.zone
+    slot = f"{local(run.slot_at, zone)} ({zone})" if run.slot_at else "none: somebody asked for it"
+    by = f" by {run.requested_by}" if run.requested_by else ""
+    out.line(f"run {run.pk} of {run.entry.name}")
+    out.facts(
+        [
+            ("slot", slot),
+            ("verdict", rows.standing(run)),
+            ("meaning", Cell(MEANINGS.get(run.reason or run.verdict, ""), "quiet")),
+            ("recorded", f"{local(run.recorded_at, zone)} by {run.trigger}{by}"),
+            ("ended", local(run.ended_at, zone) if run.ended_at else ""),
+            ("next try", local(run.wake_at, zone) if run.wake_at and run.tries else ""),
+            ("arguments", str({**run.entry.args, **(run.args or {})} or "")),
+            ("owner", run.entry.owner),
+        ]
+    )
+
+
+def _print_attempt(attempt: Attempt, zone: str, now: datetime, out: Out) -> None:
+    outcome = rows.verdict(attempt.outcome) if attempt.outcome else Cell("still going")
+    late = f"{rows.words(attempt.late_outcome)} (told after it had ended: changed nothing)"
+    asked = attempt.cancel_requested_at
+    cancel = f"{local(asked, zone)}: {attempt.cancel_reason}" if asked else ""
+    out.line(f"attempt {attempt.number} (id {attempt.pk})")
+    out.facts(
+        [
+            ("outcome", outcome),
+            ("late outcome", late if attempt.late_outcome else ""),
+            ("where", f"{attempt.host}, instance {attempt.instance} (pid {attempt.pid}), executor {attempt.executor}"),
+            ("begun", local(attempt.begun_at, zone)),
+            ("ended", local(attempt.ended_at, zone) if attempt.ended_at else ""),
+            ("took", rows.took(attempt, now)),
+            ("cancel asked", cancel),
+            ("exit code", "" if attempt.exit_code is None else str(attempt.exit_code)),
+            ("processor", "" if attempt.cpu_seconds is None else f"{attempt.cpu_seconds:.2f} s"),
+            ("memory", _megabytes(attempt.peak_memory_bytes)),
+        ]
+    )
+    for line in attempt.error.rstrip().split("\n") if attempt.error else ():
+        out.line(f"    {line}".rstrip())
+
+
+def _megabytes(size_bytes: int | None) -> str:
+    return "" if size_bytes is None else f"{size_bytes / 1_000_000:.1f} MB at most"

@@ -1,0 +1,49 @@
+"""`crons next`."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Mapping
+from dataclasses import asdict
+from typing import Any
+
+from crons import api, ledger
+from crons.management.moments import distance, local
+from crons.management.output import Cell, Out
+from crons.management.verbs.base import Verb, at_least_one
+
+COLUMNS = ("slot", "when", "entry", "")
+
+
+class Next(Verb):
+    """The slots that have not come yet."""
+
+    name = "next"
+    help = "List the slots that come next, of one entry or of all together, soonest first."
+    example = "next nightly_report --count 3"
+
+    def add_arguments(self, parser: argparse.ArgumentParser) -> None:
+        """Take NAME and --count."""
+        parser.add_argument("entry", metavar="NAME", nargs="?", help="Only this entry.")
+        parser.add_argument("--count", type=at_least_one, default=10, metavar="N", help="How many; 10 unless told.")
+
+    def handle(self, options: Mapping[str, Any], out: Out) -> int:
+        """Print the slots."""
+        now = ledger.database_now()
+        slots = api.upcoming(options["entry"], count=options["count"], after=now)
+        if out.json:
+            for slot in slots:
+                out.row(asdict(slot))
+            return 0
+        if not slots:
+            out.line("Nothing is due any more. See: manage.py crons list --all")
+            return 0
+        paused = Cell("paused: will be skipped", "warn")
+        out.table(
+            COLUMNS,
+            [
+                (local(slot.at, slot.zone), distance(slot.at, now), slot.entry, paused if slot.paused else "")
+                for slot in slots
+            ],
+        )
+        return 0
