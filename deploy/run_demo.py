@@ -39,7 +39,9 @@ _print_lock = threading.Lock()
 class Child:
     """A process in a session of its own, started again when it dies, its output shown under its name."""
 
-    def __init__(self, name: str, command: list[str], stop_signal: signal.Signals, env: dict[str, str]) -> None:
+    def __init__(
+        self, name: str, command: list[str], stop_signal: signal.Signals, env: dict[str, str]
+    ) -> None:
         self.name = name
         self._command, self._stop_signal, self._env = command, stop_signal, env
         self._last: deque[str] = deque(maxlen=LAST_LINES)
@@ -61,7 +63,8 @@ class Child:
         self._quick_deaths = self._quick_deaths + 1 if now - self._started_at < QUICK_DEATH_SECONDS else 1
         how = f"was killed by {signal.Signals(-status).name}" if status < 0 else f"ended with {status}"
         if self._quick_deaths >= QUICK_DEATHS:
-            say(f"{self.name} {how}, {QUICK_DEATHS} times in a row. Its last lines:\n" + "\n".join(self._last))
+            last = "\n".join(self._last)
+            say(f"{self.name} {how}, {QUICK_DEATHS} times in a row. Its last lines:\n{last}")
             return False
         pause = min(2.0 ** (self._quick_deaths - 1), LONGEST_PAUSE_SECONDS)
         self._start_at = now + pause
@@ -109,9 +112,8 @@ class Demo:
         self._is_stopping = False
         # The development mode: static files without collectstatic, GraphiQL, a secret key made here.
         self._env = {"CRM_DEBUG": "1", **os.environ, "PYTHONUNBUFFERED": "1"}
-        web = [sys.executable, "-m", "uvicorn", "crm.asgi:application", "--host", HOST, "--port", str(port)]
         self._children = [
-            Child("web", [*web, "--timeout-graceful-shutdown", "2"], signal.SIGTERM, self._env),
+            Child("web", web_command(port), signal.SIGTERM, self._env),
             # At a SIGINT, as from a terminal, the scheduler gives its jobs 2 s instead of 30.
             Child("cron", manage("crons", "serve"), signal.SIGINT, self._env),
         ]
@@ -125,7 +127,7 @@ class Demo:
         is_announced = False
         try:
             while not self._is_stopping:
-                if not all([child.tend() for child in self._children]):  # all of them, not up to the first
+                if any(not child.tend() for child in self._children):
                     return 1
                 if not is_announced and answers(self._port):
                     is_announced = True
@@ -138,7 +140,7 @@ class Demo:
 
     def _set_up(self) -> bool:
         process = subprocess.Popen(
-            [sys.executable, __file__, "--set-up"], cwd=ROOT, env=self._env, stdin=subprocess.DEVNULL,
+            set_up_command(), cwd=ROOT, env=self._env, stdin=subprocess.DEVNULL,
             start_new_session=True, preexec_fn=partial(end_with_parent, signal.SIGTERM),
         )  # fmt: skip
         while process.poll() is None:
@@ -227,7 +229,7 @@ def folder_problem(path: Path) -> str:
         with tempfile.TemporaryFile(dir=path):
             return ""
     except OSError as error:
-        return f"Cannot write to {path}: {error.strerror}. The database and the logs go there: make it writable."
+        return f"Cannot write to {path}: {error.strerror}. The data goes there: make it writable."
 
 
 def answers(port: int) -> bool:
@@ -235,6 +237,17 @@ def answers(port: int) -> bool:
     with contextlib.suppress(OSError), socket.create_connection((HOST, port), timeout=1):
         return True
     return False
+
+
+def set_up_command() -> list[str]:
+    """Give the command line that calls set_up()."""
+    return [sys.executable, __file__, "--set-up"]
+
+
+def web_command(port: int) -> list[str]:
+    """Give the command line of the web server."""
+    uvicorn = [sys.executable, "-m", "uvicorn", "crm.asgi:application", "--host", HOST, "--port", str(port)]
+    return [*uvicorn, "--lifespan", "off", "--timeout-graceful-shutdown", "2"]
 
 
 def manage(*arguments: str) -> list[str]:

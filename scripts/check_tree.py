@@ -59,7 +59,8 @@ def private_lines() -> list[str]:
         except (OSError, UnicodeDecodeError):  # deleted but not committed; not a text
             continue
         for number, line in enumerate(lines, start=1):
-            found += [f"{name}:{number}: {what}" for what, pattern in _PRIVATE.items() if pattern.search(line)]
+            place = f"{name}:{number}"
+            found += [f"{place}: {what}" for what, pattern in _PRIVATE.items() if pattern.search(line)]
     return found
 
 

@@ -30,11 +30,11 @@ candidates() { # every place where the name $1 may be
         return
     fi
     type -Pa "$1" || true
-    local root=${PYENV_ROOT:-}
-    if [[ -z $root ]] && command -v pyenv >/dev/null; then
-        root=$(pyenv root 2>/dev/null) || root=
+    local root=${PYENV_ROOT:-} pyenv
+    if [[ -z $root ]] && pyenv=$(type -P pyenv); then
+        root=${pyenv%/bin/pyenv} # not `pyenv root`: without its variable it guesses from HOME
     fi
-    if [[ -n $root ]]; then
+    if [[ -d $root/versions ]]; then
         printf '%s\n' "$root"/versions/*/bin/"$1" | sort -rV
     fi
 }

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 from django.conf import settings
-from django.test import SimpleTestCase, TransactionTestCase
+from django.test import SimpleTestCase
 
 from tests import databases, leftovers, run
 
@@ -69,7 +69,7 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
     databases.drop_template()
     until = time.monotonic() + _PATIENCE_SECONDS
     while (found := leftovers.find()) and time.monotonic() < until:
-        time.sleep(0.1)
+        time.sleep(0.1)  # sleeps: other processes end, and none of them is a child to wait for
     session.config.stash[_LEFT_BEHIND] = found
     if found:
         leftovers.kill(list(found))
@@ -101,7 +101,7 @@ def _touches_database(item: pytest.Item) -> bool:
     if _DATABASE_FIXTURES.intersection(getattr(item, "fixturenames", ())):
         return True
     case = getattr(item, "cls", None)
-    return case is not None and issubclass(case, TransactionTestCase | SimpleTestCase) and bool(case.databases)
+    return isinstance(case, type) and issubclass(case, SimpleTestCase) and bool(case.databases)
 
 
 def _is_there(package: str) -> bool:

@@ -33,7 +33,7 @@ _libc = ctypes.CDLL(None)
 
 
 class Server:
-    """A running server that listens on a socket in its directory only; whoever can reach that is `postgres`."""
+    """A running server that listens on a socket in its directory only; it asks nobody for a password."""
 
     def __init__(self, directory: Path) -> None:
         """Make the cluster in *directory* and start it.
@@ -116,8 +116,9 @@ class Server:
             except psycopg.OperationalError as error:
                 if self._process.poll() is not None or time.monotonic() > until:
                     self.stop()
-                    raise RuntimeError(f"PostgreSQL did not start: {self._log.read_text()[-2000:]}") from error
-            time.sleep(0.02)
+                    log = self._log.read_text()[-2000:]
+                    raise RuntimeError(f"PostgreSQL did not start: {log}") from error
+            time.sleep(0.02)  # sleeps: a server gives no other sign of being ready
 
 
 def _end_with_parent() -> None:

@@ -6,6 +6,8 @@ CRONS_TEST_DATABASE=postgres runs the tests on PostgreSQL: the server of DATABAS
 import os
 from datetime import timedelta
 
+import django
+
 from tests import run
 
 if run.is_first_process():
@@ -25,7 +27,11 @@ os.environ["DATABASE_URL"] = run.database_url()
 from crm.settings import *  # noqa: E402, F403 (a settings module takes all of its base)
 from crm.settings import CRONS, DATABASES, STORAGES  # noqa: E402 (named: changed below)
 
-EMAIL_BACKEND = "django.core.mail.backends.locmem.EmailBackend"
+_IN_MEMORY = "django.core.mail.backends.locmem.EmailBackend"
+if django.VERSION >= (6, 1):
+    MAILERS = {"default": {"BACKEND": _IN_MEMORY}}
+else:
+    EMAIL_BACKEND = _IN_MEMORY
 PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
 # Pages are rendered without a collectstatic before.
 STORAGES["staticfiles"] = {"BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage"}
