@@ -293,7 +293,10 @@ def _parse(text: str, zone: str | None) -> Schedule:
     if match is None:
         raise refused(repr(text), "expected 'every', a number and s, m, h or d, as in 'every 300s'")
     _, size = _UNITS[match[2]]
-    return every(seconds=int(match[1]) * size, zone=zone)
+    seconds = int(match[1]) * size
+    if not 1 <= seconds <= timedelta.max.total_seconds():
+        raise refused(repr(text), "expected at least 1 second and at most 999999999 days")
+    return every(seconds=seconds, zone=zone)
 
 
 def _nickname(text: str) -> str:

@@ -50,7 +50,8 @@ def _date(clock: WallClock) -> str:
     months = _list(_shortened([MONTHS[month - 1] for month in sorted(clock.months)], MONTHS))
     in_months = "" if any_month else f" in {months}"
     weekdays = _weekdays(clock.weekdays)
-    days = "the " + _list(_shortened([_ordinal(day) for day in sorted(clock.days)], ORDINALS))
+    days = _list(_shortened([_ordinal(day) for day in sorted(clock.days)], ORDINALS))
+    days = f"the {days}".replace("through ", "through the ")
     if (any_day and any_weekday) or (not clock.both_days and (any_day or any_weekday)):
         return in_months.strip()
     if any_day:
