@@ -50,8 +50,7 @@ def sqlite(path: Path) -> dict[str, Any]:
             "transaction_mode": "IMMEDIATE",
             # FULL: in WAL mode NORMAL may lose the last commits when the power goes.
             "init_command": (
-                "PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL; "
-                f"PRAGMA busy_timeout={_SQLITE_WAIT_SECONDS * 1000};"
+                f"PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL; PRAGMA busy_timeout={_SQLITE_WAIT_SECONDS * 1000};"
             ),
         },
     }
@@ -82,8 +81,7 @@ def _postgres_from(parts: SplitResult, port: int | None) -> dict[str, Any]:
         )
     if unknown := sorted(options.keys() - _POSTGRES_OPTIONS):
         raise ImproperlyConfigured(
-            f"DATABASE_URL: unknown option {unknown[0]!r}. "
-            f"Known: host, {', '.join(sorted(_POSTGRES_OPTIONS))}."
+            f"DATABASE_URL: unknown option {unknown[0]!r}. Known: host, {', '.join(sorted(_POSTGRES_OPTIONS))}."
         )
     return {
         "ENGINE": "django.db.backends.postgresql",

@@ -110,9 +110,7 @@ def _status(rng: Random, age_days: int) -> Order.Status:
 
 def _items(rng: Random, order: Order, products: list[Product]) -> list[OrderItem]:
     items = [
-        OrderItem(
-            order=order, product=product, quantity=rng.choice((1, 1, 1, 2, 3)), unit_price=product.price
-        )
+        OrderItem(order=order, product=product, quantity=rng.choice((1, 1, 1, 2, 3)), unit_price=product.price)
         for product in rng.sample(products, rng.choice((1, 1, 2, 2, 3, 4)))
     ]
     order.total = sum((item.quantity * item.unit_price for item in items), Decimal(0))

@@ -104,20 +104,14 @@ class OrderItem(models.Model):
     order = models.ForeignKey(Order, on_delete=models.CASCADE, related_name="items", db_index=False)
     product = models.ForeignKey(Product, on_delete=models.PROTECT, related_name="order_items")
     quantity = models.IntegerField(default=1, validators=[MinValueValidator(1)])
-    unit_price = models.DecimalField(
-        max_digits=12, decimal_places=2, validators=[MinValueValidator(Decimal(0))]
-    )
+    unit_price = models.DecimalField(max_digits=12, decimal_places=2, validators=[MinValueValidator(Decimal(0))])
 
     class Meta:
         ordering = ["pk"]
         constraints = [
             models.UniqueConstraint(fields=["order", "product"], name="crm_orderitem_product_once"),
-            models.CheckConstraint(
-                condition=models.Q(quantity__gte=1), name="crm_orderitem_quantity_positive"
-            ),
-            models.CheckConstraint(
-                condition=models.Q(unit_price__gte=0), name="crm_orderitem_price_not_negative"
-            ),
+            models.CheckConstraint(condition=models.Q(quantity__gte=1), name="crm_orderitem_quantity_positive"),
+            models.CheckConstraint(condition=models.Q(unit_price__gte=0), name="crm_orderitem_price_not_negative"),
         ]
 
     def __str__(self) -> str:

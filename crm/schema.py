@@ -13,9 +13,7 @@ from crm.graph.queries import Query
 
 
 class _Schema(strawberry.Schema):
-    def process_errors(
-        self, errors: list[GraphQLError], execution_context: ExecutionContext | None = None
-    ) -> None:
+    def process_errors(self, errors: list[GraphQLError], execution_context: ExecutionContext | None = None) -> None:
         """Log what went wrong on this side; a client's mistakes are the client's to read."""
         super().process_errors([error for error in errors if is_unexpected(error)], execution_context)
 

@@ -24,6 +24,7 @@ import os
 import secrets
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import django
@@ -107,9 +108,7 @@ ROOT_URLCONF = "crm.urls"
 ASGI_APPLICATION = "crm.asgi.application"
 
 # ── data ──────────────────────────────────────────────────────────────────────────────────────────
-DATABASES = {
-    "default": database.from_url(environment.text("DATABASE_URL", "sqlite:///var/crm.sqlite3"), base=BASE_DIR)
-}
+DATABASES = {"default": database.from_url(environment.text("DATABASE_URL", "sqlite:///var/crm.sqlite3"), base=BASE_DIR)}
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 AUTH_PASSWORD_VALIDATORS = [
     {"NAME": f"django.contrib.auth.password_validation.{name}"}
@@ -157,9 +156,7 @@ if CRM_GRAPHQL_URL and not CRM_GRAPHQL_URL.startswith(("http://", "https://")):
 
 # ── mail and logs ─────────────────────────────────────────────────────────────────────────────────
 # A pair until Django 5.2, an address from 6.0 on.
-ADMINS = [
-    address if django.VERSION >= (6, 0) else (address, address) for address in environment.names("CRM_ADMINS")
-]
+ADMINS = [address if django.VERSION >= (6, 0) else (address, address) for address in environment.names("CRM_ADMINS")]
 _SMTP = {
     "host": environment.text("CRM_EMAIL_HOST"),
     "port": environment.whole("CRM_EMAIL_PORT", 587),
@@ -197,4 +194,4 @@ CRONJOBS = [("*/5 * * * *", "crm.cron.log_crm_heartbeat")]
 # django-crontab looks for manage.py in the working directory, which under cron is the home directory.
 CRONTAB_DJANGO_MANAGE_PATH = str(BASE_DIR / "manage.py")
 CRONTAB_DJANGO_SETTINGS_MODULE = "crm.settings"
-CRONS = {"CRONTAB_FILES": [BASE_DIR / "crm" / "cron_jobs" / "customer_cleanup_crontab.txt"]}
+CRONS: dict[str, Any] = {"CRONTAB_FILES": [BASE_DIR / "crm" / "cron_jobs" / "customer_cleanup_crontab.txt"]}

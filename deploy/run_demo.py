@@ -39,9 +39,7 @@ _print_lock = threading.Lock()
 class Child:
     """A process in a session of its own, started again when it dies, its output shown under its name."""
 
-    def __init__(
-        self, name: str, command: list[str], stop_signal: signal.Signals, env: dict[str, str]
-    ) -> None:
+    def __init__(self, name: str, command: list[str], stop_signal: signal.Signals, env: dict[str, str]) -> None:
         self.name = name
         self._command, self._stop_signal, self._env = command, stop_signal, env
         self._last: deque[str] = deque(maxlen=LAST_LINES)

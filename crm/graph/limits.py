@@ -183,6 +183,4 @@ class _Walk:
 
 def _too_large(what: str, value: int, limit: int) -> ClientError:
     shown = value if value < 10**9 else "over 10^9"
-    return ClientError(
-        "TOO_LARGE", f"The document's {what}: {shown}; at most {limit}. Ask for less, or in parts."
-    )
+    return ClientError("TOO_LARGE", f"The document's {what}: {shown}; at most {limit}. Ask for less, or in parts.")

@@ -17,9 +17,7 @@ class Query:
     def hello(self) -> str:
         return "Hello, GraphQL!"
 
-    @strawberry_django.connection(
-        Connection[Customer], description="The customers in order of id. For staff."
-    )
+    @strawberry_django.connection(Connection[Customer], description="The customers in order of id. For staff.")
     def customers(self, info: Info) -> Iterable[Customer]:
         require_staff(info)
         return models.Customer.objects.order_by("pk")

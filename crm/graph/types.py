@@ -22,9 +22,7 @@ class Customer(relay.Node):
     created_at: strawberry.auto = strawberry_django.field(description="When the customer signed up.")
 
 
-@strawberry.type(
-    name="Connection", description="A page of a list; cursors are keys, so changes shift nothing."
-)
+@strawberry.type(name="Connection", description="A page of a list; cursors are keys, so changes shift nothing.")
 class Connection(DjangoCursorConnection[NodeType]):
     @classmethod
     def resolve_connection(

@@ -20,9 +20,7 @@ class Migration(migrations.Migration):
             fields=[
                 (
                     "id",
-                    models.BigAutoField(
-                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
-                    ),
+                    models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID"),
                 ),
                 ("name", models.CharField(max_length=200)),
                 ("email", models.EmailField(max_length=254, verbose_name="e-mail")),
@@ -67,9 +65,7 @@ class Migration(migrations.Migration):
             fields=[
                 (
                     "id",
-                    models.BigAutoField(
-                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
-                    ),
+                    models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID"),
                 ),
                 ("id_hash", models.CharField(editable=False, max_length=64)),
                 ("email_hash", models.CharField(editable=False, max_length=64)),
@@ -95,9 +91,7 @@ class Migration(migrations.Migration):
             fields=[
                 (
                     "id",
-                    models.BigAutoField(
-                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
-                    ),
+                    models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID"),
                 ),
                 (
                     "status",
@@ -116,9 +110,7 @@ class Migration(migrations.Migration):
                 ("ordered_at", models.DateTimeField(default=django.utils.timezone.now)),
                 (
                     "total",
-                    models.DecimalField(
-                        decimal_places=2, default=Decimal("0"), editable=False, max_digits=14
-                    ),
+                    models.DecimalField(decimal_places=2, default=Decimal("0"), editable=False, max_digits=14),
                 ),
                 (
                     "customer",
@@ -139,9 +131,7 @@ class Migration(migrations.Migration):
             fields=[
                 (
                     "id",
-                    models.BigAutoField(
-                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
-                    ),
+                    models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID"),
                 ),
                 ("name", models.CharField(max_length=200)),
                 (
@@ -178,9 +168,7 @@ class Migration(migrations.Migration):
             fields=[
                 (
                     "id",
-                    models.BigAutoField(
-                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
-                    ),
+                    models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID"),
                 ),
                 (
                     "quantity",
@@ -243,9 +231,7 @@ class Migration(migrations.Migration):
         ),
         migrations.AddConstraint(
             model_name="orderitem",
-            constraint=models.UniqueConstraint(
-                fields=("order", "product"), name="crm_orderitem_product_once"
-            ),
+            constraint=models.UniqueConstraint(fields=("order", "product"), name="crm_orderitem_product_once"),
         ),
         migrations.AddConstraint(
             model_name="orderitem",

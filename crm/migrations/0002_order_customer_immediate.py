@@ -24,9 +24,7 @@ def _alter(schema_editor, when):
     quote = schema_editor.quote_name
     for name, constraint in constraints.items():
         if constraint["foreign_key"] == ("crm_customer", "id"):
-            schema_editor.execute(
-                f"ALTER TABLE {quote('crm_order')} ALTER CONSTRAINT {quote(name)} DEFERRABLE {when}"
-            )
+            schema_editor.execute(f"ALTER TABLE {quote('crm_order')} ALTER CONSTRAINT {quote(name)} DEFERRABLE {when}")
 
 
 class Migration(migrations.Migration):

@@ -49,7 +49,7 @@ def after(module: str, name: str) -> Callable[[], None]:
 POINTS: dict[str, Callable[[], None]] = {
     "before record commits": before("crons.ledger.record", "_write"),
     "recorded, not begun": before("crons.ledger", "begin"),
-    "before begin commits": before("crons.ledger.begin", "_begun"),
+    "before begin commits": before("crons.ledger.begin", "_issued"),
     "begun, not started": after("crons.ledger", "begin"),
     "done, finish not committed": before("crons.ledger.finish", "_write"),
     "finish committed": after("crons.ledger", "finish"),

@@ -49,9 +49,7 @@ def test_saving_an_order_sums_its_items(superuser, make_customer):
     Order.objects.filter(pk=order.pk).update(total=0)
     page = superuser.get(reverse("admin:crm_order_change", args=[order.pk]))
     form, (items,) = page.context["adminform"].form, page.context["inline_admin_formsets"]
-    fields = {
-        f"{items.formset.prefix}-{key}": value for key, value in items.formset.management_form.initial.items()
-    }
+    fields = {f"{items.formset.prefix}-{key}": value for key, value in items.formset.management_form.initial.items()}
     for each in (form, *items.formset.initial_forms):
         fields |= {bound.html_name: bound.value() for bound in each if bound.value() is not None}
     fields |= {"ordered_at_0": "2026-11-01", "ordered_at_1": "10:00:00", "customer": order.customer_id}
@@ -73,20 +71,14 @@ def test_tombstones_can_be_read_and_found_but_not_touched(superuser, make_custom
     found = superuser.get(url, {"q": "ADA@example.com"})
 
     assert found.context["cl"].result_count == 1
-    assert (
-        superuser.get(reverse("admin:crm_customertombstone_change", args=[tombstone.pk])).status_code == 200
-    )
+    assert superuser.get(reverse("admin:crm_customertombstone_change", args=[tombstone.pk])).status_code == 200
     assert superuser.get(reverse("admin:crm_customertombstone_add")).status_code == 403
-    assert (
-        superuser.post(reverse("admin:crm_customertombstone_delete", args=[tombstone.pk])).status_code == 403
-    )
+    assert superuser.post(reverse("admin:crm_customertombstone_delete", args=[tombstone.pk])).status_code == 403
 
 
 def test_site_opens_before_the_first_collectstatic(superuser, settings, tmp_path):
     settings.STATIC_ROOT = tmp_path
-    settings.STORAGES = settings.STORAGES | {
-        "staticfiles": {"BACKEND": "crm.static_files.StaticFilesStorage"}
-    }
+    settings.STORAGES = settings.STORAGES | {"staticfiles": {"BACKEND": "crm.static_files.StaticFilesStorage"}}
 
     before = superuser.get(reverse("admin:index"))
     call_command("collectstatic", "--no-input", "-v0")

@@ -278,9 +278,7 @@ def test_order_committed_while_the_cleanup_waits_saves_its_customer(make_custome
         wait_until_blocked()
     cleaner.join(30)
 
-    assert [(result.deleted, result.skipped) for result in results] == [
-        (0, {"saved while the cleanup ran": 1})
-    ]
+    assert [(result.deleted, result.skipped) for result in results] == [(0, {"saved while the cleanup ran": 1})]
     assert is_kept(customer)
     assert customer.orders.count() == 2
 
@@ -292,8 +290,7 @@ def wait_until_blocked():
     with connection.cursor() as cursor:
         for _ in range(100_000):
             cursor.execute(
-                "SELECT count(*) FROM pg_stat_activity "
-                "WHERE datname = current_database() AND wait_event_type = 'Lock'"
+                "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
             )
             waiting = cursor.fetchone()[0]
             cursor.execute("SELECT pg_stat_clear_snapshot()")  # what was read stays frozen in a transaction
@@ -351,9 +348,7 @@ class YoungCustomers(TestCase):
     )
     def test_customer_younger_than_a_year_is_never_deleted(self, now, age, orders):
         customer = Customer.objects.create(name="A", email="a@example.com", created_at=now - age)
-        Order.objects.bulk_create(
-            Order(customer=customer, ordered_at=now - ago, status="completed") for ago in orders
-        )
+        Order.objects.bulk_create(Order(customer=customer, ordered_at=now - ago, status="completed") for ago in orders)
 
         cleanup = delete_inactive(now=now)
 

@@ -33,9 +33,7 @@ def test_phone_number_is_taken(phone):
     Customer(name="Ada", email="ada@example.com", phone=phone).clean_fields()
 
 
-@pytest.mark.parametrize(
-    "phone", ["5551234567", "+1 555", "555-123-45678", "+15551234567\n", "phone", "+123٤567"]
-)
+@pytest.mark.parametrize("phone", ["5551234567", "+1 555", "555-123-45678", "+15551234567\n", "phone", "+123٤567"])
 def test_what_is_no_phone_number_is_refused(phone):
     with pytest.raises(ValidationError, match="Enter a phone number as"):
         Customer(name="Ada", email="ada@example.com", phone=phone).clean_fields()
@@ -55,9 +53,7 @@ def test_database_refuses_what_no_row_may_hold(make_customer):
     assert refused(Order, customer=customer, status="lost")
     assert refused(Order, customer=customer, total=-1)
     assert refused(OrderItem, order=order, product=lamp, unit_price=1)  # twice in one order
-    assert refused(
-        OrderItem, order=Order.objects.create(customer=customer), product=lamp, unit_price=1, quantity=0
-    )
+    assert refused(OrderItem, order=Order.objects.create(customer=customer), product=lamp, unit_price=1, quantity=0)
 
 
 def test_status_is_open_until_completed_or_cancelled():

@@ -86,9 +86,7 @@ class TestReferencePage:
 
     def test_nicknames_are_those_of_the_page(self):
         """A nickname nobody can look up is not there."""
-        listed = {
-            name: fields for names, fields in rows("Nicknames", 2) for name in re.findall(r"@\w+", names)
-        }
+        listed = {name: fields for names, fields in rows("Nicknames", 2) for name in re.findall(r"@\w+", names)}
 
         assert listed == NICKNAMES
 
@@ -401,9 +399,7 @@ class TestRefusals:
 
         assert str(caught.value) == message + SEE
 
-    @pytest.mark.parametrize(
-        "text", ["every", "every 5", "every 5 s", "every -5s", "every 99999999999999d", "every٣s"]
-    )
+    @pytest.mark.parametrize("text", ["every", "every 5", "every 5 s", "every -5s", "every 99999999999999d", "every٣s"])
     def test_parse_refuses_an_interval_that_it_cannot_read(self, text):
         """A row's text may come from a form."""
         with pytest.raises(InvalidSchedule, match="expected"):
@@ -443,8 +439,7 @@ class TestRefusals:
     def test_a_text_that_no_row_should_hold_is_refused(self):
         """All values of all fields, written one by one, still fit; the message shows the beginning only."""
         written_out = " ".join(
-            ",".join(map(str, values))
-            for values in (range(60), range(24), range(1, 32), range(1, 13), range(7))
+            ",".join(map(str, values)) for values in (range(60), range(24), range(1, 32), range(1, 13), range(7))
         )
         too_long = "1," * LONGEST_TEXT + "1 * * * *"
 

@@ -16,18 +16,10 @@ class Command(BaseCommand):
     help = "Delete the customers without an order in the last year, recorded as a run of that job."
 
     def add_arguments(self, parser: ArgumentParser) -> None:
-        parser.add_argument(
-            "--dry-run", action="store_true", help="count only; nothing is deleted or recorded"
-        )
-        parser.add_argument(
-            "--force", action="store_true", help="delete even above the caps of CRM_CLEANUP_MAX_…"
-        )
-        parser.add_argument(
-            "--scheduled", action="store_true", help="this is the slot due now, not a manual run"
-        )
-        parser.add_argument(
-            "--wait", action="store_true", help="if another has this slot, wait for how it ends"
-        )
+        parser.add_argument("--dry-run", action="store_true", help="count only; nothing is deleted or recorded")
+        parser.add_argument("--force", action="store_true", help="delete even above the caps of CRM_CLEANUP_MAX_…")
+        parser.add_argument("--scheduled", action="store_true", help="this is the slot due now, not a manual run")
+        parser.add_argument("--wait", action="store_true", help="if another has this slot, wait for how it ends")
 
     def handle(self, *args: Any, **options: Any) -> None:
         force = options["force"] or cron.FORCE in os.environ
@@ -55,8 +47,7 @@ class Command(BaseCommand):
         cut_at = timezone.localtime(cleanup.cut_at)
         verb = "Would delete" if cleanup.dry_run else "Deleted"
         self.stdout.write(
-            f"{verb} {cleanup.deleted} of {cleanup.examined} customers: "
-            f"no order since {cut_at:%Y-%m-%d %H:%M:%S %z}."
+            f"{verb} {cleanup.deleted} of {cleanup.examined} customers: no order since {cut_at:%Y-%m-%d %H:%M:%S %z}."
         )
         for reason, count in cleanup.skipped.items():
             self.stdout.write(f"Kept {count}: {reason}.")

@@ -35,16 +35,12 @@ class Command(BaseCommand):
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument("--customers", type=_count, default=1000, help="how many (default: %(default)s)")
-        parser.add_argument(
-            "--seed", type=int, default=1, help="another seed, another shop (default: %(default)s)"
-        )
+        parser.add_argument("--seed", type=int, default=1, help="another seed, another shop (default: %(default)s)")
         parser.add_argument("--now", type=_moment, help="the last moment of the data (default: now)")
 
     def handle(self, *args: Any, **options: Any) -> None:
         if Customer.objects.exists():
             self.stdout.write("Customers are already there: nothing was written.")
             return
-        counts = demo.create(
-            customers=options["customers"], now=options["now"] or timezone.now(), seed=options["seed"]
-        )
+        counts = demo.create(customers=options["customers"], now=options["now"] or timezone.now(), seed=options["seed"])
         self.stdout.write("Wrote " + ", ".join(f"{count} {name}" for name, count in counts.items()) + ".")

@@ -2,15 +2,16 @@
 
 import os
 from datetime import timedelta
+from pathlib import Path
 
-from crm.database import read_database_url
+from crm.database import from_url
 
 SECRET_KEY = "acceptance"
 USE_TZ = True
 TIME_ZONE = "UTC"
 DEBUG = False
 INSTALLED_APPS = ["crons", "tests.acceptance.project"]
-DATABASES = {"default": read_database_url(os.environ["DATABASE_URL"])}
+DATABASES = {"default": from_url(os.environ["DATABASE_URL"], base=Path("/"))}
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 CRONS = {
     "LEASE": timedelta(seconds=float(os.environ.get("TEST_LEASE", "45"))),
