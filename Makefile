@@ -58,7 +58,7 @@ lock: ## resolve requirements.lock anew; needs uv (UV=path)
 
 wheel: setup ## build the wheel of crons into dist/
 	@rm -rf build
-	@$(python) -m build --wheel --no-isolation --outdir dist . >/dev/null
+	@$(python) -m build --quiet --wheel --no-isolation --outdir dist .
 	@ls -1t dist/*.whl | head -n 1
 
 clean: ## delete what was built; the data in var/ stays
