@@ -23,7 +23,8 @@ python := $(VENV)/bin/python
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' Makefile
-	@printf '\n  %s\n' \
+	@echo
+	@printf '  %s\n' \
 		'PORT=8123 make run    another port' \
 		'PYTHON=python3.12     the interpreter that makes the virtual environment' \
 		'VENV=path             another virtual environment than .venv' \
