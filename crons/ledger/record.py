@@ -23,6 +23,8 @@ from crons.verdicts import Kind
 
 Planner = Callable[[Account, datetime], Plan]
 BATCH = 500
+MOVED = ["accounted_until", "wake_at", "version", "paused_at", "paused_until", "parked_reason"]
+PLANNED_BY = ["name", "schedule", "zone", "policy", "overrides", *MOVED]
 
 
 @dataclass(frozen=True)
@@ -43,7 +45,7 @@ def record(now: datetime, plan: Planner, trigger: str, *, limit: int = BATCH) ->
     """
     with writing() as using:
         due = Entry.objects.using(using).filter(Q(wake_at__lte=now) | Q(wake_at__isnull=True))
-        entries = list(due.order_by("wake_at", "id").select_for_update(skip_locked=True)[:limit])
+        entries = list(due.only(*PLANNED_BY).order_by("wake_at", "id").select_for_update(skip_locked=True)[:limit])
         done = account_for(entries, now, plan, trigger, using)
     recorded.send_robust(None, recorded=done)
     return done
@@ -151,8 +153,7 @@ def policy_of(entry: Entry) -> Policy:
 def _write(done: Recorded, entries: list[Entry], using: str) -> None:
     rows.insert(done.runs, using)
     rows.insert(done.ranges, using)
-    fields = ["accounted_until", "wake_at", "version", "paused_at", "paused_until", "parked_reason"]
-    rows.update(entries, fields, using)
+    rows.update(entries, MOVED, using)
 
 
 def _run(entry: Entry, slot: PlannedSlot, trigger: str, now: datetime) -> Run:
