@@ -227,9 +227,7 @@ def _midnight(reading: datetime) -> datetime:
 # Shared by all schedules: a thousand jobs of a project use few different sets of times and days.
 @lru_cache(maxsize=1024)
 def _times(minutes: frozenset[int], hours: frozenset[int]) -> tuple[timedelta, ...]:
-    return tuple(
-        timedelta(hours=hour, minutes=minute) for hour in sorted(hours) for minute in sorted(minutes)
-    )
+    return tuple(timedelta(hours=hour, minutes=minute) for hour in sorted(hours) for minute in sorted(minutes))
 
 
 @lru_cache(maxsize=4096)

@@ -166,16 +166,12 @@ class Window(NamedTuple):
     def chosen(self, minutes: set[int], hours: set[int]) -> list[datetime]:
         """Find each reading of the calendar at the first minute when the clock has reached it."""
         readings = calendar(self.highest[0], self.highest[-1], minutes, hours)
-        return self._inside(
-            sorted({self.moments[bisect_left(self.highest, reading)] for reading in readings})
-        )
+        return self._inside(sorted({self.moments[bisect_left(self.highest, reading)] for reading in readings}))
 
     def shown(self, minutes: set[int], hours: set[int]) -> list[datetime]:
         """Find each minute whose reading matches, however often that is shown."""
         seen = zip(self.moments, self.readings, strict=True)
-        return self._inside(
-            [moment for moment, reading in seen if reading.minute in minutes and reading.hour in hours]
-        )
+        return self._inside([moment for moment, reading in seen if reading.minute in minutes and reading.hour in hours])
 
     def _inside(self, moments: list[datetime]) -> list[datetime]:
         return [moment for moment in moments if self.after < moment <= self.until]

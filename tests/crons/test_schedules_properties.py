@@ -143,9 +143,7 @@ def test_slots_are_those_of_cronsim_where_no_clock_changes(text, after):
 
 
 def terms_of(text: str) -> list[tuple[Field, str]]:
-    return [
-        (field, term) for field, part in zip(FIELDS, text.split(), strict=True) for term in part.split(",")
-    ]
+    return [(field, term) for field, part in zip(FIELDS, text.split(), strict=True) for term in part.split(",")]
 
 
 @several
