@@ -8,6 +8,7 @@ import select
 import selectors
 import socket
 import time
+import warnings
 from collections.abc import Callable, Iterable
 
 from crons.executors import capture, guard, processes, wire, zygote
@@ -45,7 +46,10 @@ class Pool:
         capture.fill_standard_descriptors()
         capture.flush()
         ours, theirs = wire.pair()
-        pid = os.fork()
+        with warnings.catch_warnings():
+            # Python says that there are threads; the executor has said so, and named them.
+            warnings.simplefilter("ignore", DeprecationWarning)
+            pid = os.fork()
         if pid == 0:
             ours.close()
             zygote.live(theirs, log_level, kill_wait_seconds)

@@ -43,7 +43,7 @@ _MOST_DRAIN_READS = 32
 # The part of a lease that is left for killing, and for a renewal's way to the database.
 _MARGIN = 0.2
 _VANISHED_PATIENCE_SECONDS = 2.0
-_GUARD_PATIENCE_SECONDS = SWEEP_PATIENCE_SECONDS + 10
+GUARD_PATIENCE_SECONDS = SWEEP_PATIENCE_SECONDS + 10
 
 
 class _Attempt:
@@ -171,7 +171,7 @@ class ProcessExecutor(Executor):
             output = Output(begun.attempt, conf.output_limit_bytes, self._redaction)
             attempt = _Attempt(begun, line, output, reading)
         if begun.timeout is not None:
-            attempt.give_up_at = now + begun.timeout.total_seconds() + self._kill_wait_seconds + _GUARD_PATIENCE_SECONDS
+            attempt.give_up_at = now + begun.timeout.total_seconds() + self._kill_wait_seconds + GUARD_PATIENCE_SECONDS
         self._attempts[begun.attempt] = self._by_line[line] = attempt
         for stream, descriptor in attempt.pipes.items():
             self._selector.register(descriptor, selectors.EVENT_READ, partial(self._read_pipe, attempt, stream))
