@@ -188,7 +188,7 @@ def check_deployment() -> Iterator[CheckMessage]:
             hint="Fill ADMINS, or say that you look elsewhere: CRONS = {'MAIL_ADMINS': False}.",
             id="crons.W040",
         )
-    database: dict[str, Any] = settings.DATABASES[conf.database]  # type: ignore[assignment] # the stubs guess
+    database: dict[str, Any] = settings.DATABASES[conf.database]
     if not database["ENGINE"].endswith("sqlite3"):
         return
     if FORGETFUL.search(str(database.get("OPTIONS", {}).get("init_command", ""))):

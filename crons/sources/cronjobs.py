@@ -60,7 +60,8 @@ class CronjobsSource(Source):
 
         Raises: DeclarationError if it cannot be read or names nothing.
         """
-        line = read_line(0, raw)
+        number = next((number for number, each in enumerate(getattr(settings, "CRONJOBS", ())) if each == raw), 0)
+        line = read_line(number, raw)
         body = _function(line)
         job = registry.job_for(body)
         return _entry_of(job, line) if job is not None and job.source == "code" else _name(line)

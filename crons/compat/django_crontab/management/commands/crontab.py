@@ -25,7 +25,7 @@ class Command(RealCommand):  # type: ignore[misc] # the real package has no type
     def execute(self, *args: Any, **options: Any) -> Any:
         """Skip the system checks where cron calls: as `crons run` does, a slot must not wait for them."""
         if options["subcommand"] == "run":
-            self.requires_system_checks = []
+            self.requires_system_checks: list[str] = []
         return super().execute(*args, **options)
 
     def handle(self, *args: Any, **options: Any) -> None:
