@@ -113,6 +113,14 @@ def test_policies_of_all_jobs_stand_under_those_of_one(registry):
     assert registry.get("clean").policy == Policy(group="night", cap=7)
 
 
+def test_default_that_is_no_policy_is_refused_where_it_stands(registry):
+    """Before: a TypeError that named neither the setting nor the nearest policy."""
+    registry.defaults = lambda: {"time_out": 5}
+
+    with pytest.raises(InvalidJob, match=says("CRONS['DEFAULTS']: 'time_out' is no policy. Did you mean 'timeout'?")):
+        job(HOURLY, name="clean")(one)
+
+
 @pytest.mark.parametrize("name", ["", "with blank", "9lives", "x" * 101, "<lambda>"])
 def test_name_must_be_usable_on_a_command_line(name):
     """It stands in crontab lines, in addresses and in shells."""
