@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -74,7 +74,7 @@ class Dispatcher:
         self._after_trouble = False
         if beginning and (agenda.may_begin or done.runs or done.lost):
             done.begun = self.begin(agenda.now)
-        if agenda.inspect_at is not None or done.lost:
+        if agenda.inspect_at is not None or agenda.open_incidents or done.lost:
             watch.inspect(agenda.now)
         return done
 
@@ -126,10 +126,14 @@ def plan_entry(account: Account, now: datetime) -> Plan:
 
 
 class Scribe:
-    """The ledger as executors see it: the database's time is asked for at each write."""
+    """The ledger as executors see it: the database's time is asked for at each write.
 
-    def __init__(self, dispatcher: Dispatcher) -> None:
+    *echo* is told (stream, text) of what has been stored.
+    """
+
+    def __init__(self, dispatcher: Dispatcher, echo: Callable[[str, str], None] | None = None) -> None:
         self._dispatcher = dispatcher
+        self._echo = echo
 
     def renew(self, attempts: Collection[int]) -> Renewed:
         """Extend the leases of *attempts*."""
@@ -140,6 +144,9 @@ class Scribe:
         """Store *chunks*."""
         with self._dispatcher.noticing_trouble():
             ledger.write_output(chunks)
+        if self._echo is not None:
+            for chunk in chunks:
+                self._echo(chunk.stream, chunk.text)
 
     def finish(self, finished: Sequence[Finished]) -> None:
         """Store how attempts ended, and open or close what incidents follow."""

@@ -6,13 +6,12 @@ import difflib
 import inspect
 import json
 import re
-import subprocess
-import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from typing import Any, TypeVar
 
+from crons.bodies import Body, CommandBody, ShellBody
 from crons.exceptions import DuplicateJob, InvalidJob, UnknownJob
 from crons.schedules import NEVER, Schedule
 
@@ -20,7 +19,6 @@ CATCH_UP = ("none", "latest", "all")
 OVERLAP = ("skip", "allow")
 NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_.:-]{0,99}\Z")
 
-Body = Callable[..., Any]
 F = TypeVar("F", bound=Body)
 
 
@@ -289,31 +287,6 @@ def entry(name: str, job_name: str, schedule: Schedule, *, args: Mapping[str, An
     declaration = Declaration(name, owner.name, schedule, dict(args or {}), source_ref=_caller())
     registry.add_entry(declaration)
     return declaration
-
-
-@dataclass(frozen=True)
-class CommandBody:
-    """Calls a management command in the attempt's process."""
-
-    command_name: str
-    command_args: tuple[str, ...] = ()
-
-    def __call__(self, **options: Any) -> None:
-        from django.core.management import call_command  # a value until called: this module imports no Django
-
-        call_command(self.command_name, *self.command_args, **options)
-
-
-@dataclass(frozen=True)
-class ShellBody:
-    """Runs a program; its output is the attempt's, its exit code decides."""
-
-    program: tuple[str, ...]
-    cwd: str | None = None
-
-    def __call__(self) -> None:
-        sys.stdout.flush()
-        subprocess.run(self.program, cwd=self.cwd, check=True, stdin=subprocess.DEVNULL)
 
 
 def not_declared(name: str, known: Iterable[str]) -> str:

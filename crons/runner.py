@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from crons.jobs import Body
+from crons.bodies import Body
 from crons.verdicts import Ending, Outcome
 
 

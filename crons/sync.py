@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from crons import zones
+from crons import zone_data
 from crons.conf import conf
 from crons.jobs import Declaration, Job, registry
 from crons.ledger import account_for, account_of, verb, writing
@@ -59,7 +59,7 @@ def replan_changed_zones() -> list[str]:
     """
     entries = Entry.objects.using(conf.database).filter(retired_at=None)
     known = entries.values_list("zone", "zone_hash").distinct()
-    changed = [(zone, zones.fingerprint(zone)) for zone, kept in known if zones.fingerprint(zone) != kept]
+    changed = [(zone, zone_data.fingerprint(zone)) for zone, kept in known if zone_data.fingerprint(zone) != kept]
     for zone, mark in changed:
         entries.filter(zone=zone).update(zone_hash=mark, wake_at=None)
     return sorted(zone for zone, _ in changed)
@@ -106,7 +106,7 @@ def _columns(declaration: Declaration, job: Job) -> dict[str, Any]:
         "args": dict(declaration.args),
         "schedule": declaration.schedule.text,
         "zone": zone,
-        "zone_hash": zones.fingerprint(zone),
+        "zone_hash": zone_data.fingerprint(zone),
         "policy": job.policy.as_json(),
         "description": job.description[:255],
         "owner": job.owner[:100],

@@ -30,12 +30,11 @@ CHANGING = re.compile(r"0x[0-9a-fA-F]+|\b[0-9a-f]{8}-[0-9a-f-]{27}\b|\d+")
 
 
 def inspect(now: datetime) -> None:
-    """Open, change and close incidents as the rows say, then send what is in the outbox."""
+    """Open, change and close incidents as the rows say; what is to be told waits in the outbox."""
     try:
         while _open_or_change(now) == BATCH:
             pass
         _close(now)
-        outbox.send_due(now)
     except LedgerUnavailable:
         log.warning("incidents could not be looked at; the next pass does it", exc_info=True)
 

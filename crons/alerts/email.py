@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import django
 from django.conf import settings
-from django.core.mail import mail_admins
+from django.core.mail import get_connection, mail_admins
 
 from crons.alerts.base import Channel, Message
 from crons.conf import conf
+
+TIMEOUT_SECONDS = 30
 
 
 class AdminMail(Channel):
@@ -20,4 +23,10 @@ class AdminMail(Channel):
 
     def send(self, message: Message) -> None:
         """Send through the configured mail backend; errors are raised."""
-        mail_admins(message.subject, message.text, fail_silently=False)
+        if django.VERSION >= (6, 1):
+            # Mailers are settings there, their time-outs too.
+            mail_admins(message.subject, message.text, fail_silently=False)
+            return
+        # Django waits for a mail server for ever unless told otherwise.
+        connection = get_connection(timeout=settings.EMAIL_TIMEOUT or TIMEOUT_SECONDS)
+        mail_admins(message.subject, message.text, fail_silently=False, connection=connection)

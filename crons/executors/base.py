@@ -22,6 +22,8 @@ class Executor(ABC):
     can_time_out = True
     can_cancel = True
     captures_output = True
+    # Whether a job that exits, kills its process or writes past Python harms nobody and is recorded all the same.
+    isolates = True
 
     def __init__(self, *, alias: str) -> None:
         self.alias = alias

@@ -18,7 +18,9 @@ SQL = """SELECT
     (SELECT MIN(wake_at) FROM crons_run WHERE state = 'due'),
     (SELECT MIN(wake_at) FROM crons_run WHERE state = 'waiting'),
     (SELECT MIN(lease_until) FROM crons_attempt WHERE lease_until IS NOT NULL),
-    (SELECT MIN(inspect_at) FROM crons_run WHERE inspect_at IS NOT NULL)"""
+    (SELECT MIN(inspect_at) FROM crons_run WHERE inspect_at IS NOT NULL),
+    (SELECT MIN(next_try_at) FROM crons_delivery WHERE next_try_at IS NOT NULL),
+    (SELECT MIN(open_key) FROM crons_incident WHERE open_key IS NOT NULL)"""
 
 
 @dataclass(frozen=True)
@@ -31,11 +33,18 @@ class Agenda:
     waiting_at: datetime | None
     lease_at: datetime | None
     inspect_at: datetime | None
+    deliver_at: datetime | None
+    open_incidents: bool
 
     @property
     def must_record(self) -> bool:
         """Whether a slot has fallen due, or an entry was never planned."""
         return self.plan_at is not None and self.plan_at <= self.now
+
+    @property
+    def must_deliver(self) -> bool:
+        """Whether a message waits to be sent."""
+        return self.deliver_at is not None and self.deliver_at <= self.now
 
     @property
     def may_begin(self) -> bool:
@@ -52,13 +61,15 @@ class Agenda:
 def agenda(now: datetime | None = None) -> Agenda:
     """Say when each kind of work is next due.
 
-    Cost: one statement of six index look-ups, the same with ten entries and a hundred thousand.
+    Cost: one statement of eight index look-ups, the same with ten entries and a hundred thousand.
     """
     now = now or database_now()
     with connections[conf.database].cursor() as cursor:
         cursor.execute(SQL)
-        plan_at, unplanned, *others = cursor.fetchone()
-    return Agenda(now, now if unplanned is not None else _moment(plan_at), *map(_moment, others))
+        plan_at, unplanned, *others, open_key = cursor.fetchone()
+    plan_at = now if unplanned is not None else _moment(plan_at)
+    due_at, waiting_at, lease_at, inspect_at, deliver_at = map(_moment, others)
+    return Agenda(now, plan_at, due_at, waiting_at, lease_at, inspect_at, deliver_at, open_key is not None)
 
 
 def _moment(value: Any) -> datetime | None:

@@ -56,16 +56,15 @@ def expire(now: datetime, gone: Callable[[str, str], bool] = is_gone) -> list[in
     Returns: the ids of the attempts declared lost.
     """
     here = boot_id()
+    running = Attempt.objects.using(conf.database).filter(lease_until__isnull=False)
+    names = set(running.filter(boot_id=here).values_list("instance", flat=True).distinct())
+    dead = [name for name in names if gone(name, here)]
+    # A living process of this machine is never declared lost, however late its renewal: a job that
+    # holds SQLite's only write lock for longer than the lease keeps everybody from renewing.
+    lost = running.filter(Q(boot_id=here, instance__in=dead) | Q(~Q(boot_id=here), lease_until__lt=now))
+    if not lost.exists():
+        return []
     with writing() as using:
-        suspects = Attempt.objects.using(using).filter(
-            Q(boot_id=here) | Q(lease_until__lt=now), lease_until__isnull=False
-        )
-        # A first look without locks: which instances of this machine are gone?
-        names = set(suspects.filter(boot_id=here).values_list("instance", flat=True).distinct())
-        dead = [name for name in names if gone(name, here)]
-        # A living process of this machine is never declared lost, however late its renewal: a job that
-        # holds SQLite's only write lock for longer than the lease keeps everybody from renewing.
-        lost = suspects.filter(Q(boot_id=here, instance__in=dead) | ~Q(boot_id=here))
         found = lost.select_related("run__entry").order_by("pk")
         attempts = list(lock_free(found, using, "self", "run")[:BATCH])
         for attempt in attempts:

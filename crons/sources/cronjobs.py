@@ -10,8 +10,9 @@ from typing import Any
 from django.conf import settings
 from django.utils.module_loading import import_string
 
+from crons.bodies import Body
 from crons.exceptions import CronsError, DeclarationError
-from crons.jobs import Body, Declaration, Job, check_args, check_name, make_policy, registry
+from crons.jobs import Declaration, Job, check_args, check_name, make_policy, registry
 from crons.schedules import cron
 from crons.sources.base import Binding, Problem, Reading, Source, says
 

@@ -1,130 +1,112 @@
-"""What the tests of crons share: a frozen clock, a clean registry, rows made directly, the command line."""
+"""Fixtures for the ledger's tests: rows made as sync makes them, one frozen clock, a way to run a pass."""
+
+from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from io import StringIO
 from typing import Any
-from uuid import uuid4
 
 import pytest
-from django.core.management import CommandError, call_command
 
-from crons.jobs import Policy, Registry
-from crons.jobs import registry as the_registry
-from crons.models import Attempt, Entry, Run
-from crons.verdicts import Kind, State
+from crons import ledger
+from crons.dispatch import plan_entry
+from crons.instances import Instance
+from crons.jobs import Policy, Registry, registry
+from crons.models import Entry
+from crons.verdicts import Ending, Outcome
 
-NOW = datetime(2026, 10, 25, 0, 15, tzinfo=UTC)
-"""In Berlin the first 02:15 of a night whose clocks go back at 03:00."""
+NOON = datetime(2026, 3, 2, 12, 0, tzinfo=UTC)
 
 
-@pytest.fixture
-def registry() -> Iterator[Registry]:
-    """An empty registry; what the project declares is back afterwards."""
-    jobs, entries, defaults = dict(the_registry.jobs), dict(the_registry.entries), the_registry.defaults
-    the_registry.clear()
-    the_registry.defaults = dict
-    yield the_registry
-    the_registry.clear()
-    the_registry.jobs.update(jobs)
-    the_registry.entries.update(entries)
-    the_registry.defaults = defaults
+@pytest.fixture(autouse=True)
+def clean_registry() -> Iterator[None]:
+    """Leave the declared jobs as they were."""
+    jobs, entries = dict(registry.jobs), dict(registry.entries)
+    yield
+    registry.jobs.clear()
+    registry.jobs.update(jobs)
+    registry.entries.clear()
+    registry.entries.update(entries)
 
 
 @pytest.fixture
-def clock(monkeypatch: pytest.MonkeyPatch) -> datetime:
-    """The database's time stands still at NOW."""
-    monkeypatch.setattr("crons.ledger.database_now", lambda: NOW)
-    return NOW
+def empty_registry(clean_registry: None) -> Iterator[Registry]:
+    """No job and no entry is declared, and CRONS["DEFAULTS"] says nothing."""
+    defaults = registry.defaults
+    registry.clear()
+    registry.defaults = dict
+    yield registry
+    registry.defaults = defaults
 
 
 @pytest.fixture
-def make_entry() -> Callable[..., Entry]:
-    """Make an entry's row."""
+def make_entry(db: None) -> Callable[..., Entry]:
+    """Make an entry that was first seen at *since* and is due from then on."""
 
-    def make(name: str = "report", **fields: Any) -> Entry:
-        row = {
-            "job": name,
-            "schedule": "every 1800s",
-            "zone": "Europe/Berlin",
-            "policy": Policy().as_json(),
-            "first_seen_at": NOW - timedelta(days=1),
-            "accounted_until": NOW,
-            "wake_at": NOW + timedelta(minutes=15),
-        }
-        return Entry.objects.create(name=name, **{**row, **fields})
+    def make(
+        name: str = "heartbeat",
+        schedule: str = "*/5 * * * *",
+        *,
+        since: datetime = NOON,
+        zone: str = "UTC",
+        args: dict[str, Any] | None = None,
+        **policy: Any,
+    ) -> Entry:
+        return Entry.objects.create(
+            name=name,
+            job=name,
+            schedule=schedule,
+            zone=zone,
+            args=args or {},
+            policy=Policy(**policy).as_json(),
+            first_seen_at=since,
+            accounted_until=since,
+            wake_at=since,
+        )
 
     return make
 
 
 @pytest.fixture
-def make_run() -> Callable[..., Run]:
-    """Make a run's row; it is done unless told otherwise."""
-
-    def make(entry: Entry, slot_at: datetime | None = NOW, **fields: Any) -> Run:
-        row = {
-            "kind": Kind.SLOT if slot_at else Kind.MANUAL,
-            "slot_at": slot_at,
-            "planned_at": slot_at or NOW,
-            "state": State.DONE,
-            "verdict": "succeeded",
-            "trigger": "resident",
-            "recorded_at": slot_at or NOW,
-            "ended_at": slot_at or NOW,
-        }
-        return Run.objects.create(entry=entry, **{**row, **fields})
-
-    return make
+def instance() -> Iterator[Instance]:
+    """A scheduler process that lives as long as the test."""
+    made = Instance.start("test")
+    yield made
+    made.stop()
 
 
-@pytest.fixture
-def make_attempt() -> Callable[..., Attempt]:
-    """Make the next attempt of a run, begun when it was planned and 90 s long."""
+class Ledger:
+    """The ledger's verbs with the usual arguments filled in."""
 
-    def make(run: Run, **fields: Any) -> Attempt:
-        row = {
-            "number": run.tries + 1,
-            "token": uuid4(),
-            "executor": "process",
-            "instance": "i1",
-            "host": "web1",
-            "pid": 4321,
-            "boot_id": "b",
-            "begun_at": run.planned_at,
-            "outcome": "succeeded",
-            "ended_at": run.planned_at + timedelta(seconds=90),
-        }
-        attempt = Attempt.objects.create(run=run, **{**row, **fields})
-        run.tries, run.current_attempt = attempt.number, attempt.pk
-        run.save()
-        return attempt
+    def __init__(self, instance: Instance) -> None:
+        self.instance = instance
 
-    return make
+    def record(self, now: datetime, trigger: str = "resident") -> ledger.Recorded:
+        return ledger.record(now, plan_entry, trigger)
+
+    def begin(self, now: datetime, room: int = 10, *, instance: Instance | None = None, **kwargs: Any) -> list[Any]:
+        jobs = list(Entry.objects.values_list("job", flat=True))
+        return ledger.begin(now, {"process": room}, jobs, instance or self.instance, **kwargs)
+
+    def finish(
+        self, begun: Any, now: datetime, outcome: Outcome = Outcome.SUCCEEDED, error: str = "", **kw: Any
+    ) -> bool:
+        finished = ledger_finished(begun, outcome, error, **kw)
+        return ledger.finish([finished], now)[begun.attempt]
 
 
-@dataclass(frozen=True)
-class Said:
-    """What a command line printed, and its exit code."""
+def ledger_finished(begun: Any, outcome: Outcome = Outcome.SUCCEEDED, error: str = "", **kwargs: Any) -> Any:
+    from crons.attempts import Finished
 
-    out: str
-    err: str
-    code: int
+    return Finished(begun.attempt, Ending(outcome, error), **kwargs)
 
 
 @pytest.fixture
-def crons() -> Callable[..., Said]:
-    """Call `manage.py crons …`."""
+def led(instance: Instance) -> Ledger:
+    """The ledger as one scheduler uses it."""
+    return Ledger(instance)
 
-    def call(*words: str) -> Said:
-        out, err, code = StringIO(), StringIO(), 0
-        try:
-            call_command("crons", *words, stdout=out, stderr=err)
-        except CommandError as error:
-            err.write(f"{error}\n")
-            code = error.returncode
-        except SystemExit as ending:
-            code = int(ending.code or 0)
-        return Said(out.getvalue(), err.getvalue(), code)
 
-    return call
+def minutes(count: float) -> timedelta:
+    """So many minutes."""
+    return timedelta(minutes=count)

@@ -12,7 +12,7 @@ from crons.jobs import entry, job
 from crons.schedules import NEVER, Schedule, cron, every
 from tests.crons import cronjobs
 
-pytestmark = pytest.mark.usefixtures("registry")
+pytestmark = pytest.mark.usefixtures("empty_registry")
 HERE = "tests.crons.cronjobs"
 ROOT = Path(__file__).parents[2]
 INLINE = {"EXECUTORS": {"inline": {"BACKEND": "builtins.object"}, "process": {"BACKEND": "builtins.object"}}}
@@ -27,11 +27,23 @@ ALL = [
 ]
 
 
+@pytest.fixture
+def installed(monkeypatch):
+    """Say which apps are installed, in which order, without loading them."""
+
+    def put(*names):
+        configs = [type("Config", (), {"name": name}) for name in names]
+        monkeypatch.setattr(checks.apps, "get_app_configs", lambda: configs)
+
+    return put
+
+
 @pytest.fixture(autouse=True)
-def well(settings, monkeypatch):
+def well(settings, monkeypatch, installed):
     """A configuration without a mistake."""
     settings.CRONS = dict(INLINE)
     settings.CRONJOBS = []
+    installed("crons")
     settings.USE_TZ = True
     settings.TIME_ZONE = "Europe/Berlin"
     settings.ADMINS = [("Ann", "ann@example.org")]
@@ -87,9 +99,9 @@ def test_settings_that_cannot_work_are_errors(settings):
     assert found()[0].hint == "Keys, units and defaults: docs/reference/settings.md."
 
 
-def test_defaults_that_are_no_policy_are_an_error(settings, registry):
+def test_defaults_that_are_no_policy_are_an_error(settings, empty_registry):
     """They hold for all jobs, so they are looked at also where there is none yet."""
-    registry.defaults = lambda: {"time_out": 5}
+    empty_registry.defaults = lambda: {"time_out": 5}
 
     message = only()
 
@@ -138,7 +150,7 @@ def test_unknown_zone_of_the_settings_is_an_error(settings):
     assert only().id == "crons.E004"
 
 
-def test_unknown_zone_of_an_entry_is_an_error(registry):
+def test_unknown_zone_of_an_entry_is_an_error(empty_registry):
     """The machine that declares may know zones that this one does not."""
     job(every(minutes=5), name="heartbeat")(cronjobs.beat)
     schedule = type(NEVER).__new__(type(NEVER))
@@ -278,17 +290,6 @@ def test_setting_nearly_called_cronjobs_is_a_warning(settings, name):
         "Rename it to CRONJOBS.",
     )
     assert only().id == "crons.W033"
-
-
-@pytest.fixture
-def installed(monkeypatch):
-    """Say which apps are installed, in which order, without loading them."""
-
-    def put(*names):
-        configs = [type("Config", (), {"name": name}) for name in names]
-        monkeypatch.setattr(checks.apps, "get_app_configs", lambda: configs)
-
-    return put
 
 
 BEFORE = "Put 'crons.compat.django_crontab' before 'django_crontab' in INSTALLED_APPS."

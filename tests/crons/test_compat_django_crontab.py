@@ -12,7 +12,7 @@ from crons.schedules import cron
 from tests.crons import cronjobs
 
 real = pytest.importorskip("django_crontab.crontab")
-pytestmark = pytest.mark.usefixtures("registry")
+pytestmark = pytest.mark.usefixtures("empty_registry")
 HERE = "tests.crons.cronjobs"
 BEAT = ("*/5 * * * *", f"{HERE}.beat")
 LOAD = ["0 8 * * *", f"{HERE}.load", ["eu"], {"fast": True}, ">> x.log"]

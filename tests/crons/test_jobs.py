@@ -14,7 +14,7 @@ from crons.exceptions import DuplicateJob, InvalidJob, UnknownJob
 from crons.jobs import CommandBody, Declaration, Policy, Retry, ShellBody, command, entry, job, shell
 from crons.schedules import NEVER, cron, every
 
-pytestmark = pytest.mark.usefixtures("registry")
+pytestmark = pytest.mark.usefixtures("empty_registry")
 HOURLY = cron("0 * * * *")
 
 
@@ -39,7 +39,7 @@ def test_decorator_returns_the_function_unchanged():
     assert job(HOURLY)(clean) is clean
 
 
-def test_declaration_is_kept_under_the_name_of_the_function(registry):
+def test_declaration_is_kept_under_the_name_of_the_function(empty_registry):
     """The first line of the docstring is its description."""
 
     @job(HOURLY, owner="ops", tags=["db"], timeout=timedelta(minutes=5))
@@ -49,20 +49,20 @@ def test_declaration_is_kept_under_the_name_of_the_function(registry):
         And more.
         """
 
-    kept = registry.get("clean")
+    kept = empty_registry.get("clean")
     assert (kept.body, kept.owner, kept.tags) == (clean, "ops", ("db",))
     assert kept.description == "Throw away what is old."
     assert kept.policy == Policy(timeout=timedelta(minutes=5))
     assert kept.source_ref == f"{__name__}.{clean.__qualname__}"
-    assert registry.entries["clean"] == Declaration("clean", "clean", HOURLY, source_ref=kept.source_ref)
-    assert registry.job_for(clean) is kept
+    assert empty_registry.entries["clean"] == Declaration("clean", "clean", HOURLY, source_ref=kept.source_ref)
+    assert empty_registry.job_for(clean) is kept
 
 
-def test_job_without_schedule_is_run_by_hand_only(registry):
+def test_job_without_schedule_is_run_by_hand_only(empty_registry):
     """It has an entry all the same, so that it can be asked for and has a history."""
     job(name="repair")(lambda: None)
 
-    assert registry.entries["repair"].schedule is NEVER
+    assert empty_registry.entries["repair"].schedule is NEVER
 
 
 def test_decorator_without_brackets_says_what_is_missing():
@@ -104,18 +104,18 @@ def test_policy_that_cannot_work_says_what_was_expected(policy, message):
         job(HOURLY, name="clean", **policy)(lambda: None)
 
 
-def test_policies_of_all_jobs_stand_under_those_of_one(registry):
+def test_policies_of_all_jobs_stand_under_those_of_one(empty_registry):
     """CRONS["DEFAULTS"] reaches the registry through a callable, so that jobs import no Django."""
-    registry.defaults = lambda: {"group": "night", "cap": 5}
+    empty_registry.defaults = lambda: {"group": "night", "cap": 5}
 
     job(HOURLY, name="clean", cap=7)(lambda: None)
 
-    assert registry.get("clean").policy == Policy(group="night", cap=7)
+    assert empty_registry.get("clean").policy == Policy(group="night", cap=7)
 
 
-def test_default_that_is_no_policy_is_refused_where_it_stands(registry):
+def test_default_that_is_no_policy_is_refused_where_it_stands(empty_registry):
     """Before: a TypeError that named neither the setting nor the nearest policy."""
-    registry.defaults = lambda: {"time_out": 5}
+    empty_registry.defaults = lambda: {"time_out": 5}
 
     with pytest.raises(InvalidJob, match=says("CRONS['DEFAULTS']: 'time_out' is no policy. Did you mean 'timeout'?")):
         job(HOURLY, name="clean")(one)
@@ -143,7 +143,7 @@ def test_two_jobs_of_one_name_are_refused():
         job(HOURLY, name="clean")(two)
 
 
-def test_module_imported_twice_is_no_twin(registry):
+def test_module_imported_twice_is_no_twin(empty_registry):
     """Reloading, and two import paths of one test module, are everyday."""
 
     def clean():
@@ -152,15 +152,15 @@ def test_module_imported_twice_is_no_twin(registry):
     job(HOURLY)(clean)
     job(every(minutes=5))(clean)
 
-    assert registry.entries["clean"].schedule == every(minutes=5)
+    assert empty_registry.entries["clean"].schedule == every(minutes=5)
 
 
-def test_job_is_found_by_its_former_name(registry):
+def test_job_is_found_by_its_former_name(empty_registry):
     """Crontab lines outlive a renaming."""
     job(HOURLY, name="clean", aliases=["tidy"])(lambda: None)
 
-    assert registry.get("tidy").name == "clean"
-    assert registry.entries["clean"].aliases == ("tidy",)
+    assert empty_registry.get("tidy").name == "clean"
+    assert empty_registry.entries["clean"].aliases == ("tidy",)
 
 
 def test_alias_that_is_another_jobs_name_is_refused():
@@ -171,12 +171,12 @@ def test_alias_that_is_another_jobs_name_is_refused():
         job(HOURLY, name="clean", aliases=["tidy"])(two)
 
 
-def test_unknown_job_names_the_nearest(registry):
+def test_unknown_job_names_the_nearest(empty_registry):
     """The names of jobs are typed by hand."""
     job(HOURLY, name="clean_inactive_customers")(lambda: None)
 
     with pytest.raises(UnknownJob) as refused:
-        registry.get("clean_custmers")
+        empty_registry.get("clean_custmers")
 
     assert str(refused.value) == (
         "'clean_custmers' is not declared. Did you mean 'clean_inactive_customers'? See: manage.py crons list"
@@ -210,33 +210,33 @@ def test_args_must_fit_the_function():
         job(HOURLY)(clean)
 
 
-def test_context_is_given_and_not_asked_for(registry):
+def test_context_is_given_and_not_asked_for(empty_registry):
     """A function that takes it needs no argument of that name."""
 
     @job(HOURLY, args={"day": 1})
     def clean(day, context):
         pass
 
-    assert registry.entries["clean"].args == {"day": 1}
+    assert empty_registry.entries["clean"].args == {"day": 1}
 
 
-def test_async_function_is_declared_as_it_is(registry):
+def test_async_function_is_declared_as_it_is(empty_registry):
     """The runner drives it."""
 
     @job(HOURLY)
     async def clean():
         pass
 
-    assert registry.get("clean").body is clean
+    assert empty_registry.get("clean").body is clean
 
 
-def test_command_is_named_after_itself(registry, monkeypatch):
+def test_command_is_named_after_itself(empty_registry, monkeypatch):
     """It calls the management command with its words and args."""
     called = []
     monkeypatch.setattr("django.core.management.call_command", lambda *args, **options: called.append((args, options)))
 
     declared = command("clearsessions", "--noinput", schedule=HOURLY, args={"verbosity": 0}, owner="ops")
-    declared.body(**registry.entries["clearsessions"].args)
+    declared.body(**empty_registry.entries["clearsessions"].args)
 
     assert declared.body == CommandBody("clearsessions", ("--noinput",))
     assert (declared.name, declared.owner) == ("clearsessions", "ops")
@@ -262,7 +262,7 @@ def test_shell_takes_a_list_of_texts(program):
         shell(program, name="ls")
 
 
-def test_entry_puts_a_job_on_one_more_schedule(registry):
+def test_entry_puts_a_job_on_one_more_schedule(empty_registry):
     """With arguments and a history of its own."""
 
     @job(HOURLY, args={"region": "eu"})
@@ -271,7 +271,7 @@ def test_entry_puts_a_job_on_one_more_schedule(registry):
 
     made = entry("load_us", "load", every(minutes=30), args={"region": "us"})
 
-    assert registry.entries["load_us"] is made
+    assert empty_registry.entries["load_us"] is made
     assert (made.job, made.args, made.schedule) == ("load", {"region": "us"}, every(minutes=30))
 
 

@@ -11,7 +11,7 @@ from crons.sources.cronjobs import CronjobsSource, Line, read_line
 from crons.sources.crontab_files import CrontabFilesSource, job_of
 from tests.crons import cronjobs
 
-pytestmark = pytest.mark.usefixtures("registry")
+pytestmark = pytest.mark.usefixtures("empty_registry")
 HERE = "tests.crons.cronjobs"
 
 
@@ -52,7 +52,7 @@ def test_line_of_another_form_says_what_was_expected(raw):
     )
 
 
-def test_line_of_an_undeclared_function_declares_a_job(registry, settings):
+def test_line_of_an_undeclared_function_declares_a_job(empty_registry, settings):
     """Its name is its path, so that moving to @job(aliases=…) keeps the history."""
     settings.CRONJOBS = [("*/5 * * * *", f"{HERE}.beat")]
 
@@ -60,7 +60,7 @@ def test_line_of_an_undeclared_function_declares_a_job(registry, settings):
 
     made = Declaration(f"{HERE}.beat", f"{HERE}.beat", cron("*/5 * * * *"), {}, "cronjobs", f"CRONJOBS[0] {HERE}.beat")
     assert reading == Reading((made,))
-    assert registry.get(f"{HERE}.beat").body is cronjobs.beat
+    assert empty_registry.get(f"{HERE}.beat").body is cronjobs.beat
 
 
 def test_reading_twice_gives_the_same(settings):
@@ -70,13 +70,13 @@ def test_reading_twice_gives_the_same(settings):
     assert CronjobsSource().read() == CronjobsSource().read()
 
 
-def test_line_with_positional_arguments_calls_with_them(registry, settings):
+def test_line_with_positional_arguments_calls_with_them(empty_registry, settings):
     """They have no names to keep in a row, so the job holds them."""
     settings.CRONJOBS = [("@daily", f"{HERE}.load", ["eu", 2], {"fast": True})]
 
     (made,) = CronjobsSource().read().declarations
     cronjobs.calls.clear()
-    registry.get(made.job).body(**made.args)
+    empty_registry.get(made.job).body(**made.args)
 
     assert cronjobs.calls == [("load", "eu", 2, {"fast": True})]
     assert made.name.startswith(f"{HERE}.load:")
@@ -222,7 +222,7 @@ def test_command_is_bound_by_the_entry_point_it_calls(command, name):
     assert job_of(command) == name
 
 
-def test_line_that_calls_nothing_declared_is_a_problem_and_never_a_job(registry, crontab):
+def test_line_that_calls_nothing_declared_is_a_problem_and_never_a_job(empty_registry, crontab):
     """A shell command does not become a job by being read."""
     crontab("0 2 * * * /usr/bin/certbot renew\n")
 
@@ -230,7 +230,7 @@ def test_line_that_calls_nothing_declared_is_a_problem_and_never_a_job(registry,
 
     (problem,) = reading.problems
     assert (problem.id, problem.text) == ("W031", "crontab.txt:1 calls no declared job: /usr/bin/certbot renew")
-    assert registry.jobs == {}
+    assert empty_registry.jobs == {}
 
 
 def test_bad_line_is_a_problem_with_its_number(crontab):

@@ -1,0 +1,67 @@
+# Every way to set up, run, test and check this project; `make` alone lists them.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+MAKEFLAGS += --no-print-directory
+
+# Absolute, so that subprocesses with another working directory find it too.
+VENV ?= .venv
+override VENV := $(abspath $(VENV))
+PORT ?= 8000
+# How many tests run at once.
+JOBS ?= 2
+# Which interpreter makes the virtual environment; empty: the newest suitable one on this machine.
+PYTHON ?=
+# What resolves dependencies for `make lock`; nothing else needs it.
+UV ?= uv
+export VENV PORT JOBS PYTHON
+
+python := $(VENV)/bin/python
+
+.PHONY: help setup run test test-slow check fix bench lock wheel clean
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' Makefile
+	@echo
+	@printf '  %s\n' \
+		'PORT=8123 make run    another port' \
+		'PYTHON=python3.12     the interpreter that makes the virtual environment' \
+		'VENV=path             another virtual environment than .venv' \
+		'DATABASE_URL=...      the PostgreSQL that make test uses instead of its own' \
+		'JOBS=4 make test      tests at once (2)'
+
+setup: ## make .venv and install the pinned dependencies
+	@scripts/setup.sh
+
+run: setup ## run the demo on SQLite: web server and scheduler, until Ctrl-C
+	@exec $(python) deploy/run_demo.py
+
+test: setup ## run the tests on SQLite and on PostgreSQL
+	@scripts/test.sh 'not slow'
+
+test-slow: setup ## run the slow tests, minutes each, on both databases
+	@scripts/test.sh 'slow'
+
+check: setup ## lint, types, layers, migrations, deployment settings, lock
+	@scripts/check.sh
+
+fix: setup ## format, and repair what the linter can
+	@$(VENV)/bin/ruff check --fix .
+	@$(VENV)/bin/ruff format .
+
+bench: setup ## measure against the targets (minutes)
+	@if [[ ! -e benchmarks/__main__.py ]]; then echo 'No benchmarks in this tree yet.' >&2; exit 1; fi
+	@$(python) -m benchmarks
+
+lock: ## resolve requirements.lock anew; needs uv (UV=path)
+	@scripts/lock.sh '$(UV)'
+
+wheel: setup ## build the wheel of crons into dist/
+	@rm -rf build
+	@$(python) -m build --quiet --wheel --no-isolation --outdir dist .
+	@ls -1t dist/*.whl | head -n 1
+
+clean: ## delete what was built; the data in var/ stays
+	@rm -rf -- '$(VENV)' build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
+	@find . -path ./.git -prune -o -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,0 +1,11 @@
+"""The ASGI application: `uvicorn crm.asgi:application`."""
+
+import os
+import warnings
+
+from django.core.asgi import get_asgi_application
+
+os.environ.setdefault("DJANGO_SETTINGS_MODULE", "crm.settings")
+# WhiteNoise sends a static file as a plain iterator, which Django reads whole: right for small files.
+warnings.filterwarnings("ignore", message="StreamingHttpResponse must consume synchronous iterators")
+application = get_asgi_application()

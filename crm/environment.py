@@ -1,0 +1,82 @@
+"""Settings from the environment, read strictly: a wrong value stops the start and names its variable.
+
+Cron starts programs with an almost empty environment, so the variables may also stand in a file,
+one `NAME=value` a line: `var/crm.env`, or the file that CRM_ENV_FILE names.
+What the process was started with wins over the file.
+"""
+
+import os
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+from django.core.exceptions import ImproperlyConfigured
+
+_ASSIGNMENT = re.compile(r"(?:export\s+)?([A-Za-z_][A-Za-z0-9_]*)=(.*)")
+_YES, _NO = frozenset({"1", "true", "yes", "on"}), frozenset({"0", "false", "no", "off"})
+
+
+def load(path: Path) -> None:
+    """Add the variables of the file at *path* that the environment does not have; no file, nothing added.
+
+    Raises: ImproperlyConfigured for a line that is neither empty, a comment nor NAME=value.
+    """
+    if not path.is_file():
+        return
+    for name, value in _assignments(path):
+        os.environ.setdefault(name, value)
+
+
+def text(name: str, default: str = "") -> str:
+    """Give the variable *name*, or *default* where it is not set or empty."""
+    return os.environ.get(name, "").strip() or default
+
+
+def names(name: str, default: str = "") -> list[str]:
+    """Give the comma-separated values of *name*, without empty ones."""
+    return [part.strip() for part in text(name, default).split(",") if part.strip()]
+
+
+def flag(name: str, *, default: bool) -> bool:
+    """Give the yes or no of *name*."""
+    value = text(name).lower()
+    if not value:
+        return default
+    if value in _YES or value in _NO:
+        return value in _YES
+    raise ImproperlyConfigured(f"{name}={value!r} is neither yes nor no. Set it to 1 or 0.")
+
+
+def whole(name: str, default: int) -> int:
+    """Give the whole number, zero or more, of *name*."""
+    value = text(name, str(default))
+    if value.isascii() and value.isdigit():
+        return int(value)
+    raise ImproperlyConfigured(f"{name}={value!r} is not a whole number. Set it to one, such as {default}.")
+
+
+def share(name: str, default: float) -> float:
+    """Give the share, from 0 to 1, of *name*."""
+    value = text(name, str(default))
+    try:
+        number = float(value)
+    except ValueError:
+        number = -1.0
+    if 0 <= number <= 1:
+        return number
+    raise ImproperlyConfigured(f"{name}={value!r} is not a share. Set it from 0 to 1; 0.5 is one half.")
+
+
+def _assignments(path: Path) -> Iterator[tuple[str, str]]:
+    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
+        line = line.strip()
+        if not line or line.startswith("#"):
+            continue
+        match = _ASSIGNMENT.fullmatch(line)
+        if match is None:
+            # The line itself is not shown: it may hold a secret.
+            raise ImproperlyConfigured(f"{path}, line {number}: expected NAME=value. Correct the line.")
+        name, value = match.groups()
+        if len(value) >= 2 and value[0] == value[-1] and value[0] in "'\"":
+            value = value[1:-1]
+        yield name, value

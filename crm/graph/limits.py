@@ -1,0 +1,186 @@
+"""Limits on what one document may ask, measured in one pass before it is validated or run.
+
+A fragment is measured once and remembered: a document of n fragments that each spread the one before twice
+is n measurements, where a walk that follows every spread takes 2 to the n.
+
+What counts: *depth* is nested fields; *aliases* and *fields* count as the document expands, each spread anew;
+*cost* is one for each field times the page size of the connections around it.
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+from django.conf import settings
+from graphql import (
+    DocumentNode,
+    FieldNode,
+    FragmentDefinitionNode,
+    FragmentSpreadNode,
+    InlineFragmentNode,
+    IntValueNode,
+    OperationDefinitionNode,
+    SelectionSetNode,
+    VariableNode,
+)
+from strawberry.extensions import SchemaExtension
+
+from crm.graph.errors import ClientError
+
+MAX_DEPTH = 10
+MAX_ALIASES = 15
+MAX_FIELDS = 500
+MAX_COST = 5_000
+MAX_FRAGMENTS = 20
+MAX_TOKENS = 1_000
+MAX_PAGE = 100
+DEFAULT_PAGE = 50
+
+# Braces within one definition: bounds the recursion below whatever the document looks like.
+_MAX_NESTING = 25
+_INTROSPECTION = frozenset({"__schema", "__type"})
+_PAGED = "edges"
+
+
+class Size(NamedTuple):
+    """How much a selection asks for. *paged*: it selects edges, so the field around it is a connection."""
+
+    depth: int = 0
+    aliases: int = 0
+    fields: int = 0
+    cost: int = 0
+    introspects: bool = False
+    paged: bool = False
+
+    def beside(self, other: "Size") -> "Size":
+        """Give the size of both together."""
+        return Size(
+            max(self.depth, other.depth),
+            self.aliases + other.aliases,
+            self.fields + other.fields,
+            self.cost + other.cost,
+            self.introspects or other.introspects,
+            self.paged or other.paged,
+        )
+
+
+def measure(document: DocumentNode, variables: Mapping[str, Any] | None = None) -> Size:
+    """Give the size of all operations of *document* together.
+
+    Raises: ClientError for too many fragments or braces, before anything is walked that could be long.
+    Cost: one visit of each node of the document.
+    """
+    fragments = [node for node in document.definitions if isinstance(node, FragmentDefinitionNode)]
+    if len(fragments) > MAX_FRAGMENTS:
+        raise _too_large("fragments", len(fragments), MAX_FRAGMENTS)
+    walk = _Walk({node.name.value: node for node in fragments}, variables or {})
+    total = Size()
+    for node in document.definitions:
+        if isinstance(node, OperationDefinitionNode):
+            total = total.beside(walk.selections(node.selection_set))
+    return total
+
+
+def check(size: Size) -> None:
+    """Refuse what is above a limit.
+
+    Raises: ClientError with code TOO_LARGE, the figure and the limit.
+    """
+    for name, value, limit in (
+        ("depth", size.depth, MAX_DEPTH),
+        ("aliases", size.aliases, MAX_ALIASES),
+        ("fields", size.fields, MAX_FIELDS),
+        ("cost", size.cost, MAX_COST),
+    ):
+        if value > limit:
+            raise _too_large(name, value, limit)
+
+
+class Limits(SchemaExtension):
+    """Refuse a document that is too large, or asks anonymously for the schema, before it is validated."""
+
+    def on_operation(self) -> Iterator[None]:
+        self.execution_context.parse_options["max_tokens"] = MAX_TOKENS
+        yield
+
+    def on_validate(self) -> Iterator[None]:
+        context = self.execution_context
+        try:
+            size = measure(context.graphql_document, context.variables)
+            check(size)
+            if size.introspects and not self._may_introspect():
+                raise ClientError("INTROSPECTION_OFF", "The schema is shown to staff only: log in first.")
+        except ClientError as error:
+            # Set before validation, this skips it: its own walks are the expensive part of a bomb.
+            context.pre_execution_errors = [error]
+        yield
+
+    def _may_introspect(self) -> bool:
+        user = getattr(getattr(self.execution_context.context, "request", None), "user", None)
+        return settings.DEBUG or (user is not None and user.is_active and user.is_staff)
+
+
+@dataclass
+class _Walk:
+    fragments: Mapping[str, FragmentDefinitionNode]
+    variables: Mapping[str, Any]
+    measured: dict[str, Size] = field(default_factory=dict)
+
+    def selections(self, node: SelectionSetNode | None, nesting: int = 0) -> Size:
+        if nesting > _MAX_NESTING:
+            raise _too_large("depth", nesting, MAX_DEPTH)
+        total = Size()
+        for selection in node.selections if node else ():
+            if isinstance(selection, FieldNode):
+                size = self.field(selection, nesting)
+            elif isinstance(selection, InlineFragmentNode):
+                size = self.selections(selection.selection_set, nesting + 1)
+            else:
+                assert isinstance(selection, FragmentSpreadNode)
+                size = self.fragment(selection.name.value)
+            total = total.beside(size)
+        return total
+
+    def field(self, node: FieldNode, nesting: int) -> Size:
+        name = node.name.value
+        inner = self.selections(node.selection_set, nesting + 1)
+        introspects = name in _INTROSPECTION
+        return Size(
+            # The standard introspection query is deeper than any other; graphql-core bounds it by itself.
+            depth=1 if introspects else inner.depth + 1,
+            # Clients alias __typename freely, and it costs nothing.
+            aliases=inner.aliases + (node.alias is not None and name != "__typename"),
+            fields=inner.fields + 1,
+            cost=1 + inner.cost * self.page_size(node, inner),
+            introspects=introspects or inner.introspects,
+            paged=name == _PAGED,
+        )
+
+    def fragment(self, name: str) -> Size:
+        if name not in self.measured:
+            # Nothing yet: a fragment that spreads itself ends here, and validation refuses it with its cycle.
+            self.measured[name] = Size()
+            if name in self.fragments:
+                self.measured[name] = self.selections(self.fragments[name].selection_set)
+        return self.measured[name]
+
+    def page_size(self, node: FieldNode, inner: Size) -> int:
+        paging = [each for each in node.arguments or () if each.name.value in ("first", "last")]
+        sizes = [self.number(argument.value) for argument in paging]
+        given = [size for size in sizes if size is not None]
+        # Never under one: "first: 0" must not make what is below it free.
+        return max(1, *given) if given else DEFAULT_PAGE if inner.paged else 1
+
+    def number(self, value: Any) -> int | None:
+        if isinstance(value, IntValueNode):
+            return int(value.value[:9])
+        if isinstance(value, VariableNode):
+            given = self.variables.get(value.name.value)
+            # Not given: it may have a default in the document, so the largest page is assumed.
+            return given if isinstance(given, int) else MAX_PAGE
+        return None
+
+
+def _too_large(what: str, value: int, limit: int) -> ClientError:
+    shown = value if value < 10**9 else "over 10^9"
+    return ClientError("TOO_LARGE", f"The document's {what}: {shown}; at most {limit}. Ask for less, or in parts.")

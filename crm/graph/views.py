@@ -1,0 +1,79 @@
+"""GraphQL over HTTP: POST of one JSON document; the page to try it out only in DEBUG."""
+
+import json
+from typing import Any
+
+from cross_web import HTTPException
+from django.conf import settings
+from django.http import HttpRequest, HttpResponse, JsonResponse
+from django.http.response import HttpResponseBase
+from django.views.decorators.csrf import csrf_exempt, csrf_protect, ensure_csrf_cookie
+from strawberry import Schema
+from strawberry.django.views import GraphQLView
+from strawberry.types import ExecutionResult
+
+from crm.graph.errors import masked
+
+MAX_BODY_BYTES = 100_000
+
+
+def endpoint(schema: Schema) -> Any:
+    """Give the view that answers for *schema*.
+
+    A login by cookie keeps Django's CSRF protection; a request without one has nothing to protect.
+    """
+    execute = _View.as_view(schema=schema, allow_queries_via_get=False)
+    execute_guarded = csrf_protect(execute)
+    explore = ensure_csrf_cookie(execute)
+
+    @csrf_exempt
+    def view(request: HttpRequest) -> HttpResponseBase:
+        if request.method == "GET" and settings.DEBUG:
+            return explore(request)
+        if refusal := _refusal(request):
+            return refusal
+        has_login = settings.SESSION_COOKIE_NAME in request.COOKIES
+        return execute_guarded(request) if has_login else execute(request)
+
+    return view
+
+
+class _View(GraphQLView):
+    def parse_http_body(self, request: Any) -> Any:
+        try:
+            return super().parse_http_body(request)
+        except UnicodeDecodeError as error:
+            raise HTTPException(400, "The body is no UTF-8. Send JSON in UTF-8.") from error
+
+    def decode_json(self, data: str | bytes) -> object:
+        try:
+            document = json.loads(data)
+        except (ValueError, RecursionError) as error:
+            raise HTTPException(400, "The body is no JSON.") from error
+        if not isinstance(document, dict):
+            raise HTTPException(400, 'The body is no JSON object. Expected {"query": "…", "variables": {…}}.')
+        return document
+
+    def execute_single(self, *args: Any, **kwargs: Any) -> ExecutionResult:
+        result = super().execute_single(*args, **kwargs)
+        # Here and not in an extension of the schema: those do not see what the parser or another one raises.
+        result.errors = [masked(error) for error in result.errors or ()] or None
+        return result
+
+
+def _refusal(request: HttpRequest) -> HttpResponse | None:
+    if request.method != "POST":
+        return _refuse(405, "GraphQL is asked by POST.", headers={"Allow": "POST"})
+    if request.content_type != "application/json":
+        # Compared whole: a page of another site may send "text/plain; application/json" without asking.
+        return _refuse(415, f"The body is {request.content_type!r}. Send application/json.")
+    length = request.headers.get("Content-Length", "")
+    if not length.isdigit():
+        return _refuse(411, "The request does not say how long its body is. Send Content-Length.")
+    if int(length) > MAX_BODY_BYTES:
+        return _refuse(413, f"The body has {length} bytes; at most {MAX_BODY_BYTES}. Ask in parts.")
+    return None
+
+
+def _refuse(status: int, message: str, headers: dict[str, str] | None = None) -> HttpResponse:
+    return JsonResponse({"errors": [{"message": message}]}, status=status, headers=headers)

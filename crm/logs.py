@@ -1,0 +1,113 @@
+"""The jobs' log files: whole lines only, through no symlink, rotated by size, safe with several writers."""
+
+import fcntl
+import os
+import stat
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from django.conf import settings
+
+_FILE_MODE, _DIRECTORY_MODE = 0o640, 0o750
+
+
+class LogRefused(Exception):
+    """The log file cannot be written safely; nothing was written."""
+
+
+def append_line(filename: str, text: str) -> None:
+    """Append *text* as one line to *filename* in CRM_LOG_DIR, rotating first when it would grow too big.
+
+    Line breaks inside *text* become spaces, so that no value can forge a line.
+
+    Raises: LogRefused for a symlink, a directory that is one, something that is no plain file, or a path.
+    """
+    if filename != os.path.basename(filename) or filename in ("", ".", ".."):
+        raise LogRefused(f"{filename!r} is not a plain file name. Give a name; CRM_LOG_DIR is the directory.")
+    line = (" ".join(text.splitlines()) + "\n").encode()
+    with _directory(Path(settings.CRM_LOG_DIR)) as directory:
+        file = _open_locked(filename, directory)
+        try:
+            if _is_full(file, len(line)):
+                _rotate(filename, directory)
+                # The lock on the old file is held until this line stands in the new one.
+                fresh = _open_locked(filename, directory)
+                os.close(file)
+                file = fresh
+            os.write(file, line)
+        finally:
+            os.close(file)
+
+
+@contextmanager
+def _directory(path: Path) -> Iterator[int]:
+    """Hold the log directory open: what is done relative to it cannot be led elsewhere by a later swap."""
+    path.mkdir(mode=_DIRECTORY_MODE, parents=True, exist_ok=True)
+    try:
+        directory = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+    except OSError as error:
+        raise LogRefused(
+            f"CRM_LOG_DIR {path} cannot be used: {error.strerror}. Expected a directory that is no symlink; "
+            "set CRM_LOG_DIR to the real path."
+        ) from error
+    try:
+        yield directory
+    finally:
+        os.close(directory)
+
+
+def _open_locked(filename: str, directory: int) -> int:
+    """Open *filename* for appending and lock it; the name still means this file once the lock is held."""
+    while True:
+        file = _open(filename, directory)
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX)
+            if _is_current(file, filename, directory):
+                return file
+        except BaseException:
+            os.close(file)
+            raise
+        # Another process rotated while this one waited.
+        os.close(file)
+
+
+def _open(filename: str, directory: int) -> int:
+    # O_NONBLOCK: a named pipe put in the file's place would hold the job until someone reads it.
+    flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK
+    try:
+        file = os.open(filename, flags, _FILE_MODE, dir_fd=directory)
+    except OSError as error:
+        raise LogRefused(
+            f"Log file {filename!r} cannot be opened: {error.strerror}. Expected a plain file, no symlink, "
+            "writable by this user; move away what stands there."
+        ) from error
+    if stat.S_ISREG(os.fstat(file).st_mode):
+        return file
+    os.close(file)
+    raise LogRefused(f"Log file {filename!r} is no plain file. Move away what stands there.")
+
+
+def _is_current(file: int, filename: str, directory: int) -> bool:
+    try:
+        named = os.stat(filename, dir_fd=directory, follow_symlinks=False)
+    except FileNotFoundError:
+        return False
+    return os.path.samestat(named, os.fstat(file))
+
+
+def _is_full(file: int, size_bytes: int) -> bool:
+    size, limit = os.fstat(file).st_size, settings.CRM_LOG_MAX_BYTES
+    return bool(limit) and size > 0 and size + size_bytes > limit
+
+
+def _rotate(filename: str, directory: int) -> None:
+    """Move *filename* to .1, .1 to .2 and so on; what would get a number above CRM_LOG_KEEP is dropped."""
+    keep = settings.CRM_LOG_KEEP
+    if keep == 0:
+        os.unlink(filename, dir_fd=directory)
+        return
+    for number in range(keep, 0, -1):
+        older = filename if number == 1 else f"{filename}.{number - 1}"
+        with suppress(FileNotFoundError):
+            os.replace(older, f"{filename}.{number}", src_dir_fd=directory, dst_dir_fd=directory)

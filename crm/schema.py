@@ -1,0 +1,30 @@
+"""The GraphQL schema: the parts of crm.graph joined, under their limits. Its text is schema.graphql."""
+
+import strawberry
+from django.conf import settings
+from graphql import GraphQLError
+from strawberry.schema.config import StrawberryConfig
+from strawberry.types import ExecutionContext
+from strawberry_django.optimizer import DjangoOptimizerExtension
+
+from crm.graph.errors import is_unexpected
+from crm.graph.limits import MAX_PAGE, Limits
+from crm.graph.queries import Query
+
+
+class _Schema(strawberry.Schema):
+    def process_errors(self, errors: list[GraphQLError], execution_context: ExecutionContext | None = None) -> None:
+        """Log what went wrong on this side; a client's mistakes are the client's to read."""
+        super().process_errors([error for error in errors if is_unexpected(error)], execution_context)
+
+
+schema = _Schema(
+    Query,
+    extensions=[Limits, DjangoOptimizerExtension],
+    config=StrawberryConfig(
+        relay_max_results=MAX_PAGE,
+        # "Did you mean …?" spells out the schema to those who may not read it.
+        disable_field_suggestions=not settings.DEBUG,
+        sort_schema=True,
+    ),
+)

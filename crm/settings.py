@@ -1,0 +1,197 @@
+"""Settings of the CRM: every choice of an operator is a variable of the environment, named on its line.
+
+The variables may stand in `var/crm.env` too (see crm/environment.py): cron starts jobs without any.
+
+    CRM_DEBUG           default 0. 1: error pages, GraphiQL, plain HTTP and a generated secret key
+    CRM_SECRET_KEY      required unless CRM_DEBUG=1 or var/secret_key exists
+    CRM_ALLOWED_HOSTS   names that the site answers to, parted by commas; default localhost,127.0.0.1,[::1]
+    CRM_TRUSTED_ORIGINS origins such as https://crm.example.com that may post forms; default none
+    CRM_HTTPS           default: the opposite of CRM_DEBUG. Redirect to HTTPS, secure cookies, HSTS
+    CRM_HSTS_SECONDS    default 3600: raise it to 31536000 once HTTPS is known to stay
+    CRM_HSTS_SUBDOMAINS, CRM_HSTS_PRELOAD   default 0: they bind every other host of the domain
+    CRM_BEHIND_PROXY    default 0. 1: believe X-Forwarded-Proto; only behind a proxy that sets it
+    CRM_TIME_ZONE       default UTC. The zone of the business: what "a year ago" and "02:00" mean
+    CRM_LOG_DIR         default var/log. Where the jobs' logs go
+    CRM_LOG_MAX_BYTES, CRM_LOG_KEEP         default 5000000 and 5: rotation; 0 bytes = never
+    CRM_GRAPHQL_URL     default empty: the heartbeat asks the schema in its own process
+    CRM_CLEANUP_MAX_SHARE, CRM_CLEANUP_MAX_COUNT    default 0.5 and 10000: a cleanup above either stops
+    CRM_ADMINS          e-mail addresses that are told of errors, parted by commas
+    CRM_EMAIL_HOST …    default empty: mail is printed. Also CRM_EMAIL_PORT, USER, PASSWORD, TLS, FROM
+    DATABASE_URL        default sqlite:///var/crm.sqlite3. See crm/database.py
+"""
+
+import os
+import secrets
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+import django
+from django.core.exceptions import ImproperlyConfigured
+
+from crm import database, environment
+
+BASE_DIR = Path(__file__).resolve().parent.parent
+VAR_DIR = BASE_DIR / "var"
+environment.load(Path(os.environ.get("CRM_ENV_FILE") or VAR_DIR / "crm.env"))
+with suppress(OSError):  # an installation that writes nothing here is read-only here
+    VAR_DIR.mkdir(exist_ok=True)
+    (VAR_DIR / "static").mkdir(exist_ok=True)
+
+
+def _secret_key(path: Path, *, generate: bool) -> str:
+    """Give the key from the environment, else from the file at *path*, made (mode 0600) when *generate*."""
+    if key := environment.text("CRM_SECRET_KEY"):
+        return key
+    if generate and not path.exists():
+        # Written whole, then linked: of two first processes one names the key, and both read that one.
+        draft = path.with_name(f"{path.name}.{os.getpid()}")
+        with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
+            file.write(secrets.token_urlsafe(50))
+        try:
+            path.hardlink_to(draft)
+        except FileExistsError:
+            pass
+        finally:
+            draft.unlink()
+    if path.exists():
+        return path.read_text(encoding="ascii").strip()
+    raise ImproperlyConfigured(
+        f"No secret key: CRM_SECRET_KEY is not set and {path} does not exist. "
+        "Set CRM_SECRET_KEY to 50 random characters; CRM_DEBUG=1, on a machine of your own, makes one."
+    )
+
+
+DEBUG = environment.flag("CRM_DEBUG", default=False)
+SECRET_KEY = _secret_key(VAR_DIR / "secret_key", generate=DEBUG)
+ALLOWED_HOSTS = environment.names("CRM_ALLOWED_HOSTS", "localhost,127.0.0.1,[::1]")
+CSRF_TRUSTED_ORIGINS = environment.names("CRM_TRUSTED_ORIGINS")
+
+INSTALLED_APPS = [
+    "crons",
+    "django_crontab",
+    "crm",
+    "strawberry_django",
+    "django.contrib.admin",
+    "django.contrib.auth",
+    "django.contrib.contenttypes",
+    "django.contrib.sessions",
+    "django.contrib.messages",
+    "django.contrib.humanize",
+    "django.contrib.staticfiles",
+]
+MIDDLEWARE = [
+    "django.middleware.security.SecurityMiddleware",
+    "whitenoise.middleware.WhiteNoiseMiddleware",
+    "django.contrib.sessions.middleware.SessionMiddleware",
+    "django.middleware.common.CommonMiddleware",
+    "django.middleware.csrf.CsrfViewMiddleware",
+    "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "django.contrib.messages.middleware.MessageMiddleware",
+    "django.middleware.clickjacking.XFrameOptionsMiddleware",
+]
+TEMPLATES = [
+    {
+        "BACKEND": "django.template.backends.django.DjangoTemplates",
+        "APP_DIRS": True,
+        "OPTIONS": {
+            "context_processors": [
+                "django.template.context_processors.request",
+                "django.contrib.auth.context_processors.auth",
+                "django.contrib.messages.context_processors.messages",
+            ]
+        },
+    }
+]
+ROOT_URLCONF = "crm.urls"
+ASGI_APPLICATION = "crm.asgi.application"
+
+# ── data ──────────────────────────────────────────────────────────────────────────────────────────
+DATABASES = {"default": database.from_url(environment.text("DATABASE_URL", "sqlite:///var/crm.sqlite3"), base=BASE_DIR)}
+DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
+AUTH_PASSWORD_VALIDATORS = [
+    {"NAME": f"django.contrib.auth.password_validation.{name}"}
+    for name in ("UserAttributeSimilarityValidator", "MinimumLengthValidator", "CommonPasswordValidator")
+]
+
+# ── time and language ─────────────────────────────────────────────────────────────────────────────
+USE_TZ = True
+TIME_ZONE = environment.text("CRM_TIME_ZONE", "UTC")
+LANGUAGE_CODE = "en"
+USE_THOUSAND_SEPARATOR = True
+try:
+    ZoneInfo(TIME_ZONE)
+except (ZoneInfoNotFoundError, ValueError) as error:
+    raise ImproperlyConfigured(
+        f"CRM_TIME_ZONE={TIME_ZONE!r} is no known zone. Set a name such as Europe/Paris."
+    ) from error
+
+# ── web ───────────────────────────────────────────────────────────────────────────────────────────
+STATIC_URL = "static/"
+STATIC_ROOT = VAR_DIR / "static"
+STORAGES = {
+    "default": {"BACKEND": "django.core.files.storage.FileSystemStorage"},
+    "staticfiles": {"BACKEND": "crm.static_files.StaticFilesStorage"},
+}
+# Served from the apps until the first collectstatic.
+WHITENOISE_USE_FINDERS = True
+
+HTTPS = environment.flag("CRM_HTTPS", default=not DEBUG)
+SECURE_SSL_REDIRECT = SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = HTTPS
+SECURE_HSTS_SECONDS = environment.whole("CRM_HSTS_SECONDS", 3600) if HTTPS else 0
+SECURE_HSTS_INCLUDE_SUBDOMAINS = environment.flag("CRM_HSTS_SUBDOMAINS", default=False)
+SECURE_HSTS_PRELOAD = environment.flag("CRM_HSTS_PRELOAD", default=False)
+if environment.flag("CRM_BEHIND_PROXY", default=False):
+    SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")
+X_FRAME_OPTIONS = "DENY"
+SESSION_COOKIE_HTTPONLY = True
+
+CRM_GRAPHQL_URL = environment.text("CRM_GRAPHQL_URL")
+if CRM_GRAPHQL_URL and not CRM_GRAPHQL_URL.startswith(("http://", "https://")):
+    raise ImproperlyConfigured(
+        f"CRM_GRAPHQL_URL={CRM_GRAPHQL_URL!r} must start with http:// or https://, "
+        "such as http://127.0.0.1:8000/graphql."
+    )
+
+# ── mail and logs ─────────────────────────────────────────────────────────────────────────────────
+# A pair until Django 5.2, an address from 6.0 on.
+ADMINS = [address if django.VERSION >= (6, 0) else (address, address) for address in environment.names("CRM_ADMINS")]
+_SMTP = {
+    "host": environment.text("CRM_EMAIL_HOST"),
+    "port": environment.whole("CRM_EMAIL_PORT", 587),
+    "username": environment.text("CRM_EMAIL_USER"),
+    "password": environment.text("CRM_EMAIL_PASSWORD"),
+    "use_tls": environment.flag("CRM_EMAIL_TLS", default=True),
+    "timeout": 10,
+}
+_MAIL_BACKEND = f"django.core.mail.backends.{'smtp' if _SMTP['host'] else 'console'}.EmailBackend"
+if django.VERSION >= (6, 1):
+    MAILERS = {"default": {"BACKEND": _MAIL_BACKEND, "OPTIONS": _SMTP if _SMTP["host"] else {}}}
+else:
+    EMAIL_BACKEND = _MAIL_BACKEND
+    EMAIL_HOST, EMAIL_PORT, EMAIL_TIMEOUT = _SMTP["host"], _SMTP["port"], _SMTP["timeout"]
+    EMAIL_HOST_USER, EMAIL_HOST_PASSWORD = _SMTP["username"], _SMTP["password"]
+    EMAIL_USE_TLS = _SMTP["use_tls"]
+DEFAULT_FROM_EMAIL = SERVER_EMAIL = environment.text("CRM_EMAIL_FROM", "crm@localhost")
+
+CRM_LOG_DIR = BASE_DIR / environment.text("CRM_LOG_DIR", "var/log")
+CRM_LOG_MAX_BYTES = environment.whole("CRM_LOG_MAX_BYTES", 5_000_000)
+CRM_LOG_KEEP = environment.whole("CRM_LOG_KEEP", 5)
+LOGGING = {
+    "version": 1,
+    "disable_existing_loggers": False,
+    "formatters": {"line": {"format": "{asctime} {levelname} {name}: {message}", "style": "{"}},
+    "handlers": {"console": {"class": "logging.StreamHandler", "formatter": "line"}},
+    "root": {"handlers": ["console"], "level": "INFO"},
+}
+
+# ── scheduled work ────────────────────────────────────────────────────────────────────────────────
+CRM_CLEANUP_MAX_SHARE = environment.share("CRM_CLEANUP_MAX_SHARE", 0.5)
+CRM_CLEANUP_MAX_COUNT = environment.whole("CRM_CLEANUP_MAX_COUNT", 10_000)
+
+CRONJOBS = [("*/5 * * * *", "crm.cron.log_crm_heartbeat")]
+# django-crontab looks for manage.py in the working directory, which under cron is the home directory.
+CRONTAB_DJANGO_MANAGE_PATH = str(BASE_DIR / "manage.py")
+CRONTAB_DJANGO_SETTINGS_MODULE = "crm.settings"
+CRONS: dict[str, Any] = {"CRONTAB_FILES": [BASE_DIR / "crm" / "cron_jobs" / "customer_cleanup_crontab.txt"]}

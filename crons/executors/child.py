@@ -1,0 +1,104 @@
+"""The job's own process: forked from a guard, it becomes the attempt, calls the job, says how it ended."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import random
+import signal
+from collections.abc import Mapping
+from contextlib import AbstractContextManager
+from dataclasses import asdict
+from typing import NoReturn
+
+from django.db import connections
+
+from crons.attempts import Begun
+from crons.exceptions import UnknownJob
+from crons.executors import capture, processes, wire
+from crons.jobs import registry
+from crons.runner import Context, call
+from crons.verdicts import Ending, Outcome
+
+LONGEST_ERROR = 32_768
+_DEFAULT_SIGNALS = ("SIGTERM", "SIGHUP", "SIGQUIT", "SIGCHLD")
+
+
+def become_job(
+    data: wire.Message, guard: int, descriptors: dict[str, int], result: int, log: capture.LogPipe
+) -> NoReturn:
+    """Run the attempt described by *data* in this process, which ends with it."""
+    me = os.getpid()
+    os.setpgid(0, 0)
+    processes.die_with_parent(guard)
+    _reset_signals()
+    capture.redirect(descriptors, log)
+    begun = wire.begun_from_json(data)
+    os.environ.update(environment_of(begun))
+    random.seed()
+    ending = run(begun)
+    if os.getpid() != me:
+        # The job forked, and this is the copy coming back: the original says how the attempt ended.
+        capture.flush()
+        os._exit(ending.exit_code or 0)
+    with contextlib.suppress(Exception):
+        connections.close_all()
+    capture.write_whole(result, json.dumps(asdict(ending)).encode())
+    capture.flush()
+    # Neither threads left behind nor somebody's atexit may keep the attempt open.
+    os._exit(0)
+
+
+def run(begun: Begun) -> Ending:
+    """Call the attempt's job and say how it ended."""
+    try:
+        body = registry.get(begun.job).body
+    except UnknownJob as error:
+        return Ending(Outcome.FAILED, str(error))
+    ending = call(body, context_of(begun))
+    return Ending(ending.outcome, shortened(ending.error), ending.exit_code)
+
+
+def context_of(begun: Begun) -> Context:
+    """Build what the job may know of its attempt."""
+    return Context(
+        entry=begun.entry,
+        job=begun.job,
+        key=begun.key,
+        token=begun.attempt,
+        number=begun.number,
+        kind=begun.kind,
+        trigger=begun.trigger,
+        since=begun.since,
+        until=begun.until,
+        slot_at=begun.slot_at,
+        args=begun.args,
+        fence=_fence,
+    )
+
+
+def environment_of(begun: Begun) -> Mapping[str, str]:
+    """Name the attempt to the programs that the job starts."""
+    return {"CRONS_ATTEMPT": str(begun.attempt), "CRONS_RUN": str(begun.run), "CRONS_KEY": begun.key}
+
+
+def shortened(error: str) -> str:
+    """Leave the middle out of an error that is too long to be stored and read."""
+    if len(error) <= LONGEST_ERROR:
+        return error
+    half = LONGEST_ERROR // 2
+    return f"{error[:half]}\n… {len(error) - 2 * half:,} characters left out …\n{error[-half:]}"
+
+
+def _fence(token: int) -> AbstractContextManager[None]:
+    from crons.ledger import fenced  # only a job that asks for it touches the ledger, and its tables
+
+    return fenced(token)
+
+
+def _reset_signals() -> None:
+    signal.set_wakeup_fd(-1)
+    for name in _DEFAULT_SIGNALS:
+        signal.signal(getattr(signal, name), signal.SIG_DFL)
+    signal.signal(signal.SIGINT, signal.default_int_handler)

@@ -1,0 +1,65 @@
+"""From what a guard saw to how the attempt ended. Pure."""
+
+from __future__ import annotations
+
+import signal
+from typing import Any
+
+from crons.attempts import Begun
+from crons.verdicts import Ending, Outcome
+
+VANISHED = "the guard process vanished: the job was killed with it, and may or may not have run"
+LEASE_ENDED = "its lease could not be renewed in time: killed before the lease ended"
+NOT_OWNED = "the ledger says that this attempt no longer owns its run: killed"
+
+
+def judge(begun: Begun, report: dict[str, Any], reason: str) -> Ending:
+    """Say how the attempt ended.
+
+    Args: *report* is the guard's; *reason* is why somebody asked to cancel it.
+    """
+    if "refused" in report:
+        return not_started(report["refused"])
+    outcome, error, code = _outcome(begun, report, reason)
+    return Ending(outcome, error, code, report["cpu_seconds"], report["peak_memory_bytes"])
+
+
+def not_started(why: object) -> Ending:
+    """Say that no process could be had for the attempt."""
+    return Ending(Outcome.FAILED, f"the job's process could not be started: {why}")
+
+
+def _outcome(begun: Begun, report: dict[str, Any], reason: str) -> tuple[Outcome, str, int | None]:
+    code, said = report["code"], report["said"]
+    match report["stopped_by"]:
+        case "timeout":
+            return Outcome.TIMED_OUT, f"ran longer than its timeout of {_seconds(begun)} s; killed", code
+        case "cancel":
+            return Outcome.CANCELLED, reason, code
+        case "lease":
+            return Outcome.LOST, LEASE_ENDED, code
+        case "owner":
+            return Outcome.LOST, NOT_OWNED, code
+    if said is not None:
+        return Outcome(said["outcome"]), said["error"], said["exit_code"]
+    return Outcome.FAILED, _without_a_word(code), code
+
+
+def _seconds(begun: Begun) -> str:
+    return f"{begun.timeout.total_seconds():g}" if begun.timeout else "?"
+
+
+def _without_a_word(code: int) -> str:
+    if code == 0:
+        return "the process exited with 0 before the job returned (os._exit?)"
+    if code > 0:
+        return f"the process exited with {code} without returning (os._exit?)"
+    hint = " (out of memory? See the kernel's log: dmesg)" if -code == signal.SIGKILL else ""
+    return f"the process was killed by {_name(-code)}{hint}"
+
+
+def _name(number: int) -> str:
+    try:
+        return signal.Signals(number).name
+    except ValueError:
+        return f"signal {number}"

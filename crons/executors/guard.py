@@ -1,0 +1,254 @@
+"""The guard: forks one job at a time, ends it in time, and lets nothing that it started stay behind.
+
+It is the leader of its own session, so that a terminal's signals pass the jobs by, and the foster
+parent of every orphan below it, so that what a job left behind is found wherever it went. Its line
+to the host is the host's life: when that breaks, even by SIGKILL, everything here is killed.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import select
+import socket
+import time
+import traceback
+from signal import SIGKILL, SIGTERM
+from typing import NoReturn
+
+from crons.executors import capture, child, processes, wire
+
+# A sleep does not count the time that a machine is suspended, a lease does: look at the clock now and then.
+_LONGEST_SLEEP_SECONDS = 1.0
+_SWEEP_SECONDS = 0.01
+SWEEP_PATIENCE_SECONDS = 5.0
+
+
+def stand(line: socket.socket, log: capture.LogPipe, kill_wait_seconds: float) -> NoReturn:
+    """Be a guard in this freshly forked process until the host hangs up."""
+    code = 1
+    try:
+        os.setsid()
+        processes.adopt_orphans()
+        wire.send(line, {"pid": os.getpid()})
+        Guard(line, log, kill_wait_seconds).serve()
+        code = 0
+    except BaseException:  # noqa: BLE001 (a guard that goes on half-broken watches nothing)
+        traceback.print_exc()
+    finally:
+        os._exit(code)
+
+
+class Guard:
+    """Serves one host: an order to start, word of the lease, orders to stop; answers with what happened."""
+
+    def __init__(self, line: socket.socket, log: capture.LogPipe, kill_wait_seconds: float) -> None:
+        self._inbox = wire.Inbox(line)
+        self._log = log
+        self._kill_wait_seconds = kill_wait_seconds
+        self._bell = processes.ChildBell()
+        self._poll = select.poll()
+        self._poll.register(line, select.POLLIN)
+        self._poll.register(self._bell, select.POLLIN)
+        self._watch: Watch | None = None
+
+    def serve(self) -> None:
+        """Obey until the host hangs up, or until a process refuses to die."""
+        while True:
+            self._poll.poll(None if self._watch is None else self._watch.patience_ms())
+            self._bell.hush()
+            orders = self._inbox.read()
+            if orders is None:
+                end_all()
+                return
+            for order in orders:
+                self._obey(order)
+            self._reap()
+            if self._watch is not None and not self._go_on(self._watch):
+                return
+
+    def _obey(self, order: wire.Message) -> None:
+        if "start" in order:
+            self._start(order)
+        # Anything else may be late: about an attempt that has ended meanwhile.
+        elif self._watch is not None and self._watch.attempt == order["attempt"]:
+            if "lease" in order:
+                self._watch.lease_until = order["lease"]
+            else:
+                self._watch.stop(order["stop"], at_once=order["at_once"])
+
+    def _start(self, order: wire.Message) -> None:
+        descriptors = dict(
+            zip(capture.STREAMS, [self._inbox.descriptors.popleft() for _ in capture.STREAMS], strict=True)
+        )
+        guard, (result, writing) = os.getpid(), os.pipe()
+        try:
+            pid = os.fork()
+        except OSError as error:
+            wire.send(self._inbox.end, {"attempt": order["attempt"], "refused": str(error)})
+            for each in (result, writing, *descriptors.values()):
+                os.close(each)
+            return
+        if pid == 0:
+            self._become_job(order["start"], guard, descriptors, (result, writing))
+        for each in (writing, *descriptors.values()):
+            os.close(each)
+        self._watch = Watch(pid, order, result, self._kill_wait_seconds)
+        self._poll.register(result, select.POLLIN)
+
+    def _become_job(
+        self, data: wire.Message, guard: int, descriptors: dict[str, int], result: tuple[int, int]
+    ) -> NoReturn:
+        try:
+            self._inbox.end.close()
+            self._bell.close()
+            os.close(result[0])
+            child.become_job(data, guard, descriptors, result[1], self._log)
+        except BaseException:  # noqa: BLE001 (the guard's stack must not unwind in the job's process)
+            traceback.print_exc()
+        finally:
+            os._exit(70)
+
+    def _reap(self) -> None:
+        for departed in processes.reap():
+            if self._watch is not None:
+                self._watch.note(departed)
+
+    def _go_on(self, watch: Watch) -> bool:
+        if watch.is_listening:
+            watch.listen()
+            if watch.is_over or not watch.is_listening:
+                self._poll.unregister(watch.result)
+        watch.enforce()
+        if not watch.is_over:
+            return True
+        wire.send(self._inbox.end, watch.close())
+        self._watch = None
+        return not watch.left
+
+
+class Watch:
+    """One attempt as its guard sees it."""
+
+    def __init__(self, pid: int, order: wire.Message, result: int, kill_wait_seconds: float) -> None:
+        self.attempt: int = order["attempt"]
+        self.lease_until: float = order["lease"]
+        self.result = result
+        self.is_listening = True
+        self.is_over = False
+        self.left: list[int] = []
+        self._pid = pid
+        self._kill_wait_seconds = kill_wait_seconds
+        timeout = order["start"]["timeout"]
+        self._timeout_at = math.inf if timeout is None else time.monotonic() + timeout
+        self._kill_at = math.inf
+        self._sweep_until = math.inf
+        self._stopped_by: str | None = None
+        self._job: processes.Departed | None = None
+        self._cpu_seconds = 0.0
+        self._peak_memory_bytes = 0
+        self._said = b""
+
+    def patience_ms(self) -> float:
+        """Say how long the guard may sleep."""
+        if self._job is not None:
+            return _SWEEP_SECONDS * 1000
+        next_at = min(self._timeout_at, self._kill_at) - time.monotonic()
+        wait = min(next_at, self.lease_until - processes.boottime(), _LONGEST_SLEEP_SECONDS)
+        return math.ceil(max(wait, 0) * 1000)
+
+    def stop(self, why: str, *, at_once: bool) -> None:
+        """End the job, asking it first unless *at_once*.
+
+        The first reason is the one that counts; none does if the job has said before how it ended.
+        """
+        if self._job is not None:
+            return
+        self.listen()
+        if self._stopped_by is None and not self._said:
+            self._stopped_by = why
+        self._timeout_at = math.inf
+        if at_once:
+            self.lease_until = math.inf
+            self._kill_at = time.monotonic() + self._kill_wait_seconds
+            processes.kill_group(self._pid, SIGKILL)
+        elif self._kill_at == math.inf:
+            self._kill_at = time.monotonic() + self._kill_wait_seconds
+            processes.kill_group(self._pid, SIGTERM)
+
+    def listen(self) -> None:
+        """Take in what the job says of its ending, without waiting for it."""
+        while self.is_listening and _is_readable(self.result):
+            said = os.read(self.result, wire.READ_BYTES)
+            self._said += said
+            self.is_listening = said != b""
+
+    def note(self, departed: processes.Departed | None) -> None:
+        """Take in that a child has ended, or that none is left."""
+        if departed is None:
+            self.is_over = True
+            return
+        self._cpu_seconds += departed.cpu_seconds
+        self._peak_memory_bytes = max(self._peak_memory_bytes, departed.peak_memory_bytes)
+        if departed.pid == self._pid:
+            self._job = departed
+            self._sweep_until = time.monotonic() + SWEEP_PATIENCE_SECONDS
+
+    def enforce(self) -> None:
+        """Do what is due by now: stop the job, or kill what it left behind."""
+        now = time.monotonic()
+        if self._job is not None:
+            self._sweep(now)
+        elif processes.boottime() >= self.lease_until:
+            self.stop("lease", at_once=True)
+        elif now >= self._timeout_at:
+            self.stop("timeout", at_once=False)
+        elif now >= self._kill_at:
+            self.stop("", at_once=True)
+
+    def close(self) -> wire.Message:
+        """Report what happened; the result's end is closed."""
+        self.listen()
+        os.close(self.result)
+        assert self._job is not None
+        return {
+            "attempt": self.attempt,
+            "code": self._job.code,
+            "stopped_by": self._stopped_by,
+            "said": _read_ending(self._said),
+            "cpu_seconds": self._cpu_seconds,
+            "peak_memory_bytes": self._peak_memory_bytes,
+            "left": self.left,
+        }
+
+    def _sweep(self, now: float) -> None:
+        if self.is_over:
+            return
+        left = processes.kill_below(os.getpid(), self._pid)
+        if now >= self._sweep_until:
+            # Another user's process, or one that waits for a dead disk: the ending must not wait as well.
+            self.is_over, self.left = True, left
+
+
+def end_all() -> None:
+    """Kill everything below this process and wait until it is gone, or cannot be killed."""
+    patience_ends = time.monotonic() + SWEEP_PATIENCE_SECONDS
+    while time.monotonic() < patience_ends:
+        processes.kill_below(os.getpid())
+        if None in list(processes.reap()):
+            return
+        time.sleep(_SWEEP_SECONDS)
+
+
+def _is_readable(descriptor: int) -> bool:
+    poll = select.poll()
+    poll.register(descriptor, select.POLLIN)
+    return bool(poll.poll(0))
+
+
+def _read_ending(said: bytes) -> wire.Message | None:
+    try:
+        return json.loads(said) if said else None
+    except ValueError:
+        return None  # killed in the middle of it

@@ -1,0 +1,204 @@
+"""The inline executor: runs attempts in this very process, for tests and `crons run --foreground`.
+
+What is weaker here is weak on purpose: nothing can end a function in the caller's own process, so there
+is no timeout, no cancelling once it runs, and a lease that cannot be renewed only shows when the ending
+is refused. Output shows on the terminal and is kept, as far as it passes through sys.stdout, sys.stderr
+or logging.
+"""
+
+from __future__ import annotations
+
+import io
+import logging
+import os
+import select
+import sys
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, redirect_stderr, redirect_stdout
+from typing import Any, TextIO
+
+from django.db import connections
+
+from crons.attempts import Begun, Finished, Scribe
+from crons.conf import conf
+from crons.exceptions import LedgerUnavailable
+from crons.executors.base import Executor
+from crons.executors.capture import RECORD_FORMAT, log_level
+from crons.executors.child import environment_of, run
+from crons.executors.output import Output, without_secrets
+from crons.executors.redaction import of_project
+from crons.executors.reports import RETRY_SECONDS, Reports
+from crons.verdicts import Ending, Outcome
+
+Sink = Callable[[str, str], None]
+
+
+class InlineExecutor(Executor):
+    """Runs one attempt at a time, inside `work`."""
+
+    can_time_out = False
+    can_cancel = False
+    isolates = False
+
+    def __init__(self, *, alias: str) -> None:
+        super().__init__(alias=alias)
+        self._waiting: deque[Begun] = deque()
+        self._reports = Reports()
+
+    def prepare(self) -> None:
+        """Nothing is needed."""
+
+    def free(self) -> int:
+        return 0 if self._waiting else 1
+
+    def start(self, begun: Iterable[Begun]) -> None:
+        self._waiting.extend(begun)
+
+    def running(self) -> frozenset[int]:
+        return frozenset(each.attempt for each in self._waiting) | self._reports.unfinished
+
+    def work(self, scribe: Scribe, timeout_seconds: float, wake_fd: int | None = None) -> None:
+        until = time.monotonic() + timeout_seconds
+        while self._waiting:
+            self._run(self._waiting[0], scribe)
+            self._waiting.popleft()
+        while True:
+            has_ended = bool(self._reports.unfinished)
+            if self._reports.write(scribe) and has_ended:
+                return
+            pause = min(until - time.monotonic(), RETRY_SECONDS if has_ended else timeout_seconds)
+            if _is_readable(wake_fd, pause) or time.monotonic() >= until:
+                return
+
+    def cancel(self, attempts: Iterable[int], reason: str) -> None:
+        """Cancel those that have not begun to run; one that runs cannot be stopped."""
+        asked = frozenset(attempts)
+        for begun in [each for each in self._waiting if each.attempt in asked]:
+            self._waiting.remove(begun)
+            self._reports.add_ending(Finished(begun.attempt, Ending(Outcome.CANCELLED, reason)))
+
+    def close(self) -> None:
+        self._waiting.clear()
+
+    def _run(self, begun: Begun, scribe: Scribe) -> None:
+        redaction = of_project()
+        output = Output(begun.attempt, conf.output_limit_bytes, redaction)
+        feeding = threading.Lock()  # a job's own threads may print as well
+
+        def keep(stream: str, text: str) -> None:
+            with feeding:
+                output.feed(stream, text.encode(errors="replace"))
+
+        with _environment(begun), _captured(keep), _renewing(begun, scribe):
+            ending = run(begun)
+        output.end()
+        self._reports.add_output(output.take())
+        self._reports.add_ending(Finished(begun.attempt, without_secrets(ending, redaction)))
+
+
+class _Tee(io.TextIOBase):
+    """Writes to the real stream and to the sink; everything else is asked of the real one."""
+
+    def __init__(self, real: TextIO, stream: str, sink: Sink) -> None:
+        self._real, self._stream, self._sink = real, stream, sink
+
+    def write(self, text: str) -> int:
+        self._sink(self._stream, text)
+        return self._real.write(text)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._real, name)
+
+    @property
+    def encoding(self) -> str:  # type: ignore[override] # the base says None
+        return self._real.encoding
+
+    def flush(self) -> None:
+        self._real.flush()
+
+    def fileno(self) -> int:
+        return self._real.fileno()
+
+    def isatty(self) -> bool:
+        return self._real.isatty()
+
+    def writable(self) -> bool:
+        return True
+
+
+class _LogSink(logging.Handler):
+    def __init__(self, level: int, sink: Sink) -> None:
+        super().__init__(level)
+        self.setFormatter(RECORD_FORMAT)
+        self._sink = sink
+
+    def emit(self, record: logging.LogRecord) -> None:
+        try:
+            self._sink("log", f"{self.format(record)}\n")
+        except Exception:  # noqa: BLE001 (what every handler does: logging never breaks the code that logs)
+            self.handleError(record)
+
+
+@contextmanager
+def _captured(sink: Sink) -> Iterator[None]:
+    root, handler = logging.getLogger(), _LogSink(log_level(), sink)
+    level = root.level
+    root.addHandler(handler)
+    root.setLevel(min(level, handler.level))
+    try:
+        with redirect_stdout(_Tee(sys.stdout, "stdout", sink)), redirect_stderr(_Tee(sys.stderr, "stderr", sink)):
+            yield
+    finally:
+        root.removeHandler(handler)
+        root.setLevel(level)
+
+
+@contextmanager
+def _environment(begun: Begun) -> Iterator[None]:
+    before = dict(os.environ)
+    os.environ.update(environment_of(begun))
+    try:
+        yield
+    finally:
+        os.environ.clear()
+        os.environ.update(before)
+
+
+@contextmanager
+def _renewing(begun: Begun, scribe: Scribe) -> Iterator[None]:
+    """Renew the lease from a thread while the job keeps this one busy.
+
+    The thread does nothing else, and its database connection is its own. A job that ends within a third
+    of its lease never sees it ask.
+    """
+    is_over = threading.Event()
+    thread = threading.Thread(target=_renew_until, args=(is_over, begun, scribe), daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        is_over.set()
+        thread.join()
+
+
+def _renew_until(is_over: threading.Event, begun: Begun, scribe: Scribe) -> None:
+    pause = begun.lease.total_seconds() / 3
+    try:
+        while not is_over.wait(pause):
+            try:
+                scribe.renew([begun.attempt])
+                pause = begun.lease.total_seconds() / 3
+            except LedgerUnavailable:
+                pause = RETRY_SECONDS
+    finally:
+        connections.close_all()
+
+
+def _is_readable(wake_fd: int | None, seconds: float) -> bool:
+    poll = select.poll()
+    if wake_fd is not None:
+        poll.register(wake_fd, select.POLLIN)
+    return bool(poll.poll(max(seconds, 0) * 1000))

@@ -1,0 +1,351 @@
+"""The process executor: every attempt in a process of its own, under a guard. This is the host's side.
+
+host (scheduler, tick, run)
+  └► zygote     a warm Django that only forks
+      └► guard      one per place, serves one attempt after another
+          └► job        one per attempt
+"""
+
+from __future__ import annotations
+
+import atexit
+import contextlib
+import logging
+import math
+import os
+import selectors
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator
+from functools import partial
+
+from django.db import connections
+
+from crons.attempts import Begun, Finished, Scribe
+from crons.conf import conf
+from crons.exceptions import CronsError, LedgerUnavailable
+from crons.executors import endings, processes, wire
+from crons.executors.base import Executor
+from crons.executors.capture import STREAMS, log_level
+from crons.executors.guard import SWEEP_PATIENCE_SECONDS
+from crons.executors.output import Output, without_secrets
+from crons.executors.pool import Line, Pool
+from crons.executors.redaction import Redaction, of_project
+from crons.executors.reports import RETRY_SECONDS, Reports
+from crons.verdicts import Ending, Outcome
+
+logger = logging.getLogger("crons.executors")
+
+FLUSH_SECONDS = 0.5
+READ_BYTES = 65_536
+# A pipe holds at most a megabyte; more than that after the end is written by a stranger.
+_MOST_DRAIN_READS = 32
+# The part of a lease that is left for killing, and for a renewal's way to the database.
+_MARGIN = 0.2
+_VANISHED_PATIENCE_SECONDS = 2.0
+GUARD_PATIENCE_SECONDS = SWEEP_PATIENCE_SECONDS + 10
+
+
+class _Attempt:
+    """An attempt that has a guard."""
+
+    def __init__(self, begun: Begun, line: Line, output: Output, pipes: dict[str, int]) -> None:
+        self.begun = begun
+        self.line = line
+        self.output = output
+        self.pipes = pipes
+        self.cancel_reason: str | None = None
+        self.give_up_at = math.inf
+        self.has_vanished = False
+
+
+class ProcessExecutor(Executor):
+    """Runs each attempt in a process forked from a warm Django.
+
+    Args: *max_running* attempts at once, default CRONS["MAX_RUNNING"]; *kill_wait_seconds* from SIGTERM
+    to SIGKILL when a job is cancelled or has run too long.
+    """
+
+    def __init__(self, *, alias: str, max_running: int | None = None, kill_wait_seconds: float = 2.0) -> None:
+        super().__init__(alias=alias)
+        self._max_running = max_running
+        self._kill_wait_seconds = kill_wait_seconds
+        self._selector = selectors.DefaultSelector()
+        self._pool = Pool(self._selector, self._hear)
+        self._reports = Reports()
+        self._redaction = Redaction(())
+        self._attempts: dict[int, _Attempt] = {}
+        self._by_line: dict[Line, _Attempt] = {}
+        self._lease_seconds = math.inf
+        self._renew_at = self._flush_at = math.inf
+        self._retry_at = -math.inf
+        self._owner: int | None = None
+
+    @property
+    def broken(self) -> bool:
+        """Whether nothing can be started here any more; what runs goes on. Only a new process mends it."""
+        return self._pool.is_broken
+
+    def prepare(self) -> None:
+        """Fork the fork server.
+
+        Raises: CronsError where it could not be forked cleanly.
+        """
+        if not hasattr(os, "fork"):
+            raise CronsError("the process executor needs os.fork(); on Windows use the inline one, or WSL.")
+        if self._owner is not None:
+            raise CronsError("prepare() was called before; an executor is prepared once.")
+        _refuse_open_connections()
+        if threading.active_count() > 1:
+            names = ", ".join(sorted(each.name for each in threading.enumerate()))
+            logger.warning("Forking a process with threads (%s): a lock they hold stays locked there.", names)
+        self._owner = os.getpid()
+        self._redaction = of_project()
+        self._max_running = self._max_running or conf.max_running
+        self._pool.open(log_level(), self._kill_wait_seconds)
+        atexit.register(self.close)
+
+    def free(self) -> int:
+        if self.broken or self._max_running is None:
+            return 0
+        return max(self._max_running - len(self._attempts), 0)
+
+    def start(self, begun: Iterable[Begun]) -> None:
+        if self._owner is None:
+            raise CronsError("start() was called before prepare().")
+        for each in begun:
+            try:
+                self._start(each)
+            except OSError as error:
+                self._reports.add_ending(Finished(each.attempt, endings.not_started(error)))
+
+    def running(self) -> frozenset[int]:
+        return frozenset(self._attempts) | self._reports.unfinished
+
+    def work(self, scribe: Scribe, timeout_seconds: float, wake_fd: int | None = None) -> None:
+        until = time.monotonic() + timeout_seconds
+        self._retry_at = -math.inf
+        with self._listening_to(wake_fd):
+            while True:
+                is_woken = self._read(until)
+                self._renew(scribe)
+                has_finished = self._write(scribe)
+                if is_woken or has_finished or time.monotonic() >= until:
+                    return
+
+    def cancel(self, attempts: Iterable[int], reason: str) -> None:
+        for number in attempts:
+            attempt = self._attempts.get(number)
+            if attempt is not None and attempt.cancel_reason is None:
+                attempt.cancel_reason = reason
+                self._tell(attempt, {"stop": "cancel", "at_once": False})
+
+    def close(self) -> None:
+        if self._owner != os.getpid():
+            return  # a forked copy of the host: nothing here is its own
+        self._owner = None
+        atexit.unregister(self.close)
+        self._pool.close()
+        for attempt in self._attempts.values():
+            for descriptor in attempt.pipes.values():
+                os.close(descriptor)
+        self._attempts.clear()
+        self._by_line.clear()
+        self._selector.close()
+
+    def _start(self, begun: Begun) -> None:
+        now = time.monotonic()
+        lease_seconds = begun.lease.total_seconds()
+        with _pipes() as (reading, writing):
+            line = self._pool.take()
+            order = {
+                "attempt": begun.attempt,
+                "start": wire.begun_as_json(begun),
+                "lease": processes.boottime() + lease_seconds * (1 - _MARGIN),
+            }
+            try:
+                wire.send(line.end, order, list(writing.values()))
+            except OSError:
+                self._pool.drop(line)
+                raise
+            output = Output(begun.attempt, conf.output_limit_bytes, self._redaction)
+            attempt = _Attempt(begun, line, output, reading)
+        if begun.timeout is not None:
+            attempt.give_up_at = now + begun.timeout.total_seconds() + self._kill_wait_seconds + GUARD_PATIENCE_SECONDS
+        self._attempts[begun.attempt] = self._by_line[line] = attempt
+        for stream, descriptor in attempt.pipes.items():
+            self._selector.register(descriptor, selectors.EVENT_READ, partial(self._read_pipe, attempt, stream))
+        self._lease_seconds = min(each.begun.lease.total_seconds() for each in self._attempts.values())
+        self._renew_at = min(self._renew_at, now + lease_seconds / 3)
+
+    def _read(self, until: float) -> bool:
+        """Wait for something to read, or to do; say whether somebody wants the host elsewhere."""
+        wait = max(min(until, self._next_due()) - time.monotonic(), 0)
+        heard: list[Callable[[], None] | None] = [key.data for key, _ in self._selector.select(wait)]
+        for hear in heard:
+            if hear is not None:
+                hear()
+        self._give_up_on_guards()
+        return None in heard
+
+    def _next_due(self) -> float:
+        due = self._renew_at if self._attempts or self._reports.unfinished else math.inf
+        if self._reports.unfinished:
+            due = min(due, self._retry_at)
+        elif self._flush_at < math.inf:
+            due = min(due, max(self._flush_at, self._retry_at))
+        return min([due, *(each.give_up_at for each in self._attempts.values())])
+
+    def _read_pipe(self, attempt: _Attempt, stream: str) -> bool:
+        """Take in a bounded piece, so that one attempt's flood does not hold up the others."""
+        descriptor = attempt.pipes.get(stream)
+        if descriptor is None:
+            return False
+        try:
+            data = os.read(descriptor, READ_BYTES)
+        except BlockingIOError:
+            return False
+        if not data:
+            self._close_pipe(attempt, stream)
+            if attempt.has_vanished and not attempt.pipes:
+                self._finish(attempt, Ending(Outcome.LOST, endings.VANISHED))
+            return False
+        attempt.output.feed(stream, data)
+        self._flush_at = min(self._flush_at, time.monotonic() + FLUSH_SECONDS)
+        return True
+
+    def _hear(self, line: Line, message: wire.Message | None) -> None:
+        attempt = self._by_line.pop(line, None)
+        if attempt is None:
+            return
+        if message is None:
+            self._note_vanished(attempt)
+            return
+        if message.get("left"):
+            logger.warning(
+                "Attempt %d left processes that cannot be killed: %s", attempt.begun.attempt, message["left"]
+            )
+        if not message.get("left"):
+            self._pool.give_back(line)
+        self._finish(attempt, endings.judge(attempt.begun, message, attempt.cancel_reason or ""))
+
+    def _note_vanished(self, attempt: _Attempt) -> None:
+        # The kernel and the fork server kill what is left of it: its pipes say when that is done.
+        attempt.has_vanished = True
+        attempt.give_up_at = time.monotonic() + _VANISHED_PATIENCE_SECONDS
+        if not attempt.pipes:
+            self._finish(attempt, Ending(Outcome.LOST, endings.VANISHED))
+
+    def _give_up_on_guards(self) -> None:
+        now = time.monotonic()
+        for attempt in [each for each in self._attempts.values() if each.give_up_at <= now]:
+            if attempt.has_vanished:
+                self._finish(attempt, Ending(Outcome.LOST, endings.VANISHED))
+            else:
+                self._kill_guard(attempt)
+
+    def _kill_guard(self, attempt: _Attempt) -> None:
+        attempt.give_up_at = math.inf
+        if attempt.line.pid is not None:
+            processes.kill(attempt.line.pid)
+
+    def _finish(self, attempt: _Attempt, ending: Ending) -> None:
+        number = attempt.begun.attempt
+        if self._attempts.pop(number, None) is None:
+            return
+        for stream in list(attempt.pipes):
+            for _ in range(_MOST_DRAIN_READS):
+                if not self._read_pipe(attempt, stream):
+                    break
+            self._close_pipe(attempt, stream)
+        attempt.output.end()
+        self._reports.add_output(attempt.output.take())
+        self._reports.add_ending(Finished(number, without_secrets(ending, self._redaction)))
+
+    def _close_pipe(self, attempt: _Attempt, stream: str) -> None:
+        descriptor = attempt.pipes.pop(stream, None)
+        if descriptor is not None:
+            self._selector.unregister(descriptor)
+            os.close(descriptor)
+
+    def _renew(self, scribe: Scribe) -> None:
+        now, asked_at = time.monotonic(), processes.boottime()
+        attempts = self.running()
+        if now < self._renew_at or not attempts:
+            return
+        try:
+            renewed = scribe.renew(attempts)
+        except LedgerUnavailable as error:
+            self._reports.note_silence(error)
+            self._renew_at = now + RETRY_SECONDS
+            return
+        self._renew_at = now + self._lease_seconds / 3
+        for number, attempt in self._attempts.items():
+            if number in renewed.owned:
+                lease = asked_at + attempt.begun.lease.total_seconds() * (1 - _MARGIN)
+                self._tell(attempt, {"lease": lease})
+            else:
+                self._tell(attempt, {"stop": "owner", "at_once": True})
+        for number, reason in renewed.cancelled.items():
+            self.cancel([number], reason)
+
+    def _write(self, scribe: Scribe) -> bool:
+        """Write down what is due; say whether attempts finished."""
+        now = time.monotonic()
+        has_ended = bool(self._reports.unfinished)
+        if now < self._retry_at or not (has_ended or now >= self._flush_at):
+            return False
+        for attempt in self._attempts.values():
+            self._reports.add_output(attempt.output.take())
+        if not self._reports.write(scribe):
+            self._retry_at = self._flush_at = now + RETRY_SECONDS
+            return False
+        self._flush_at = math.inf
+        return has_ended
+
+    def _tell(self, attempt: _Attempt, order: wire.Message) -> None:
+        try:
+            wire.send(attempt.line.end, {"attempt": attempt.begun.attempt, **order})
+        except TimeoutError:
+            self._kill_guard(attempt)  # stopped, or stuck: it watches nothing
+        except OSError:
+            pass  # gone: its line says so on the next turn
+
+    @contextlib.contextmanager
+    def _listening_to(self, wake_fd: int | None) -> Iterator[None]:
+        if wake_fd is None:
+            yield
+            return
+        self._selector.register(wake_fd, selectors.EVENT_READ, None)
+        try:
+            yield
+        finally:
+            self._selector.unregister(wake_fd)
+
+
+@contextlib.contextmanager
+def _pipes() -> Iterator[tuple[dict[str, int], dict[str, int]]]:
+    """Open a pipe for each stream; the ends that write are closed afterwards, on an error all are."""
+    reading: dict[str, int] = {}
+    writing: dict[str, int] = {}
+    try:
+        for stream in STREAMS:
+            reading[stream], writing[stream] = os.pipe()
+            os.set_blocking(reading[stream], False)
+        yield reading, writing
+    except BaseException:
+        for descriptor in reading.values():
+            os.close(descriptor)
+        raise
+    finally:
+        for descriptor in writing.values():
+            os.close(descriptor)
+
+
+def _refuse_open_connections() -> None:
+    opened = sorted(each.alias for each in connections.all(initialized_only=True) if each.connection)
+    if opened:
+        raise CronsError(
+            f"prepare() came after a database connection was opened ({', '.join(opened)}): forked jobs would "
+            "share it. Prepare first, or close it with django.db.connections.close_all()."
+        )

@@ -1,0 +1,71 @@
+"""What an executor's host process still has to write down: kept until the ledger has taken it."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable
+
+from crons.attempts import Chunk, Finished, Scribe
+from crons.exceptions import LedgerUnavailable
+
+RETRY_SECONDS = 1.0
+
+logger = logging.getLogger("crons.executors")
+
+
+class Reports:
+    """Chunks and endings on their way to the ledger, in this order: an ended attempt's output is complete."""
+
+    def __init__(self) -> None:
+        self._chunks: list[Chunk] = []
+        self._finished: dict[int, Finished] = {}
+        self._silent = False
+
+    @property
+    def unfinished(self) -> frozenset[int]:
+        """The attempts that have ended, and whose ending the ledger has not taken yet."""
+        return frozenset(self._finished)
+
+    @property
+    def is_empty(self) -> bool:
+        return not self._chunks and not self._finished
+
+    def add_output(self, chunks: Iterable[Chunk]) -> None:
+        self._chunks.extend(chunks)
+
+    def add_ending(self, finished: Finished) -> None:
+        self._finished[finished.attempt] = finished
+
+    def write(self, scribe: Scribe) -> bool:
+        """Write down everything; False when the ledger did not answer: repeat it, tokens and numbers stay."""
+        try:
+            self._write_output(scribe)
+            self._write_endings(scribe)
+        except LedgerUnavailable as error:
+            self.note_silence(error)
+            return False
+        self._silent = False
+        return True
+
+    def note_silence(self, error: LedgerUnavailable) -> None:
+        """Log the first of a row of failures."""
+        if not self._silent:
+            logger.warning("The ledger does not answer, trying again: %s", error)
+        self._silent = True
+
+    def _write_output(self, scribe: Scribe) -> None:
+        if not self._chunks:
+            return
+        # Taken out first: a chunk that the ledger refuses for good must not block every ending behind it.
+        chunks, self._chunks = self._chunks, []
+        try:
+            scribe.write_output(chunks)
+        except LedgerUnavailable:
+            self._chunks = chunks
+            raise
+
+    def _write_endings(self, scribe: Scribe) -> None:
+        if not self._finished:
+            return
+        scribe.finish(list(self._finished.values()))
+        self._finished.clear()

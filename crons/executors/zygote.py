@@ -1,0 +1,114 @@
+"""The fork server: a warm copy of Django, without threads or connections, that new guards are forked from."""
+
+from __future__ import annotations
+
+import faulthandler
+import gc
+import os
+import select
+import signal
+import socket
+import time
+import traceback
+from typing import NoReturn
+
+from crons.executors import capture, guard, processes, wire
+
+# Sent to whole groups by terminals and service managers; only the host decides when this ends.
+_IGNORED_SIGNALS = ("SIGINT", "SIGTERM", "SIGHUP", "SIGQUIT")
+_SWEEP_MS = 100
+_FAREWELL_PAUSE_SECONDS = 0.01
+_FAREWELL_SECONDS = guard.SWEEP_PATIENCE_SECONDS + 5
+
+
+def live(line: socket.socket, log_level: int, kill_wait_seconds: float) -> NoReturn:
+    """Be the fork server in this freshly forked process until the host hangs up."""
+    code = 1
+    try:
+        _reset_signals()
+        capture.settle_streams()
+        log = capture.take_over_logging(log_level)
+        # A job that crashes the interpreter leaves its Python stack in its own stderr.
+        faulthandler.enable(2)
+        processes.adopt_orphans()
+        # What lives now lives on in every fork: a collection there would copy all of its pages.
+        gc.collect()
+        gc.freeze()
+        Zygote(line, log, kill_wait_seconds).serve()
+        code = 0
+    except BaseException:  # noqa: BLE001 (the host's stack must not unwind in this process)
+        traceback.print_exc()
+    finally:
+        os._exit(code)
+
+
+class Zygote:
+    """Forks guards on demand, buries them, and kills what a guard that died early left behind."""
+
+    def __init__(self, line: socket.socket, log: capture.LogPipe, kill_wait_seconds: float) -> None:
+        self._inbox = wire.Inbox(line)
+        self._log = log
+        self._kill_wait_seconds = kill_wait_seconds
+        self._bell = processes.ChildBell()
+        self._guards: set[int] = set()
+        self._has_strangers = False
+
+    def serve(self) -> None:
+        """Obey until the host hangs up; return when every process below is gone, or cannot be killed."""
+        poll = select.poll()
+        poll.register(self._inbox.end, select.POLLIN)
+        poll.register(self._bell, select.POLLIN)
+        while True:
+            poll.poll(_SWEEP_MS if self._has_strangers else None)
+            orders = self._inbox.read()
+            if orders is None:
+                break
+            for _ in orders:
+                self._fork_guard()
+            self._tend()
+        self._say_farewell()
+
+    def _fork_guard(self) -> None:
+        line = socket.socket(fileno=self._inbox.descriptors.popleft())
+        line.setblocking(False)
+        try:
+            pid = os.fork()
+        except OSError as error:
+            wire.send(line, {"refused": str(error)})
+        else:
+            if pid == 0:
+                self._become_guard(line)
+            self._guards.add(pid)
+        line.close()
+
+    def _become_guard(self, line: socket.socket) -> NoReturn:
+        self._inbox.end.close()
+        self._bell.close()
+        guard.stand(line, self._log, self._kill_wait_seconds)
+
+    def _tend(self) -> None:
+        self._bell.hush()
+        departed = [each.pid for each in processes.reap() if each is not None]
+        if departed or self._has_strangers:
+            self._guards.difference_update(departed)
+            # A guard that was killed leaves its job's processes to the next foster parent, which is this one.
+            self._has_strangers = bool(processes.kill_below(os.getpid(), spare=self._guards))
+
+    def _say_farewell(self) -> None:
+        # The guards hear of the host's end on their own lines, and kill what they watch.
+        ends_at = time.monotonic() + _FAREWELL_SECONDS
+        while self._guards and time.monotonic() < ends_at:
+            self._tend()
+            time.sleep(_FAREWELL_PAUSE_SECONDS)
+        guard.end_all()
+
+
+def _reset_signals() -> None:
+    signal.set_wakeup_fd(-1)
+    signal.pthread_sigmask(signal.SIG_SETMASK, ())
+    for number in signal.valid_signals():
+        # The host's handlers are not ours to run; what it ignores (SIGPIPE) stays ignored.
+        if callable(signal.getsignal(number)):
+            signal.signal(number, signal.SIG_DFL)
+    for name in _IGNORED_SIGNALS:
+        signal.signal(getattr(signal, name), signal.SIG_IGN)

@@ -1,0 +1,72 @@
+"""`crons run NAME`: the door to one entry, for crontab lines, scripts and people."""
+
+from __future__ import annotations
+
+import getpass
+import os
+import sys
+from argparse import ArgumentParser
+from collections.abc import Mapping
+from typing import Any
+
+from crons.management.output import Out
+from crons.management.verbs.base import Verb
+
+
+class Run(Verb):
+    """Runs the slot that is due, or one run more; never one that somebody else has."""
+
+    name = "run"
+    help = "run one entry: its due slot with --scheduled, one run besides its schedule from a terminal"
+    example = "run clean_inactive_customers --scheduled"
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        """Take the entry's name and how to run it."""
+        parser.add_argument("entry", metavar="NAME", help="the entry, as manage.py crons list names it")
+        kind = parser.add_mutually_exclusive_group()
+        kind.add_argument("--scheduled", action="store_true", help="run the slot that is due; written on crontab lines")
+        kind.add_argument(
+            "--manual", action="store_true", help="run once besides the schedule, also without a terminal"
+        )
+        parser.add_argument(
+            "--wait", action="store_true", help="if somebody has it: show its output, end with its exit code"
+        )
+        parser.add_argument(
+            "--foreground", action="store_true", help="in this very process, so that a debugger works; no timeout"
+        )
+
+    def handle(self, options: Mapping[str, Any], out: Out) -> int:
+        """Run; 0 when it succeeded or somebody else has it, 1 when it failed or was refused."""
+        from crons.triggers.named import Door, do_the_work, print_chunk
+        from crons.triggers.session import Session
+
+        name = options["entry"]
+        if os.environ.get("CRONS_ATTEMPT"):
+            # Called from within an attempt: that one is the run, this is its work.
+            return do_the_work(name)
+        at_terminal = sys.stdin.isatty() or sys.stdout.isatty()
+        scheduled = options["scheduled"] or not (options["manual"] or at_terminal)
+        trigger = "crontab" if scheduled else "manual"
+        echo = None if options["foreground"] else print_chunk
+        with Session("run", trigger, _executors(name, options["foreground"]), echo=echo) as session:
+            door = Door(session, out.note, wait=options["wait"])
+            if scheduled:
+                return door.scheduled(name, guess=not options["scheduled"])
+            return door.manual(name, by=_who())
+
+
+def _executors(name: str, foreground: bool) -> dict[str, Any] | None:
+    if not foreground:
+        return None
+    from crons.executors.inline import InlineExecutor
+    from crons.jobs import registry
+
+    wanted = {job.policy.executor for job in registry.jobs.values()}
+    return {alias: InlineExecutor(alias=alias) for alias in sorted(wanted)}
+
+
+def _who() -> str:
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):
+        return f"uid {os.getuid()}"

@@ -1,0 +1,39 @@
+"""`crons serve`: the built-in scheduler."""
+
+from __future__ import annotations
+
+from argparse import ArgumentParser
+from collections.abc import Mapping
+from typing import Any
+
+from crons.management.output import Out
+from crons.management.verbs.base import Verb
+
+
+class Serve(Verb):
+    """Looks at the clock the moment something is due, until it is told to stop."""
+
+    name = "serve"
+    help = "run the built-in scheduler until SIGTERM or Ctrl-C; any number may run at once"
+    example = "serve"
+    checks = "__all__"
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        """Take --reload."""
+        parser.add_argument("--reload", action="store_true", help="start anew when code changes; with DEBUG only")
+
+    def handle(self, options: Mapping[str, Any], out: Out) -> int:
+        """Serve; 0 after a stop that was asked for."""
+        from django.conf import settings
+
+        from crons.exceptions import CronsError
+        from crons.triggers.resident import Resident, start_anew
+        from crons.triggers.session import Session
+
+        if options["reload"] and not settings.DEBUG:
+            raise CronsError("--reload needs DEBUG = True: in production a deploy restarts the scheduler.")
+        with Session("serve", "resident") as session:
+            anew = Resident(session, out.note, reload=options["reload"]).run()
+        if anew:
+            start_anew()
+        return 0

@@ -1,0 +1,32 @@
+"""`crons tick`: one look at the clock."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from crons.management.output import Out
+from crons.management.verbs.base import Verb
+
+
+class Tick(Verb):
+    """What a crontab line, a systemd timer or a hand calls; each minute is often enough for most."""
+
+    name = "tick"
+    help = "do what is due now, see it through, and end"
+    example = "tick"
+
+    def handle(self, options: Mapping[str, Any], out: Out) -> int:
+        """Tick; 0 whatever became of the jobs: their verdicts are in the ledger."""
+        from crons.triggers.session import Session
+        from crons.triggers.tick import tick
+
+        with Session("tick", "tick") as session:
+            done = tick(session)
+        out.note(
+            f"{done.runs} slot(s) recorded, {done.written_off} written off, {len(done.begun)} attempt(s) begun, "
+            f"{len(done.lost)} found lost."
+        )
+        for name in done.parked:
+            out.note(f"{name} is parked: see manage.py crons health")
+        return 0

@@ -1,0 +1,210 @@
+"""The door to one entry: `crons run NAME`, from a crontab line, a script, or a person at a terminal."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from crons import api, ledger
+from crons.conf import conf
+from crons.dispatch import plan_entry
+from crons.exceptions import UnknownJob
+from crons.jobs import registry
+from crons.models import Attempt, Entry, OutputChunk, Range, Run
+from crons.runner import Context, call
+from crons.triggers.session import LONGEST_LOOK_SECONDS, Session
+from crons.triggers.tick import LONGEST_AHEAD
+from crons.verdicts import Kind, Outcome, State, Verdict
+
+# A bare crontab line may fire a little early or late; further away it is a person's wish.
+NEAR = timedelta(seconds=60)
+# A door stays for a retry that is near, so that its exit code is the verdict; not for one in an hour.
+RETRY_PATIENCE = timedelta(minutes=5)
+LOOK_SECONDS = 0.5
+
+
+@dataclass
+class Door:
+    """One `crons run NAME`. *say* writes to stderr: stdout belongs to the job's output."""
+
+    session: Session
+    say: Callable[[str], None]
+    wait: bool = False
+
+    def scheduled(self, name: str, *, guess: bool = False) -> int:
+        """Run the slot that is due now, unless somebody has it; return the exit code.
+
+        With *guess*, a start that is near no slot is a manual run.
+        """
+        self.session.dispatcher.permit()
+        entry = _known(name)
+        now = self._at_slot(entry)
+        slot_at = _slot_near(entry, now)
+        if guess and slot_at is None:
+            return self.manual(name, by="no terminal, near no slot")
+        ledger.record_entry(name, now, plan_entry, self.session.dispatcher.trigger)
+        account = ledger.account_of(entry)
+        newest = account.schedule.latest(now, account.tz)
+        run = Run.objects.using(conf.database).filter(entry=entry, slot_at=newest).first()
+        if run is None:
+            return self._no_run(entry, newest)
+        if guess:
+            Run.objects.using(conf.database).filter(pk=run.pk, detail="").update(
+                detail="taken for its slot: no terminal"
+            )
+        return self._see_through(run)
+
+    def manual(self, name: str, *, by: str) -> int:
+        """Run the entry once, now, besides its schedule; return the exit code."""
+        self.session.dispatcher.permit()
+        _known(name)
+        run = ledger.request(name, ledger.database_now(), self.session.dispatcher.trigger, by=by)
+        return self._see_through(run)
+
+    def _see_through(self, run: Run) -> int:
+        while True:
+            begun = self.session.dispatcher.begin(ledger.database_now(), only_run=run.pk)
+            if begun:
+                self._supervise()
+            run.refresh_from_db(using=conf.database)
+            if run.state == State.DONE:
+                return self._verdict(run, mine=bool(begun) or run.kind == Kind.MANUAL)
+            if self.session.stopping is not None:
+                return 1
+            if run.state == State.RUNNING:
+                return self._somebody_has_it(run)
+            if not self._worth_waiting(run):
+                return 1
+
+    def _supervise(self) -> None:
+        while self.session.dispatcher.running() and self.session.stopping is None:
+            self.session.work(LONGEST_LOOK_SECONDS)
+        self.session.drain()
+        self.session.report()
+
+    def _worth_waiting(self, run: Run) -> bool:
+        now = ledger.database_now()
+        if run.wake_at is None or run.wake_at - now > RETRY_PATIENCE:
+            self.say(f"run {run.pk} of {run.entry.name} is tried again at {run.wake_at:%Y-%m-%d %H:%M:%S} UTC.")
+            return False
+        if run.wake_at > now:
+            self.say(f"run {run.pk} of {run.entry.name}: {run.detail}; again at {run.wake_at:%H:%M:%S} UTC.")
+        elif not self.wait:
+            self.say(f"run {run.pk} of {run.entry.name} is recorded and waits for its turn.")
+            return False
+        self.session.work(min(LOOK_SECONDS, max(0.05, (run.wake_at - now).total_seconds())))
+        return True
+
+    def _verdict(self, run: Run, *, mine: bool) -> int:
+        if run.verdict == Verdict.SUCCEEDED:
+            if not mine:
+                self.say(f"run {run.pk} of {run.entry.name} has succeeded already.")
+            return 0
+        why = " ".join(part for part in (run.reason and f"({run.reason})", run.detail) if part)
+        self.say(f"run {run.pk} of {run.entry.name}: {run.verdict.replace('_', ' ')} {why}".rstrip())
+        return 0 if run.verdict in (Verdict.SKIPPED, Verdict.SUPERSEDED) and run.kind != Kind.MANUAL else 1
+
+    def _somebody_has_it(self, run: Run) -> int:
+        attempt = Attempt.objects.using(conf.database).filter(pk=run.current_attempt or 0).first()
+        who = f"{run.trigger} on {attempt.host}, attempt {attempt.pk}" if attempt else run.trigger
+        if not self.wait:
+            self.say(f"run {run.pk} of {run.entry.name} is being run already ({who}).")
+            return 0
+        return self._follow(run)
+
+    def _follow(self, run: Run) -> int:
+        told: dict[int, int] = {}
+        while self.session.stopping is None:
+            run.refresh_from_db(using=conf.database)
+            for chunk in _chunks_after(run, told):
+                print_chunk(chunk.stream, chunk.text)
+                told[chunk.attempt_id] = chunk.seq
+            if run.state == State.DONE:
+                return self._verdict(run, mine=True)
+            time.sleep(LOOK_SECONDS)
+        return 1
+
+    def _no_run(self, entry: Entry, slot_at: datetime) -> int:
+        off = (
+            Range.objects.using(conf.database).filter(entry=entry, first_at__lte=slot_at, last_at__gte=slot_at).first()
+        )
+        if off is not None:
+            self.say(f"the slot {slot_at:%Y-%m-%d %H:%M:%S} UTC of {entry.name} is {off.verdict} ({off.reason}).")
+        else:
+            self.say(f"no slot of {entry.name} has fallen due since {entry.first_seen_at:%Y-%m-%d %H:%M:%S} UTC.")
+        return 0
+
+    def _at_slot(self, entry: Entry) -> datetime:
+        """Return the database's time; where cron fired a little before a slot, only once that has come."""
+        now = ledger.database_now()
+        account = ledger.account_of(entry)
+        due = account.schedule.latest(now, account.tz) > account.accounted_until
+        ahead = account.schedule.next_after(now, account.tz) - now
+        if due or ahead > LONGEST_AHEAD:
+            return now
+        time.sleep(ahead.total_seconds())
+        return ledger.database_now()
+
+
+def print_chunk(stream: str, text: str) -> None:
+    """Write a piece of a job's output where it belongs: log records and stderr to stderr."""
+    target = sys.stdout if stream == "stdout" else sys.stderr
+    target.write(text)
+    target.flush()
+
+
+def do_the_work(name: str) -> int:
+    """Call the job itself: this process was started by an attempt, which has the ledger's part."""
+    job = registry.get(name)
+    row = (
+        Attempt.objects.using(conf.database)
+        .filter(pk=int(os.environ["CRONS_ATTEMPT"]))
+        .select_related("run__entry")
+        .first()
+    )
+    if row is None:
+        raise UnknownJob(f"CRONS_ATTEMPT is {os.environ['CRONS_ATTEMPT']!r}, which is no attempt in this database.")
+    entry, run = row.run.entry, row.run
+    context = Context(
+        entry=entry.name,
+        job=entry.job,
+        key=os.environ.get("CRONS_KEY", ""),
+        token=row.pk,
+        number=row.number,
+        kind=run.kind,
+        trigger=run.trigger,
+        since=entry.first_seen_at,
+        until=run.slot_at or run.planned_at,
+        slot_at=run.slot_at,
+        args=dict(entry.args),
+        fence=ledger.fenced,
+    )
+    ending = call(job.body, context)
+    if ending.outcome != Outcome.SUCCEEDED:
+        sys.stderr.write(ending.error.rstrip() + "\n")
+        return ending.exit_code or 1
+    return 0
+
+
+def _known(name: str) -> Entry:
+    try:
+        return api.entry(name)
+    except UnknownJob:
+        if name in registry.entries:
+            raise UnknownJob(f"{name!r} is declared but not in the database yet. Run: manage.py crons sync") from None
+        raise
+
+
+def _slot_near(entry: Entry, now: datetime) -> datetime | None:
+    account = ledger.account_of(entry)
+    newest = account.schedule.latest(now, account.tz)
+    return newest if now - newest <= NEAR else None
+
+
+def _chunks_after(run: Run, told: dict[int, int]) -> list[OutputChunk]:
+    chunks = OutputChunk.objects.using(conf.database).filter(attempt__run=run).order_by("attempt_id", "seq")
+    return [chunk for chunk in chunks if chunk.seq > told.get(chunk.attempt_id, -1)]

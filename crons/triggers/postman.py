@@ -1,0 +1,36 @@
+"""Sends the outbox beside the scheduler: a mail server that hangs must not keep leases from being renewed."""
+
+from __future__ import annotations
+
+import logging
+import threading
+
+from django.db import connections
+
+from crons import ledger
+from crons.alerts import outbox
+from crons.exceptions import LedgerUnavailable
+
+log = logging.getLogger("crons")
+
+
+class Postman:
+    """At most one thread at a time, with a database connection of its own."""
+
+    def __init__(self) -> None:
+        self._thread: threading.Thread | None = None
+
+    def go(self) -> None:
+        """Send what is due, unless that is going on already; return at once."""
+        if self._thread is None or not self._thread.is_alive():
+            self._thread = threading.Thread(target=_send, name="crons-postman", daemon=True)
+            self._thread.start()
+
+
+def _send() -> None:
+    try:
+        outbox.send_due(ledger.database_now())
+    except LedgerUnavailable as error:
+        log.warning("alerts wait until the ledger answers: %s", error)
+    finally:
+        connections.close_all()

@@ -1,0 +1,140 @@
+"""The built-in scheduler: looks at the clock the moment something is due, as many at once as you like."""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from datetime import timedelta
+from pathlib import Path
+
+from django.utils import timezone
+from django.utils.autoreload import iter_all_python_module_files
+
+from crons import api, heartbeat, ledger, sync
+from crons.dispatch import Pass
+from crons.exceptions import LedgerUnavailable
+from crons.triggers.postman import Postman
+from crons.triggers.session import LONGEST_LOOK_SECONDS, Session
+
+log = logging.getLogger("crons")
+LONGEST_PAUSE_SECONDS = 5.0
+CONTENDED_SECONDS = 0.02
+
+
+@dataclass
+class Resident:
+    """One `crons serve`. *say* tells a person what happens; *reload* starts anew when code changes."""
+
+    session: Session
+    say: Callable[[str], None]
+    reload: bool = False
+    postman: Postman = field(default_factory=Postman)
+    failures: int = 0
+    beat_at: float = 0.0
+    seen: dict[Path, float] = field(default_factory=dict)
+
+    def run(self) -> bool:
+        """Serve until told to stop; True if it should be started anew.
+
+        Raises: NotAdopted, Disabled, LedgerUnavailable before the first turn; later ones are waited out.
+        """
+        self.session.dispatcher.permit()
+        synced = api.sync()
+        for problem in synced.problems:
+            log.error(problem)
+        zones = sync.replan_changed_zones()
+        self.say(_greeting(self.session, synced, zones))
+        anew = False
+        while self.session.stopping is None and not anew:
+            self.session.work(self._turn())
+            anew = self._code_changed() or self._is_broken()
+        self.say("Draining: nothing new is begun." if not anew else "Starting anew.")
+        self.session.drain()
+        self.session.report()
+        try:
+            heartbeat.stop(self.session.instance)
+        except LedgerUnavailable:
+            log.warning("the heartbeat's row could not be taken away; it will be called silent")
+        return anew and self.session.stopping is None
+
+    def _turn(self) -> float:
+        """Do one turn and say for how many seconds nothing is due."""
+        started = time.monotonic()
+        try:
+            done = self.session.dispatcher.turn()
+            self._beat()
+            if done.agenda.must_deliver:
+                self.postman.go()
+        except Exception as error:
+            # One turn of the resident loop: whatever went wrong is said, and the next turn tries again.
+            self.failures += 1
+            pause: float = min(0.1 * 2 ** min(self.failures, 10), LONGEST_PAUSE_SECONDS)
+            known = isinstance(error, LedgerUnavailable)
+            log.warning("a turn failed; the next in %.1f s: %s", pause, error, exc_info=not known)
+            return pause
+        if self.failures:
+            log.warning("the ledger answers again after %d failed turn(s)", self.failures)
+        self.failures = 0
+        return _seconds_until_due(done, self.session, time.monotonic() - started)
+
+    def _beat(self) -> None:
+        if time.monotonic() < self.beat_at:
+            return
+        self.beat_at = time.monotonic() + heartbeat.EVERY.total_seconds()
+        now = ledger.database_now()
+        heartbeat.beat(self.session.instance, now, skew_seconds=(timezone.now() - now).total_seconds())
+
+    def _is_broken(self) -> bool:
+        broken = any(getattr(executor, "broken", False) for executor in self.session.executors.values())
+        if broken:
+            log.error("the fork server is gone; this scheduler starts anew")
+        return broken
+
+    def _code_changed(self) -> bool:
+        if not self.reload:
+            return False
+        changed = [path for path, mtime in _modified() if self.seen.setdefault(path, mtime) != mtime]
+        if changed:
+            self.say(f"{changed[0]} changed.")
+        return bool(changed)
+
+
+def start_anew() -> None:
+    """Replace this process by a fresh one with the same command line."""
+    sys.stdout.flush()
+    os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])
+
+
+def _seconds_until_due(done: Pass, session: Session, spent: float) -> float:
+    if done.agenda.must_record:
+        # The agenda is from before: look again at once, or a little later where others hold the entries.
+        return 0.0 if done.runs or done.written_off or done.parked else CONTENDED_SECONDS
+    if done.begun and session.free():
+        return 0.0  # there may be more to begin than one look takes
+    at = done.agenda.next_at()
+    if at is None:
+        return LONGEST_LOOK_SECONDS
+    return min(LONGEST_LOOK_SECONDS, max(0.0, (at - done.agenda.now) / timedelta(seconds=1) - spent))
+
+
+def _modified() -> Iterator[tuple[Path, float]]:
+    for path in iter_all_python_module_files():
+        try:
+            yield path, path.stat().st_mtime
+        except OSError:
+            continue
+
+
+def _greeting(session: Session, synced: sync.Synced, zones: list[str]) -> str:
+    told = [f"crons serve: pid {session.instance.pid}, {session.free()} places."]
+    for deed in ("created", "changed", "renamed", "retired"):
+        names = getattr(synced, deed)
+        if names:
+            told.append(f"{deed}: {', '.join(names)}.")
+    if zones:
+        told.append(f"new time zone data: {', '.join(zones)}.")
+    return " ".join(told)

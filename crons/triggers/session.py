@@ -1,0 +1,134 @@
+"""A process that may run attempts: its executors, its signals, and how it ends. Shared by all triggers."""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import sys
+import time
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from datetime import timedelta
+from types import FrameType, TracebackType
+
+from django.db import connections
+
+from crons import ledger, watch
+from crons.alerts import outbox
+from crons.conf import conf
+from crons.dispatch import Dispatcher, Scribe
+from crons.exceptions import LedgerUnavailable
+from crons.executors.base import Executor
+from crons.instances import Instance
+from crons.jobs import registry
+
+log = logging.getLogger("crons")
+# At a terminal nobody waits half a minute after Ctrl-C.
+DRAIN_AT_TERMINAL = timedelta(seconds=2)
+# After cancelling: the kill wait of the executor, and time to write the endings down.
+CANCELLING_SECONDS = 10.0
+LONGEST_LOOK_SECONDS = 1.0
+
+
+class Session:
+    """Prepares executors before any database connection is open, and leaves nothing behind.
+
+    SIGTERM and SIGINT set *stopping*; a second one cuts the grace short.
+    """
+
+    def __init__(
+        self,
+        kind: str,
+        trigger: str,
+        executors: Mapping[str, Executor] | None = None,
+        *,
+        echo: Callable[[str, str], None] | None = None,
+    ) -> None:
+        # Forked processes must not share a connection with this one.
+        connections.close_all()
+        self.instance = Instance.start(kind)
+        self.executors = dict(executors) if executors is not None else make_executors()
+        self.dispatcher = Dispatcher(trigger, self.instance, self.executors)
+        self.scribe = Scribe(self.dispatcher, echo)
+        self.stopping: signal.Signals | None = None
+        self.signals = 0
+        self._wake_read, self._wake_write = os.pipe()
+        self._kept: dict[signal.Signals, object] = {}
+
+    def __enter__(self) -> Session:
+        for end in (self._wake_read, self._wake_write):
+            os.set_blocking(end, False)
+        try:
+            for executor in self.executors.values():
+                executor.prepare()
+        except BaseException:
+            self._close()
+            raise
+        for number in (signal.SIGTERM, signal.SIGINT):
+            self._kept[number] = signal.signal(number, self._on_signal)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        for number, handler in self._kept.items():
+            signal.signal(number, handler)  # type: ignore[arg-type] # what signal.signal gave back
+        self._close()
+
+    def work(self, timeout_seconds: float) -> None:
+        """Let executors read, renew and write for at most so long; return early when a place came free."""
+        first, *others = self.executors.values()
+        first.work(self.scribe, max(0.0, timeout_seconds), self._wake_read)
+        for other in others:
+            other.work(self.scribe, 0.0)
+        with suppress(BlockingIOError):
+            os.read(self._wake_read, 4096)
+
+    def free(self) -> int:
+        """Count the places that are free."""
+        return sum(executor.free() for executor in self.executors.values())
+
+    def drain(self) -> None:
+        """Let what runs finish within the grace, then cancel it; write down how everything ended."""
+        grace = DRAIN_AT_TERMINAL if self.stopping == signal.SIGINT and sys.stdin.isatty() else conf.drain
+        before = self.signals
+        self._work_until(time.monotonic() + grace.total_seconds(), lambda: self.signals > before)
+        left = [(executor, executor.running()) for executor in self.executors.values()]
+        for executor, attempts in left:
+            if attempts:
+                log.warning("cancelling what still runs", extra={"attempts": sorted(attempts)})
+                executor.cancel(attempts, "the scheduler was stopped")
+        self._work_until(time.monotonic() + CANCELLING_SECONDS, lambda: False)
+
+    def report(self) -> None:
+        """Consider what went wrong and tell those who want to know; call when nothing runs any more."""
+        try:
+            watch.inspect(ledger.database_now())
+            outbox.send_due(ledger.database_now())
+        except LedgerUnavailable as error:
+            log.warning("what went wrong could not be told yet: %s", error)
+
+    def _work_until(self, deadline: float, interrupted: Callable[[], bool]) -> None:
+        while self.dispatcher.running() and time.monotonic() < deadline and not interrupted():
+            self.work(min(LONGEST_LOOK_SECONDS, max(0.0, deadline - time.monotonic())))
+
+    def _on_signal(self, number: int, frame: FrameType | None) -> None:
+        self.stopping = signal.Signals(number)
+        self.signals += 1
+        with suppress(BlockingIOError):
+            os.write(self._wake_write, b"s")
+
+    def _close(self) -> None:
+        for executor in self.executors.values():
+            executor.close()
+        self.instance.stop()
+        for end in (self._wake_read, self._wake_write):
+            with suppress(OSError):
+                os.close(end)
+
+
+def make_executors() -> dict[str, Executor]:
+    """Build the executors that the declared jobs use."""
+    wanted = {job.policy.executor for job in registry.jobs.values()} or {"process"}
+    return {alias: conf.make_executor(alias) for alias in sorted(wanted)}

@@ -1,0 +1,68 @@
+"""Check what needs neither tools nor network: the lock is in step, no file names a machine or a registry.
+
+--fingerprint prints what the lock's first line must hold.
+"""
+
+import hashlib
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+_ROOT = Path(__file__).resolve().parent.parent
+_SOURCES = ("requirements.txt", "requirements/dev.txt")
+# Bracketed, so that these lines do not match themselves.
+_PRIVATE = {
+    "a path of one machine": re.compile(r"(?<![\w.$}])/(?:[r]oot|[w]ork)/\w"),
+    "the host of a package registry": re.compile(r"[p]ypi\.org|[p]ythonhosted\.org"),
+}
+
+
+def main() -> int:
+    """Print each problem on its own line; end 1 when there is one."""
+    if "--fingerprint" in sys.argv:
+        print(fingerprint())
+        return 0
+    problems = [*stale_lock(), *private_lines()]
+    for problem in problems:
+        print(problem)
+    return 1 if problems else 0
+
+
+def fingerprint() -> str:
+    """Give the hash of the requirements, comments and empty lines aside."""
+    digest = hashlib.sha256()
+    for name in _SOURCES:
+        for line in (_ROOT / name).read_text().splitlines():
+            if wanted := line.partition("#")[0].strip():
+                digest.update(f"{wanted}\n".encode())
+    return digest.hexdigest()[:16]
+
+
+def stale_lock() -> list[str]:
+    """Say so when requirements.lock was made from other requirements."""
+    first = (_ROOT / "requirements.lock").read_text().partition("\n")[0]
+    if first.endswith(f"Made from: {fingerprint()}"):
+        return []
+    return [f"requirements.lock is older than {' or '.join(_SOURCES)}. Run: make lock"]
+
+
+def private_lines() -> list[str]:
+    """List the lines of tracked files that only make sense where they were written."""
+    names = subprocess.run(
+        ["git", "ls-files", "-z"], cwd=_ROOT, capture_output=True, text=True, check=True
+    ).stdout.split("\0")
+    found = []
+    for name in filter(None, names):
+        try:
+            lines = (_ROOT / name).read_text(encoding="utf-8").splitlines()
+        except (OSError, UnicodeDecodeError):  # deleted but not committed; not a text
+            continue
+        for number, line in enumerate(lines, start=1):
+            place = f"{name}:{number}"
+            found += [f"{place}: {what}" for what, pattern in _PRIVATE.items() if pattern.search(line)]
+    return found
+
+
+if __name__ == "__main__":
+    sys.exit(main())

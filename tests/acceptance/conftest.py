@@ -1,0 +1,157 @@
+"""A test project on a database of its own, driven through its command line only."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.databases import OwnDatabase
+
+ROOT = Path(__file__).resolve().parents[2]
+PATIENCE_SECONDS = 60
+
+
+@dataclass
+class Site:
+    """The test project: its environment, its traces, and its command line."""
+
+    database: OwnDatabase
+    folder: Path
+    env: dict[str, str] = field(default_factory=dict)
+    stack: ExitStack = field(default_factory=ExitStack)
+
+    def __post_init__(self) -> None:
+        self.env = {
+            **self.database.env,
+            "DJANGO_SETTINGS_MODULE": "tests.acceptance.project.settings",
+            "TRACES": str(self.folder / "traces"),
+            "GATE": str(self.folder / "gate"),
+            **self.env,
+        }
+
+    def crons(self, *arguments: str, check: bool = True, **env: str) -> subprocess.CompletedProcess[str]:
+        """Run `manage.py crons …` to its end."""
+        done = self._run([str(ROOT / "manage.py"), "crons", *arguments], env)
+        if check:
+            assert done.returncode == 0, done.stderr
+        return done
+
+    def crash(self, point: str, *arguments: str, **env: str) -> None:
+        """Run `manage.py crons …` in a process that kills itself at *point*; it must get there."""
+        done = self._run(["-m", "tests.acceptance.crash", point, "crons", *arguments], env)
+        assert done.returncode == -signal.SIGKILL, f"ended {done.returncode} before {point!r}: {done.stderr}"
+
+    def start(self, *arguments: str, **env: str) -> subprocess.Popen[str]:
+        """Start `manage.py crons …`; it is killed when the test ends, should it still run."""
+        process = subprocess.Popen(
+            [sys.executable, str(ROOT / "manage.py"), "crons", *arguments],
+            env={**self.env, **env},
+            cwd=self.folder,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+        self.stack.callback(_end, process)
+        return process
+
+    def sql(self, statement: str, *values: Any) -> list[tuple[Any, ...]]:
+        """Run SQL on the site's database from outside, as an operator would; %s marks values."""
+        if self.database.vendor == "sqlite":
+            import sqlite3
+
+            path = self.database.url.removeprefix("sqlite:///")
+            with sqlite3.connect(path, timeout=30) as connection:
+                return connection.execute(statement.replace("%s", "?"), values).fetchall()
+        import psycopg
+
+        with psycopg.connect(self.database.url, autocommit=True) as connection:
+            cursor = connection.execute(statement, values)  # type: ignore[arg-type] # SQL written in tests
+            return cursor.fetchall() if cursor.description else []
+
+    def traces(self) -> list[tuple[str, str, int]]:
+        """Return what jobs really did: (entry, key, token) per effect, in order."""
+        try:
+            lines = (self.folder / "traces").read_text().splitlines()
+        except FileNotFoundError:
+            return []
+        return [(entry, key, int(token)) for entry, key, token in (line.split() for line in lines)]
+
+    def verdicts(self, entry: str) -> list[tuple[str, int, str]]:
+        """Return (verdict or state, tries, outcomes of its attempts) of the entry's runs, by slot."""
+        runs = self.sql(
+            "SELECT r.id, r.verdict, r.state, r.tries FROM crons_run r JOIN crons_entry e ON e.id = r.entry_id "
+            "WHERE e.name = %s ORDER BY r.slot_at, r.id",
+            entry,
+        )
+        return [(verdict or state, tries, self._outcomes(pk)) for pk, verdict, state, tries in runs]
+
+    def make_due(self, *entries: str) -> None:
+        """Set these entries back by an hour, and all others to sleep: exactly one hourly slot is due."""
+        self.sql("UPDATE crons_entry SET wake_at = '9999-01-01 00:00:00+00:00'")
+        for name in entries:
+            self.sql(
+                f"UPDATE crons_entry SET accounted_until = {self._hour_ago()}, wake_at = NULL WHERE name = %s", name
+            )
+
+    def _hour_ago(self) -> str:
+        if self.database.vendor == "sqlite":
+            return "strftime('%Y-%m-%d %H:%M:%f', 'now', '-1 hour')"
+        return "now() - interval '1 hour'"
+
+    def _outcomes(self, run: int) -> str:
+        rows = self.sql("SELECT outcome FROM crons_attempt WHERE run_id = %s ORDER BY number", run)
+        return " ".join(outcome or "running" for (outcome,) in rows)
+
+    def _run(self, arguments: list[str], env: dict[str, str]) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [sys.executable, *arguments],
+            env={**self.env, **env},
+            cwd=self.folder,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=PATIENCE_SECONDS,
+            check=False,
+        )
+
+
+@pytest.fixture
+def site(own_database: OwnDatabase, tmp_path: Path) -> Iterator[Site]:
+    """A migrated and synced test project."""
+    made = Site(own_database.migrate(), tmp_path)
+    with made.stack:
+        made.crons("sync")
+        yield made
+
+
+def wait_for_line(process: subprocess.Popen[str], pattern: str) -> str:
+    """Read *process*'s output until a line matches; fail with what it said when it ends before."""
+    assert process.stdout is not None
+    told = []
+    for line in process.stdout:
+        told.append(line)
+        if re.search(pattern, line):
+            return line
+    raise AssertionError(f"{process.args} ended {process.wait()} without {pattern!r}: {''.join(told)}")
+
+
+def _end(process: subprocess.Popen[str]) -> None:
+    if process.poll() is None:
+        process.kill()
+    process.wait()
+    if process.stdout is not None:
+        process.stdout.close()
+
+
+os.environ.setdefault("PYTHONUNBUFFERED", "1")

@@ -1,0 +1,113 @@
+"""What all tests share: databases, Debian packages, and a look at what a run leaves behind."""
+
+import os
+import shutil
+import time
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from django.conf import settings
+from django.test import SimpleTestCase
+
+from tests import databases, leftovers, run
+
+# Debian package → the command that proves it is there.
+_COMMANDS = {
+    "chromium": "chromium",
+    "cron": "cron",
+    "faketime": "faketime",
+    "rabbitmq-server": "rabbitmq-server",
+    "redis-server": "redis-server",
+}
+_REASON = "needs Debian package "
+_DATABASE_FIXTURES = frozenset({"db", "transactional_db", "own_database", "live_server"})
+_LEFT_BEHIND = pytest.StashKey[dict[int, str]]()
+# Children that were told to end may need a moment.
+_PATIENCE_SECONDS = 5.0
+
+
+@pytest.fixture
+def own_database(tmp_path: Path) -> Iterator[databases.OwnDatabase]:
+    """A database of this test's own, for subprocesses: .url, .env, .vendor, .migrate(), .manage(…)."""
+    with databases.own_database(tmp_path) as database:
+        yield database
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave out what the database at hand makes pointless."""
+    on_postgres = settings.DATABASES["default"]["ENGINE"].endswith("postgresql")
+    # The second leg of make test: what touches no database has passed in the first.
+    only_database = os.environ.get("CRONS_TEST_DATABASE") == "postgres"
+    kept, left_out = [], []
+    for item in items:
+        is_wanted = on_postgres or not item.get_closest_marker("postgres")
+        is_new = not only_database or _touches_database(item)
+        (kept if is_wanted and is_new else left_out).append(item)
+    if left_out:
+        config.hook.pytest_deselected(items=left_out)
+        items[:] = kept
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Skip by name what lacks its Debian package; with CI=true that is a failure."""
+    for marker in item.iter_markers("needs"):
+        for package in marker.args:
+            if _is_there(package):
+                continue
+            if os.environ.get("CI") == "true":
+                pytest.fail(f"{_REASON}{package}, and CI=true allows no skip", pytrace=False)
+            pytest.skip(f"{_REASON}{package}")
+
+
+@pytest.hookimpl(trylast=True)  # after xdist has stopped its workers
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """Fail the run where one of its processes still lives, and kill it."""
+    if hasattr(session.config, "workerinput"):
+        return
+    databases.drop_template()
+    until = time.monotonic() + _PATIENCE_SECONDS
+    while (found := leftovers.find()) and time.monotonic() < until:
+        time.sleep(0.1)  # sleeps: other processes end, and none of them is a child to wait for
+    session.config.stash[_LEFT_BEHIND] = found
+    if found:
+        leftovers.kill(list(found))
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Count the skips for want of a package; name the processes left behind."""
+    skipped = Counter(
+        str(report.longrepr[2]).partition(_REASON)[2]
+        for report in terminalreporter.stats.get("skipped", [])
+        if isinstance(report.longrepr, tuple) and _REASON in str(report.longrepr[2])
+    )
+    for package, count in sorted(skipped.items()):
+        terminalreporter.write_line(f"{count} skipped: {_REASON}{package}", yellow=True)
+    for pid, command in terminalreporter.config.stash.get(_LEFT_BEHIND, {}).items():
+        terminalreporter.write_line(f"LEFT BEHIND: process {pid}: {command}", red=True)
+
+
+def pytest_report_header() -> str:
+    """Say which database the tests run on."""
+    engine = settings.DATABASES["default"]["ENGINE"].rpartition(".")[2]
+    return f"database: {engine}, run {run.name()}"
+
+
+def _touches_database(item: pytest.Item) -> bool:
+    if item.get_closest_marker("django_db") or item.get_closest_marker("postgres"):
+        return True
+    if _DATABASE_FIXTURES.intersection(getattr(item, "fixturenames", ())):
+        return True
+    case = getattr(item, "cls", None)
+    return isinstance(case, type) and issubclass(case, SimpleTestCase) and bool(case.databases)
+
+
+def _is_there(package: str) -> bool:
+    if package not in _COMMANDS:
+        known = ", ".join(sorted(_COMMANDS))
+        pytest.fail(f"needs({package!r}): not one of {known}. Add it to tests/conftest.py.", pytrace=False)
+    # Daemons lie in directories that only root's PATH has.
+    path = os.pathsep.join([os.environ.get("PATH", ""), "/usr/local/sbin", "/usr/sbin", "/sbin"])
+    return shutil.which(_COMMANDS[package], path=path) is not None

@@ -1,0 +1,33 @@
+"""What the CRM's tests share: a shop in which time stands still."""
+
+from datetime import UTC, datetime
+
+import pytest
+
+NOW = datetime(2026, 11, 22, 2, 0, tzinfo=UTC)
+CUT = datetime(2025, 11, 22, 2, 0, tzinfo=UTC)
+
+
+@pytest.fixture
+def log_dir(tmp_path, settings):
+    """A log directory of the test's own."""
+    settings.CRM_LOG_DIR = tmp_path / "log"
+    return settings.CRM_LOG_DIR
+
+
+@pytest.fixture
+def make_customer(db):
+    """Make a customer who signed up three years ago, with an order at each of the moments given."""
+    from crm.models import Customer, Order
+
+    made = []
+
+    def make(*ordered_at, created_at=datetime(2023, 11, 1, tzinfo=UTC), status="completed", **values):
+        number = len(made)
+        values = {"name": f"Customer {number}", "email": f"customer{number}@example.com"} | values
+        customer = Customer.objects.create(created_at=created_at, **values)
+        Order.objects.bulk_create(Order(customer=customer, ordered_at=at, status=status) for at in ordered_at)
+        made.append(customer)
+        return customer
+
+    return make

@@ -1,0 +1,629 @@
+"""The rules of the ledger, each a test that fails without it."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from importlib import import_module
+
+import pytest
+from django.db import IntegrityError, OperationalError, transaction
+
+from crons import ledger
+from crons.attempts import Chunk, Finished
+from crons.dispatch import plan_entry
+from crons.exceptions import Fenced, LedgerUnavailable, Refused, UnknownJob
+from crons.instances import Instance
+from crons.jobs import Retry
+from crons.models import Attempt, Entry, OutputChunk, Range, Run
+from crons.schedules import FAR_FUTURE
+from crons.verdicts import Ending, Outcome
+from tests.crons.conftest import NOON, minutes
+
+pytestmark = pytest.mark.django_db
+
+
+def verdicts() -> list[tuple[str, str, str]]:
+    """Return (slot as HH:MM, verdict or state, reason) of all runs, by slot."""
+    runs = [(f"{run.slot_at:%H:%M}" if run.slot_at else "by hand", run) for run in Run.objects.order_by("pk")]
+    return sorted((slot, run.verdict or run.state, run.reason) for slot, run in runs)
+
+
+# --- record ---------------------------------------------------------------------------------------
+
+
+def test_second_scheduler_records_nothing_when_the_slot_is_recorded(led, make_entry):
+    """The entry's row decides who records a slot, not timing."""
+    make_entry()
+    led.record(NOON + minutes(5))
+
+    second = led.record(NOON + minutes(5), trigger="crontab")
+
+    assert second.runs == []
+    assert [(run.slot_at, run.trigger) for run in Run.objects.all()] == [(NOON + minutes(5), "resident")]
+
+
+def test_a_slot_is_unique_even_if_two_plans_disagree(led, make_entry):
+    """The unique key is the seat belt: a cursor set back by hand cannot run a slot again."""
+    entry = make_entry()
+    led.record(NOON + minutes(5))
+    Entry.objects.update(accounted_until=NOON, wake_at=NOON)
+
+    with pytest.raises(IntegrityError), transaction.atomic():
+        led.record(NOON + minutes(5))
+
+    assert entry.runs.count() == 1
+
+
+def test_the_moment_of_first_sight_is_no_slot(led, make_entry):
+    """A job deployed at 12:00 sharp is not due at 12:00: slots lie after first_seen_at."""
+    make_entry(since=NOON)
+
+    assert led.record(NOON).runs == []
+    assert led.record(NOON + minutes(5)).runs == [("heartbeat", NOON + minutes(5))]
+
+
+def test_restart_over_a_due_moment_loses_nothing(led, make_entry):
+    """Looking starts at the last accounted slot, not at now: 15 s of restart over 12:05 cannot lose 12:05."""
+    make_entry()
+    led.record(NOON + minutes(5) - timedelta(seconds=7))
+
+    late = led.record(NOON + minutes(5) + timedelta(seconds=8))
+
+    assert late.runs == [("heartbeat", NOON + minutes(5))]
+
+
+def test_dropped_slots_are_one_range(led, make_entry):
+    """A day of downtime is a run for the newest slot and one row for the other 287."""
+    make_entry()
+
+    led.record(NOON + timedelta(days=1))
+
+    assert verdicts() == [("12:00", "due", "")]
+    row = Range.objects.get()
+    assert (row.first_at, row.last_at, row.count) == (NOON + minutes(5), NOON + minutes(24 * 60 - 5), 287)
+    assert (row.verdict, row.reason, row.trigger) == ("missed", "catch_up", "resident")
+
+
+def test_clock_an_hour_back_repeats_nothing(led, make_entry):
+    """What is accounted for stays accounted for."""
+    make_entry()
+    led.record(NOON + minutes(60))
+    before = Run.objects.count(), Range.objects.count()
+    Entry.objects.update(wake_at=None)
+
+    led.record(NOON)
+    led.record(NOON + minutes(30))
+
+    assert (Run.objects.count(), Range.objects.count()) == before
+    assert Entry.objects.get().accounted_until == NOON + minutes(60)
+
+
+def test_an_entry_without_wake_at_is_planned_at_once(led, make_entry):
+    """NULL means "plan me": rows changed by bulk or raw SQL are picked up."""
+    make_entry()
+    Entry.objects.update(wake_at=None)
+
+    assert ledger.agenda(NOON + minutes(1)).must_record
+    led.record(NOON + minutes(1))
+
+    assert Entry.objects.get().wake_at == NOON + minutes(5)
+
+
+def test_one_broken_entry_is_parked_and_stops_nobody(led, make_entry):
+    """One unreadable row must not end the pass, nor be deleted."""
+    make_entry("broken", schedule="61 * * * *")
+    make_entry("lost_zone", zone="Mars/Olympus")
+    make_entry("well")
+
+    done = led.record(NOON + minutes(5))
+
+    assert done.runs == [("well", NOON + minutes(5))]
+    assert done.parked == ["broken", "lost_zone"]
+    broken = Entry.objects.get(name="broken")
+    assert (broken.wake_at, broken.accounted_until) == (FAR_FUTURE, NOON)
+    assert "61" in broken.parked_reason
+    assert "Mars/Olympus" in Entry.objects.get(name="lost_zone").parked_reason
+
+
+def test_a_garbled_policy_parks_the_entry(led, make_entry):
+    """Fail closed: what cannot be read does not run."""
+    make_entry()
+    Entry.objects.update(policy={"catch_up": "sometimes"})
+
+    assert led.record(NOON + minutes(5)).parked == ["heartbeat"]
+
+
+def test_paused_slots_have_their_verdict(led, make_entry):
+    """A paused moment is a slot too, so "why did it not run" has an answer."""
+    make_entry()
+    Entry.objects.update(paused_at=NOON, paused_until=NOON + minutes(12))
+
+    led.record(NOON + minutes(15))
+
+    assert verdicts() == [("12:15", "due", "")]
+    row = Range.objects.get()
+    assert (row.first_at, row.last_at, row.count) == (NOON + minutes(5), NOON + minutes(10), 2)
+    assert (row.verdict, row.reason) == ("skipped", "paused")
+    assert Entry.objects.get().paused_at is None
+
+
+def test_a_pass_reads_and_writes_in_four_statements(led, make_entry, django_assert_num_queries):
+    """Recording is set-based: 300 due entries cost what one costs."""
+    for number in range(300):
+        make_entry(f"job{number}")
+
+    with django_assert_num_queries(6):  # savepoint, lock, insert, insert ranges (none), update, release
+        pass_ = led.record(NOON + minutes(10))
+
+    assert len(pass_.runs) == 300
+
+
+# --- begin ----------------------------------------------------------------------------------------
+
+
+def test_a_due_run_belongs_to_nobody(led, make_entry, instance):
+    """A crash between record and begin leaves the run for anyone, also where the job is not idempotent."""
+    make_entry()
+    led.record(NOON + minutes(5))
+    other = Instance.start("serve")
+
+    begun = led.begin(NOON + minutes(9), instance=other)
+
+    assert [each.entry for each in begun] == ["heartbeat"]
+    assert Attempt.objects.get().instance == other.name
+    other.stop()
+
+
+def test_a_run_is_begun_once(led, make_entry):
+    """The attempt is committed before the job is called; whoever comes second finds nothing to begin."""
+    make_entry()
+    led.record(NOON + minutes(5))
+
+    first = led.begin(NOON + minutes(5))
+    second = led.begin(NOON + minutes(5))
+
+    assert [each.number for each in first] == [1]
+    assert second == []
+    assert Attempt.objects.count() == 1
+
+
+def test_no_more_is_begun_than_there_is_room_for(led, make_entry):
+    """Ten due runs and room for three: seven stay due, for anyone."""
+    for number in range(10):
+        make_entry(f"job{number}")
+    led.record(NOON + minutes(5))
+
+    begun = led.begin(NOON + minutes(5), room=3)
+
+    assert [each.entry for each in begun] == ["job0", "job1", "job2"]
+    assert Run.objects.filter(state="due").count() == 7
+
+
+def test_a_process_begins_only_jobs_that_it_knows(led, make_entry, instance):
+    """Old code must not take the new release's jobs and fail them."""
+    make_entry()
+    led.record(NOON + minutes(5))
+
+    assert ledger.begin(NOON + minutes(5), {"process": 4}, ["another"], instance) == []
+    assert verdicts() == [("12:05", "due", "")]
+
+
+def test_nothing_is_begun_where_the_answer_cannot_be_read(led, make_entry, monkeypatch):
+    """A commit whose answer got lost is read back by its tokens; if that fails too, nothing may run."""
+    module = import_module("crons.ledger.begin")
+    make_entry()
+    led.record(NOON + minutes(5))
+    real = module._begin
+
+    def cut_off(*args, **kwargs):
+        real(*args, **kwargs)
+        raise LedgerUnavailable("cut off")
+
+    monkeypatch.setattr(module, "_begin", cut_off)
+
+    begun = led.begin(NOON + minutes(5))
+
+    assert [each.attempt for each in begun] == [Attempt.objects.get().pk]
+    assert begun[0].since == NOON
+
+
+def test_unreadable_answer_means_not_begun(led, make_entry, monkeypatch):
+    """Fail closed: no certainty, no run."""
+    module = import_module("crons.ledger.begin")
+    make_entry()
+    led.record(NOON + minutes(5))
+    monkeypatch.setattr(module, "_begin", _raiser(LedgerUnavailable("cut off")))
+    monkeypatch.setattr(module, "_read_back", _raiser(OperationalError("gone")))
+
+    with pytest.raises(LedgerUnavailable, match="cut off"):
+        led.begin(NOON + minutes(5))
+
+
+def test_slot_that_meets_a_run_still_going_is_skipped_and_names_it(led, make_entry):
+    """overlap="skip" decides in begin, by the active key; the verdict says who was in the way."""
+    make_entry()
+    led.record(NOON + minutes(5))
+    [going] = led.begin(NOON + minutes(5))
+    led.record(NOON + minutes(10))
+
+    assert led.begin(NOON + minutes(10)) == []
+    skipped = Run.objects.get(slot_at=NOON + minutes(10))
+    assert (skipped.state, skipped.verdict, skipped.reason) == ("done", "skipped", "overlap")
+    assert skipped.detail == f"run {going.run} (attempt {going.attempt}) was still going"
+
+
+def test_overlap_allow_runs_side_by_side(led, make_entry):
+    """A job that may overlap takes no key."""
+    make_entry(overlap="allow")
+    led.record(NOON + minutes(5))
+    led.begin(NOON + minutes(5))
+    led.record(NOON + minutes(10))
+
+    assert len(led.begin(NOON + minutes(10))) == 1
+    assert Run.objects.filter(state="running", active_key=None).count() == 2
+
+
+def test_the_active_key_is_unique_in_the_database(led, make_entry):
+    """The seat belt for overlap: two running runs of one entry cannot be stored."""
+    entry = make_entry()
+    led.record(NOON + minutes(5))
+    led.begin(NOON + minutes(5))
+    led.record(NOON + minutes(10))
+
+    with pytest.raises(IntegrityError), transaction.atomic():
+        Run.objects.filter(slot_at=NOON + minutes(10)).update(active_key=entry.pk)
+
+
+def test_catch_up_all_runs_its_slots_in_turn(led, make_entry):
+    """A job that wants every slot gets every slot, one after the other: none is skipped for overlap."""
+    make_entry(catch_up="all")
+    led.record(NOON + minutes(15))
+
+    order = []
+    for step in range(3):
+        [begun] = led.begin(NOON + minutes(15 + step))
+        assert led.begin(NOON + minutes(15 + step)) == []
+        led.finish(begun, NOON + minutes(15 + step))
+        order.append(begun.until)
+
+    assert order == [NOON + minutes(5), NOON + minutes(10), NOON + minutes(15)]
+    assert {verdict for _, verdict, _ in verdicts()} == {"succeeded"}
+
+
+def test_a_manual_run_takes_the_key_too(led, make_entry):
+    """A hand start beside a running slot is refused with the reason; the slot that meets it is skipped."""
+    make_entry()
+    led.record(NOON + minutes(5))
+    led.begin(NOON + minutes(5))
+    manual = ledger.request("heartbeat", NOON + minutes(6), "terminal", by="dana")
+
+    led.begin(NOON + minutes(6))
+
+    manual.refresh_from_db()
+    assert (manual.verdict, manual.reason) == ("skipped", "overlap")
+
+
+def test_a_run_that_waited_too_long_is_missed(led, make_entry):
+    """With a deadline, no place in time is a verdict of its own, not a late surprise."""
+    make_entry(deadline=minutes(2))
+    led.record(NOON + minutes(5))
+
+    assert led.begin(NOON + minutes(5), room=0) == []
+    assert led.begin(NOON + minutes(8)) == []
+    run = Run.objects.get()
+    assert (run.verdict, run.reason) == ("missed", "not_started")
+    assert run.detail == "no place came free before 2026-03-02 12:07:00 UTC"
+
+
+def test_a_group_is_limited_over_all_hosts(led, make_entry, settings):
+    """Two heavy jobs at a time means two, however many schedulers begin."""
+    settings.CRONS = {"GROUPS": {"heavy": 2}}
+    for number in range(4):
+        make_entry(f"job{number}", group="heavy")
+    make_entry("light")
+    led.record(NOON + minutes(5))
+
+    assert [each.entry for each in led.begin(NOON + minutes(5))] == ["job0", "job1", "light"]
+    assert led.begin(NOON + minutes(5)) == []
+
+
+def test_window_runs_from_the_last_success_to_this_slot(led, make_entry):
+    """Dropped and failed slots lose no data: the next one that runs covers them."""
+    make_entry()
+    led.record(NOON + minutes(5))
+    [first] = led.begin(NOON + minutes(5))
+    led.finish(first, NOON + minutes(6))
+    led.record(NOON + minutes(10))
+    [second] = led.begin(NOON + minutes(10))
+    led.finish(second, NOON + minutes(11), Outcome.FAILED, "boom")
+    led.record(NOON + minutes(60))
+    [third] = led.begin(NOON + minutes(60))
+
+    windows = [(each.since, each.until) for each in (first, second, third)]
+    assert windows == [
+        (NOON, NOON + minutes(5)),
+        (NOON + minutes(5), NOON + minutes(10)),
+        (NOON + minutes(5), NOON + minutes(60)),
+    ]
+
+
+def test_the_key_is_the_same_on_every_attempt_of_a_run(led, make_entry):
+    """What must happen once can be keyed by it; it survives a restore, so it holds no row id."""
+    make_entry(retry=Retry(1))
+    led.record(NOON + minutes(5))
+    [first] = led.begin(NOON + minutes(5))
+    led.finish(first, NOON + minutes(5), Outcome.FAILED, "boom")
+    [second] = led.begin(NOON + minutes(7))
+
+    assert first.key == second.key == "heartbeat@2026-03-02T12:05:00Z"
+    assert second.attempt > first.attempt
+    assert (first.number, second.number) == (1, 2)
+
+
+# --- finish ---------------------------------------------------------------------------------------
+
+
+def test_finish_may_be_repeated(led, make_entry):
+    """The answer to the first try may have got lost: the same finish again changes nothing."""
+    make_entry()
+    led.record(NOON + minutes(5))
+    [begun] = led.begin(NOON + minutes(5))
+    finished = Finished(begun.attempt, Ending(Outcome.SUCCEEDED))
+
+    assert ledger.finish([finished], NOON + minutes(6)) == {begun.attempt: True}
+    assert ledger.finish([finished], NOON + minutes(7)) == {begun.attempt: False}
+    attempt = Attempt.objects.get()
+    assert (attempt.outcome, attempt.late_outcome, attempt.ended_at) == ("succeeded", "", NOON + minutes(6))
+
+
+def test_a_zombies_finish_is_refused_and_kept(led, make_entry):
+    """An attempt declared lost cannot hide its successor's failure; what it says is kept beside."""
+    make_entry(idempotent=True)
+    led.record(NOON + minutes(5))
+    [zombie] = led.begin(NOON + minutes(5))
+    Attempt.objects.update(boot_id="another host")
+    assert ledger.expire(NOON + minutes(7)) == [zombie.attempt]
+    [second] = led.begin(NOON + minutes(7))
+
+    assert led.finish(zombie, NOON + minutes(8)) is False
+    assert led.finish(second, NOON + minutes(8), Outcome.FAILED, "boom") is True
+    first = Attempt.objects.get(pk=zombie.attempt)
+    assert (first.outcome, first.late_outcome) == ("lost", "succeeded")
+    assert verdicts() == [("12:05", "failed", "")]
+
+
+def test_exceptions_are_retried_as_declared(led, make_entry):
+    """Retry(2): two more tries, further and further apart, then the verdict."""
+    make_entry(retry=Retry(2, wait=minutes(1)))
+    led.record(NOON + minutes(5))
+    now, waits = NOON + minutes(5), []
+    for _ in range(3):
+        [begun] = led.begin(now)
+        led.finish(begun, now, Outcome.FAILED, "boom")
+        run = Run.objects.get()
+        waits.append(run.wake_at and run.wake_at - now)
+        now = run.wake_at or now
+
+    assert waits == [minutes(1), minutes(2), None]
+    assert (run.verdict, run.tries, run.detail) == ("failed", 3, "boom")
+
+
+@pytest.mark.parametrize("outcome", [Outcome.TIMED_OUT, Outcome.LOST])
+@pytest.mark.parametrize(("idempotent", "state"), [(False, "done"), (True, "waiting")])
+def test_doubtful_endings_are_retried_only_where_that_is_safe(led, make_entry, outcome, idempotent, state):
+    """A job that may have done its work runs again only if it says that this is harmless."""
+    make_entry(retry=Retry(3), idempotent=idempotent)
+    led.record(NOON + minutes(5))
+    [begun] = led.begin(NOON + minutes(5))
+
+    led.finish(begun, NOON + minutes(6), outcome, "gone")
+
+    run = Run.objects.get()
+    assert (run.state, run.verdict) == (state, "" if idempotent else outcome)
+
+
+def test_lost_counts_as_a_try(led, make_entry):
+    """An idempotent job that gets its process killed each time comes to rest."""
+    make_entry(idempotent=True)
+    led.record(NOON + minutes(5))
+    for _ in range(3):
+        [begun] = led.begin(NOON + minutes(6))
+        led.finish(begun, NOON + minutes(6), Outcome.LOST, "gone")
+
+    assert led.begin(NOON + minutes(7)) == []
+    assert verdicts() == [("12:05", "lost", "")]
+
+
+def test_retry_overtaken_by_a_newer_success_is_superseded(led, make_entry):
+    """Yesterday's report is not sent after today's."""
+    make_entry(retry=Retry(1, wait=minutes(8)))
+    led.record(NOON + minutes(5))
+    [first] = led.begin(NOON + minutes(5))
+    led.finish(first, NOON + minutes(5), Outcome.FAILED, "boom")
+    led.record(NOON + minutes(10))
+    [second] = led.begin(NOON + minutes(10))
+    led.finish(second, NOON + minutes(11))
+
+    assert led.begin(NOON + minutes(14)) == []
+    assert verdicts() == [("12:05", "superseded", ""), ("12:10", "succeeded", "")]
+
+
+def test_retry_meets_a_running_slot_and_stays_waiting(led, make_entry):
+    """A retry takes the key again, like everybody; it does not jump the queue and is not thrown away."""
+    make_entry(retry=Retry(1, wait=minutes(5)))
+    led.record(NOON + minutes(5))
+    [first] = led.begin(NOON + minutes(5))
+    led.finish(first, NOON + minutes(5), Outcome.FAILED, "boom")
+    led.record(NOON + minutes(10))
+    led.begin(NOON + minutes(10), only_run=Run.objects.get(slot_at=NOON + minutes(10)).pk)
+
+    assert led.begin(NOON + minutes(11)) == []
+    assert verdicts() == [("12:05", "waiting", ""), ("12:10", "running", "")]
+
+
+def test_manual_run_never_moves_the_account(led, make_entry):
+    """A hand run at 12:07 in an outage must not make catch-up skip 12:05."""
+    make_entry()
+    manual = ledger.request("heartbeat", NOON + minutes(7), "terminal", by="dana")
+    [begun] = led.begin(NOON + minutes(7))
+    led.finish(begun, NOON + minutes(8))
+
+    led.record(NOON + minutes(9))
+
+    assert verdicts() == [("12:05", "due", ""), ("by hand", "succeeded", "")]
+    assert Run.objects.get(pk=manual.pk).requested_by == "dana"
+
+
+def test_the_same_request_key_is_the_same_run(led, make_entry):
+    """A button pressed twice, a call repeated after a time-out: one run."""
+    make_entry()
+
+    first = ledger.request("heartbeat", NOON, "api", key="order 7")
+    second = ledger.request("heartbeat", NOON, "api", key="order 7")
+
+    assert first.pk == second.pk
+
+
+def test_a_garbled_policy_does_not_keep_an_ending_from_being_written(led, make_entry):
+    """The job has run; that fact is kept whatever became of the row."""
+    make_entry(retry=Retry(3))
+    led.record(NOON + minutes(5))
+    [begun] = led.begin(NOON + minutes(5))
+    Entry.objects.update(policy={"retry": "many"})
+
+    assert led.finish(begun, NOON + minutes(6), Outcome.FAILED, "boom") is True
+    assert verdicts() == [("12:05", "failed", "")]
+
+
+# --- leases ---------------------------------------------------------------------------------------
+
+
+def test_a_living_process_of_this_machine_is_never_declared_lost(led, make_entry):
+    """A long write transaction on SQLite keeps everybody from renewing; that kills nobody."""
+    make_entry()
+    led.record(NOON + minutes(5))
+    led.begin(NOON + minutes(5))
+
+    assert ledger.expire(NOON + timedelta(days=1)) == []
+
+
+def test_a_vanished_process_of_this_machine_is_lost_at_once(led, make_entry):
+    """No lease has to run out where the kernel can be asked."""
+    make_entry()
+    led.record(NOON + minutes(5))
+    dead = Instance.start("serve")
+    [begun] = led.begin(NOON + minutes(5), instance=dead)
+    dead.stop()
+
+    assert ledger.expire(NOON + minutes(5)) == [begun.attempt]
+    attempt = Attempt.objects.get()
+    assert attempt.error == (
+        f"the process that ran it (pid {dead.pid} on {dead.host}) vanished: the job may or may not have run to its end"
+    )
+
+
+def test_another_machine_is_trusted_until_its_lease_ends(led, make_entry):
+    """There is no way to look into another host; its lease is its word."""
+    make_entry()
+    led.record(NOON + minutes(5))
+    [begun] = led.begin(NOON + minutes(5))
+    Attempt.objects.update(boot_id="another host")
+    renewed = ledger.renew([begun.attempt], NOON + minutes(5) + timedelta(seconds=30))
+
+    assert renewed.owned == {begun.attempt}
+    assert ledger.expire(NOON + minutes(5) + timedelta(seconds=60)) == []
+    assert ledger.expire(NOON + minutes(5) + timedelta(seconds=76)) == [begun.attempt]
+    assert ledger.renew([begun.attempt], NOON + minutes(7)).owned == frozenset()
+
+
+def test_cancel_reaches_a_running_attempt_at_its_renewal(led, make_entry):
+    """The request is a row; the process that owns the attempt finds it when it renews."""
+    make_entry()
+    led.record(NOON + minutes(5))
+    [begun] = led.begin(NOON + minutes(5))
+
+    ledger.request_cancel(begun.run, NOON + minutes(6), reason="too slow (by dana)")
+
+    assert dict(ledger.renew([begun.attempt], NOON + minutes(6)).cancelled) == {begun.attempt: "too slow (by dana)"}
+
+
+def test_cancel_of_a_waiting_run_ends_it(led, make_entry):
+    """Nothing runs, so nothing has to be killed."""
+    make_entry()
+    led.record(NOON + minutes(5))
+    run = Run.objects.get()
+
+    ledger.request_cancel(run.pk, NOON + minutes(6), reason="not needed")
+
+    assert led.begin(NOON + minutes(7)) == []
+    assert verdicts() == [("12:05", "cancelled", "")]
+    with pytest.raises(Refused, match="is over: cancelled"):
+        ledger.request_cancel(run.pk, NOON + minutes(6), reason="again")
+
+
+def test_effects_of_a_fenced_attempt_are_not_kept(led, make_entry):
+    """with context.atomic(): commits only while the attempt still owns its run."""
+    make_entry()
+    led.record(NOON + minutes(5))
+    [begun] = led.begin(NOON + minutes(5))
+    with ledger.fenced(begun.attempt):
+        Entry.objects.update(description="written by its owner")
+    led.finish(begun, NOON + minutes(6), Outcome.LOST, "gone")
+
+    with pytest.raises(Fenced, match="Nothing was written"), ledger.fenced(begun.attempt):
+        Entry.objects.update(description="written by a zombie")
+
+    assert Entry.objects.get().description == "written by its owner"
+
+
+# --- output ---------------------------------------------------------------------------------------
+
+
+def test_output_written_twice_is_kept_once(led, make_entry):
+    """A write repeated after a lost answer adds only what is new."""
+    make_entry()
+    led.record(NOON + minutes(5))
+    [begun] = led.begin(NOON + minutes(5))
+    first = [Chunk(begun.attempt, 0, "stdout", "a"), Chunk(begun.attempt, 1, "stderr", "b")]
+    ledger.write_output(first)
+
+    ledger.write_output([*first, Chunk(begun.attempt, 2, "log", "c")])
+
+    assert list(OutputChunk.objects.order_by("seq").values_list("text", flat=True)) == ["a", "b", "c"]
+
+
+def test_output_of_a_deleted_run_is_let_go(led, make_entry):
+    """Somebody deleted the run meanwhile: the scheduler goes on."""
+    ledger.write_output([Chunk(12345, 0, "stdout", "a")])
+
+    assert OutputChunk.objects.count() == 0
+
+
+def test_unknown_entry_is_named_with_the_nearest(led, make_entry):
+    """A typo costs one look."""
+    make_entry("clean_inactive_customers")
+
+    with pytest.raises(UnknownJob) as error:
+        ledger.record_entry("clean_inactve_customers", NOON, plan_entry, "crontab")
+
+    assert str(error.value) == (
+        "'clean_inactve_customers' is not declared. Did you mean 'clean_inactive_customers'? See: manage.py crons list"
+    )
+
+
+def test_the_agenda_is_one_statement(led, make_entry, django_assert_num_queries):
+    """A pass with nothing due costs one statement, whatever the tables hold."""
+    make_entry()
+    led.record(NOON + minutes(1))
+
+    with django_assert_num_queries(1):
+        agenda = ledger.agenda(NOON + minutes(1))
+
+    assert (agenda.must_record, agenda.may_begin, agenda.next_at()) == (False, False, NOON + minutes(5))
+
+
+def _raiser(error):
+    def fail(*args, **kwargs):
+        raise error
+
+    return fail

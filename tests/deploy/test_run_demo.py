@@ -1,0 +1,198 @@
+"""The supervisor of `make run`, with stand-ins for the web server and the scheduler."""
+
+import os
+import re
+import select
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+DEPLOY = Path(__file__).resolve().parent.parent.parent / "deploy"
+PATIENCE_SECONDS = 20
+
+# Listens, as the web server does; says its pid; ends on the first signal.
+WEB = (
+    "import os, socket, time; server = socket.create_server(('127.0.0.1', {port})); "
+    "print('pid', os.getpid()); time.sleep(60)"
+)
+CRON = "import os, time; print('pid', os.getpid()); time.sleep(60)"
+DEAF = (
+    "import os, signal, time; signal.signal(signal.SIGINT, signal.SIG_IGN); "
+    "signal.signal(signal.SIGTERM, signal.SIG_IGN); print('pid', os.getpid()); time.sleep(60)"
+)
+DYING = "print('no table crons_entry'); raise SystemExit(3)"
+
+DRIVER = """
+import sys
+sys.path.insert(0, {deploy!r})
+import run_demo
+
+def stand_in(code):
+    return [sys.executable, "-u", "-c", code]
+
+run_demo.LONGEST_PAUSE_SECONDS = 0.1
+run_demo.set_up_command = lambda: stand_in({set_up!r})
+run_demo.web_command = lambda port: stand_in({web!r})
+run_demo.manage = lambda *verbs: stand_in({cron!r} if "serve" in verbs else "print('the jobs')")
+sys.exit(run_demo.Demo({port}).run())
+"""
+
+
+class Demo:
+    """A supervisor under test; its output is read line by line, which is also how a test waits."""
+
+    def __init__(self, cron: str, set_up: str) -> None:
+        self.port = free_port()
+        code = DRIVER.format(
+            deploy=str(DEPLOY), set_up=set_up, web=WEB.format(port=self.port), cron=cron, port=self.port
+        )
+        self.process = subprocess.Popen(
+            [sys.executable, "-u", "-c", code], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT, text=True,
+        )  # fmt: skip
+        self.seen: list[str] = []
+
+    def wait_for(self, pattern: str) -> re.Match[str]:
+        """Read until a line matches *pattern*; the end of the output fails the test."""
+        for line in self.process.stdout or ():
+            self.seen.append(line.rstrip())
+            if found := re.search(pattern, line):
+                return found
+        pytest.fail(f"no line matched {pattern!r} in:\n" + "\n".join(self.seen))
+
+    def rest(self) -> str:
+        """Read what is left, up to its end."""
+        return self.process.communicate(timeout=PATIENCE_SECONDS)[0]
+
+
+@pytest.fixture
+def start() -> Iterator[type[Demo]]:
+    started: list[Demo] = []
+
+    def starts(cron: str = CRON, set_up: str = "") -> Demo:
+        started.append(Demo(cron, set_up))
+        return started[-1]
+
+    yield starts  # type: ignore[misc]
+    for demo in started:
+        demo.process.kill()
+        demo.process.communicate()
+
+
+def test_says_where_what_and_how_to_stop(start):
+    """Who starts it for the first time needs nothing but this output."""
+    demo = start()
+
+    demo.wait_for("^the jobs$")
+    demo.wait_for(f"Admin +http://127.0.0.1:{demo.port}/admin/$")
+    demo.wait_for(f"GraphQL +http://127.0.0.1:{demo.port}/graphql$")
+    demo.wait_for("^Ctrl-C stops both.$")
+
+
+def test_ctrl_c_stops_all_within_five_seconds_also_a_deaf_child(start):
+    """A scheduler that hangs must not keep the terminal."""
+    demo = start(DEAF)
+    pid = int(demo.wait_for(r"cron \| pid (\d+)")[1])
+    demo.wait_for("Ctrl-C stops both")
+
+    asked_at = time.monotonic()
+    demo.process.send_signal(signal.SIGINT)
+    demo.rest()
+
+    assert time.monotonic() - asked_at < 5
+    assert demo.process.returncode == 0
+    assert not is_alive(pid)
+
+
+def test_killed_child_comes_back(start):
+    """A scheduler killed by hand is no reason to stop: redundancy is what it shows."""
+    demo = start()
+    first = int(demo.wait_for(r"cron \| pid (\d+)")[1])
+
+    os.kill(first, signal.SIGKILL)
+    demo.wait_for(r"^cron was killed by SIGKILL; starting it again in 0\.1 s\.$")
+    second = int(demo.wait_for(r"cron \| pid (\d+)")[1])
+
+    assert second != first
+
+
+def test_gives_up_on_a_child_that_only_dies(start):
+    """A missing table does not appear by waiting; its message must be the last thing seen."""
+    demo = start(DYING)
+
+    demo.wait_for(r"^cron ended with 3, 5 times in a row\. Its last lines:$")
+    demo.wait_for("^no table crons_entry$")
+    demo.rest()
+
+    assert demo.process.returncode == 1
+
+
+def test_failed_set_up_starts_nothing(start):
+    """A web server over half a database would only hide the reason."""
+    demo = start(set_up="raise SystemExit('no such table')")
+
+    output = demo.rest()
+
+    assert output == "no such table\nThe set-up failed, for the reason above; nothing was started.\n"
+    assert demo.process.returncode == 1
+
+
+def test_children_end_with_a_killed_supervisor(start):
+    """What cannot be told to stop must not run on unseen, holding the port."""
+    demo = start()
+    pid = int(demo.wait_for(r"web +\| pid (\d+)")[1])
+    demo.wait_for("Ctrl-C stops both")
+
+    watch = os.pidfd_open(pid)
+    demo.process.kill()
+
+    assert select.select([watch], [], [], PATIENCE_SECONDS)[0] == [watch], "it still runs"
+
+
+@pytest.mark.parametrize(
+    ("port", "line"),
+    [
+        ("abc", "PORT=abc is no port. Expected a number from 1 to 65535, such as: PORT=8001 make run"),
+        ("65536", "PORT=65536 is no port. Expected a number from 1 to 65535, such as: PORT=8001 make run"),
+    ],
+)
+def test_wrong_port_is_one_clear_line(port, line):
+    """A traceback would be the first thing somebody sees of this project."""
+    assert run_script(port) == (1, f"{line}\n")
+
+
+def test_busy_port_is_one_clear_line():
+    """Two demos at once are the likeliest mistake."""
+    with socket.create_server(("127.0.0.1", 0)) as holder:
+        port = holder.getsockname()[1]
+
+        assert run_script(str(port)) == (
+            1,
+            f"Port {port} is in use. Stop what uses it, or: PORT=8000 make run\n",
+        )
+
+
+def run_script(port: str) -> tuple[int, str]:
+    done = subprocess.run(
+        [sys.executable, str(DEPLOY / "run_demo.py")], env={**os.environ, "PORT": port},
+        capture_output=True, text=True, timeout=PATIENCE_SECONDS, stdin=subprocess.DEVNULL,
+    )  # fmt: skip
+    return done.returncode, done.stdout + done.stderr
+
+
+def free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        return int(probe.getsockname()[1])
+
+
+def is_alive(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
