@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -20,6 +21,8 @@ from crons.planner import Account, Plan
 from crons.signals import attempt_begun
 
 log = logging.getLogger("crons")
+# Runs that can no longer begin are looked for when slots were recorded, and else this often.
+SETTLE_SECONDS = 1.0
 
 
 @dataclass
@@ -46,6 +49,7 @@ class Dispatcher:
         self.executors = executors
         self.began: list[Begun] = []
         self._after_trouble = False
+        self._settle_at = 0.0
 
     def permit(self) -> None:
         """Refuse to go on where nothing may fire.
@@ -72,6 +76,8 @@ class Dispatcher:
             # After a failed write others could not renew either: nobody is declared lost in that pass.
             done.lost = ledger.expire(agenda.now)
         self._after_trouble = False
+        if done.runs:
+            self._settle_at = 0.0  # a new slot may overlap a run still going: that is decided now
         if beginning and (agenda.may_begin or done.runs or done.lost):
             done.begun = self.begin(agenda.now)
         if agenda.inspect_at is not None or agenda.open_incidents or done.lost:
@@ -81,6 +87,9 @@ class Dispatcher:
     def begin(self, now: datetime, *, only_run: int | None = None) -> list[Begun]:
         """Begin what there is room for and hand it to its executor."""
         free = {alias: executor.free() for alias, executor in self.executors.items()}
+        if only_run is not None or self._settle_at <= time.monotonic():
+            ledger.settle(now)
+            self._settle_at = time.monotonic() + SETTLE_SECONDS
         begun = ledger.begin(now, free, registry.jobs, self.instance, only_run=only_run)
         for alias, executor in self.executors.items():
             mine = [each for each in begun if each.executor == alias]

@@ -7,7 +7,7 @@ when the database does not answer.
 """
 
 from crons.ledger.agenda import Agenda, agenda
-from crons.ledger.begin import begin
+from crons.ledger.begin import begin, settle
 from crons.ledger.finish import expire, fenced, finish, renew, request_cancel, write_output
 from crons.ledger.record import (
     BATCH,
@@ -41,6 +41,7 @@ __all__ = [
     "renew",
     "request",
     "request_cancel",
+    "settle",
     "verb",
     "write_output",
     "writing",
