@@ -40,7 +40,7 @@ def sections(page: Path, level: str) -> dict[str, str]:
     """Return the texts below the headings of one level, by heading, without the heading's backticks."""
     parts = re.split(rf"^{level} (.+)$", page.read_text(), flags=re.MULTILINE)[1:]
     return {
-        name.strip("`"): re.split(r"^#{1,%d} " % len(level), text, flags=re.MULTILINE)[0]
+        name.strip("`"): re.split(rf"^#{{1,{len(level)}}} ", text, flags=re.MULTILINE)[0]
         for name, text in zip(parts[::2], parts[1::2], strict=True)
     }
 
