@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
 from zoneinfo import ZoneInfo
 
+from django.db import IntegrityError, transaction
 from django.db.models import Q
 
 from crons.exceptions import CronsError, UnknownJob
@@ -66,7 +67,12 @@ def record(now: datetime, plan: Planner, trigger: str, *, limit: int = BATCH) ->
     with writing() as using:
         due = Entry.objects.using(using).filter(Q(wake_at__lte=now) | Q(wake_at__isnull=True))
         found = due.order_by("wake_at", "id").select_for_update(skip_locked=True).values_list(*PLANNED_BY)
-        done = account_for([Planned(*row) for row in found[:limit]], now, plan, trigger, using)
+        entries = [Planned(*row) for row in found[:limit]]
+        try:
+            with transaction.atomic(using=using):
+                done = account_for([replace(entry) for entry in entries], now, plan, trigger, using)
+        except IntegrityError:
+            done = _one_by_one(entries, now, plan, trigger, using)
     recorded.send_robust(None, recorded=done)
     return done
 
@@ -149,6 +155,28 @@ def account_for(entries: Sequence[Entry | Planned], now: datetime, plan: Planner
     rows.insert_alike(template, ["entry_id", "slot_at", "planned_at", "wake_at", "start_before"], slots, using)
     rows.insert(done.ranges, using)
     rows.update(entries, MOVED, using, model=Entry)
+    return done
+
+
+def _one_by_one(entries: list[Planned], now: datetime, plan: Planner, trigger: str, using: str) -> Recorded:
+    """Record entries apart: one whose account was set back by hand, over slots that have a row, stops only itself."""
+    done = Recorded(entries=len(entries))
+    for entry in entries:
+        try:
+            with transaction.atomic(using=using):
+                alone = account_for([replace(entry)], now, plan, trigger, using)
+        except IntegrityError:
+            entry.parked_reason = (
+                f"a slot after {entry.accounted_until:%Y-%m-%d %H:%M:%S} UTC is recorded already: "
+                "accounted_until was set back by hand. Set it to the last recorded slot, then: manage.py crons sync"
+            )
+            entry.wake_at = FAR_FUTURE
+            rows.update([entry], MOVED, using, model=Entry)
+            done.parked.append(entry.name)
+            continue
+        done.runs.extend(alone.runs)
+        done.ranges.extend(alone.ranges)
+        done.parked.extend(alone.parked)
     return done
 
 

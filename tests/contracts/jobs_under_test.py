@@ -64,6 +64,11 @@ def writes_everywhere() -> None:
 
 
 @body
+def names_its_guard() -> None:
+    print(os.getppid())
+
+
+@body
 def describes_itself(context: Context, colour: str) -> None:
     print(context.entry, context.key, context.token, context.number, context.slot_at, colour)
     print(os.environ["CRONS_ATTEMPT"], os.environ["CRONS_RUN"], os.environ["CRONS_KEY"])

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import logging
 import os
 import re
+import select
 import signal
 import subprocess
 import sys
@@ -614,6 +616,49 @@ def test_what_a_vanished_guard_watched_is_killed(host: Host, trail: Trail, job: 
 
     assert host.ending(attempt).outcome == Outcome.LOST
     host.silence(trail)
+
+
+@those_that("isolates")
+def test_a_guard_that_died_idle_is_replaced(host: Host) -> None:
+    """An attempt handed to it has not begun: another guard takes it."""
+    first = host.start("names_its_guard")
+    host.ending(first)
+    guard = int(host.scribe.text(first))
+    life = os.pidfd_open(guard)
+    os.kill(guard, signal.SIGKILL)
+    select.select([life], [], [])
+    os.close(life)
+
+    assert host.run("noop").outcome == Outcome.SUCCEEDED
+
+
+@those_that("isolates")
+def test_a_guard_serves_one_attempt_after_another(host: Host) -> None:
+    """One fork for each attempt, not two."""
+    first, second = [host.start("names_its_guard") for _ in range(2)]
+    host.ending(first)
+    host.ending(second)
+
+    third = host.start("names_its_guard")
+
+    host.ending(third)
+    assert host.scribe.text(third) in {host.scribe.text(first), host.scribe.text(second)}
+
+
+@those_that("isolates")
+def test_an_attempt_without_a_process_fails_and_says_so(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It was begun: it must end."""
+    with monkeypatch.context() as full:
+        full.setattr(os, "pipe", _too_many_open_files)
+        attempt = host.start("noop")
+
+    assert host.ending(attempt) == Ending(
+        Outcome.FAILED, "the job's process could not be started: [Errno 24] Too many open files"
+    )
+
+
+def _too_many_open_files() -> tuple[int, int]:
+    raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
 
 
 @those_that("isolates")

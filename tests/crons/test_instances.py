@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 from collections.abc import Iterator
 
 import pytest
@@ -28,20 +30,15 @@ def test_an_instance_is_gone_once_it_has_stopped(instance: Instance) -> None:
     assert instances.is_gone(instance.name, instance.boot_id)
 
 
-def test_a_forked_child_keeps_its_instance_alive(instance: Instance) -> None:
+def test_another_process_that_holds_the_name_keeps_it_alive(instance: Instance) -> None:
     """A job may outlive its scheduler: as long as it might run, nothing is declared lost."""
-    ears, rope = os.pipe()
-    pid = os.fork()
-    if pid == 0:
-        os.close(rope)
-        os.read(ears, 1)
-        os._exit(0)
-    os.close(ears)
-    instance.stop()
-
-    was_gone = instances.is_gone(instance.name, instance.boot_id)
-    os.close(rope)
-    os.waitpid(pid, 0)
+    assert instance.held is not None
+    with subprocess.Popen(
+        [sys.executable, "-c", "input()"], stdin=subprocess.PIPE, pass_fds=[instance.held.fileno()]
+    ) as job:
+        instance.stop()
+        was_gone = instances.is_gone(instance.name, instance.boot_id)
+        job.communicate(b"\n")
 
     assert not was_gone
     assert instances.is_gone(instance.name, instance.boot_id)
