@@ -7,8 +7,8 @@ when the database does not answer.
 """
 
 from crons.ledger.agenda import Agenda, agenda
-from crons.ledger.begin import begin, settle
-from crons.ledger.finish import expire, fenced, finish, renew, request_cancel, write_output
+from crons.ledger.begin import begin, read_attempt, settle
+from crons.ledger.finish import expire, fenced, finish, give_back, renew, request_cancel, write_output
 from crons.ledger.record import (
     BATCH,
     Recorded,
@@ -34,8 +34,10 @@ __all__ = [
     "expire",
     "fenced",
     "finish",
+    "give_back",
     "locked",
     "policy_of",
+    "read_attempt",
     "record",
     "record_entry",
     "renew",

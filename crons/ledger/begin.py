@@ -243,6 +243,12 @@ def _attempt(run: Run, policy: Policy, now: datetime, instance: Instance) -> Att
     )
 
 
+def read_attempt(attempt: int) -> Begun | None:
+    """Return a running attempt as its executor got it, or None if there is no such attempt."""
+    found = Attempt.objects.using(conf.database).filter(pk=attempt, outcome="").select_related("run__entry").first()
+    return _begun(found, found.run, conf.database) if found is not None else None
+
+
 def _read_back(issued: list[UUID]) -> list[Begun]:
     using = conf.database
     attempts = Attempt.objects.using(using).filter(token__in=issued, outcome="").select_related("run__entry")

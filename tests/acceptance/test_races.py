@@ -72,7 +72,8 @@ def test_a_thousand_slots_are_done_once_by_eight_racing_processes(site: Site) ->
     assert len({token for _, _, token in traces}) == SLOTS
     slots = site.sql(
         "SELECT e.name, COUNT(r.id), MIN(r.verdict), MAX(r.tries) FROM crons_entry e "
-        "LEFT JOIN crons_run r ON r.entry_id = e.id WHERE e.name LIKE 'traced_%%' AND e.name <> 'traced' GROUP BY e.name"
+        "LEFT JOIN crons_run r ON r.entry_id = e.id "
+        "WHERE e.name LIKE 'traced_%%' AND e.name <> 'traced' GROUP BY e.name"
         if site.database.vendor == "postgresql"
         else "SELECT e.name, COUNT(r.id), MIN(r.verdict), MAX(r.tries) FROM crons_entry e "
         "LEFT JOIN crons_run r ON r.entry_id = e.id WHERE e.name LIKE 'traced_%' AND e.name <> 'traced' GROUP BY e.name"
