@@ -2,7 +2,8 @@
 
 A due run belongs to nobody, so a crash between record and begin leaves it for anyone. Runs and
 their entries are locked together, skipping what others hold: two schedulers that begin at once
-never wait for each other, never choose the same run, and never two runs of one entry.
+never wait for each other, never choose the same run, and never two runs of one entry. Only who
+asks for one run by its name waits for its row.
 """
 
 from __future__ import annotations
@@ -134,7 +135,8 @@ def _candidates(
         .order_by("wake_at", "id")
     )
     if only_run is not None:
-        found = found.filter(pk=only_run)
+        # Whoever holds it may pass it over: a door that left it out as well would say that nobody has it.
+        return list(lock_all(found.filter(pk=only_run), using, "self", "entry"))
     # More than there is room for: a second run of one entry, or an overtaken one, is passed over.
     return list(lock_free(found, using, "self", "entry")[: 4 + 2 * sum(room.values())])
 
