@@ -73,7 +73,8 @@ class Dispatcher:
             done.lost = ledger.expire(agenda.now)
         self._after_trouble = False
         if beginning and (agenda.may_begin or done.runs or done.lost):
-            done.begun = self.begin(agenda.now)
+            # Recording takes its time after a long absence; a lease must not have begun before it.
+            done.begun = self.begin(ledger.database_now() if now is None and done.runs else agenda.now)
         if agenda.inspect_at is not None or agenda.open_incidents or done.lost:
             watch.inspect(agenda.now)
         return done

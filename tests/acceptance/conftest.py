@@ -50,6 +50,13 @@ class Site:
             assert done.returncode == 0, done.stderr
         return done
 
+    def faketime(self, shift: str, *arguments: str, **env: str) -> subprocess.CompletedProcess[str]:
+        """Run `manage.py crons …` on a machine whose clock is wrong by *shift*."""
+        command = ["faketime", "-f", shift, sys.executable, str(self.manage_py), "crons", *arguments]
+        done = self._call(command, env)
+        assert done.returncode == 0, done.stderr
+        return done
+
     def crash(self, point: str, *arguments: str, **env: str) -> None:
         """Run `manage.py crons …` in a process that kills itself at *point*; it must get there."""
         done = self._run(["-m", "tests.acceptance.crash", point, "crons", *arguments], env)
@@ -153,8 +160,11 @@ class Site:
         return " ".join(outcome or "running" for (outcome,) in rows)
 
     def _run(self, arguments: list[str], env: dict[str, str]) -> subprocess.CompletedProcess[str]:
+        return self._call([sys.executable, *arguments], env)
+
+    def _call(self, command: list[str], env: dict[str, str]) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
-            [sys.executable, *arguments],
+            command,
             env={**self.env, **env},
             cwd=self.folder,
             stdin=subprocess.DEVNULL,
