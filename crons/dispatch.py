@@ -69,7 +69,8 @@ class Dispatcher:
         if done.runs:
             self._settle_at = 0.0  # a new slot may overlap a run still going: that is decided now
         if beginning and (agenda.may_begin or done.runs or done.lost):
-            done.begun = self.begin(agenda.now)
+            # Recording takes its time after a long absence; a lease must not have begun before it.
+            done.begun = self.begin(ledger.database_now() if now is None and done.runs else agenda.now)
         if agenda.inspect_at is not None or agenda.open_incidents or done.lost:
             watch.inspect(agenda.now)
         return done

@@ -2,7 +2,8 @@
 
 A due run belongs to nobody, so a crash between record and begin leaves it for anyone. Runs and
 their entries are locked together, skipping what others hold: two schedulers that begin at once
-never wait for each other, never choose the same run, and never two runs of one entry.
+never wait for each other, never choose the same run, and never two runs of one entry. Only who
+asks for one run by its name waits for its row.
 """
 
 from __future__ import annotations
@@ -139,8 +140,10 @@ def _candidates(
         if among:
             sql += f"AND {column} {'IN' if wanted else 'NOT IN'} ({', '.join(['%s'] * len(among))})\n"
             values += among
+    # Whoever holds a row may pass it over: a door that left its own run out as well would say that nobody has it.
+    lock = rows.for_update(using, "r", "e", skip_locked=only_run is None)
     # More than there is room for: a second run of one entry, or an overtaken one, is passed over.
-    sql += f"ORDER BY r.wake_at, r.id LIMIT {4 + 2 * sum(room.values())} {rows.skip_locked(using, 'r', 'e')}"
+    sql += f"ORDER BY r.wake_at, r.id LIMIT {4 + 2 * sum(room.values())} {lock}"
     if not known_jobs:
         return []
     with connection.cursor() as cursor:

@@ -163,18 +163,20 @@ class Next:
     again_at: datetime | None = None
 
 
-def next_after(ending: Ending, tries: int, policy: Policy, now: datetime) -> Next:
+def next_after(ending: Ending, tries: int, policy: Policy, now: datetime, *, asked: bool = False) -> Next:
     """Say what a run's *tries*-th try means for it.
 
     Exceptions are tried again as retry= says; lost and timed out only where the job is idempotent,
-    because the job may have done its work.
+    because the job may have done its work. So is what a stopping scheduler cancelled: that nobody
+    *asked* for, and whoever comes next can do it.
     """
     outcome, retry = ending.outcome, policy.retry
     if outcome == Outcome.FAILED and tries <= retry.times:
         return Next(None, now + retry.delay(tries))
     if outcome == Outcome.TIMED_OUT and policy.idempotent and tries <= retry.times:
         return Next(None, now + retry.delay(tries))
-    if outcome == Outcome.LOST and policy.idempotent and tries < max(LOST_TRIES, 1 + retry.times):
+    interrupted = outcome == Outcome.LOST or (outcome == Outcome.CANCELLED and not asked)
+    if interrupted and policy.idempotent and tries < max(LOST_TRIES, 1 + retry.times):
         return Next(None, now)
     return Next(Verdict(outcome))
 
@@ -207,7 +209,8 @@ def _write(attempts: list[Attempt], accepted: list[Attempt], now: datetime, usin
 def _judge(attempt: Attempt, now: datetime) -> None:
     run = attempt.run
     ending = Ending(Outcome(attempt.outcome), attempt.error)
-    following = next_after(ending, run.tries, _policy(run.entry), now)
+    asked = attempt.cancel_requested_at is not None
+    following = next_after(ending, run.tries, _policy(run.entry), now, asked=asked)
     if following.verdict is None:
         run.state, run.wake_at, run.active_key = State.WAITING, following.again_at, None
         run.detail = f"try {run.tries} {attempt.outcome.replace('_', ' ')}"

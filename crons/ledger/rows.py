@@ -120,12 +120,14 @@ def json_text(column: str, key: str, using: str) -> str:
     return extract if vendor == "sqlite" else f"JSON_UNQUOTE({extract})"
 
 
-def skip_locked(using: str, *tables: str) -> str:
-    """Return SQL that locks the rows found, leaving out those that somebody else holds."""
+def for_update(using: str, *tables: str, skip_locked: bool) -> str:
+    """Return SQL that locks the rows found, leaving out those that somebody else holds, or waiting for them."""
     features = connections[using].features
-    if not features.has_select_for_update_skip_locked:
+    if not features.has_select_for_update:
         return ""
-    return f"FOR UPDATE{' OF ' + ', '.join(tables) if features.has_select_for_update_of else ''} SKIP LOCKED"
+    of = f" OF {', '.join(tables)}" if features.has_select_for_update_of else ""
+    skip = " SKIP LOCKED" if skip_locked and features.has_select_for_update_skip_locked else ""
+    return f"FOR UPDATE{of}{skip}"
 
 
 class _Carrier:

@@ -9,8 +9,9 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import IO, Any
 
@@ -30,6 +31,7 @@ class Site:
     folder: Path
     env: dict[str, str] = field(default_factory=dict)
     stack: ExitStack = field(default_factory=ExitStack)
+    manage_py: Path = ROOT / "manage.py"
 
     def __post_init__(self) -> None:
         self.env = {
@@ -37,14 +39,22 @@ class Site:
             "DJANGO_SETTINGS_MODULE": "tests.acceptance.project.settings",
             "TRACES": str(self.folder / "traces"),
             "GATE": str(self.folder / "gate"),
+            "ORDERS": str(self.folder / "orders"),
             **self.env,
         }
 
     def crons(self, *arguments: str, check: bool = True, **env: str) -> subprocess.CompletedProcess[str]:
         """Run `manage.py crons …` to its end."""
-        done = self._run([str(ROOT / "manage.py"), "crons", *arguments], env)
+        done = self._run([str(self.manage_py), "crons", *arguments], env)
         if check:
             assert done.returncode == 0, done.stderr
+        return done
+
+    def faketime(self, shift: str, *arguments: str, **env: str) -> subprocess.CompletedProcess[str]:
+        """Run `manage.py crons …` on a machine whose clock is wrong by *shift*."""
+        command = ["faketime", "-f", shift, sys.executable, str(self.manage_py), "crons", *arguments]
+        done = self._call(command, env)
+        assert done.returncode == 0, done.stderr
         return done
 
     def crash(self, point: str, *arguments: str, **env: str) -> None:
@@ -58,7 +68,7 @@ class Site:
 
     def start(self, *arguments: str, **env: str) -> subprocess.Popen[str]:
         """Start `manage.py crons …`; it is killed when the test ends, should it still run."""
-        return self.start_python(str(ROOT / "manage.py"), "crons", *arguments, **env)
+        return self.start_python(str(self.manage_py), "crons", *arguments, **env)
 
     def start_python(
         self, *arguments: str, pass_fds: tuple[int, ...] = (), output: IO[str] | None = None, **env: str
@@ -90,6 +100,13 @@ class Site:
         with psycopg.connect(self.database.url, autocommit=True) as connection:
             cursor = connection.execute(statement, values)  # type: ignore[arg-type] # SQL written in tests
             return cursor.fetchall() if cursor.description else []
+
+    def wait_until_nothing_runs(self) -> None:
+        """Return when no process of this site is left; the kernel is asked, nothing is timed."""
+        while found := self._processes():
+            for descriptor in found:
+                assert is_readable(descriptor), "a process of this site does not end"
+                os.close(descriptor)
 
     def traces(self) -> list[tuple[str, str, int]]:
         """Return what jobs really did: (entry, key, token) per effect, in order."""
@@ -123,6 +140,16 @@ class Site:
             f"UPDATE crons_entry SET accounted_until = {self._hour_ago()}, wake_at = NULL WHERE name LIKE %s", pattern
         )
 
+    def _processes(self) -> list[int]:
+        """Return a descriptor that tells the end of each process that was started with this site's environment."""
+        mark = f"TRACES={self.env['TRACES']}".encode()
+        found = []
+        for each in Path("/proc").glob("[0-9]*"):
+            with suppress(OSError):
+                if mark in (each / "environ").read_bytes().split(b"\0"):
+                    found.append(os.pidfd_open(int(each.name)))
+        return found
+
     def _hour_ago(self) -> str:
         if self.database.vendor == "sqlite":
             return "strftime('%Y-%m-%d %H:%M:%f', 'now', '-1 hour')"
@@ -133,8 +160,11 @@ class Site:
         return " ".join(outcome or "running" for (outcome,) in rows)
 
     def _run(self, arguments: list[str], env: dict[str, str]) -> subprocess.CompletedProcess[str]:
+        return self._call([sys.executable, *arguments], env)
+
+    def _call(self, command: list[str], env: dict[str, str]) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
-            [sys.executable, *arguments],
+            command,
             env={**self.env, **env},
             cwd=self.folder,
             stdin=subprocess.DEVNULL,
@@ -152,6 +182,12 @@ def site(own_database: OwnDatabase, tmp_path: Path) -> Iterator[Site]:
     with made.stack:
         made.crons("sync")
         yield made
+
+
+def moment(value: str | datetime) -> datetime:
+    """Read a moment as Site.sql returns it: a text from SQLite, in UTC."""
+    found = datetime.fromisoformat(value) if isinstance(value, str) else value
+    return found.replace(tzinfo=UTC) if found.tzinfo is None else found.astimezone(UTC)
 
 
 def wait_for_line(process: subprocess.Popen[str], pattern: str) -> str:
