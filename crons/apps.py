@@ -17,6 +17,9 @@ class CronsConfig(AppConfig):
         from crons import checks  # noqa: F401 (registers the checks; needs models)
         from crons.conf import conf
         from crons.jobs import registry
+        from crons.sources.cronjobs import CronjobsSource
 
         registry.defaults = lambda: conf.defaults
         autodiscover_modules("cron")
+        # A process begins only jobs that it knows, and tick and run never sync: read what CRONJOBS declares here.
+        CronjobsSource().read()
