@@ -70,6 +70,7 @@ CSRF_TRUSTED_ORIGINS = environment.names("CRM_TRUSTED_ORIGINS")
 
 INSTALLED_APPS = [
     "crons",
+    "crons.compat.django_crontab",  # before the package whose `crontab run` it takes over
     "django_crontab",
     "crm",
     "strawberry_django",

@@ -25,7 +25,7 @@ production=(
     env -u DATABASE_URL
     CRM_ENV_FILE=/dev/null CRM_DEBUG=0 CRM_HTTPS=1 CRM_ALLOWED_HOSTS=crm.example.com
     CRM_HSTS_SECONDS=31536000 CRM_HSTS_SUBDOMAINS=1 CRM_HSTS_PRELOAD=1 CRM_LOG_DIR="$work"
-    CRM_EMAIL_HOST=mail.example.com
+    CRM_EMAIL_HOST=mail.example.com CRM_ADMINS=ops@example.com
     CRM_SECRET_KEY="$("$venv/bin/python" -c 'import secrets; print(secrets.token_urlsafe(60))')"
     DATABASE_URL="sqlite:///$work/check.sqlite3" DJANGO_SETTINGS_MODULE=crm.settings
     "$venv/bin/python"
