@@ -50,13 +50,13 @@ def record(now: datetime, plan: Planner, trigger: str, *, limit: int = BATCH) ->
 
 
 @verb
-def record_entry(name: str, now: datetime, plan: Planner, trigger: str) -> Recorded:
-    """Record what has fallen due of one entry, after whoever is planning it has finished.
+def record_entry(name: str, now: datetime, plan: Planner, trigger: str, *, by: str = "") -> Recorded:
+    """Record what has fallen due of one entry, after whoever is planning it has finished; *by* says who asked.
 
     Raises: UnknownJob.
     """
     with writing() as using:
-        done = account_for([locked(name, using)], now, plan, trigger, using)
+        done = account_for([locked(name, using)], now, plan, trigger, using, by)
     recorded.send_robust(None, recorded=done)
     return done
 
@@ -102,7 +102,7 @@ def locked(name: str, using: str) -> Entry:
     return entry
 
 
-def account_for(entries: list[Entry], now: datetime, plan: Planner, trigger: str, using: str) -> Recorded:
+def account_for(entries: list[Entry], now: datetime, plan: Planner, trigger: str, using: str, by: str = "") -> Recorded:
     """Plan locked *entries* and write what follows; for use inside a transaction."""
     done = Recorded(entries=len(entries))
     for entry in entries:
@@ -113,7 +113,7 @@ def account_for(entries: list[Entry], now: datetime, plan: Planner, trigger: str
             entry.parked_reason, entry.wake_at = str(error), FAR_FUTURE
             done.parked.append(entry.name)
             continue
-        done.runs.extend(_run(entry, slot, trigger, now) for slot in planned.slots)
+        done.runs.extend(_run(entry, slot, trigger, now, by) for slot in planned.slots)
         done.ranges.extend(_range(entry, each, trigger, now) for each in planned.ranges)
         if entry.paused_until is not None and entry.paused_until <= now:
             entry.paused_at = entry.paused_until = None
@@ -155,7 +155,7 @@ def _write(done: Recorded, entries: list[Entry], using: str) -> None:
     rows.update(entries, fields, using)
 
 
-def _run(entry: Entry, slot: PlannedSlot, trigger: str, now: datetime) -> Run:
+def _run(entry: Entry, slot: PlannedSlot, trigger: str, now: datetime, by: str) -> Run:
     return Run(
         entry=entry,
         slot_at=slot.slot_at,
@@ -163,6 +163,7 @@ def _run(entry: Entry, slot: PlannedSlot, trigger: str, now: datetime) -> Run:
         wake_at=slot.slot_at,
         start_before=slot.start_before,
         trigger=trigger,
+        requested_by=by,
         recorded_at=now,
     )
 
