@@ -71,7 +71,7 @@ CSRF_TRUSTED_ORIGINS = environment.names("CRM_TRUSTED_ORIGINS")
 
 INSTALLED_APPS = [
     "crons",
-    "crons.compat.django_crontab",  # before the package whose `crontab run` it takes over
+    "crons.compat.django_crontab",  # before the next: what its lines fire goes through the ledger
     "django_crontab",
     "crm",
     "strawberry_django",

@@ -349,13 +349,15 @@ def make_policy(name: str, given: Mapping[str, Any]) -> Policy:
 
     Raises: InvalidJob naming the key, with the nearest one.
     """
-    for key in given:
+    defaults = registry.defaults()
+    for key in (*given, *defaults):
         if key not in Policy.__dataclass_fields__:
             near = difflib.get_close_matches(key, Policy.__dataclass_fields__, n=1)
             hint = f" Did you mean {near[0]!r}?" if near else ""
-            raise InvalidJob(f"{name}: {key!r} is no policy.{hint} Known: {', '.join(Policy.__dataclass_fields__)}.")
+            where = name if key in given else "CRONS['DEFAULTS']"
+            raise InvalidJob(f"{where}: {key!r} is no policy.{hint} Known: {', '.join(Policy.__dataclass_fields__)}.")
     try:
-        return replace(Policy(), **{**registry.defaults(), **given})
+        return replace(Policy(), **{**defaults, **given})
     except InvalidJob as error:
         raise InvalidJob(f"{name}: {error}") from error
 

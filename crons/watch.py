@@ -88,7 +88,7 @@ def _note(run: Run, now: datetime, using: str) -> None:
             opened_at=ended_at,
             changed_at=ended_at,
         )
-        outbox.enqueue(incident, "opened", _message(run, attempt, "failed", using), now, using)
+        outbox.enqueue(incident, f"failing:{mark}", _message(run, attempt, "failed", using), now, using)
         return
     changed = incident.fingerprint != mark
     incident.count += 1
@@ -97,8 +97,7 @@ def _note(run: Run, now: datetime, using: str) -> None:
     incident.save(using=using)
     if changed:
         # Named after the error: two errors that take turns are told once each, not at every turn.
-        event = f"changed:{mark}"
-        outbox.enqueue(incident, event, _message(run, attempt, "fails differently", using), now, using)
+        outbox.enqueue(incident, f"failing:{mark}", _message(run, attempt, "fails differently", using), now, using)
 
 
 def fingerprint(verdict: str, error: str) -> str:

@@ -42,9 +42,9 @@ if ! is_right_interpreter || ! "$venv/bin/python" -m pip --version >/dev/null 2>
     "$python" -m venv "$venv" || fail "The virtual environment could not be made; the reason is above."
 fi
 
-install() { # what the file $1 pins, hashes checked; wheels only, but for the one that has none
+install() { # what the file $1 pins, hashes checked
     "$venv/bin/python" -m pip install --quiet --disable-pip-version-check --no-input \
-        --only-binary :all: --no-binary django-crontab --use-pep517 --no-build-isolation \
+        --use-pep517 --no-build-isolation \
         --require-hashes --requirement "$1" 9<&- ||
         fail "pip could not install requirements.lock; its reason is above. What was installed stays: run this again."
 }

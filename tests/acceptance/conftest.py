@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import select
 import signal
 import subprocess
 import sys
@@ -11,7 +12,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import pytest
 
@@ -51,16 +52,27 @@ class Site:
         done = self._run(["-m", "tests.acceptance.crash", point, "crons", *arguments], env)
         assert done.returncode == -signal.SIGKILL, f"ended {done.returncode} before {point!r}: {done.stderr}"
 
+    def python(self, *arguments: str, **env: str) -> subprocess.CompletedProcess[str]:
+        """Run Python with *arguments* to its end."""
+        return self._run(list(arguments), env)
+
     def start(self, *arguments: str, **env: str) -> subprocess.Popen[str]:
         """Start `manage.py crons …`; it is killed when the test ends, should it still run."""
+        return self.start_python(str(ROOT / "manage.py"), "crons", *arguments, **env)
+
+    def start_python(
+        self, *arguments: str, pass_fds: tuple[int, ...] = (), output: IO[str] | None = None, **env: str
+    ) -> subprocess.Popen[str]:
+        """Start Python with *arguments*; it is killed when the test ends, should it still run."""
         process = subprocess.Popen(
-            [sys.executable, str(ROOT / "manage.py"), "crons", *arguments],
+            [sys.executable, *arguments],
             env={**self.env, **env},
             cwd=self.folder,
             stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
+            stdout=output or subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
+            pass_fds=pass_fds,
         )
         self.stack.callback(_end, process)
         return process
@@ -104,6 +116,13 @@ class Site:
                 f"UPDATE crons_entry SET accounted_until = {self._hour_ago()}, wake_at = NULL WHERE name = %s", name
             )
 
+    def make_all_due(self, pattern: str) -> None:
+        """Set the entries whose names are LIKE *pattern* back by an hour, and all others to sleep."""
+        self.make_due()
+        self.sql(
+            f"UPDATE crons_entry SET accounted_until = {self._hour_ago()}, wake_at = NULL WHERE name LIKE %s", pattern
+        )
+
     def _hour_ago(self) -> str:
         if self.database.vendor == "sqlite":
             return "strftime('%Y-%m-%d %H:%M:%f', 'now', '-1 hour')"
@@ -144,6 +163,13 @@ def wait_for_line(process: subprocess.Popen[str], pattern: str) -> str:
         if re.search(pattern, line):
             return line
     raise AssertionError(f"{process.args} ended {process.wait()} without {pattern!r}: {''.join(told)}")
+
+
+def is_readable(descriptor: int, seconds: float = PATIENCE_SECONDS) -> bool:
+    """Wait until there is something to read, or the other side is gone; False when that does not come."""
+    poller = select.poll()
+    poller.register(descriptor, select.POLLIN)
+    return bool(poller.poll(seconds * 1000))
 
 
 def _end(process: subprocess.Popen[str]) -> None:

@@ -11,7 +11,7 @@ import pytest
 from crons import ledger
 from crons.dispatch import plan_entry
 from crons.instances import Instance
-from crons.jobs import Policy, registry
+from crons.jobs import Policy, Registry, registry
 from crons.models import Entry
 from crons.verdicts import Ending, Outcome
 
@@ -27,6 +27,16 @@ def clean_registry() -> Iterator[None]:
     registry.jobs.update(jobs)
     registry.entries.clear()
     registry.entries.update(entries)
+
+
+@pytest.fixture
+def empty_registry(clean_registry: None) -> Iterator[Registry]:
+    """No job and no entry is declared, and CRONS["DEFAULTS"] says nothing."""
+    defaults = registry.defaults
+    registry.clear()
+    registry.defaults = dict
+    yield registry
+    registry.defaults = defaults
 
 
 @pytest.fixture

@@ -1,0 +1,54 @@
+"""Many processes that record and begin one entry's slot at the same moment; one line per racer.
+
+python -m tests.acceptance.racers COUNT ENTRY
+Forked from one warm process, which is much cheaper than as many interpreters.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import NoReturn
+
+
+def race(name: str, gate: int, told: int) -> NoReturn:
+    """Wait for the gate, record and begin, tell "recorded begun", and end."""
+    from crons import ledger
+    from crons.dispatch import plan_entry
+    from crons.instances import Instance
+
+    code = 1
+    try:
+        os.read(gate, 1)
+        now = ledger.database_now()
+        recorded = ledger.record_entry(name, now, plan_entry, f"racer {os.getpid()}")
+        instance = Instance.start("racer")
+        begun = ledger.begin(now, {"process": 4}, [name], instance)
+        os.write(told, f"{len(recorded.runs)} {len(begun)}\n".encode())
+        code = 0
+    finally:
+        os._exit(code)
+
+
+if __name__ == "__main__":
+    import django
+
+    django.setup()
+    from django.db import connections
+
+    connections.close_all()
+    gate, opens = os.pipe()
+    told_read, told = os.pipe()
+    children = []
+    for _ in range(int(sys.argv[1])):
+        child = os.fork()
+        if child == 0:
+            os.close(opens)
+            race(sys.argv[2], gate, told)
+        children.append(child)
+    os.close(opens)
+    os.close(told)
+    codes = [os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) for child in children]
+    with open(told_read) as lines:
+        sys.stdout.write(lines.read())
+    sys.exit(max(codes))
