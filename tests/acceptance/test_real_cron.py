@@ -14,10 +14,10 @@ from pathlib import Path
 
 import pytest
 
+from tests.acceptance import namespaces
 from tests.acceptance.installation import Installation
 
 SCRIPT = Path(__file__).with_name("real_cron.sh")
-NAMESPACES = ("unshare", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc")
 SPOOL = Path("/var/spool/cron/crontabs")
 # So long before the slot everything is started; it must be up by then, on a busy machine too.
 LEAD = timedelta(seconds=40)
@@ -76,7 +76,7 @@ def slot_at() -> datetime:
 @pytest.fixture
 def machines(tmp_path: Path, slot_at: datetime) -> Iterator[dict[int, Machine]]:
     """By its number of schedulers: a machine whose clock reaches the slot in LEAD."""
-    _need_namespaces()
+    namespaces.need(namespaces.OWN_MACHINE, "cron, which changes to each crontab's user")
     installed = {serves: Installation.make(tmp_path / f"{serves}" / "crm") for serves in (0, 2)}
     for each in installed.values():
         each.manage("demo_data", "--customers=200", f"--now={slot_at.isoformat()}")
@@ -129,7 +129,7 @@ def _start(installed: Installation, serves: int, clock: list[str]) -> Machine:
     folder = installed.place.parent
     with (folder / "told").open("w") as told:
         process = subprocess.Popen(
-            [*NAMESPACES, str(SCRIPT), str(folder), str(serves), *clock],
+            [*namespaces.OWN_MACHINE, str(SCRIPT), str(folder), str(serves), *clock],
             stdin=subprocess.PIPE,
             stdout=told,
             stderr=subprocess.STDOUT,
@@ -165,15 +165,3 @@ def _clock(ahead: timedelta) -> list[str]:
 
 def _names(folder: Path) -> list[str]:
     return sorted(path.name for path in folder.iterdir())
-
-
-def _need_namespaces() -> None:
-    if os.geteuid() != 0:
-        pytest.skip("needs root for cron: the daemon changes to each crontab's user")
-    probe = subprocess.run([*NAMESPACES, "mount", "--make-rprivate", "/"], capture_output=True, text=True, check=False)
-    if probe.returncode == 0:
-        return
-    reason = f"needs mount namespaces for cron: {probe.stderr.strip()}"
-    if os.environ.get("CI") == "true":
-        pytest.fail(f"{reason}; CI=true allows no skip", pytrace=False)
-    pytest.skip(reason)
