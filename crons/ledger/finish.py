@@ -213,7 +213,8 @@ def _judge(attempt: Attempt, now: datetime) -> None:
     following = next_after(ending, run.tries, _policy(run.entry), now, asked=asked)
     if following.verdict is None:
         run.state, run.wake_at, run.active_key = State.WAITING, following.again_at, None
-        run.detail = f"try {run.tries} {attempt.outcome.replace('_', ' ')}"
+        told = f"try {run.tries} {attempt.outcome.replace('_', ' ')}: {_last_line(attempt.error)}"
+        run.detail = told.removesuffix(": ")[:255]
         return
     end(run, following.verdict, now, detail=_last_line(attempt.error))
     if following.verdict in BAD_VERDICTS:

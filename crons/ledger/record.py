@@ -78,13 +78,13 @@ def record(now: datetime, plan: Planner, trigger: str, *, limit: int = BATCH) ->
 
 
 @verb
-def record_entry(name: str, now: datetime, plan: Planner, trigger: str) -> Recorded:
-    """Record what has fallen due of one entry, after whoever is planning it has finished.
+def record_entry(name: str, now: datetime, plan: Planner, trigger: str, *, by: str = "") -> Recorded:
+    """Record what has fallen due of one entry, after whoever is planning it has finished; *by* says who asked.
 
     Raises: UnknownJob.
     """
     with writing() as using:
-        done = account_for([locked(name, using)], now, plan, trigger, using)
+        done = account_for([locked(name, using)], now, plan, trigger, using, by)
     recorded.send_robust(None, recorded=done)
     return done
 
@@ -130,7 +130,9 @@ def locked(name: str, using: str) -> Entry:
     return entry
 
 
-def account_for(entries: Sequence[Entry | Planned], now: datetime, plan: Planner, trigger: str, using: str) -> Recorded:
+def account_for(
+    entries: Sequence[Entry | Planned], now: datetime, plan: Planner, trigger: str, using: str, by: str = ""
+) -> Recorded:
     """Plan locked *entries* and write what follows; for use inside a transaction."""
     done = Recorded(entries=len(entries))
     slots: list[tuple[int, datetime, datetime, datetime, datetime | None]] = []
@@ -151,7 +153,7 @@ def account_for(entries: Sequence[Entry | Planned], now: datetime, plan: Planner
         entry.accounted_until, entry.wake_at = planned.accounted_until, planned.wake_at
         entry.parked_reason = ""
         entry.version += 1
-    template = Run(trigger=trigger, recorded_at=now)
+    template = Run(trigger=trigger, requested_by=by, recorded_at=now)
     rows.insert_alike(template, ["entry_id", "slot_at", "planned_at", "wake_at", "start_before"], slots, using)
     rows.insert(done.ranges, using)
     rows.update(entries, MOVED, using, model=Entry)

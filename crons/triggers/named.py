@@ -47,16 +47,13 @@ class Door:
         slot_at = _slot_near(entry, now)
         if guess and slot_at is None:
             return self.manual(name, by="no terminal, near no slot")
-        ledger.record_entry(name, now, plan_entry, self.session.dispatcher.trigger)
+        by = "no terminal, taken for its slot" if guess else ""
+        ledger.record_entry(name, now, plan_entry, self.session.dispatcher.trigger, by=by)
         account = ledger.account_of(entry)
         newest = account.schedule.latest(now, account.tz)
         run = Run.objects.using(conf.database).filter(entry=entry, slot_at=newest).first()
         if run is None:
             return self._no_run(entry, newest)
-        if guess:
-            Run.objects.using(conf.database).filter(pk=run.pk, detail="").update(
-                detail="taken for its slot: no terminal"
-            )
         return self._see_through(run)
 
     def manual(self, name: str, *, by: str) -> int:

@@ -403,15 +403,18 @@ def test_exceptions_are_retried_as_declared(led, make_entry):
     """Retry(2): two more tries, further and further apart, then the verdict."""
     make_entry(retry=Retry(2, wait=minutes(1)))
     led.record(NOON + minutes(5))
-    now, waits = NOON + minutes(5), []
+    now, waits, details = NOON + minutes(5), [], []
     for _ in range(3):
         [begun] = led.begin(now)
         led.finish(begun, now, Outcome.FAILED, "boom")
         run = Run.objects.get()
         waits.append(run.wake_at and run.wake_at - now)
+        details.append(run.detail)
         now = run.wake_at or now
 
     assert waits == [minutes(1), minutes(2), None]
+    # Who waits for the next try must not wait for its reason too.
+    assert details == ["try 1 failed: boom", "try 2 failed: boom", "boom"]
     assert (run.verdict, run.tries, run.detail) == ("failed", 3, "boom")
 
 
