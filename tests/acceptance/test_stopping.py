@@ -182,7 +182,9 @@ def test_a_database_that_a_stranger_holds_leaves_no_hole(site: Site) -> None:
     assert holes(site, "each_second") == []
 
 
-@pytest.mark.parametrize("arguments", [("serve",), ("tick",), ("run", "plain", "--scheduled"), ("run", "plain", "--manual")])
+@pytest.mark.parametrize(
+    "arguments", [("serve",), ("tick",), ("run", "plain", "--scheduled"), ("run", "plain", "--manual")]
+)
 def test_missing_tables_are_said_in_one_line(
     own_database: OwnDatabase, tmp_path: Path, arguments: tuple[str, ...]
 ) -> None:
