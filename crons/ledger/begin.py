@@ -107,7 +107,8 @@ def _begin(
             run.state, run.wake_at, run.tries = State.RUNNING, None, attempt.number
             run.active_key = None if policy.overlap == "allow" else run.entry_id
         rows.update([run for run, _ in chosen], BEGUN, using)
-        return [_begun(attempt, run, using) for attempt, (run, _) in zip(attempts, chosen, strict=True)]
+        windows = _windows([run for run, _ in chosen], using)
+        return [_begun(attempt, run, windows) for attempt, (run, _) in zip(attempts, chosen, strict=True)]
 
 
 # By hand: building this query took longer than running it, at each of a thousand begins.
@@ -249,16 +250,17 @@ def _attempt(run: Run, policy: Policy, now: datetime, instance: Instance) -> Att
 def read_attempt(attempt: int) -> Begun | None:
     """Return a running attempt as its executor got it, or None if there is no such attempt."""
     found = Attempt.objects.using(conf.database).filter(pk=attempt, outcome="").select_related("run__entry").first()
-    return _begun(found, found.run, conf.database) if found is not None else None
+    return _begun(found, found.run, _windows([found.run], conf.database)) if found is not None else None
 
 
 def _read_back(issued: list[UUID]) -> list[Begun]:
     using = conf.database
     attempts = Attempt.objects.using(using).filter(token__in=issued, outcome="").select_related("run__entry")
-    return [_begun(attempt, attempt.run, using) for attempt in attempts]
+    windows = _windows([attempt.run for attempt in attempts], using)
+    return [_begun(attempt, attempt.run, windows) for attempt in attempts]
 
 
-def _begun(attempt: Attempt, run: Run, using: str) -> Begun:
+def _begun(attempt: Attempt, run: Run, windows: Mapping[int, datetime | None]) -> Begun:
     entry = run.entry
     return Begun(
         attempt=attempt.pk,
@@ -269,7 +271,7 @@ def _begun(attempt: Attempt, run: Run, using: str) -> Begun:
         number=attempt.number,
         kind=run.kind,
         trigger=run.trigger,
-        since=_last_succeeded_slot(run, using) or entry.first_seen_at,
+        since=windows[run.pk] or entry.first_seen_at,
         until=run.slot_at or run.planned_at,
         slot_at=run.slot_at,
         timeout=policy_of(entry).timeout,
@@ -279,24 +281,27 @@ def _begun(attempt: Attempt, run: Run, using: str) -> Begun:
     )
 
 
-SUCCEEDED = "SELECT slot_at FROM crons_run WHERE entry_id = %s AND verdict = 'succeeded' AND slot_at"
+WINDOWS = """
+SELECT r.id, (
+    SELECT s.slot_at FROM crons_run s
+    WHERE s.entry_id = r.entry_id AND s.verdict = 'succeeded' AND s.slot_at < COALESCE(r.slot_at, r.planned_at)
+    ORDER BY s.slot_at DESC LIMIT 1
+) FROM crons_run r WHERE r.id IN
+"""
+
+
+def _windows(runs: Collection[Run], using: str) -> dict[int, datetime | None]:
+    """Return, per run, the last slot before it that succeeded: where its window of work begins."""
+    if not runs:
+        return {}
+    with connections[using].cursor() as cursor:
+        cursor.execute(f"{WINDOWS} ({', '.join(['%s'] * len(runs))})", [run.pk for run in runs])
+        return {pk: rows.moment(slot_at) for pk, slot_at in cursor.fetchall()}
 
 
 def _is_overtaken(run: Run, using: str) -> bool:
-    return run.slot_at is not None and _slot(f"{SUCCEEDED} > %s LIMIT 1", run, run.slot_at, using) is not None
-
-
-def _last_succeeded_slot(run: Run, using: str) -> datetime | None:
-    sql = f"{SUCCEEDED} < %s ORDER BY slot_at DESC LIMIT 1"
-    return _slot(sql, run, run.slot_at or run.planned_at, using)
-
-
-def _slot(sql: str, run: Run, than: datetime, using: str) -> datetime | None:
-    connection = connections[using]
-    with connection.cursor() as cursor:
-        cursor.execute(sql, [run.entry_id, connection.ops.adapt_datetimefield_value(than)])
-        row = cursor.fetchone()
-    return rows.moment(row[0]) if row else None
+    newer = Run.objects.using(using).filter(entry=run.entry_id, verdict=Verdict.SUCCEEDED, slot_at__gt=run.slot_at)
+    return run.slot_at is not None and newer.exists()
 
 
 def _lock_full_groups(using: str) -> list[str]:

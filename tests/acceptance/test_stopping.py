@@ -1,4 +1,4 @@
-"""How a scheduler ends: what runs may finish, what does not is cancelled or done later; and what a lost database does."""
+"""How a scheduler ends: what runs may finish, the rest is cancelled or done later; what a lost database does."""
 
 from __future__ import annotations
 
