@@ -8,8 +8,9 @@ import select
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack, closing, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -93,7 +94,7 @@ class Site:
             import sqlite3
 
             path = self.database.url.removeprefix("sqlite:///")
-            with sqlite3.connect(path, timeout=30) as connection:
+            with closing(sqlite3.connect(path, timeout=30)) as connection, connection:
                 return connection.execute(statement.replace("%s", "?"), values).fetchall()
         import psycopg
 
@@ -107,6 +108,14 @@ class Site:
             for descriptor in found:
                 assert is_readable(descriptor), "a process of this site does not end"
                 os.close(descriptor)
+
+    def wait_for_row(self, statement: str, process: subprocess.Popen[str]) -> None:
+        """Return when *statement* finds a row; fail when *process*, which should write it, ends before."""
+        until = time.monotonic() + PATIENCE_SECONDS
+        while not self.sql(statement):
+            assert process.poll() is None, "it ended before"
+            assert time.monotonic() < until, f"nothing came: {statement}"
+            time.sleep(0.05)  # sleeps: a database tells nobody of a row
 
     def traces(self) -> list[tuple[str, str, int]]:
         """Return what jobs really did: (entry, key, token) per effect, in order."""
@@ -206,6 +215,13 @@ def is_readable(descriptor: int, seconds: float = PATIENCE_SECONDS) -> bool:
     poller = select.poll()
     poller.register(descriptor, select.POLLIN)
     return bool(poller.poll(seconds * 1000))
+
+
+def wait_until_nobody_reads(gate: int) -> None:
+    """Return when the job that reads the pipe is gone."""
+    poller = select.poll()
+    poller.register(gate, select.POLLERR)
+    assert poller.poll(PATIENCE_SECONDS * 1000), "the job still runs"
 
 
 def _end(process: subprocess.Popen[str]) -> None:
