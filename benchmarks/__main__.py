@@ -51,7 +51,8 @@ from django.utils import timezone
 from crons.models import Entry, Range, Run
 Run.objects.all().delete()
 Range.objects.all().delete()
-Entry.objects.update(accounted_until=timezone.now() - timedelta(hours=1), wake_at=None)
+Entry.objects.exclude(job="noop").update(retired_at=timezone.now(), wake_at=timezone.now() + timedelta(days=1))
+Entry.objects.filter(job="noop").update(accounted_until=timezone.now() - timedelta(hours=1), wake_at=None)
 """
 
 
