@@ -86,6 +86,17 @@ def recording() -> Iterator[Figure]:
     yield Figure("C", "10,000 slots, 8 racers", median(racing), one, "s", 1.7, "one process")
 
 
+def beginning() -> Iterator[Figure]:
+    """C: 1,000 due runs begun and finished without running anything, by one process and by eight."""
+    found: dict[int, list[float]] = {1: [], 8: []}
+    for _ in range(ROUNDS):
+        for racers, times in found.items():
+            with sqlite_url() as url:
+                times.append(child("rows", "begin", "1000", str(racers), DATABASE_URL=url)["seconds"])
+    one, eight = median(found[1]), median(found[8])
+    yield Figure("C", "1,000 begun and finished, 8 racers", eight, one, "s", 1.7, "one process")
+
+
 def dispatching() -> Iterator[Figure]:
     """D: 1,000 no-op jobs due at one second."""
     took, reference = [], []
@@ -98,7 +109,7 @@ def dispatching() -> Iterator[Figure]:
     yield Figure("D", "1,000 no-op jobs, fork each", median(took), limit, "s", 1.7, "record and fork, bare")
 
 
-ALL = {"A": [fired_line], "C": [idle_pass, recording], "D": [dispatching]}
+ALL = {"A": [fired_line], "C": [idle_pass, recording, beginning], "D": [dispatching]}
 
 
 def main() -> None:

@@ -21,11 +21,13 @@ from django.utils import timezone  # noqa: E402
 
 from benchmarks.measure import median_seconds, seconds  # noqa: E402
 from crons import ledger  # noqa: E402
+from crons.attempts import Finished  # noqa: E402
 from crons.dispatch import Dispatcher, plan_entry  # noqa: E402
 from crons.instances import Instance  # noqa: E402
 from crons.jobs import Policy, registry  # noqa: E402
 from crons.ledger import rows  # noqa: E402
 from crons.models import Entry, Run  # noqa: E402
+from crons.verdicts import Ending, Outcome  # noqa: E402
 
 
 def fill(count: int, *, due: bool, job: str = "noop") -> datetime:
@@ -116,6 +118,35 @@ def _keep(captured: list[tuple[str, list[str]]]) -> Callable[..., Any]:
 def race(count: int, racers: int) -> dict[str, float]:
     """Measure how long *racers* processes take together to record *count* due slots."""
     now = fill(count, due=True)
+
+    def record() -> None:
+        while ledger.agenda(now).must_record:
+            ledger.record(now, plan_entry, "bench")
+
+    took = _together(racers, record)
+    assert Run.objects.count() == count
+    return {"seconds": took}
+
+
+def begin(count: int, racers: int) -> dict[str, float]:
+    """Measure how long *racers* processes take together to begin and finish *count* due runs, ten at a time."""
+    now = fill(count, due=True)
+    while ledger.record(now, plan_entry, "bench").entries:
+        pass
+
+    def begin_and_finish() -> None:
+        instance = Instance.start("bench")
+        while begun := ledger.begin(now, {"process": 10}, ["noop"], instance) or ledger.agenda(now).may_begin:
+            if begun is not True:
+                ledger.finish([Finished(each.attempt, Ending(Outcome.SUCCEEDED)) for each in begun], now)
+
+    took = _together(racers, begin_and_finish)
+    assert Run.objects.filter(verdict="succeeded", tries=1).count() == count
+    return {"seconds": took}
+
+
+def _together(racers: int, function: Callable[[], None]) -> float:
+    """Run *function* in *racers* processes that start at one moment; return until the last has ended."""
     connection.close()
     ready_read, ready_write = os.pipe()
     go_read, go_write = os.pipe()
@@ -126,16 +157,13 @@ def race(count: int, racers: int) -> dict[str, float]:
             os.close(go_write)
             os.write(ready_write, b"r")
             os.read(go_read, 1)  # returns when the parent closes its end
-            while ledger.agenda(now).must_record:
-                ledger.record(now, plan_entry, "bench")
+            function()
             os._exit(0)
         children.append(pid)
     got = 0
     while got < racers:
         got += len(os.read(ready_read, racers))
-    took = seconds(lambda: (os.close(go_write), [os.waitpid(pid, 0) for pid in children]))
-    assert Run.objects.count() == count
-    return {"seconds": took}
+    return seconds(lambda: (os.close(go_write), [os.waitpid(pid, 0) for pid in children]))
 
 
 if __name__ == "__main__":
