@@ -1,4 +1,4 @@
-"""How a scheduler ends: what runs may finish, what does not is cancelled or done later; and what a lost database does."""
+"""How a scheduler ends, and how it goes on while the database does not answer."""
 
 from __future__ import annotations
 
