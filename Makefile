@@ -23,7 +23,8 @@ python := $(VENV)/bin/python
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' Makefile
-	@printf '\n  %s\n' \
+	@echo
+	@printf '  %s\n' \
 		'PORT=8123 make run    another port' \
 		'PYTHON=python3.12     the interpreter that makes the virtual environment' \
 		'VENV=path             another virtual environment than .venv' \
@@ -58,7 +59,7 @@ lock: ## resolve requirements.lock anew; needs uv (UV=path)
 
 wheel: setup ## build the wheel of crons into dist/
 	@rm -rf build
-	@$(python) -m build --wheel --no-isolation --outdir dist . >/dev/null
+	@$(python) -m build --quiet --wheel --no-isolation --outdir dist .
 	@ls -1t dist/*.whl | head -n 1
 
 clean: ## delete what was built; the data in var/ stays

@@ -21,7 +21,8 @@ def append_line(filename: str, text: str) -> None:
 
     Line breaks inside *text* become spaces, so that no value can forge a line.
 
-    Raises: LogRefused for a symlink, a directory that is one, something that is no plain file, or a path.
+    Raises: LogRefused for a symlink, a directory that is one, something that is no plain file, a path,
+    or a disk that is full; half a line does not stay.
     """
     if filename != os.path.basename(filename) or filename in ("", ".", ".."):
         raise LogRefused(f"{filename!r} is not a plain file name. Give a name; CRM_LOG_DIR is the directory.")
@@ -35,7 +36,7 @@ def append_line(filename: str, text: str) -> None:
                 fresh = _open_locked(filename, directory)
                 os.close(file)
                 file = fresh
-            os.write(file, line)
+            _write(file, line, filename)
         finally:
             os.close(file)
 
@@ -86,6 +87,19 @@ def _open(filename: str, directory: int) -> int:
         return file
     os.close(file)
     raise LogRefused(f"Log file {filename!r} is no plain file. Move away what stands there.")
+
+
+def _write(file: int, line: bytes, filename: str) -> None:
+    size = os.fstat(file).st_size
+    try:
+        written = os.write(file, line)
+        if written == len(line):
+            return
+        os.ftruncate(file, size)  # the lock is held: what lies behind is only this line's beginning
+        reason = "no room for the whole line"
+    except OSError as error:
+        reason = str(error.strerror)
+    raise LogRefused(f"Log file {filename!r} cannot be written: {reason}. Make room, then run the job again.")
 
 
 def _is_current(file: int, filename: str, directory: int) -> bool:

@@ -22,6 +22,7 @@ The variables may stand in `var/crm.env` too (see crm/environment.py): cron star
 
 import os
 import secrets
+import shlex
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -70,6 +71,7 @@ CSRF_TRUSTED_ORIGINS = environment.names("CRM_TRUSTED_ORIGINS")
 
 INSTALLED_APPS = [
     "crons",
+    "crons.compat.django_crontab",  # before the next: what its lines fire goes through the ledger
     "django_crontab",
     "crm",
     "strawberry_django",
@@ -176,6 +178,8 @@ else:
 DEFAULT_FROM_EMAIL = SERVER_EMAIL = environment.text("CRM_EMAIL_FROM", "crm@localhost")
 
 CRM_LOG_DIR = BASE_DIR / environment.text("CRM_LOG_DIR", "var/log")
+with suppress(OSError):  # crontab lines redirect to it: where it is missing, the shell ends before the job begins
+    CRM_LOG_DIR.mkdir(mode=0o750, parents=True, exist_ok=True)
 CRM_LOG_MAX_BYTES = environment.whole("CRM_LOG_MAX_BYTES", 5_000_000)
 CRM_LOG_KEEP = environment.whole("CRM_LOG_KEEP", 5)
 LOGGING = {
@@ -194,4 +198,6 @@ CRONJOBS = [("*/5 * * * *", "crm.cron.log_crm_heartbeat")]
 # django-crontab looks for manage.py in the working directory, which under cron is the home directory.
 CRONTAB_DJANGO_MANAGE_PATH = str(BASE_DIR / "manage.py")
 CRONTAB_DJANGO_SETTINGS_MODULE = "crm.settings"
+# Else cron mails each line that a firing prints, every five minutes. In crontabs % ends the command.
+CRONTAB_COMMAND_SUFFIX = f">> {shlex.quote(str(CRM_LOG_DIR / 'django_crontab.log'))} 2>&1".replace("%", r"\%")
 CRONS: dict[str, Any] = {"CRONTAB_FILES": [BASE_DIR / "crm" / "cron_jobs" / "customer_cleanup_crontab.txt"]}

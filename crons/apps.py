@@ -1,8 +1,16 @@
-"""The Django app: finds the `cron` module of every installed app."""
+"""The Django app: finds the `cron` modules, those of every installed app and the project's own.
+
+The project's own stands beside the settings: `mysite/cron.py` for `mysite.settings`. The package that
+`startproject` makes is no installed app, and yet where a newcomer puts the first job.
+"""
 
 from __future__ import annotations
 
+from importlib import import_module
+from importlib.util import find_spec
+
 from django.apps import AppConfig
+from django.conf import settings
 from django.utils.module_loading import autodiscover_modules
 
 
@@ -17,6 +25,21 @@ class CronsConfig(AppConfig):
         from crons import checks  # noqa: F401 (registers the checks; needs models)
         from crons.conf import conf
         from crons.jobs import registry
+        from crons.sources.cronjobs import CronjobsSource
 
         registry.defaults = lambda: conf.defaults
         autodiscover_modules("cron")
+        if beside := cron_beside(settings.SETTINGS_MODULE or ""):
+            import_module(beside)
+        # A process begins only jobs that it knows, and tick and run never sync: read what CRONJOBS declares here.
+        CronjobsSource().read()
+
+
+def cron_beside(settings_module: str) -> str:
+    """Name the `cron` module of the innermost package around the settings that has one; empty without any."""
+    package = settings_module.rpartition(".")[0]
+    while package:
+        if find_spec(f"{package}.cron"):
+            return f"{package}.cron"
+        package = package.rpartition(".")[0]
+    return ""

@@ -1,1 +1,237 @@
-"""System checks: every mistake in settings and declarations, with an id and a hint."""
+"""System checks: every mistake in settings and declarations, with an id and a hint.
+
+=========== =======================================================================
+crons.E001  a setting in CRONS cannot work
+crons.E002  an executor cannot be imported
+crons.E003  USE_TZ is off
+crons.E004  a zone is unknown
+crons.E010  a job names an executor that does not exist
+crons.W011  a job names a group without a limit
+crons.E030  a line of CRONJOBS cannot work
+crons.E031  a crontab file cannot be read
+crons.W031  a line of a crontab file calls no declared job
+crons.E032  a line and the code disagree on a schedule
+crons.W033  a setting's name is nearly CRONJOBS
+crons.W034  django_crontab fires past the ledger: crons.compat.django_crontab is missing
+crons.W035  django_crontab fires past the ledger: crons.compat.django_crontab stands after it
+crons.W040  with --deploy: alerts go to ADMINS, and there are none
+crons.W041  with --deploy: SQLite may forget what it has committed (synchronous=OFF)
+crons.W042  with --deploy: the ledger is kept in memory
+=========== =======================================================================
+
+The docs/reference/checks.md has a section for each.
+"""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Callable, Iterator
+from typing import Any
+from zoneinfo import ZoneInfo
+
+from django.apps import apps
+from django.conf import settings
+from django.core.checks import CheckMessage, Error, Tags, Warning, register
+from django.utils.module_loading import import_string
+
+from crons.conf import conf
+from crons.exceptions import CronsError, InvalidSetting
+from crons.jobs import make_policy, registry
+from crons.schedules import parse
+from crons.sources import SOURCES
+from crons.sources.base import Binding, Problem, says
+
+TAG = "crons"
+DJANGO_CRONTAB, COMPAT = "django_crontab", "crons.compat.django_crontab"
+FORGETFUL = re.compile(r"synchronous\s*=\s*(off|0)\b", re.IGNORECASE)
+
+
+def _known_good(check: Callable[..., Iterator[CheckMessage]]) -> Callable[..., list[CheckMessage]]:
+    """Let a check that stumbles over a setting say nothing: crons.E001 says it."""
+
+    def checked(app_configs: Any = None, **kwargs: Any) -> list[CheckMessage]:
+        try:
+            return list(check())
+        except InvalidSetting:
+            return []
+
+    checked.__name__, checked.__doc__ = check.__name__, check.__doc__
+    return checked
+
+
+@register(TAG)
+@_known_good
+def check_settings() -> Iterator[CheckMessage]:
+    """Check settings.CRONS and the settings of Django that it needs."""
+    problems = conf.problems()
+    if not problems:
+        try:
+            make_policy("CRONS['DEFAULTS']", {})
+        except CronsError as error:
+            problems.append(str(error))
+    for text in problems:
+        yield Error(text, hint="Keys, units and defaults: docs/reference/settings.md.", id="crons.E001")
+    if not settings.USE_TZ:
+        yield Error(
+            "USE_TZ is False, so moments would be stored without a zone.",
+            hint="Set USE_TZ = True: slots are kept in UTC and shown in each entry's zone.",
+            id="crons.E003",
+        )
+
+
+@register(TAG)
+@_known_good
+def check_executors() -> Iterator[CheckMessage]:
+    """Check that every executor can be imported, and that jobs name only those."""
+    for alias, spec in conf.executors.items():
+        try:
+            import_string(spec["BACKEND"])
+        except (ImportError, KeyError, TypeError) as error:
+            yield Error(
+                f"CRONS['EXECUTORS'][{alias!r}] cannot be imported: {_told(error)}.",
+                hint="Give it as {'BACKEND': 'path.to.Class', 'OPTIONS': {…}}.",
+                id="crons.E002",
+            )
+    for job in registry.jobs.values():
+        alias = job.policy.executor
+        if alias not in conf.executors:
+            yield Error(
+                f"{job.name} ({job.source_ref}) names the executor {alias!r}, which is not in CRONS['EXECUTORS'].",
+                hint=_did_you_mean(alias, conf.executors),
+                id="crons.E010",
+            )
+
+
+@register(TAG)
+@_known_good
+def check_groups() -> Iterator[CheckMessage]:
+    """Check that the groups of jobs have limits."""
+    for job in registry.jobs.values():
+        group = job.policy.group
+        if group and group not in conf.groups:
+            yield Warning(
+                f"{job.name} ({job.source_ref}) is in the group {group!r}, which has no limit in CRONS['GROUPS'].",
+                hint=_did_you_mean(group, conf.groups),
+                id="crons.W011",
+            )
+
+
+@register(TAG)
+@_known_good
+def check_zones() -> Iterator[CheckMessage]:
+    """Check that this machine knows every zone that is used."""
+    used = {conf.time_zone: "CRONS['TIME_ZONE']" if conf.time_zone != settings.TIME_ZONE else "TIME_ZONE"}
+    for entry in registry.entries.values():
+        if entry.schedule.zone:
+            used.setdefault(entry.schedule.zone, f"{entry.name} ({entry.source_ref})")
+    for zone, user in used.items():
+        try:
+            ZoneInfo(zone)
+        except (ValueError, OSError, KeyError):
+            yield Error(
+                f"{user} names the zone {zone!r}, which is not in this machine's time zone data.",
+                hint="Use a name such as 'Europe/Berlin'; where the system has no zones, install tzdata.",
+                id="crons.E004",
+            )
+
+
+@register(TAG)
+@_known_good
+def check_sources() -> Iterator[CheckMessage]:
+    """Check what CRONJOBS and crontab files say, and that it is what the code says."""
+    readings = [source.read() for source in SOURCES]
+    for reading in readings:
+        for problem in reading.problems:
+            yield _message(problem)
+    for reading in readings:
+        for binding in reading.bindings:
+            yield from _disagreement(binding)
+
+
+@register(TAG, Tags.compatibility)
+@_known_good
+def check_django_crontab() -> Iterator[CheckMessage]:
+    """Check that what django-crontab installs goes through the ledger, and that its setting is spelt right."""
+    for name in difflib.get_close_matches("CRONJOBS", [name for name in dir(settings) if name.isupper()], 5, 0.8):
+        if name != "CRONJOBS":
+            yield Warning(
+                f"settings.{name} is nearly CRONJOBS, and nothing reads it: its lines are installed nowhere.",
+                hint="Rename it to CRONJOBS.",
+                id="crons.W033",
+            )
+    installed = [config.name for config in apps.get_app_configs()]
+    if DJANGO_CRONTAB not in installed:
+        return
+    if COMPAT not in installed:
+        yield Warning(
+            "django_crontab is installed without crons.compat.django_crontab: what its lines fire is not recorded.",
+            hint=f"Put {COMPAT!r} before {DJANGO_CRONTAB!r} in INSTALLED_APPS.",
+            id="crons.W034",
+        )
+    elif installed.index(COMPAT) > installed.index(DJANGO_CRONTAB):
+        yield Warning(
+            "crons.compat.django_crontab stands after django_crontab, whose command wins: what its lines fire "
+            "is not recorded.",
+            hint=f"Put {COMPAT!r} before {DJANGO_CRONTAB!r} in INSTALLED_APPS.",
+            id="crons.W035",
+        )
+
+
+@register(TAG, deploy=True)
+@_known_good
+def check_deployment() -> Iterator[CheckMessage]:
+    """Check that failures reach somebody and that commits last."""
+    if conf.mail_admins and not settings.ADMINS:
+        yield Warning(
+            "Nobody is told when a job fails: alerts go to ADMINS, and ADMINS is empty.",
+            hint="Fill ADMINS, or say that you look elsewhere: CRONS = {'MAIL_ADMINS': False}.",
+            id="crons.W040",
+        )
+    database: dict[str, Any] = settings.DATABASES[conf.database]
+    if not database["ENGINE"].endswith("sqlite3"):
+        return
+    if FORGETFUL.search(str(database.get("OPTIONS", {}).get("init_command", ""))):
+        yield Warning(
+            f"DATABASES[{conf.database!r}] sets synchronous=OFF: after a power failure a slot may run twice.",
+            hint="Use synchronous=FULL for the database of the ledger.",
+            id="crons.W041",
+        )
+    name = str(database["NAME"])
+    if ":memory:" in name or "mode=memory" in name:
+        yield Warning(
+            f"DATABASES[{conf.database!r}] is kept in memory: each process has a ledger of its own, gone when it ends.",
+            hint="Name a file, or use a database server.",
+            id="crons.W042",
+        )
+
+
+def _message(problem: Problem) -> CheckMessage:
+    kind = Error if problem.id.startswith("E") else Warning
+    return kind(problem.text, hint=problem.hint, id=f"crons.{problem.id}")
+
+
+def _disagreement(binding: Binding) -> Iterator[CheckMessage]:
+    declared = registry.entries[binding.entry]
+    try:
+        if says(declared.schedule, binding.schedule_text):
+            return
+        read = parse(binding.schedule_text).text
+    except CronsError as error:
+        read = f"{binding.schedule_text}, which cannot be read: {error}"
+    yield Error(
+        f"{binding.entry} is on two schedules: {declared.schedule.text or 'none'!r} in {declared.source_ref}, "
+        f"{read!r} in {binding.ref}.",
+        hint="Write the same schedule in both places; the code's decides which slots there are.",
+        id="crons.E032",
+    )
+
+
+def _did_you_mean(word: str, known: Any) -> str:
+    near = difflib.get_close_matches(word, list(known), n=1)
+    guess = f"Did you mean {near[0]!r}? " if near else ""
+    return f"{guess}Known: {', '.join(sorted(known)) or 'none'}."
+
+
+def _told(error: Exception) -> str:
+    return f"{type(error).__name__}: {error}"

@@ -170,7 +170,8 @@ class Conf:
         value = given.get(key, DEFAULTS[key]) if isinstance(given, dict) else DEFAULTS[key]
         if not isinstance(value, kind) or (isinstance(value, bool) and kind is int):
             names = " or ".join(each.__name__ for each in (kind if isinstance(kind, tuple) else (kind,)))
-            raise InvalidSetting(f"CRONS[{key!r}] is {value!r}, expected a {names}.")
+            article = "an" if names[0] in "aeiou" else "a"
+            raise InvalidSetting(f"CRONS[{key!r}] is {value!r}, expected {article} {names}.")
         return value
 
     def _positive(self, key: str) -> int:

@@ -38,7 +38,7 @@ class Retry:
         if not isinstance(self.times, int) or isinstance(self.times, bool) or not 0 <= self.times <= 100:
             raise InvalidJob(f"Retry(times={self.times!r}): expected a whole number from 0 to 100.")
         for name in ("wait", "longest"):
-            _check_length(f"Retry({name}=…)", getattr(self, name), positive=False)
+            _check_length(f"Retry: {name}", getattr(self, name), positive=False)
         if not isinstance(self.backoff, int | float) or not 1 <= self.backoff <= 100:
             raise InvalidJob(f"Retry(backoff={self.backoff!r}): expected a number from 1 to 100.")
 
@@ -78,9 +78,8 @@ class Policy:
             raise InvalidJob(f"cap={self.cap!r}: expected a whole number from 1 to 10000.")
         if not isinstance(self.retry, Retry):
             raise InvalidJob(f"retry={self.retry!r}: expected Retry(times, wait=…), for example Retry(3).")
-        for name in ("idempotent",):
-            if not isinstance(getattr(self, name), bool):
-                raise InvalidJob(f"{name}={getattr(self, name)!r}: expected True or False.")
+        if not isinstance(self.idempotent, bool):
+            raise InvalidJob(f"idempotent={self.idempotent!r}: expected True or False.")
         for name in ("executor", "group"):
             if not isinstance(getattr(self, name), str):
                 raise InvalidJob(f"{name}={getattr(self, name)!r}: expected a text.")
@@ -283,8 +282,8 @@ def shell(
 def entry(name: str, job_name: str, schedule: Schedule, *, args: Mapping[str, Any] | None = None) -> Declaration:
     """Put a declared job on one more schedule, with its own arguments and its own history."""
     owner = registry.get(job_name)
-    _check_name(name)
-    _check_args(name, owner.body, args or {})
+    check_name(name)
+    check_args(name, owner.body, args or {})
     declaration = Declaration(name, owner.name, schedule, dict(args or {}), source_ref=_caller())
     registry.add_entry(declaration)
     return declaration
@@ -329,8 +328,8 @@ def _declare(
     if schedule is not None and not isinstance(schedule, Schedule):
         raise InvalidJob(f"{name}: {schedule!r} is no schedule, expected cron('0 2 * * SUN') or every(minutes=5).")
     for each in (name, *aliases):
-        _check_name(each)
-    _check_args(name, body, args)
+        check_name(each)
+    check_args(name, body, args)
     job = Job(
         name,
         body,
@@ -350,25 +349,29 @@ def make_policy(name: str, given: Mapping[str, Any]) -> Policy:
 
     Raises: InvalidJob naming the key, with the nearest one.
     """
-    for key in given:
+    defaults = registry.defaults()
+    for key in (*given, *defaults):
         if key not in Policy.__dataclass_fields__:
             near = difflib.get_close_matches(key, Policy.__dataclass_fields__, n=1)
             hint = f" Did you mean {near[0]!r}?" if near else ""
-            raise InvalidJob(f"{name}: {key!r} is no policy.{hint} Known: {', '.join(Policy.__dataclass_fields__)}.")
+            where = name if key in given else "CRONS['DEFAULTS']"
+            raise InvalidJob(f"{where}: {key!r} is no policy.{hint} Known: {', '.join(Policy.__dataclass_fields__)}.")
     try:
-        return replace(Policy(), **{**registry.defaults(), **given})
+        return replace(Policy(), **{**defaults, **given})
     except InvalidJob as error:
         raise InvalidJob(f"{name}: {error}") from error
 
 
-def _check_name(name: str) -> None:
+def check_name(name: str) -> None:
+    """Raise InvalidJob if *name* cannot name a job or an entry."""
     if not NAME.match(name):
         raise InvalidJob(
             f"{name!r} cannot name a job: expected 1 to 100 letters, digits and _.:-, the first a letter or _."
         )
 
 
-def _check_args(name: str, body: Body, args: Mapping[str, Any]) -> None:
+def check_args(name: str, body: Body, args: Mapping[str, Any]) -> None:
+    """Raise InvalidJob if *args* are not plain JSON, or *body* cannot be called with them."""
     try:
         same = json.loads(json.dumps(dict(args), allow_nan=False)) == dict(args)
     except (TypeError, ValueError) as error:

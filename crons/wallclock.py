@@ -10,11 +10,9 @@ from bisect import bisect_left, bisect_right
 from calendar import monthrange
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from functools import lru_cache
-from itertools import product
-
-from cronsim import CronSim, CronSimError
+from itertools import chain, product
 
 from crons.exceptions import InvalidSchedule
 
@@ -45,6 +43,15 @@ class Field:
             if expected := self._expected(term):
                 return f"{self.name} is {(term or text)[:40]}, expected {expected}"
         return None
+
+    def values(self, text: str) -> frozenset[int]:
+        """Return the values that *text*, to which there is no objection, stands for."""
+        return frozenset(chain.from_iterable(self._range(term) for term in text.split(",")))
+
+    def _range(self, term: str) -> range:
+        span, _, step = term.partition("/")
+        low, _, high = (f"{self.low}-{self.high}" if span == "*" else span).partition("-")
+        return range(self._number(low), self._number(high or low) + 1, int(step or 1))
 
     def _expected(self, term: str) -> str | None:
         """Say what was expected instead of *term*; None if it is fine."""
@@ -116,16 +123,13 @@ class WallClock:
         for field, field_text in zip(FIELDS, texts, strict=True):
             if objection := field.objection(field_text):
                 raise refused(repr(text), objection)
-        try:
-            parsed = CronSim(text, datetime(2000, 1, 1, tzinfo=UTC))
-        except CronSimError as error:  # all that is left for it to refuse: a day that these months do not have
-            raise refused(repr(text), _no_such_date(texts)) from error
+        minutes, hours, days, months, weekdays = map(Field.values, FIELDS, texts)
         clock = cls(
-            minutes=frozenset(parsed.minutes),
-            hours=frozenset(parsed.hours),
-            days=frozenset(parsed.days),
-            months=frozenset(parsed.months),
-            weekdays=frozenset(day % 7 for day in parsed.weekdays if isinstance(day, int)),
+            minutes=minutes,
+            hours=hours,
+            days=days,
+            months=months,
+            weekdays=frozenset(day % 7 for day in weekdays),
             both_days=texts[2].startswith("*") or texts[4].startswith("*"),
             follows_real_time=texts[0].startswith("*") or texts[1].startswith("*"),
         )

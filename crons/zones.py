@@ -16,6 +16,7 @@ TICK = timedelta.resolution
 SECOND = timedelta(seconds=1)
 # Changes that undo each other are at least a week apart (the closest since 1970: Boa Vista, October 2000).
 STRIDE = timedelta(days=3)
+BITE = timedelta(days=60)
 
 
 class Change(NamedTuple):
@@ -86,12 +87,15 @@ def changes(after: datetime, until: datetime, tz: tzinfo) -> Iterator[Change]:
 
 
 def stretches(after: datetime, until: datetime, tz: tzinfo) -> Iterator[Stretch]:
-    """Yield the spans of one offset that make up (after, until], oldest first."""
-    start = after
-    for change in changes(after, until, tz):
-        yield _stretch(start, change.at - TICK, tz)
-        start = change.at - TICK
-    yield _stretch(start, until, tz)
+    """Yield the spans of one offset that make up (after, until], oldest first, each at most a BITE long."""
+    # In bites, so that who asks for a few slots of an endless span does not wait for its last change.
+    while after < until:
+        end = min(after + BITE, until)
+        for change in changes(after, end, tz):
+            yield _stretch(after, change.at - TICK, tz)
+            after = change.at - TICK
+        yield _stretch(after, end, tz)
+        after = end
 
 
 def is_zone(name: str) -> bool:

@@ -109,7 +109,13 @@ class Demo:
         self._port = port
         self._is_stopping = False
         # The development mode: static files without collectstatic, GraphiQL, a secret key made here.
-        self._env = {"CRM_DEBUG": "1", **os.environ, "PYTHONUNBUFFERED": "1"}
+        self._env = {
+            "CRM_DEBUG": "1",
+            # The heartbeat asks the web server that runs here, as a visitor would.
+            "CRM_GRAPHQL_URL": f"{self._url}/graphql",
+            **os.environ,
+            "PYTHONUNBUFFERED": "1",
+        }
         self._children = [
             Child("web", web_command(port), signal.SIGTERM, self._env),
             # At a SIGINT, as from a terminal, the scheduler gives its jobs 2 s instead of 30.
@@ -122,13 +128,14 @@ class Demo:
             signal.signal(number, self._stop)
         if not self._set_up():
             return 0 if self._is_stopping else 1
-        is_announced = False
+        is_up = False
         try:
             while not self._is_stopping:
-                if any(not child.tend() for child in self._children):
+                # The scheduler comes second: the heartbeat that it catches up at its start asks the web server.
+                if any(not child.tend() for child in self._children[: None if is_up else 1]):
                     return 1
-                if not is_announced and answers(self._port):
-                    is_announced = True
+                if not is_up and answers(self._port):
+                    is_up = True
                     threading.Thread(target=self._announce, daemon=True).start()
                 time.sleep(POLL_SECONDS)
             say("Stopping.")

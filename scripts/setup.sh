@@ -42,9 +42,10 @@ if ! is_right_interpreter || ! "$venv/bin/python" -m pip --version >/dev/null 2>
     "$python" -m venv "$venv" || fail "The virtual environment could not be made; the reason is above."
 fi
 
-install() { # what the file $1 pins, hashes checked; wheels only, but for the one that has none
-    "$venv/bin/python" -m pip install --quiet --disable-pip-version-check --no-input \
-        --only-binary :all: --no-binary django-crontab --use-pep517 --no-build-isolation \
+install() { # what the file $1 pins, hashes checked
+    # Twice quiet: errors only. Python 3.11's pip has four lines to say of its own options.
+    "$venv/bin/python" -m pip install --quiet --quiet --disable-pip-version-check --no-input \
+        --use-pep517 --no-build-isolation \
         --require-hashes --requirement "$1" 9<&- ||
         fail "pip could not install requirements.lock; its reason is above. What was installed stays: run this again."
 }

@@ -7,11 +7,16 @@ from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
+import hypothesis
 import pytest
 from django.conf import settings
 from django.test import SimpleTestCase
 
 from tests import databases, leftovers, run
+
+# A busy machine is no reason to fail.
+hypothesis.settings.register_profile("crons", deadline=None)
+hypothesis.settings.load_profile("crons")
 
 # Debian package → the command that proves it is there.
 _COMMANDS = {

@@ -17,6 +17,7 @@ from tests import postgres
 NAME = "CRONS_TEST_RUN"
 _DIRECTORY = "CRONS_TEST_DIRECTORY"
 _WANTED = "CRONS_TEST_DATABASE"
+_LONGEST_PARENT = 60
 _IS_FIRST = NAME not in os.environ
 
 
@@ -36,7 +37,8 @@ def directory() -> Path:
     Its path is short: that of a unix socket in it may have 107 characters.
     """
     if _DIRECTORY not in os.environ:
-        path = os.environ[_DIRECTORY] = tempfile.mkdtemp(prefix="crons-")
+        parent = "/tmp" if len(tempfile.gettempdir()) > _LONGEST_PARENT else None
+        path = os.environ[_DIRECTORY] = tempfile.mkdtemp(prefix="crons-", dir=parent)
         _at_end(shutil.rmtree, path, True)
     return Path(os.environ[_DIRECTORY])
 

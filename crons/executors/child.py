@@ -1,15 +1,16 @@
-"""The job's own process: forked from a guard, it becomes the attempt, calls the job, says how it ended."""
+"""The job's own process: forked from a guard, it becomes the attempt, calls the job, says how it ended.
+
+What costs here is memory first touched after the fork, page by page: a no-op job spends most of its time on it.
+"""
 
 from __future__ import annotations
 
 import contextlib
 import json
 import os
-import random
 import signal
 from collections.abc import Mapping
 from contextlib import AbstractContextManager
-from dataclasses import asdict
 from typing import NoReturn
 
 from django.db import connections
@@ -36,15 +37,14 @@ def become_job(
     capture.redirect(descriptors, log)
     begun = wire.begun_from_json(data)
     os.environ.update(environment_of(begun))
-    random.seed()
     ending = run(begun)
     if os.getpid() != me:
         # The job forked, and this is the copy coming back: the original says how the attempt ended.
         capture.flush()
         os._exit(ending.exit_code or 0)
-    with contextlib.suppress(Exception):
-        connections.close_all()
-    capture.write_whole(result, json.dumps(asdict(ending)).encode())
+    _close_connections()
+    said = {"outcome": ending.outcome, "error": ending.error, "exit_code": ending.exit_code}
+    capture.write_whole(result, json.dumps(said).encode())
     capture.flush()
     # Neither threads left behind nor somebody's atexit may keep the attempt open.
     os._exit(0)
@@ -95,6 +95,13 @@ def _fence(token: int) -> AbstractContextManager[None]:
     from crons.ledger import fenced  # only a job that asks for it touches the ledger, and its tables
 
     return fenced(token)
+
+
+def _close_connections() -> None:
+    for connection in connections.all(initialized_only=True):
+        # Whatever state the job left it in: the process ends, and the connection with it.
+        with contextlib.suppress(Exception):
+            connection.close()
 
 
 def _reset_signals() -> None:

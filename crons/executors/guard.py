@@ -14,7 +14,7 @@ import select
 import socket
 import time
 import traceback
-from signal import SIGKILL, SIGTERM
+from signal import SIGTERM
 from typing import NoReturn
 
 from crons.executors import capture, child, processes, wire
@@ -172,7 +172,7 @@ class Watch:
         if at_once:
             self.lease_until = math.inf
             self._kill_at = time.monotonic() + self._kill_wait_seconds
-            processes.kill_group(self._pid, SIGKILL)
+            processes.kill_group(self._pid)
         elif self._kill_at == math.inf:
             self._kill_at = time.monotonic() + self._kill_wait_seconds
             processes.kill_group(self._pid, SIGTERM)

@@ -52,15 +52,16 @@ class Output:
 
     def end(self) -> None:
         """No more comes: the marker and the tail become ready."""
-        for stream in self._tail.left_out:
-            self._pens[stream] = _Pen(self._redaction, after_gap=True)
+        left_out = dict(self._tail.left_out)
+        for stream in left_out:
+            before, self._pens[stream] = self._pens.get(stream), _Pen(self._redaction, after_gap=True)
+            left_out[stream] += before.dropped_bytes() if before is not None else 0
         kept = [(stream, self._pen(stream).write(data)) for stream, data in self._tail.pieces]
-        for stream, count in self._tail.left_out.items():
-            self._add(stream, f"\n… {count:,} bytes left out …\n")
+        kept += [(stream, pen.close()) for stream, pen in self._pens.items()]
+        for stream, count in left_out.items():
+            self._add(stream, f"\n… {count + self._pens[stream].skipped_bytes:,} bytes left out …\n")
         for stream, text in kept:
             self._add(stream, text)
-        for stream, pen in self._pens.items():
-            self._add(stream, pen.close())
         self._pens, self._tail = {}, _Tail(0)
 
     def take(self) -> list[Chunk]:
@@ -105,17 +106,26 @@ class _Pen:
         self._after_gap = after_gap
         # The end of a secret that began in the gap would not be recognised.
         self._skip = max(redaction.longest - 1, 0) if after_gap else 0
+        self.skipped_bytes = 0
 
     def write(self, data: bytes, *, final: bool = False) -> str:
         if self._after_gap and data:
-            data = data[_continuation_bytes(data) :]
+            lost = _continuation_bytes(data)
+            data = data[lost:]
+            self.skipped_bytes += lost
             self._after_gap = False
         text = self._redaction.hide(self._held + self._decoder.decode(data, final).translate(_NO_NUL))
         held = 0 if final else self._redaction.unfinished(text)
         text, self._held = text[: len(text) - held], text[len(text) - held :]
         if self._skip:
-            text, self._skip = text[self._skip :], max(self._skip - len(text), 0)
+            skipped, text = text[: self._skip], text[self._skip :]
+            self._skip -= len(skipped)
+            self.skipped_bytes += len(skipped.encode())
         return text
+
+    def dropped_bytes(self) -> int:
+        """Count what is dropped with this pen: perhaps the beginning of a secret, that of a character."""
+        return len(self._held.encode()) + len(self._decoder.getstate()[0])
 
     def close(self) -> str:
         return self.write(b"", final=True)

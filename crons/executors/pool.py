@@ -8,7 +8,8 @@ import select
 import selectors
 import socket
 import time
-from collections.abc import Callable, Iterable
+import warnings
+from collections.abc import Callable, Iterable, Sequence
 
 from crons.executors import capture, guard, processes, wire, zygote
 
@@ -45,7 +46,10 @@ class Pool:
         capture.fill_standard_descriptors()
         capture.flush()
         ours, theirs = wire.pair()
-        pid = os.fork()
+        with warnings.catch_warnings():
+            # Python says that there are threads; the executor has said so, and named them.
+            warnings.simplefilter("ignore", DeprecationWarning)
+            pid = os.fork()
         if pid == 0:
             ours.close()
             zygote.live(theirs, log_level, kill_wait_seconds)
@@ -54,14 +58,26 @@ class Pool:
         self._zygote.pid = pid
         self._selector.register(ours, selectors.EVENT_READ, self._hear_zygote)
 
-    def take(self) -> Line:
-        """Return a line to a guard that is free.
+    def order(self, message: wire.Message, descriptors: Sequence[int]) -> Line:
+        """Hand an order to a guard that is free, and return the line to it.
 
         Raises: OSError if there is none and none can be forked.
         """
-        line = self._idle.pop() if self._idle else self._fork_guard()
-        self._busy.add(line)
-        return line
+        while True:
+            is_new = not self._idle
+            line = self._fork_guard() if is_new else self._idle.pop()
+            try:
+                wire.send(line.end, message, descriptors)
+            except OSError:
+                # It died, or was stopped, while it was waiting: nothing has begun there.
+                self.drop(line)
+                if line.pid is not None:
+                    processes.kill(line.pid)
+                if is_new:
+                    raise
+            else:
+                self._busy.add(line)
+                return line
 
     def give_back(self, line: Line) -> None:
         """Let the guard serve again."""

@@ -26,34 +26,33 @@ from crons.conf import conf
 from crons.exceptions import CronsError, LedgerUnavailable
 from crons.executors import endings, processes, wire
 from crons.executors.base import Executor
-from crons.executors.capture import STREAMS, log_level
+from crons.executors.capture import log_level
 from crons.executors.guard import SWEEP_PATIENCE_SECONDS
 from crons.executors.output import Output, without_secrets
 from crons.executors.pool import Line, Pool
 from crons.executors.redaction import Redaction, of_project
 from crons.executors.reports import RETRY_SECONDS, Reports
+from crons.executors.streams import Streams, pipes
 from crons.verdicts import Ending, Outcome
 
 logger = logging.getLogger("crons.executors")
 
 FLUSH_SECONDS = 0.5
-READ_BYTES = 65_536
-# A pipe holds at most a megabyte; more than that after the end is written by a stranger.
-_MOST_DRAIN_READS = 32
 # The part of a lease that is left for killing, and for a renewal's way to the database.
 _MARGIN = 0.2
 _VANISHED_PATIENCE_SECONDS = 2.0
-_GUARD_PATIENCE_SECONDS = SWEEP_PATIENCE_SECONDS + 10
+GUARD_PATIENCE_SECONDS = SWEEP_PATIENCE_SECONDS + 10
 
 
 class _Attempt:
     """An attempt that has a guard."""
 
-    def __init__(self, begun: Begun, line: Line, output: Output, pipes: dict[str, int]) -> None:
+    streams: Streams
+
+    def __init__(self, begun: Begun, line: Line, output: Output) -> None:
         self.begun = begun
         self.line = line
         self.output = output
-        self.pipes = pipes
         self.cancel_reason: str | None = None
         self.give_up_at = math.inf
         self.has_vanished = False
@@ -147,8 +146,7 @@ class ProcessExecutor(Executor):
         atexit.unregister(self.close)
         self._pool.close()
         for attempt in self._attempts.values():
-            for descriptor in attempt.pipes.values():
-                os.close(descriptor)
+            attempt.streams.close()
         self._attempts.clear()
         self._by_line.clear()
         self._selector.close()
@@ -156,25 +154,25 @@ class ProcessExecutor(Executor):
     def _start(self, begun: Begun) -> None:
         now = time.monotonic()
         lease_seconds = begun.lease.total_seconds()
-        with _pipes() as (reading, writing):
-            line = self._pool.take()
-            order = {
-                "attempt": begun.attempt,
-                "start": wire.begun_as_json(begun),
-                "lease": processes.boottime() + lease_seconds * (1 - _MARGIN),
-            }
-            try:
-                wire.send(line.end, order, list(writing.values()))
-            except OSError:
-                self._pool.drop(line)
-                raise
-            output = Output(begun.attempt, conf.output_limit_bytes, self._redaction)
-            attempt = _Attempt(begun, line, output, reading)
+        output = Output(begun.attempt, conf.output_limit_bytes, self._redaction)
+        order = {
+            "attempt": begun.attempt,
+            "start": wire.begun_as_json(begun),
+            "lease": processes.boottime() + lease_seconds * (1 - _MARGIN),
+        }
+        with pipes() as (reading, writing):
+            line = self._pool.order(order, list(writing.values()))
+        attempt = _Attempt(begun, line, output)
+        attempt.streams = Streams(
+            reading,
+            output,
+            selector=self._selector,
+            heard=self._note_output,
+            ended=partial(self._note_end_of_output, attempt),
+        )
         if begun.timeout is not None:
-            attempt.give_up_at = now + begun.timeout.total_seconds() + self._kill_wait_seconds + _GUARD_PATIENCE_SECONDS
+            attempt.give_up_at = now + begun.timeout.total_seconds() + self._kill_wait_seconds + GUARD_PATIENCE_SECONDS
         self._attempts[begun.attempt] = self._by_line[line] = attempt
-        for stream, descriptor in attempt.pipes.items():
-            self._selector.register(descriptor, selectors.EVENT_READ, partial(self._read_pipe, attempt, stream))
         self._lease_seconds = min(each.begun.lease.total_seconds() for each in self._attempts.values())
         self._renew_at = min(self._renew_at, now + lease_seconds / 3)
 
@@ -196,23 +194,12 @@ class ProcessExecutor(Executor):
             due = min(due, max(self._flush_at, self._retry_at))
         return min([due, *(each.give_up_at for each in self._attempts.values())])
 
-    def _read_pipe(self, attempt: _Attempt, stream: str) -> bool:
-        """Take in a bounded piece, so that one attempt's flood does not hold up the others."""
-        descriptor = attempt.pipes.get(stream)
-        if descriptor is None:
-            return False
-        try:
-            data = os.read(descriptor, READ_BYTES)
-        except BlockingIOError:
-            return False
-        if not data:
-            self._close_pipe(attempt, stream)
-            if attempt.has_vanished and not attempt.pipes:
-                self._finish(attempt, Ending(Outcome.LOST, endings.VANISHED))
-            return False
-        attempt.output.feed(stream, data)
+    def _note_output(self) -> None:
         self._flush_at = min(self._flush_at, time.monotonic() + FLUSH_SECONDS)
-        return True
+
+    def _note_end_of_output(self, attempt: _Attempt) -> None:
+        if attempt.has_vanished:
+            self._finish(attempt, Ending(Outcome.LOST, endings.VANISHED))
 
     def _hear(self, line: Line, message: wire.Message | None) -> None:
         attempt = self._by_line.pop(line, None)
@@ -221,11 +208,11 @@ class ProcessExecutor(Executor):
         if message is None:
             self._note_vanished(attempt)
             return
-        if message.get("left"):
-            logger.warning(
-                "Attempt %d left processes that cannot be killed: %s", attempt.begun.attempt, message["left"]
-            )
-        if not message.get("left"):
+        left = message.get("left")
+        if left:
+            # Its guard ends now: what it could not kill goes to the fork server.
+            logger.warning("Attempt %d left processes that cannot be killed: %s", attempt.begun.attempt, left)
+        else:
             self._pool.give_back(line)
         self._finish(attempt, endings.judge(attempt.begun, message, attempt.cancel_reason or ""))
 
@@ -233,7 +220,7 @@ class ProcessExecutor(Executor):
         # The kernel and the fork server kill what is left of it: its pipes say when that is done.
         attempt.has_vanished = True
         attempt.give_up_at = time.monotonic() + _VANISHED_PATIENCE_SECONDS
-        if not attempt.pipes:
+        if attempt.streams.have_ended:
             self._finish(attempt, Ending(Outcome.LOST, endings.VANISHED))
 
     def _give_up_on_guards(self) -> None:
@@ -253,20 +240,10 @@ class ProcessExecutor(Executor):
         number = attempt.begun.attempt
         if self._attempts.pop(number, None) is None:
             return
-        for stream in list(attempt.pipes):
-            for _ in range(_MOST_DRAIN_READS):
-                if not self._read_pipe(attempt, stream):
-                    break
-            self._close_pipe(attempt, stream)
+        attempt.streams.drain()
         attempt.output.end()
         self._reports.add_output(attempt.output.take())
         self._reports.add_ending(Finished(number, without_secrets(ending, self._redaction)))
-
-    def _close_pipe(self, attempt: _Attempt, stream: str) -> None:
-        descriptor = attempt.pipes.pop(stream, None)
-        if descriptor is not None:
-            self._selector.unregister(descriptor)
-            os.close(descriptor)
 
     def _renew(self, scribe: Scribe) -> None:
         now, asked_at = time.monotonic(), processes.boottime()
@@ -321,25 +298,6 @@ class ProcessExecutor(Executor):
             yield
         finally:
             self._selector.unregister(wake_fd)
-
-
-@contextlib.contextmanager
-def _pipes() -> Iterator[tuple[dict[str, int], dict[str, int]]]:
-    """Open a pipe for each stream; the ends that write are closed afterwards, on an error all are."""
-    reading: dict[str, int] = {}
-    writing: dict[str, int] = {}
-    try:
-        for stream in STREAMS:
-            reading[stream], writing[stream] = os.pipe()
-            os.set_blocking(reading[stream], False)
-        yield reading, writing
-    except BaseException:
-        for descriptor in reading.values():
-            os.close(descriptor)
-        raise
-    finally:
-        for descriptor in writing.values():
-            os.close(descriptor)
 
 
 def _refuse_open_connections() -> None:

@@ -18,6 +18,8 @@ from pathlib import Path
 
 _SET_PARENT_DEATH_SIGNAL = 1
 _SET_CHILD_SUBREAPER = 36
+# Windows has neither this signal nor what else is used here; the executor says so when it is prepared.
+SIGKILL = getattr(signal, "SIGKILL", signal.SIGTERM)
 _LINUX = sys.platform.startswith("linux")
 _prctl = ctypes.CDLL(None, use_errno=True).prctl if _LINUX else None
 
@@ -31,7 +33,7 @@ def adopt_orphans() -> None:
 def die_with_parent(parent: int) -> None:
     """Have the kernel kill this process when *parent*, which forked it, ends."""
     if _prctl is not None:
-        _prctl(_SET_PARENT_DEATH_SIGNAL, int(signal.SIGKILL), 0, 0, 0)
+        _prctl(_SET_PARENT_DEATH_SIGNAL, int(SIGKILL), 0, 0, 0)
     if os.getppid() != parent:
         os._exit(1)
 
@@ -57,13 +59,13 @@ def descendants(pid: int, *, spare: Collection[int] = ()) -> list[int]:
     return found
 
 
-def kill(pid: int, how: signal.Signals = signal.SIGKILL) -> None:
+def kill(pid: int, how: signal.Signals = SIGKILL) -> None:
     """Signal one process; one that is gone or not ours is left alone."""
     with contextlib.suppress(OSError):
         os.kill(pid, how)
 
 
-def kill_group(group: int, how: signal.Signals = signal.SIGKILL) -> None:
+def kill_group(group: int, how: signal.Signals = SIGKILL) -> None:
     """Signal a process group and the process it is named after, should that have left it."""
     with contextlib.suppress(OSError):
         os.killpg(group, how)
@@ -80,7 +82,7 @@ def kill_below(pid: int, group: int | None = None, *, spare: Collection[int] = (
         kill(each)
     if not left and group is not None:
         with contextlib.suppress(OSError):
-            os.killpg(group, signal.SIGKILL)
+            os.killpg(group, SIGKILL)
     return left
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import warnings
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
@@ -60,10 +61,10 @@ def of_project() -> Redaction:
 
 
 def _in_settings() -> Iterator[str]:
-    for name in dir(settings):
-        if not name.isupper():
-            continue
-        value = getattr(settings, name)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # reading a deprecated setting warns, used by the project or not
+        values = {name: getattr(settings, name) for name in dir(settings) if name.isupper()}
+    for name, value in values.items():
         public = hasattr(global_settings, name) and name not in _SECRET_OF_DJANGO
         yield from _within(value, is_secret=not public and _names_secret(name))
 

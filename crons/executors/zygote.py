@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import faulthandler
 import gc
 import os
 import select
@@ -27,6 +28,8 @@ def live(line: socket.socket, log_level: int, kill_wait_seconds: float) -> NoRet
         _reset_signals()
         capture.settle_streams()
         log = capture.take_over_logging(log_level)
+        # A job that crashes the interpreter leaves its Python stack in its own stderr.
+        faulthandler.enable(2)
         processes.adopt_orphans()
         # What lives now lives on in every fork: a collection there would copy all of its pages.
         gc.collect()

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
 from zoneinfo import ZoneInfo
 
+from django.db import IntegrityError, transaction
 from django.db.models import Q
 
 from crons.exceptions import CronsError, UnknownJob
@@ -16,23 +17,45 @@ from crons.jobs import Policy, not_declared
 from crons.ledger import rows
 from crons.ledger.transactions import verb, writing
 from crons.models import Entry, Range, Run
-from crons.planner import Account, Plan, PlannedRange, PlannedSlot
+from crons.planner import Account, Plan, PlannedRange
 from crons.schedules import FAR_FUTURE, parse
 from crons.signals import recorded
 from crons.verdicts import Kind
 
 Planner = Callable[[Account, datetime], Plan]
-BATCH = 500
+BATCH = 1_000
+MOVED = ["accounted_until", "wake_at", "version", "paused_at", "paused_until", "parked_reason"]
 
 
 @dataclass(frozen=True)
 class Recorded:
-    """What one look at the clock wrote down; *parked* names the entries that could not be planned."""
+    """What one look at the clock wrote down: (entry, slot) of each run, ranges, entries that cannot be planned."""
 
-    runs: list[Run] = field(default_factory=list)
+    runs: list[tuple[str, datetime]] = field(default_factory=list)
     ranges: list[Range] = field(default_factory=list)
     parked: list[str] = field(default_factory=list)
     entries: int = 0
+
+
+@dataclass(slots=True)
+class Planned:
+    """What planning reads and moves of an entry's row; thousands of whole rows would take longer to make."""
+
+    id: int
+    name: str
+    schedule: str
+    zone: str
+    policy: dict[str, Any]
+    overrides: dict[str, Any]
+    accounted_until: datetime
+    wake_at: datetime | None
+    version: int
+    paused_at: datetime | None
+    paused_until: datetime | None
+    parked_reason: str
+
+
+PLANNED_BY = tuple(Planned.__dataclass_fields__)
 
 
 @verb
@@ -43,20 +66,25 @@ def record(now: datetime, plan: Planner, trigger: str, *, limit: int = BATCH) ->
     """
     with writing() as using:
         due = Entry.objects.using(using).filter(Q(wake_at__lte=now) | Q(wake_at__isnull=True))
-        entries = list(due.order_by("wake_at", "id").select_for_update(skip_locked=True)[:limit])
-        done = account_for(entries, now, plan, trigger, using)
+        found = due.order_by("wake_at", "id").select_for_update(skip_locked=True).values_list(*PLANNED_BY)
+        entries = [Planned(*row) for row in found[:limit]]
+        try:
+            with transaction.atomic(using=using):
+                done = account_for([replace(entry) for entry in entries], now, plan, trigger, using)
+        except IntegrityError:
+            done = _one_by_one(entries, now, plan, trigger, using)
     recorded.send_robust(None, recorded=done)
     return done
 
 
 @verb
-def record_entry(name: str, now: datetime, plan: Planner, trigger: str) -> Recorded:
-    """Record what has fallen due of one entry, after whoever is planning it has finished.
+def record_entry(name: str, now: datetime, plan: Planner, trigger: str, *, by: str = "") -> Recorded:
+    """Record what has fallen due of one entry, after whoever is planning it has finished; *by* says who asked.
 
     Raises: UnknownJob.
     """
     with writing() as using:
-        done = account_for([locked(name, using)], now, plan, trigger, using)
+        done = account_for([locked(name, using)], now, plan, trigger, using, by)
     recorded.send_robust(None, recorded=done)
     return done
 
@@ -102,9 +130,12 @@ def locked(name: str, using: str) -> Entry:
     return entry
 
 
-def account_for(entries: list[Entry], now: datetime, plan: Planner, trigger: str, using: str) -> Recorded:
+def account_for(
+    entries: Sequence[Entry | Planned], now: datetime, plan: Planner, trigger: str, using: str, by: str = ""
+) -> Recorded:
     """Plan locked *entries* and write what follows; for use inside a transaction."""
     done = Recorded(entries=len(entries))
+    slots: list[tuple[int, datetime, datetime, datetime, datetime | None]] = []
     for entry in entries:
         try:
             planned = plan(account_of(entry), now)
@@ -113,18 +144,45 @@ def account_for(entries: list[Entry], now: datetime, plan: Planner, trigger: str
             entry.parked_reason, entry.wake_at = str(error), FAR_FUTURE
             done.parked.append(entry.name)
             continue
-        done.runs.extend(_run(entry, slot, trigger, now) for slot in planned.slots)
-        done.ranges.extend(_range(entry, each, trigger, now) for each in planned.ranges)
+        for slot in planned.slots:
+            slots.append((entry.id, slot.slot_at, slot.slot_at, slot.slot_at, slot.start_before))
+            done.runs.append((entry.name, slot.slot_at))
+        done.ranges.extend(_range(entry.id, each, trigger, now) for each in planned.ranges)
         if entry.paused_until is not None and entry.paused_until <= now:
             entry.paused_at = entry.paused_until = None
         entry.accounted_until, entry.wake_at = planned.accounted_until, planned.wake_at
         entry.parked_reason = ""
         entry.version += 1
-    _write(done, entries, using)
+    template = Run(trigger=trigger, requested_by=by, recorded_at=now)
+    rows.insert_alike(template, ["entry_id", "slot_at", "planned_at", "wake_at", "start_before"], slots, using)
+    rows.insert(done.ranges, using)
+    rows.update(entries, MOVED, using, model=Entry)
     return done
 
 
-def account_of(entry: Entry) -> Account:
+def _one_by_one(entries: list[Planned], now: datetime, plan: Planner, trigger: str, using: str) -> Recorded:
+    """Record entries apart: one whose account was set back by hand, over slots that have a row, stops only itself."""
+    done = Recorded(entries=len(entries))
+    for entry in entries:
+        try:
+            with transaction.atomic(using=using):
+                alone = account_for([replace(entry)], now, plan, trigger, using)
+        except IntegrityError:
+            entry.parked_reason = (
+                f"a slot after {entry.accounted_until:%Y-%m-%d %H:%M:%S} UTC is recorded already: "
+                "accounted_until was set back by hand. Set it to the last recorded slot, then: manage.py crons sync"
+            )
+            entry.wake_at = FAR_FUTURE
+            rows.update([entry], MOVED, using, model=Entry)
+            done.parked.append(entry.name)
+            continue
+        done.runs.extend(alone.runs)
+        done.ranges.extend(alone.ranges)
+        done.parked.extend(alone.parked)
+    return done
+
+
+def account_of(entry: Entry | Planned) -> Account:
     """Read an entry's row as planning sees it.
 
     Raises: CronsError if its texts cannot be read.
@@ -133,43 +191,31 @@ def account_of(entry: Entry) -> Account:
         tz = ZoneInfo(entry.zone)
     except (ValueError, OSError, KeyError) as error:
         raise CronsError(f"the zone {entry.zone!r} is not in this machine's time zone data: {error}") from error
-    return Account(
-        parse(entry.schedule),
-        tz,
-        policy_of(entry),
-        entry.accounted_until,
-        entry.paused_at,
-        entry.paused_until,
-    )
+    schedule, policy = parse(entry.schedule), policy_of(entry)
+    return Account(schedule, tz, policy, entry.accounted_until, entry.paused_at, entry.paused_until)
 
 
-def policy_of(entry: Entry) -> Policy:
-    """Return the rules that an entry lives by: what was declared, under what a person changed."""
-    return Policy.from_json({**entry.policy, **entry.overrides})
+def policy_of(entry: Entry | Planned) -> Policy:
+    """Return the rules that an entry lives by: what was declared, under what a person changed.
+
+    Raises: InvalidJob if they cannot be read.
+    """
+    written = repr((entry.policy, entry.overrides))
+    if written not in _policies:
+        if len(_policies) >= POLICIES_KEPT:
+            _policies.clear()
+        _policies[written] = Policy.from_json({**entry.policy, **entry.overrides})
+    return _policies[written]
 
 
-def _write(done: Recorded, entries: list[Entry], using: str) -> None:
-    rows.insert(done.runs, using)
-    rows.insert(done.ranges, using)
-    fields = ["accounted_until", "wake_at", "version", "paused_at", "paused_until", "parked_reason"]
-    rows.update(entries, fields, using)
+# Most entries of a site share a handful of policies; reading one takes as long as planning by it.
+POLICIES_KEPT = 1_000
+_policies: dict[str, Policy] = {}
 
 
-def _run(entry: Entry, slot: PlannedSlot, trigger: str, now: datetime) -> Run:
-    return Run(
-        entry=entry,
-        slot_at=slot.slot_at,
-        planned_at=slot.slot_at,
-        wake_at=slot.slot_at,
-        start_before=slot.start_before,
-        trigger=trigger,
-        recorded_at=now,
-    )
-
-
-def _range(entry: Entry, planned: PlannedRange, trigger: str, now: datetime) -> Range:
+def _range(entry_id: int, planned: PlannedRange, trigger: str, now: datetime) -> Range:
     return Range(
-        entry=entry,
+        entry_id=entry_id,
         first_at=planned.first_at,
         last_at=planned.last_at,
         count=planned.count,

@@ -1,4 +1,4 @@
-"""Writing many rows in one statement: a small driver per database behind two functions.
+"""Writing many rows in one statement: a small driver per database behind three functions.
 
 `bulk_create` of 1,000 rows on SQLite is 14 statements and 103 ms; one INSERT … SELECT from
 json_each is one and 8 ms. Databases without a driver here get Django's own way.
@@ -7,60 +7,160 @@ json_each is one and 8 ms. Databases without a driver here get Django's own way.
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
+from operator import attrgetter
 from typing import Any, TypeVar
 
 from django.db import connections
 from django.db.models import Model
+from django.utils.dateparse import parse_datetime
 
 M = TypeVar("M", bound=Model)
+# What a field of these kinds holds is what the database takes.
+AS_THEY_ARE = frozenset(
+    {
+        "AutoField",
+        "BigAutoField",
+        "BigIntegerField",
+        "BooleanField",
+        "CharField",
+        "FloatField",
+        "IntegerField",
+        "PositiveBigIntegerField",
+        "PositiveIntegerField",
+        "TextField",
+    }
+)
 
 
-def insert(rows: Sequence[M], using: str) -> None:
-    """Insert *rows*, all of one model; their ids are not read back.
+def insert(rows: Sequence[M], using: str, returning: Sequence[str] = ()) -> list[tuple[Any, ...]]:
+    """Insert *rows*, all of one model; return the fields called *returning* of each, in any order.
 
     Raises: IntegrityError if any of them exists; then none was inserted.
     Cost: one statement on SQLite and PostgreSQL.
     """
     if not rows:
-        return
-    connection: Any = connections[using]
+        return []
     model: Any = type(rows[0])
-    if connection.vendor not in ("sqlite", "postgresql"):
-        model._default_manager.using(using).bulk_create(rows)
+    attributes = [model._meta.get_field(name).attname for name in returning]
+    if not _has_driver(using):
+        made = model._default_manager.using(using).bulk_create(rows)
+        return [tuple(getattr(row, name) for name in attributes) for row in made]
+    fields = _insertable(model)
+    writers = _writers(fields, using)
+    return _insert(model, fields, [[write(row) for write in writers] for row in rows], using, returning)
+
+
+def insert_alike(template: Model, names: Sequence[str], values: Sequence[Sequence[Any]], using: str) -> None:
+    """Insert a row like *template* for each of *values*, which stand for the fields called *names*.
+
+    For thousands of rows that differ in little: making a model instance of each costs more than the statement.
+    """
+    model = type(template)
+    if not values:
         return
-    fields = [field for field in model._meta.concrete_fields if not field.primary_key]
-    data = [[_stored(field, row, using) for field in fields] for row in rows]
-    names = ", ".join(connection.ops.quote_name(field.column) for field in fields)
-    table = connection.ops.quote_name(model._meta.db_table)
-    # The names come from the model, the values travel as one JSON parameter.
-    sql = f"INSERT INTO {table} ({names}) SELECT {names} FROM {_source(fields, using)}"  # noqa: S608
-    with connection.cursor() as cursor:
-        cursor.execute(sql, [json.dumps(data)])
+    if not _has_driver(using):
+        fixed = {field.attname: getattr(template, field.attname) for field in _insertable(model)}
+        made = [model(**{**fixed, **dict(zip(names, each, strict=True))}) for each in values]
+        model._default_manager.using(using).bulk_create(made)
+        return
+    fields = _insertable(model)
+    fixed_row = [write(template) for write in _writers(fields, using)]
+    places = [next(i for i, field in enumerate(fields) if field.attname == name) for name in names]
+    carrier = _Carrier()
+    writers = _writers([fields[place] for place in places], using)
+    data = []
+    for each in values:
+        row = fixed_row.copy()
+        carrier.__dict__.update(zip(names, each, strict=True))
+        for place, write in zip(places, writers, strict=True):
+            row[place] = write(carrier)
+        data.append(row)
+    _insert(model, fields, data, using)
 
 
-def update(rows: Sequence[M], fields: Sequence[str], using: str) -> None:
-    """Write *fields* of *rows*, all of one model, to the database by primary key.
+def update(rows: Sequence[Any], names: Sequence[str], using: str, model: type[Model] | None = None) -> None:
+    """Write the fields called *names* of *rows*, all of one model, to the database by primary key.
 
+    Args: *model* where the rows are no instances of it, but have its attributes.
     Cost: one statement on SQLite and PostgreSQL.
     """
     if not rows:
         return
-    connection: Any = connections[using]
-    model: Any = type(rows[0])
-    if connection.vendor not in ("sqlite", "postgresql"):
-        model._default_manager.using(using).bulk_update(rows, fields)
+    table: Any = model or type(rows[0])
+    if not _has_driver(using):
+        _update_one_by_one(table, rows, names, using)
         return
-    key = model._meta.pk
-    columns = [key, *(model._meta.get_field(name) for name in fields)]
-    data = [[_stored(field, row, using) for field in columns] for row in rows]
+    connection = connections[using]
+    key = table._meta.pk
+    columns = [key, *(table._meta.get_field(name) for name in names)]
+    writers = _writers(columns, using)
+    data = [[write(row) for write in writers] for row in rows]
     quoted = connection.ops.quote_name
     sets = ", ".join(f"{quoted(field.column)} = r.{quoted(field.column)}" for field in columns[1:])
-    table = quoted(model._meta.db_table)
-    mine = f"{table}.{quoted(key.column)} = r.{quoted(key.column)}"
-    sql = f"UPDATE {table} SET {sets} FROM {_source(columns, using)} WHERE {mine}"  # noqa: S608
+    where = f"{quoted(table._meta.db_table)}.{quoted(key.column)} = r.{quoted(key.column)}"
+    sql = f"UPDATE {quoted(table._meta.db_table)} SET {sets} FROM {_source(columns, using)} WHERE {where}"  # noqa: S608
     with connection.cursor() as cursor:
         cursor.execute(sql, [json.dumps(data)])
+
+
+def moment(value: Any) -> datetime | None:
+    """Read a moment out of a raw statement's answer: text on SQLite, without a zone on MariaDB, UTC on both."""
+    read: datetime | None = parse_datetime(value) if isinstance(value, str) else value
+    return read if read is None or read.tzinfo is not None else read.replace(tzinfo=UTC)
+
+
+def json_text(column: str, key: str, using: str) -> str:
+    """Return SQL for the text under *key* in a JSON *column*."""
+    vendor = connections[using].vendor
+    if vendor == "postgresql":
+        return f"{column}->>'{key}'"
+    extract = f"JSON_EXTRACT({column}, '$.{key}')"
+    return extract if vendor == "sqlite" else f"JSON_UNQUOTE({extract})"
+
+
+def for_update(using: str, *tables: str, skip_locked: bool) -> str:
+    """Return SQL that locks the rows found, leaving out those that somebody else holds, or waiting for them."""
+    features = connections[using].features
+    if not features.has_select_for_update:
+        return ""
+    of = f" OF {', '.join(tables)}" if features.has_select_for_update_of else ""
+    skip = " SKIP LOCKED" if skip_locked and features.has_select_for_update_skip_locked else ""
+    return f"FOR UPDATE{of}{skip}"
+
+
+class _Carrier:
+    """Has the attributes of one row at a time."""
+
+
+def _has_driver(using: str) -> bool:
+    return connections[using].vendor in ("sqlite", "postgresql")
+
+
+def _insertable(model: Any) -> list[Any]:
+    return [field for field in model._meta.concrete_fields if not field.primary_key]
+
+
+def _insert(
+    model: Any, fields: Sequence[Any], data: Sequence[Sequence[Any]], using: str, returning: Sequence[str] = ()
+) -> list[tuple[Any, ...]]:
+    quoted = connections[using].ops.quote_name
+    names = ", ".join(quoted(field.column) for field in fields)
+    # The names come from the model, the values travel as one JSON parameter.
+    into = f"{quoted(model._meta.db_table)} ({names})"
+    sql = f"INSERT INTO {into} SELECT {names} FROM {_source(fields, using)}"  # noqa: S608
+    if returning:
+        sql += f" RETURNING {', '.join(quoted(model._meta.get_field(name).column) for name in returning)}"
+    with connections[using].cursor() as cursor:
+        cursor.execute(sql, [json.dumps(data)])
+        return list(cursor.fetchall()) if returning else []
+
+
+def _update_one_by_one(model: Any, rows: Sequence[Any], names: Sequence[str], using: str) -> None:
+    for row in rows:
+        values = {name: getattr(row, name) for name in names}
+        model._default_manager.using(using).filter(pk=row.id).update(**values)
 
 
 def _source(fields: Sequence[Any], using: str) -> str:
@@ -78,12 +178,38 @@ def _type(field: Any, connection: Any) -> str:
     return str(field.rel_db_type(connection) if field.primary_key else field.db_type(connection))
 
 
-def _stored(field: Any, row: Model, using: str) -> Any:
-    connection = connections[using]
-    value = getattr(row, field.attname)
-    if field.get_internal_type() == "JSONField":
-        return None if value is None else json.dumps(value)
-    value = field.get_db_prep_save(value, connection)
-    if value is None or isinstance(value, bool | int | float | str):
-        return value
-    return value.isoformat() if hasattr(value, "isoformat") else str(value)
+def _writers(fields: Sequence[Any], using: str) -> list[Callable[[Any], Any]]:
+    """Return, per field, what reads it off a row in the form that travels as JSON.
+
+    Django's own preparation costs more than the statement: 10,000 rows of 26 fields took 3 s of it.
+    """
+    return [_writer(field, connections[using]) for field in fields]
+
+
+def _writer(field: Any, connection: Any) -> Callable[[Any], Any]:
+    name = field.attname
+    kind = getattr(field, "target_field", field).get_internal_type()
+    if kind in AS_THEY_ARE:
+        return attrgetter(name)
+    if kind == "JSONField":
+        return lambda row: _json(getattr(row, name))
+    if kind == "DateTimeField":
+        # The same few moments stand in every row of a batch.
+        seen: dict[Any, Any] = {None: None}
+
+        def moment(row: Any) -> Any:
+            value = getattr(row, name)
+            if value not in seen:
+                seen[value] = str(field.get_db_prep_save(value, connection))
+            return seen[value]
+
+        return moment
+    return lambda row: _plain(field.get_db_prep_save(getattr(row, name), connection))
+
+
+def _json(value: Any) -> str | None:
+    return None if value is None else json.dumps(value)
+
+
+def _plain(value: Any) -> Any:
+    return value if value is None or isinstance(value, bool | int | float | str) else str(value)

@@ -6,6 +6,7 @@ from abc import ABC, abstractmethod
 from dataclasses import dataclass
 
 from crons.jobs import Declaration
+from crons.schedules import Schedule, parse
 
 
 @dataclass(frozen=True)
@@ -43,3 +44,16 @@ class Source(ABC):
     @abstractmethod
     def read(self) -> Reading:
         """Return what is declared now."""
+
+
+def says(schedule: Schedule, text: str) -> bool:
+    """Say whether *text* means the moments of *schedule*: @daily is 0 0 * * *, whatever their texts.
+
+    Raises: InvalidSchedule if *text* cannot be read.
+    """
+    return _meaning(parse(text)) == _meaning(schedule)
+
+
+def _meaning(schedule: Schedule) -> object:
+    # A crontab text is read into what its fields allow; an every() has one text only.
+    return getattr(schedule, "clock", schedule.text)

@@ -12,9 +12,9 @@ from django.utils.module_loading import import_string
 
 from crons.bodies import Body
 from crons.exceptions import CronsError, DeclarationError
-from crons.jobs import Declaration, Job, make_policy, registry
+from crons.jobs import Declaration, Job, check_args, check_name, make_policy, registry
 from crons.schedules import cron
-from crons.sources.base import Binding, Problem, Reading, Source
+from crons.sources.base import Binding, Problem, Reading, Source, says
 
 FIX = "See docs/howto/django-crontab.md for the forms that a line may have."
 
@@ -49,7 +49,7 @@ class CronjobsSource(Source):
                 body = _function(line)
                 job = registry.job_for(body)
                 if job is not None and job.source == "code":
-                    bindings.append(Binding(job.name, line.schedule_text, line.ref))
+                    bindings.append(Binding(_entry_of(job, line), line.schedule_text, line.ref))
                 else:
                     declarations.append(_declare(line, body))
             except CronsError as error:
@@ -61,10 +61,11 @@ class CronjobsSource(Source):
 
         Raises: DeclarationError if it cannot be read or names nothing.
         """
-        line = read_line(0, raw)
+        number = next((number for number, each in enumerate(getattr(settings, "CRONJOBS", ())) if each == raw), 0)
+        line = read_line(number, raw)
         body = _function(line)
         job = registry.job_for(body)
-        return job.name if job is not None and job.source == "code" else _name(line)
+        return _entry_of(job, line) if job is not None and job.source == "code" else _name(line)
 
 
 def read_line(number: int, raw: object) -> Line:
@@ -97,28 +98,60 @@ def _function(line: Line) -> Body:
     return body
 
 
+def _entry_of(job: Job, line: Line) -> str:
+    """Find the entry of *job* that a line means: its arguments decide, then its schedule."""
+    entries = [each for each in registry.entries.values() if each.job == job.name and dict(each.args) == line.kwargs]
+    if line.args or not entries:
+        given = ", ".join([*map(repr, line.args), *(f"{key}={value!r}" for key, value in line.kwargs.items())])
+        raise DeclarationError(
+            f"{line.ref} calls {line.path}({given}), but code declares {job.name!r} with other arguments: "
+            f"declare this call too, with entry('a_name', {job.name!r}, cron({line.schedule_text!r}), args=…)."
+        )
+    return next((each.name for each in entries if says(each.schedule, line.schedule_text)), entries[0].name)
+
+
 def _declare(line: Line, body: Body) -> Declaration:
     name = _name(line)
     ref = f"{line.ref} {line.path}"
+    schedule = cron(line.schedule_text)
+    check_name(name)
+    called = _Bound(body, line.args) if line.args else body
+    check_args(name, called, line.kwargs)
     # Positional arguments have no names to keep in a row, so they belong to the job itself.
     job = Job(
         name,
-        _Bound(body, line.args) if line.args else body,
+        called,
         make_policy(name, {}),
         source="cronjobs",
         source_ref=ref,
     )
     registry.jobs[name] = job
-    declaration = Declaration(name, name, cron(line.schedule_text), line.kwargs, "cronjobs", ref)
+    declaration = Declaration(name, name, schedule, line.kwargs, "cronjobs", ref)
     registry.entries[name] = declaration
     return declaration
 
 
 def _name(line: Line) -> str:
-    if not line.args and not line.kwargs:
+    marked: tuple[Any, ...] = ()
+    if line.args or line.kwargs:
+        marked = (line.args, sorted(line.kwargs.items()))
+    if not _is_first(line):
+        marked += (line.schedule_text,)
+    if not marked:
         return line.path
-    mark = hashlib.sha256(repr((line.args, sorted(line.kwargs.items()))).encode()).hexdigest()[:6]
-    return f"{line.path}:{mark}"
+    return f"{line.path}:{hashlib.sha256(repr(marked).encode()).hexdigest()[:6]}"
+
+
+def _is_first(line: Line) -> bool:
+    """Say whether no earlier line makes the same call on another schedule: those after it need names of their own."""
+    for number, raw in enumerate(getattr(settings, "CRONJOBS", ())):
+        try:
+            other = read_line(number, raw)
+        except DeclarationError:
+            continue
+        if (other.path, other.args, other.kwargs) == (line.path, line.args, line.kwargs):
+            return other.schedule_text == line.schedule_text
+    return True
 
 
 @dataclass(frozen=True)

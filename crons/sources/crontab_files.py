@@ -75,7 +75,7 @@ def read_file(path: Path) -> list[Line]:
 
 
 def job_of(command: str) -> str | None:
-    """Return the declared job that a crontab command calls, or None.
+    """Return the declared entry that a crontab command calls, or None.
 
     It calls one by `crons run NAME`, by a script or management command of the job's name.
     """
@@ -85,6 +85,6 @@ def job_of(command: str) -> str | None:
         words = command.split()
     for before, word in zip(["", *words], words, strict=False):
         name = word if before in ("run", "manage.py") or before.endswith("/manage.py") else PurePath(word).stem
-        if name in registry.jobs:
+        if name in registry.entries:
             return name
     return None

@@ -14,7 +14,7 @@ from pathlib import Path
 from django.utils import timezone
 from django.utils.autoreload import iter_all_python_module_files
 
-from crons import api, heartbeat, ledger, sync
+from crons import api, deployment, heartbeat, ledger, sync
 from crons.dispatch import Pass
 from crons.exceptions import LedgerUnavailable, NotAdopted
 from crons.triggers.postman import Postman
@@ -44,7 +44,7 @@ class Resident:
 
         Raises: NotAdopted, Disabled, LedgerUnavailable before the first turn; later ones are waited out.
         """
-        self.session.dispatcher.permit()
+        deployment.permit()
         synced = api.sync()
         for problem in synced.problems:
             log.error(problem)

@@ -23,7 +23,9 @@ def before(module: str, name: str) -> Callable[[], None]:
     """Die when *name* is about to be called."""
 
     def arm() -> None:
-        setattr(import_module(module), name, die)
+        place = import_module(module)
+        assert hasattr(place, name), f"{module} has no {name} any more: move the crash point"
+        setattr(place, name, die)
 
     return arm
 
@@ -47,9 +49,9 @@ def after(module: str, name: str) -> Callable[[], None]:
 
 
 POINTS: dict[str, Callable[[], None]] = {
-    "before record commits": before("crons.ledger.record", "_write"),
+    "before record commits": before("crons.ledger.rows", "insert_alike"),
     "recorded, not begun": before("crons.ledger", "begin"),
-    "before begin commits": before("crons.ledger.begin", "_issued"),
+    "before begin commits": before("crons.ledger.begin", "_begun"),
     "begun, not started": after("crons.ledger", "begin"),
     "done, finish not committed": before("crons.ledger.finish", "_write"),
     "finish committed": after("crons.ledger", "finish"),

@@ -283,7 +283,8 @@ def test_a_host_an_hour_ahead_fires_nothing_twice(site: Site) -> None:
     assert len(site.traces()) == 1
     assert (newest > now) == (site.database.vendor == "sqlite")
     assert "1 slot(s) recorded" in first.stderr
-    assert [text.stderr[:18] for text in (second, back)] == ["0 slot(s) recorded"] * 2
+    # Nothing to do, nothing to say.
+    assert [text.stderr for text in (second, back)] == ["", ""]
 
 
 def _nothing() -> None:

@@ -1,4 +1,4 @@
-"""How a scheduler ends, and how it goes on while the database does not answer."""
+"""How a scheduler ends: what runs may finish, the rest is cancelled or done later; what a lost database does."""
 
 from __future__ import annotations
 

@@ -382,7 +382,7 @@ def test_first_admin_gets_a_random_password_shown_once(db, capsys):
 
     assert User.objects.get(is_superuser=True).check_password(password)
     assert len(password) == 20
-    assert capsys.readouterr().out == "A superuser exists: admin. Nothing was changed.\n"
+    assert capsys.readouterr().out == "A superuser exists: admin. A new password: manage.py changepassword admin\n"
 
 
 def test_admin_who_is_no_superuser_is_not_raised_to_one(db):

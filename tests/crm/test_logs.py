@@ -1,6 +1,7 @@
 """Log files: whole lines, no symlinks, rotation that loses nothing."""
 
 import os
+import resource
 import stat
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
@@ -68,6 +69,25 @@ def test_what_is_no_plain_file_is_refused_at_once(log_dir, place):
 
     with pytest.raises(LogRefused, match=r"^Log file 'a\.txt'"):
         append_line("a.txt", "first")
+
+
+@pytest.mark.parametrize(
+    ("room_bytes", "reason"), [(8, "no room for the whole line"), (6, "File too large"), (0, "File too large")]
+)
+def test_line_that_does_not_fit_is_refused_and_leaves_no_half(log_dir, room_bytes, reason):
+    """A full disk, as a limit on the file's size has it: the job must fail, and the next line begin at a start."""
+    log_dir.mkdir()
+    (log_dir / "a.txt").write_text("first\n"[:room_bytes])
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (room_bytes, limits[1]))
+    try:
+        with pytest.raises(LogRefused) as refusal:
+            append_line("a.txt", "second")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+
+    assert str(refusal.value) == f"Log file 'a.txt' cannot be written: {reason}. Make room, then run the job again."
+    assert (log_dir / "a.txt").read_text() == "first\n"[:room_bytes]
 
 
 @pytest.mark.parametrize("name", ["../a.txt", "/etc/a.txt", "", ".", ".."])

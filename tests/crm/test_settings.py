@@ -37,6 +37,7 @@ def test_deployment_check_is_clean_in_production():
         CRM_HSTS_SUBDOMAINS="1",
         CRM_HSTS_PRELOAD="1",
         CRM_EMAIL_HOST="mail.example.com",
+        CRM_ADMINS="ops@example.com",
     )
 
     assert (result.returncode, result.stderr) == (0, "")

@@ -11,7 +11,7 @@ import pytest
 from crons import ledger
 from crons.dispatch import plan_entry
 from crons.instances import Instance
-from crons.jobs import Policy, registry
+from crons.jobs import Policy, Registry, registry
 from crons.models import Entry
 from crons.verdicts import Ending, Outcome
 
@@ -27,6 +27,16 @@ def clean_registry() -> Iterator[None]:
     registry.jobs.update(jobs)
     registry.entries.clear()
     registry.entries.update(entries)
+
+
+@pytest.fixture
+def empty_registry(clean_registry: None) -> Iterator[Registry]:
+    """No job and no entry is declared, and CRONS["DEFAULTS"] says nothing."""
+    defaults = registry.defaults
+    registry.clear()
+    registry.defaults = dict
+    yield registry
+    registry.defaults = defaults
 
 
 @pytest.fixture
@@ -76,6 +86,7 @@ class Ledger:
 
     def begin(self, now: datetime, room: int = 10, *, instance: Instance | None = None, **kwargs: Any) -> list[Any]:
         jobs = list(Entry.objects.values_list("job", flat=True))
+        ledger.settle(now)
         return ledger.begin(now, {"process": room}, jobs, instance or self.instance, **kwargs)
 
     def finish(

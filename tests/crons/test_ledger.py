@@ -42,16 +42,23 @@ def test_second_scheduler_records_nothing_when_the_slot_is_recorded(led, make_en
     assert [(run.slot_at, run.trigger) for run in Run.objects.all()] == [(NOON + minutes(5), "resident")]
 
 
-def test_a_slot_is_unique_even_if_two_plans_disagree(led, make_entry):
-    """The unique key is the seat belt: a cursor set back by hand cannot run a slot again."""
-    entry = make_entry()
+def test_an_account_set_back_by_hand_runs_nothing_twice_and_stops_only_itself(led, make_entry):
+    """The unique key is the seat belt; the entry is parked with what to do, the others go on."""
+    entry = make_entry("set_back")
     led.record(NOON + minutes(5))
     Entry.objects.update(accounted_until=NOON, wake_at=NOON)
+    make_entry("well")
 
-    with pytest.raises(IntegrityError), transaction.atomic():
-        led.record(NOON + minutes(5))
+    done = led.record(NOON + minutes(5))
 
+    assert (done.runs, done.parked) == ([("well", NOON + minutes(5))], ["set_back"])
     assert entry.runs.count() == 1
+    entry.refresh_from_db()
+    assert (entry.accounted_until, entry.wake_at) == (NOON, FAR_FUTURE)
+    assert entry.parked_reason == (
+        "a slot after 2026-03-02 12:00:00 UTC is recorded already: accounted_until was set back by hand. "
+        "Set it to the last recorded slot, then: manage.py crons sync"
+    )
 
 
 def test_the_moment_of_first_sight_is_no_slot(led, make_entry):
@@ -59,7 +66,7 @@ def test_the_moment_of_first_sight_is_no_slot(led, make_entry):
     make_entry(since=NOON)
 
     assert led.record(NOON).runs == []
-    assert [run.slot_at for run in led.record(NOON + minutes(5)).runs] == [NOON + minutes(5)]
+    assert led.record(NOON + minutes(5)).runs == [("heartbeat", NOON + minutes(5))]
 
 
 def test_restart_over_a_due_moment_loses_nothing(led, make_entry):
@@ -69,7 +76,7 @@ def test_restart_over_a_due_moment_loses_nothing(led, make_entry):
 
     late = led.record(NOON + minutes(5) + timedelta(seconds=8))
 
-    assert [run.slot_at for run in late.runs] == [NOON + minutes(5)]
+    assert late.runs == [("heartbeat", NOON + minutes(5))]
 
 
 def test_dropped_slots_are_one_range(led, make_entry):
@@ -117,7 +124,7 @@ def test_one_broken_entry_is_parked_and_stops_nobody(led, make_entry):
 
     done = led.record(NOON + minutes(5))
 
-    assert [run.entry.name for run in done.runs] == ["well"]
+    assert done.runs == [("well", NOON + minutes(5))]
     assert done.parked == ["broken", "lost_zone"]
     broken = Entry.objects.get(name="broken")
     assert (broken.wake_at, broken.accounted_until) == (FAR_FUTURE, NOON)
@@ -147,12 +154,12 @@ def test_paused_slots_have_their_verdict(led, make_entry):
     assert Entry.objects.get().paused_at is None
 
 
-def test_a_pass_reads_and_writes_in_four_statements(led, make_entry, django_assert_num_queries):
+def test_a_batch_is_recorded_in_four_statements(led, make_entry, django_assert_num_queries):
     """Recording is set-based: 300 due entries cost what one costs."""
     for number in range(300):
         make_entry(f"job{number}")
 
-    with django_assert_num_queries(6):  # savepoint, lock, insert, insert ranges (none), update, release
+    with django_assert_num_queries(8):  # the four, and two savepoints with their releases
         pass_ = led.record(NOON + minutes(10))
 
     assert len(pass_.runs) == 300
@@ -396,15 +403,18 @@ def test_exceptions_are_retried_as_declared(led, make_entry):
     """Retry(2): two more tries, further and further apart, then the verdict."""
     make_entry(retry=Retry(2, wait=minutes(1)))
     led.record(NOON + minutes(5))
-    now, waits = NOON + minutes(5), []
+    now, waits, details = NOON + minutes(5), [], []
     for _ in range(3):
         [begun] = led.begin(now)
         led.finish(begun, now, Outcome.FAILED, "boom")
         run = Run.objects.get()
         waits.append(run.wake_at and run.wake_at - now)
+        details.append(run.detail)
         now = run.wake_at or now
 
     assert waits == [minutes(1), minutes(2), None]
+    # Who waits for the next try must not wait for its reason too.
+    assert details == ["try 1 failed: boom", "try 2 failed: boom", "boom"]
     assert (run.verdict, run.tries, run.detail) == ("failed", 3, "boom")
 
 

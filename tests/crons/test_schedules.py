@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import pickle
 import re
+import shutil
+import subprocess
 from datetime import UTC, date, datetime, timedelta, timezone
 from pathlib import Path
 from zoneinfo import ZoneInfo
@@ -450,6 +452,41 @@ class TestRefusals:
         assert cron(written_out).explain() == "Every minute"
 
 
+def debian_reads(text: str, folder: Path) -> bool:
+    """Ask Debian's crontab for a dry run: nothing is installed."""
+    line = folder / "crontab"
+    line.write_text(f"{text} true\n")
+    return subprocess.run(["crontab", "-n", line], capture_output=True, check=False).returncode == 0
+
+
+@pytest.mark.needs("cron")
+class TestDebian:
+    """The claim "as Debian cron means it", put to Debian's own crontab."""
+
+    @pytest.fixture(autouse=True)
+    def _crontab(self, tmp_path):
+        if shutil.which("crontab") is None or not debian_reads("* * * * *", tmp_path):
+            pytest.skip("needs Debian's package cron: crontab -n")
+
+    def test_debian_reads_every_example(self, tmp_path):
+        """What is declared here can be written to a crontab."""
+        examples = [text for text, *_ in rows("Examples", 3) if not text.startswith("every")]
+
+        assert [text for text in examples if not debian_reads(text, tmp_path)] == []
+
+    def test_debian_refuses_the_same_texts_but_for_those_it_reads_by_halves(self, tmp_path):
+        """The exceptions are those that the page tells of, a date that never comes, and @reboot."""
+        refused = [text for text, _ in rows("Refused", 2) if not text.startswith("every")]
+
+        assert [text for text in refused if debian_reads(text, tmp_path)] == [
+            "0 22-5 * * *",
+            "0 0 * * FRI-SUN",
+            "0 0 * * MON#2",
+            "0 0 31 2 *",
+            "@reboot",
+        ]
+
+
 class TestWording:
     @pytest.mark.parametrize(
         ("text", "english"),
@@ -484,3 +521,11 @@ def test_kinds_are_those_of_their_factories():
     """isinstance tells wall clock time from real time where people are shown it."""
     assert isinstance(parse("@daily"), Cron)
     assert isinstance(parse("every 5s"), Every)
+
+
+def test_a_fold_in_utc_means_nothing():
+    """UTC repeats no hour; a moment that carries the mark all the same is that moment."""
+    midnight = datetime(2000, 1, 1, tzinfo=UTC)
+
+    assert cron("0 0 * * *").next_after(midnight.replace(fold=1), UTC) == midnight + timedelta(days=1)
+    assert cron("0 0 * * *").latest(midnight.replace(fold=1), UTC) == midnight

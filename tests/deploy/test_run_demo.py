@@ -26,6 +26,10 @@ DEAF = (
     "import os, signal, time; signal.signal(signal.SIGINT, signal.SIG_IGN); "
     "signal.signal(signal.SIGTERM, signal.SIG_IGN); print('pid', os.getpid()); time.sleep(60)"
 )
+ASKING = (
+    "import os, socket, time; from urllib.parse import urlsplit; url = urlsplit(os.environ['CRM_GRAPHQL_URL']); "
+    "socket.create_connection((url.hostname, url.port)); print('asked', url.path); time.sleep(60)"
+)
 DYING = "print('no table crons_entry'); raise SystemExit(3)"
 
 DRIVER = """
@@ -66,6 +70,11 @@ class Demo:
                 return found
         pytest.fail(f"no line matched {pattern!r} in:\n" + "\n".join(self.seen))
 
+    def wait_until_announced(self) -> None:
+        """Read until it has said how to stop, unless it has; the children's lines come before or after that."""
+        if not any("Ctrl-C stops both" in line for line in self.seen):
+            self.wait_for("Ctrl-C stops both")
+
     def rest(self) -> str:
         """Read what is left, up to its end."""
         return self.process.communicate(timeout=PATIENCE_SECONDS)[0]
@@ -99,7 +108,7 @@ def test_ctrl_c_stops_all_within_five_seconds_also_a_deaf_child(start):
     """A scheduler that hangs must not keep the terminal."""
     demo = start(DEAF)
     pid = int(demo.wait_for(r"cron \| pid (\d+)")[1])
-    demo.wait_for("Ctrl-C stops both")
+    demo.wait_until_announced()
 
     asked_at = time.monotonic()
     demo.process.send_signal(signal.SIGINT)
@@ -108,6 +117,15 @@ def test_ctrl_c_stops_all_within_five_seconds_also_a_deaf_child(start):
     assert time.monotonic() - asked_at < 5
     assert demo.process.returncode == 0
     assert not is_alive(pid)
+
+
+def test_scheduler_starts_when_the_web_server_answers(start):
+    """The heartbeat missed since yesterday is caught up at once, and asks the demo's own GraphQL over HTTP."""
+    demo = start(ASKING)
+
+    demo.wait_for(r"cron \| asked /graphql$")
+
+    assert not any("cron ended" in line for line in demo.seen)
 
 
 def test_killed_child_comes_back(start):
@@ -147,7 +165,7 @@ def test_children_end_with_a_killed_supervisor(start):
     """What cannot be told to stop must not run on unseen, holding the port."""
     demo = start()
     pid = int(demo.wait_for(r"web +\| pid (\d+)")[1])
-    demo.wait_for("Ctrl-C stops both")
+    demo.wait_until_announced()
 
     watch = os.pidfd_open(pid)
     demo.process.kill()

@@ -15,7 +15,8 @@ class Command(BaseCommand):
     def handle(self, *args: Any, **options: Any) -> None:
         users = get_user_model().objects
         if existing := users.filter(is_superuser=True, is_active=True).order_by("pk").first():
-            self.stdout.write(f"A superuser exists: {existing.get_username()}. Nothing was changed.")
+            name = existing.get_username()
+            self.stdout.write(f"A superuser exists: {name}. A new password: manage.py changepassword {name}")
             return
         if users.filter(username="admin").exists():
             raise CommandError(

@@ -33,10 +33,16 @@ class VerbParser(CommandParser):
     def __init__(self, *, verb_name: str, common: Sequence[argparse.Action], **options: Any) -> None:
         super().__init__(add_help=False, formatter_class=Layout, **options)
         self._verb_name = verb_name
-        self._common: Sequence[argparse.Action] = common
+        self._common = common
+        self._is_filled = False
 
     def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
         """Declare the verb's arguments, then parse."""
+        if not self._is_filled:
+            self._fill()
+        return super().parse_known_args(args, namespace)
+
+    def _fill(self) -> None:
         verb = load(self._verb_name)
         self.description = verb.help
         self.epilog = f"example:\n  manage.py crons {verb.example}"
@@ -49,7 +55,7 @@ class VerbParser(CommandParser):
             quiet = copy.copy(action)
             quiet.default = argparse.SUPPRESS
             self._add_action(quiet)
-        return super().parse_known_args(args, namespace)
+        self._is_filled = True
 
 
 class Command(BaseCommand):

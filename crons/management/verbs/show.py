@@ -58,7 +58,7 @@ def find_run(run_id: int) -> Run:
 def _print_run(run: Run, out: Out) -> None:
     zone = run.entry.zone
     slot = f"{local(run.slot_at, zone)} ({zone})" if run.slot_at else "none: somebody asked for it"
-    by = f" by {run.requested_by}" if run.requested_by else ""
+    by = f" ({run.requested_by})" if run.requested_by else ""
     out.line(f"run {run.pk} of {run.entry.name}")
     out.facts(
         [

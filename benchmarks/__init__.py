@@ -1,0 +1,1 @@
+"""Measurements against TARGETS, as ratios within one run; `make bench`."""

@@ -1,0 +1,131 @@
+"""make bench: measure, print the table, write JSON. `python -m benchmarks A C` measures only those."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from statistics import median
+
+from benchmarks.measure import ROOT, Figure, child, seconds, sqlite_url
+
+ROUNDS = 5
+
+
+def fired_line() -> Iterator[Figure]:
+    """A: one `crons tick` with 20 due jobs against one start of manage.py of the same project."""
+    with sqlite_url() as url:
+        env = {**os.environ, "DATABASE_URL": url, "CRM_DEBUG": "1", "CRM_ENV_FILE": os.devnull}
+        env.pop("DJANGO_SETTINGS_MODULE", None)
+        env["DJANGO_SETTINGS_MODULE"] = "benchmarks.twenty"
+
+        def manage(*arguments: str) -> None:
+            command = [sys.executable, str(ROOT / "manage.py"), *arguments]
+            subprocess.run(command, env=env, check=True, stdout=subprocess.DEVNULL)
+
+        manage("migrate")
+        manage("crons", "sync")
+        start, tick = [], []
+        for _ in range(ROUNDS):
+            start.append(seconds(lambda: manage("version")))
+            manage("shell", "-c", MAKE_DUE)
+            tick.append(seconds(lambda: manage("crons", "tick")))
+        yield Figure(
+            "A",
+            "crons tick, 20 due jobs",
+            median(tick),
+            median(start),
+            "s",
+            1.15,
+            "manage.py start",
+        )
+
+
+MAKE_DUE = """
+from datetime import timedelta
+from django.utils import timezone
+from crons.models import Entry, Range, Run
+Run.objects.all().delete()
+Range.objects.all().delete()
+Entry.objects.update(accounted_until=timezone.now() - timedelta(hours=1), wake_at=None)
+"""
+
+
+def idle_pass() -> Iterator[Figure]:
+    """C: a pass with nothing due, at 100 and at 100,000 entries."""
+    found = {}
+    for count in (100, 100_000):
+        with sqlite_url() as url:
+            found[count] = child("rows", "idle", str(count), DATABASE_URL=url)
+    few, many = found[100], found[100_000]
+    yield Figure(
+        "C", "pass, nothing due, 100,000 entries", many["turn"], many["query"], "s", 3.0, "bare query by Django"
+    )
+    yield Figure(
+        "C", "pass, nothing due, 100,000 entries", many["turn"], few["turn"], "s", 1.5, "the same, 100 entries"
+    )
+
+
+def recording() -> Iterator[Figure]:
+    """C: 10,000 slots due at once, by one process and by eight."""
+    alone, insert, racing = [], [], []
+    for _ in range(ROUNDS):
+        with sqlite_url() as url:
+            done = child("rows", "record_all", "10000", DATABASE_URL=url)
+            alone.append(done["record"])
+            insert.append(done["insert"])
+        with sqlite_url() as url:
+            racing.append(child("rows", "race", "10000", "8", DATABASE_URL=url)["seconds"])
+    one = median(alone)
+    yield Figure("C", "10,000 slots recorded", one, median(insert), "s", 5.0, "one INSERT of as many rows")
+    yield Figure("C", "10,000 slots, 8 racers", median(racing), one, "s", 1.7, "one process")
+
+
+def dispatching() -> Iterator[Figure]:
+    """D: 1,000 no-op jobs due at one second."""
+    took, reference = [], []
+    for _ in range(ROUNDS):
+        with sqlite_url() as url:
+            took.append(child("dispatching", "ours", "1000", DATABASE_URL=url, BENCH_MAX_RUNNING="16")["seconds"])
+        with sqlite_url() as url:
+            reference.append(child("dispatching", "reference", "1000", DATABASE_URL=url)["seconds"])
+    limit = median(reference)
+    yield Figure("D", "1,000 no-op jobs, fork each", median(took), limit, "s", 1.7, "record and fork, bare")
+
+
+ALL = {"A": [fired_line], "C": [idle_pass, recording], "D": [dispatching]}
+
+
+def main() -> None:
+    """Measure what is asked for, all by default."""
+    wanted = [name.upper() for name in sys.argv[1:]] or list(ALL)
+    machine = f"{platform.python_implementation()} {platform.python_version()}, {os.cpu_count()} cores"
+    print(f"{machine}, {platform.system()}; medians of {ROUNDS}; SQLite, synchronous=FULL")
+    print(f"{'':1} {'what':<38} {'measured':>10}  {'against':<26} {'measured':>10} {'ratio':>7} {'target':>7}")
+    figures = []
+    for name in wanted:
+        for benchmark in ALL[name]:
+            for figure in benchmark():
+                figures.append(figure)
+                print(_line(figure), flush=True)
+    target = Path(ROOT / "build")
+    target.mkdir(exist_ok=True)
+    rows = [{**vars(figure), "ratio": figure.ratio, "met": figure.is_met} for figure in figures]
+    (target / "bench.json").write_text(json.dumps({"machine": machine, "figures": rows}, indent=2) + "\n")
+
+
+def _line(figure: Figure) -> str:
+    mark = "met" if figure.is_met else "NOT MET"
+    value, reference = (f"{number * 1000:.2f} ms" for number in (figure.value, figure.reference))
+    return (
+        f"{figure.target} {figure.what:<38} {value:>10}  {figure.against:<26} {reference:>10} "
+        f"{figure.ratio:>6.2f}× ≤ {figure.limit:.2f}  {mark}"
+    )
+
+
+if __name__ == "__main__":
+    main()

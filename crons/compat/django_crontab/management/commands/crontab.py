@@ -1,0 +1,69 @@
+"""django-crontab's command; `run HASH` enters the ledger instead of calling the function unseen."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+from django.conf import settings
+from django.core.management import call_command
+from django.core.management.base import CommandError
+from django.utils.module_loading import import_string
+from django_crontab.management.commands.crontab import Command as RealCommand
+
+from crons.exceptions import CronsError
+from crons.sources.cronjobs import CronjobsSource, read_line
+
+
+class Command(RealCommand):  # type: ignore[misc] # the real package has no types
+    """The real command, with another `run`: its exit code is that of `crons run`."""
+
+    def execute(self, *args: Any, **options: Any) -> Any:
+        """Skip the system checks where cron calls: as `crons run` does, a slot must not wait for them."""
+        if options["subcommand"] == "run":
+            self.requires_system_checks: list[str] = []
+        return super().execute(*args, **options)
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        """Run a line through the ledger; leave the rest to the real package."""
+        if options["subcommand"] != "run":
+            super().handle(*args, **options)
+            return
+        raw = _line(options["jobhash"])
+        if os.environ.get("CRONS_ATTEMPT"):
+            # The ledger has begun this attempt and called this command: entering it again would never end.
+            line = read_line(0, raw)
+            import_string(line.path)(*line.args, **line.kwargs)
+            return
+        try:
+            name = CronjobsSource().entry_name(raw)
+        except CronsError as error:
+            raise CommandError(str(error)) from error
+        call_command("crons", "run", name, *_how(), stdout=self.stdout, stderr=self.stderr)
+
+
+def hash_of(raw: Sequence[Any]) -> str:
+    """Return the hash by which django-crontab's own crontab lines call a tuple of CRONJOBS."""
+    text = json.JSONEncoder(sort_keys=True).encode(raw)
+    return hashlib.md5(text.encode(), usedforsecurity=False).hexdigest()
+
+
+def _line(asked: str | None) -> Sequence[Any]:
+    lines: dict[str, Sequence[Any]] = {hash_of(raw): raw for raw in getattr(settings, "CRONJOBS", ())}
+    if asked in lines:
+        return lines[asked]
+    known = "; ".join(f"{mark} is {raw[1]} at {raw[0]}" for mark, raw in lines.items()) or "CRONJOBS is empty"
+    raise CommandError(
+        f"no line of CRONJOBS has the hash {asked}, so nothing was run: the installed crontab is not what the "
+        f"settings say. Install it anew: manage.py crontab add. Known: {known}."
+    )
+
+
+def _how() -> tuple[str, ...]:
+    # django-crontab writes this command into crontabs; by hand it is only called from a terminal.
+    by_hand = any(stream is not None and stream.isatty() for stream in (sys.stdin, sys.stdout))
+    return () if by_hand else ("--scheduled",)

@@ -1,0 +1,338 @@
+"""Every way into the user's two jobs: one entry each, one run per firing, an exit code that is true."""
+
+from __future__ import annotations
+
+import os
+import pty
+import shlex
+import subprocess
+import sys
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+from django.core.management import call_command
+from django.core.management.base import SystemCheckError
+
+from crons.sources import CronjobsSource, CrontabFilesSource
+from crons.sources.base import Binding
+from tests.acceptance import namespaces
+from tests.acceptance.conftest import ROOT, Site
+from tests.databases import OwnDatabase
+
+SCRIPT = ROOT / "crm" / "cron_jobs" / "clean_inactive_customers.sh"
+CLEANUP, HEARTBEAT = "clean_inactive_customers", "log_crm_heartbeat"
+FAR_SCHEDULE = "0 12 29 2 *"
+NEAR_SCHEDULE = "* * * * *"
+NO_RETRY = '{"retry": [0, 0, 1, 0]}'
+# What django-crontab would install, from the real package, without installing it.
+PRINT_LINES = """
+from django_crontab.crontab import Crontab
+crontab = Crontab(verbosity=0)
+crontab.add_jobs()
+print(*crontab.crontab_lines, sep="", end="")
+"""
+
+
+@dataclass
+class Shop:
+    """The CRM on a database of its own, entered as cron, a script or a person would."""
+
+    site: Site
+    log_dir: Path
+    env: dict[str, str] = field(default_factory=dict)
+
+    def start(self, *command: str | Path, **changes: str) -> subprocess.CompletedProcess[str]:
+        """Start *command* from / with nothing in the environment but what the CRM needs."""
+        return subprocess.run(
+            [str(part) for part in command],
+            env=self.env | changes,
+            cwd="/",
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+
+    def manage(self, *arguments: str, **changes: str) -> subprocess.CompletedProcess[str]:
+        """Call manage.py likewise."""
+        return self.start(sys.executable, ROOT / "manage.py", *arguments, **changes)
+
+    def runs(self) -> list[tuple[Any, ...]]:
+        """Return kind, verdict, trigger and who asked, of each run."""
+        return self.site.sql('SELECT kind, verdict, "trigger", requested_by FROM crons_run ORDER BY id')
+
+    def customers(self) -> int:
+        [(count,)] = self.site.sql("SELECT count(*) FROM crm_customer")
+        return int(count)
+
+    def reschedule(self, entry: str, schedule: str) -> None:
+        """Put *entry* on another schedule, as its row has it, and have its last minute unaccounted for."""
+        minute_ago = (
+            "strftime('%Y-%m-%d %H:%M:%f', 'now', '-1 minute')"
+            if self.site.database.vendor == "sqlite"
+            else "now() - interval '1 minute'"
+        )
+        self.site.sql(
+            f"UPDATE crons_entry SET schedule = %s, overrides = %s, wake_at = NULL, accounted_until = {minute_ago} "
+            "WHERE name = %s",
+            schedule,
+            NO_RETRY,
+            entry,
+        )
+
+    def log(self, name: str) -> list[str]:
+        path = self.log_dir / name
+        return path.read_text().splitlines() if path.exists() else []
+
+
+@pytest.fixture
+def shop(own_database: OwnDatabase, tmp_path: Path) -> Shop:
+    """A shop with customers to delete, whose jobs are synced and far from any slot."""
+    site = Site(own_database.migrate(), tmp_path)
+    env = {
+        "PATH": "/usr/bin:/bin",
+        "CRM_PYTHON": sys.executable,
+        "CRM_SECRET_KEY": "acceptance",
+        "CRM_ENV_FILE": os.devnull,
+        "CRM_LOG_DIR": str(own_database.log_dir),
+        "DATABASE_URL": own_database.url,
+    }
+    made = Shop(site, own_database.log_dir, env)
+    for arguments in (("demo_data", "--customers=40"), ("crons", "sync")):
+        done = made.manage(*arguments)
+        assert done.returncode == 0, done.stderr
+    for entry in (CLEANUP, HEARTBEAT):
+        made.reschedule(entry, FAR_SCHEDULE)
+    return made
+
+
+# ── the shell script ──────────────────────────────────────────────────────────────────────────────
+
+
+def test_line_of_the_crontab_runs_the_slot_through_a_symlink(shop: Shop, tmp_path: Path) -> None:
+    """From / and with an empty environment, as cron does it."""
+    (tmp_path / "linked.sh").symlink_to(SCRIPT)
+    shop.reschedule(CLEANUP, NEAR_SCHEDULE)
+    before = shop.customers()
+
+    done = shop.start(tmp_path / "linked.sh", "--scheduled")
+
+    assert (done.returncode, done.stderr) == (0, "")
+    assert shop.runs() == [("slot", "succeeded", "crontab", "")]
+    [line] = shop.log("customer_cleanup_log.txt")
+    assert line[19:] == f" Deleted {before - shop.customers()} inactive customers"
+    assert shop.customers() < before
+
+
+def test_line_of_the_crontab_far_from_a_slot_runs_nothing(shop: Shop) -> None:
+    """A crontab that fires at the wrong time must not delete anybody; the exit code is no failure."""
+    before = shop.customers()
+
+    done = shop.start(SCRIPT, "--scheduled")
+
+    assert done.returncode == 0
+    assert done.stderr.startswith(f"no slot of {CLEANUP} has fallen due since ")
+    assert (shop.runs(), shop.customers(), shop.log("customer_cleanup_log.txt")) == ([], before, [])
+
+
+def test_person_at_a_terminal_asks_for_one_run_more(shop: Shop) -> None:
+    """Also near a slot: who types it wants it now, and the slot is still to come."""
+    shop.reschedule(CLEANUP, NEAR_SCHEDULE)
+
+    code = at_terminal(shop, SCRIPT)
+
+    assert code == 0
+    [(kind, verdict, trigger, by)] = shop.runs()
+    assert (kind, verdict, trigger) == ("manual", "succeeded", "manual")
+    assert by != ""
+    assert len(shop.log("customer_cleanup_log.txt")) == 1
+
+
+@pytest.mark.parametrize(
+    ("schedule", "run"),
+    [
+        (NEAR_SCHEDULE, ("slot", "succeeded", "crontab", "no terminal, taken for its slot")),
+        (FAR_SCHEDULE, ("manual", "succeeded", "crontab", "no terminal, near no slot")),
+    ],
+)
+def test_bare_call_without_a_terminal_is_guessed(shop: Shop, schedule: str, run: tuple[str, ...]) -> None:
+    """A line from before Crons says nothing; what was made of it is on record."""
+    shop.reschedule(CLEANUP, schedule)
+
+    done = shop.start(SCRIPT)
+
+    assert (done.returncode, shop.runs()) == (0, [run])
+    assert f"({run[3]})" in shop.manage("crons", "show", "1").stdout
+
+
+def test_dry_run_leaves_nothing(shop: Shop) -> None:
+    """Neither a run nor a log line nor one customer less, also when a slot is due."""
+    shop.reschedule(CLEANUP, NEAR_SCHEDULE)
+    before = shop.customers()
+
+    done = shop.start(SCRIPT, "--dry-run")
+
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.startswith("Would delete ")
+    assert (shop.runs(), shop.customers(), shop.log("customer_cleanup_log.txt")) == ([], before, [])
+
+
+@pytest.mark.parametrize("arguments", [["--scheduled"], []])
+def test_refused_cleanup_is_the_exit_code_of_the_script(shop: Shop, arguments: list[str]) -> None:
+    """Whoever fires it learns from the exit code, and from stderr why."""
+    shop.reschedule(CLEANUP, NEAR_SCHEDULE)
+    before = shop.customers()
+
+    done = shop.start(SCRIPT, *arguments, CRM_CLEANUP_MAX_COUNT="1")
+
+    assert done.returncode == 1
+    assert "customers would be deleted" in done.stderr
+    assert [run[1] for run in shop.runs()] == ["failed"]
+    assert shop.customers() == before
+
+
+def test_force_goes_above_the_caps(shop: Shop) -> None:
+    """The way on after a refusal that a person has looked at."""
+    done = shop.start(SCRIPT, "--force", CRM_CLEANUP_MAX_COUNT="1")
+
+    assert (done.returncode, [run[1] for run in shop.runs()]) == (0, ["succeeded"])
+
+
+def test_called_from_within_an_attempt_it_does_the_work(shop: Shop) -> None:
+    """Entering the ledger again would wait for itself for ever."""
+    shop.start(SCRIPT)
+    [(attempt,)] = shop.site.sql("SELECT id FROM crons_attempt")
+    shop.site.sql("UPDATE crons_attempt SET outcome = ''")
+    [(beat,)] = [line.split()[9:10] for line in lines_of_django_crontab(shop)]
+    within = {"CRONS_ATTEMPT": str(attempt)}
+
+    done = [
+        shop.start(SCRIPT, "--scheduled", **within),
+        shop.manage("crons", "run", CLEANUP, **within),
+        shop.manage("crontab", "run", beat, **within),
+    ]
+
+    assert [(each.returncode, each.stderr) for each in done] == [(0, "")] * 3
+    assert len(shop.runs()) == 1
+    assert len(shop.log("customer_cleanup_log.txt")) == 3
+    assert len(shop.log("crm_heartbeat_log.txt")) == 1
+
+
+# ── django-crontab ────────────────────────────────────────────────────────────────────────────────
+
+
+def test_line_of_the_real_package_runs_the_slot(shop: Shop) -> None:
+    """As /bin/sh gets it from cron; what it prints goes to a log, for cron would mail it."""
+    [line] = lines_of_django_crontab(shop)
+    minutes, command = line.split(None, 5)[:5], line.split(None, 5)[5]
+    shop.reschedule(HEARTBEAT, NEAR_SCHEDULE)
+
+    first = shop.start("/bin/sh", "-c", command)
+    second = shop.start("/bin/sh", "-c", command)
+
+    assert minutes == ["*/5", "*", "*", "*", "*"]
+    assert [(each.returncode, each.stdout, each.stderr) for each in (first, second)] == [(0, "", "")] * 2
+    beats = shop.log("crm_heartbeat_log.txt")
+    # The second call may have come in the next minute.
+    assert shop.runs() == [("slot", "succeeded", "crontab", "")] * len(beats)
+    assert len(beats) + len(shop.log("django_crontab.log")) == 2
+
+
+def test_hash_that_no_line_has_runs_nothing(shop: Shop) -> None:
+    """After a changed CRONJOBS the old crontab is still installed."""
+    done = shop.manage("crontab", "run", "0123456789abcdef")
+
+    assert done.returncode == 1
+    assert "no line of CRONJOBS has the hash 0123456789abcdef" in done.stderr
+    assert shop.runs() == []
+
+
+# ── one entry, however many doors ─────────────────────────────────────────────────────────────────
+
+
+def test_each_job_is_one_entry(shop: Shop) -> None:
+    """Code, CRONJOBS and the crontab file name the same two."""
+    assert shop.site.sql("SELECT name, source FROM crons_entry ORDER BY name") == [
+        (CLEANUP, "code"),
+        (HEARTBEAT, "code"),
+    ]
+    assert CronjobsSource().read().bindings == (Binding(HEARTBEAT, "*/5 * * * *", "CRONJOBS[0]"),)
+    assert CrontabFilesSource().read().bindings == (Binding(CLEANUP, "0 2 * * 0", "customer_cleanup_crontab.txt:1"),)
+
+
+def test_disagreeing_line_of_cronjobs_is_an_error_that_shows_both(settings: Any) -> None:
+    """Which of them was meant, only a person knows."""
+    settings.CRONJOBS = [("*/10 * * * *", "crm.cron.log_crm_heartbeat")]
+
+    with pytest.raises(SystemCheckError) as refusal:
+        call_command("check")
+
+    assert "'*/5 * * * *' in crm" in str(refusal.value)
+    assert "'*/10 * * * *' in CRONJOBS[0]" in str(refusal.value)
+
+
+def test_disagreeing_crontab_file_is_an_error_that_shows_both(settings: Any, tmp_path: Path) -> None:
+    """Likewise."""
+    line = tmp_path / "line.txt"
+    line.write_text("0 3 * * 0 /srv/crm/crm/cron_jobs/clean_inactive_customers.sh --scheduled\n")
+    settings.CRONS = {**settings.CRONS, "CRONTAB_FILES": [line]}
+
+    with pytest.raises(SystemCheckError) as refusal:
+        call_command("check")
+
+    assert "'0 2 * * SUN' in crm" in str(refusal.value)
+    assert "'0 3 * * 0' in line.txt:1" in str(refusal.value)
+
+
+# ── logs that cannot be written ───────────────────────────────────────────────────────────────────
+
+
+def test_log_folder_that_is_a_symlink_fails_the_job(shop: Shop, tmp_path: Path) -> None:
+    """In a shared folder somebody else may have put it there; the reason stands in the ledger."""
+    (tmp_path / "link").symlink_to(shop.log_dir)
+
+    done = shop.manage("crons", "run", HEARTBEAT, CRM_LOG_DIR=str(tmp_path / "link"))
+
+    assert done.returncode == 1
+    assert f"CRM_LOG_DIR {tmp_path / 'link'} cannot be used: " in done.stderr
+    assert "set CRM_LOG_DIR to the real path." in shop.manage("crons", "show", "1").stdout
+    assert shop.log("crm_heartbeat_log.txt") == []
+
+
+def test_full_disk_fails_the_job(shop: Shop) -> None:
+    """A heartbeat that left no line is none."""
+    namespaces.need(namespaces.OWN_MOUNTS, "a disk that is full")
+    here = shlex.quote(str(shop.log_dir))
+    fill = f'mount -t tmpfs -o size=4k none {here} && head -c 4096 /dev/zero >{here}/big; exec "$@"'
+    command = (sys.executable, ROOT / "manage.py", "crons", "run", HEARTBEAT)
+
+    done = shop.start(*namespaces.OWN_MOUNTS, "/bin/sh", "-c", fill, "sh", *command)
+
+    assert done.returncode == 1
+    assert "Log file 'crm_heartbeat_log.txt' cannot be written: No space left on device." in done.stderr
+    assert "No space left on device" in shop.manage("crons", "show", "1").stdout
+
+
+def lines_of_django_crontab(shop: Shop) -> list[str]:
+    """Give the lines that `manage.py crontab add` would install, from the real package."""
+    done = shop.manage("shell", "--verbosity=0", "-c", PRINT_LINES)
+    assert done.returncode == 0, done.stderr
+    return done.stdout.splitlines()
+
+
+def at_terminal(shop: Shop, *command: str | Path) -> int:
+    """Run *command* on a terminal of its own; return its exit code."""
+    pid, terminal = pty.fork()
+    if pid == 0:
+        os.chdir("/")
+        os.execve(command[0], [str(part) for part in command], shop.env)
+    try:
+        while os.read(terminal, 4096):
+            pass
+    except OSError:  # the terminal's last user has gone
+        pass
+    os.close(terminal)
+    return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])

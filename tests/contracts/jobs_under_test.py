@@ -1,0 +1,276 @@
+"""What jobs do to the process they run in. Each is the body of a job of the same name."""
+
+# ruff: noqa: T201 (jobs print)
+
+from __future__ import annotations
+
+import logging
+import os
+import random
+import resource
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Callable
+from typing import Any
+
+from crons.runner import Context
+
+BODIES: dict[str, Callable[..., Any]] = {}
+
+
+def body(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Know *function* as a job under test."""
+    BODIES[function.__name__] = function
+    return function
+
+
+def trace(path: str, *words: object) -> int:
+    """Write *words* to the named pipe, which stays open until this process and its children are gone."""
+    end = os.open(path, os.O_WRONLY)
+    os.set_inheritable(end, True)
+    os.write(end, (" ".join(map(str, words)) + "\n").encode())
+    return end
+
+
+def wait_for_ever() -> None:
+    """Wait for a signal that ends the process, as often as one comes that does not."""
+    while True:
+        signal.pause()
+
+
+@body
+def noop() -> None:
+    pass
+
+
+@body
+def says(text: str) -> None:
+    print(text)
+
+
+@body
+def writes_everywhere() -> None:
+    print("first line")
+    print("a warning", file=sys.stderr)
+    logging.getLogger("shop.orders").info("order %d sent", 7)
+    logging.getLogger("shop.orders").debug("not kept")
+    print("second line")
+    try:
+        raise ValueError("no such customer")
+    except ValueError:
+        logging.getLogger("shop").exception("could not send")
+
+
+@body
+def names_its_guard() -> None:
+    print(os.getppid())
+
+
+@body
+def describes_itself(context: Context, colour: str) -> None:
+    print(context.entry, context.key, context.token, context.number, context.slot_at, colour)
+    print(os.environ["CRONS_ATTEMPT"], os.environ["CRONS_RUN"], os.environ["CRONS_KEY"])
+
+
+@body
+def raises() -> None:
+    raise LookupError("no customer 42")
+
+
+@body
+def exits(code: object) -> None:
+    sys.exit(code)  # type: ignore[arg-type] # whatever a test wants
+
+
+@body
+def interrupted() -> None:
+    raise KeyboardInterrupt
+
+
+@body
+async def is_async() -> None:
+    print("awaited")
+
+
+@body
+def raises_secret(secret: str) -> None:
+    raise RuntimeError(f"login with {secret} refused")
+
+
+@body
+def writes_in_pieces(pieces: list[str], gate: str) -> None:
+    """Write each piece, hexadecimal, and wait at the gate after each."""
+    for piece in pieces:
+        os.write(1, bytes.fromhex(piece))
+        with open(gate) as waiting:
+            waiting.read()
+
+
+@body
+def prints_pieces(pieces: list[str]) -> None:
+    for piece in pieces:
+        sys.stdout.write(piece)
+        sys.stdout.flush()
+
+
+@body
+def floods(blocks: int, block_bytes: int) -> None:
+    print("the first line")
+    for _ in range(blocks):
+        sys.stdout.write("x" * (block_bytes - 1) + "\n")
+    print("the last line")
+
+
+@body
+def waits(path: str) -> None:
+    trace(path, os.getpid(), os.getppid())
+    wait_for_ever()
+
+
+@body
+def waits_at_gate(gate: str) -> None:
+    print("waiting")
+    with open(gate) as waiting:
+        waiting.read()
+
+
+@body
+def ignores_sigterm(path: str) -> None:
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    trace(path, os.getpid())
+    wait_for_ever()
+
+
+@body
+def returns_on_sigterm(path: str) -> None:
+    """Clean up when told to stop, and return as if nothing had been."""
+
+    def stop(*_: object) -> None:
+        raise InterruptedError
+
+    signal.signal(signal.SIGTERM, stop)
+    trace(path, os.getpid())
+    try:
+        wait_for_ever()
+    except InterruptedError:
+        print("cleaned up")
+
+
+@body
+def runs_programs() -> None:
+    print("before", flush=True)
+    subprocess.run(["sh", "-c", "echo from the child; echo its error >&2"], check=True)
+    print("after")
+
+
+@body
+def leaves_child(path: str, end: str) -> None:
+    """Leave a forked child behind that holds everything, and return or wait."""
+    descriptor = trace(path, os.getpid())
+    if os.fork() == 0:
+        os.write(descriptor, f"{os.getpid()}\n".encode())
+        wait_for_ever()
+    if end == "wait":
+        wait_for_ever()
+
+
+@body
+def leaves_daemon(path: str, end: str) -> None:
+    """Leave a grandchild behind in a session of its own, deaf to SIGTERM, as daemons are."""
+    descriptor = trace(path, os.getpid())
+    if os.fork() == 0:
+        os.setsid()
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        if os.fork() == 0:
+            os.write(descriptor, f"{os.getpid()}\n".encode())
+            wait_for_ever()
+        os._exit(0)
+    os.wait()
+    if end == "wait":
+        wait_for_ever()
+
+
+@body
+def leaves_program() -> None:
+    """Leave a program behind that holds stdout."""
+    subprocess.Popen(["sleep", "1000"], start_new_session=True)
+    print("started")
+
+
+@body
+def leaves_thread() -> None:
+    threading.Thread(target=threading.Event().wait).start()
+    print("done")
+
+
+@body
+def forks_and_returns_twice() -> None:
+    """Fork, and let the copy return (or fail) as well."""
+    if os.fork() == 0:
+        raise RuntimeError("the copy")
+    os.wait()
+
+
+@body
+def exits_at_once(code: int) -> None:
+    print("about to go")
+    os._exit(code)
+
+
+@body
+def kills_itself(number: int) -> None:
+    os.kill(os.getpid(), number)
+
+
+@body
+def runs_out_of_memory() -> None:
+    with open("/proc/self/statm") as sizes:
+        used = int(sizes.read().split()[0]) * resource.getpagesize()
+    resource.setrlimit(resource.RLIMIT_AS, (used + 2**26, used + 2**26))
+    bytearray(2**30)
+
+
+@body
+def closes_its_output() -> None:
+    os.close(1)
+    os.close(2)
+
+
+@body
+def closes_everything() -> None:
+    os.closerange(0, 256)
+
+
+@body
+def fails_at_length() -> None:
+    raise RuntimeError("x" * 10_000_000)
+
+
+@body
+def uses_database() -> None:
+    from django.db import connection
+
+    connection.close()
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT 1")
+        print(cursor.fetchone()[0])
+
+
+@body
+def draws() -> None:
+    print(random.random())
+
+
+@body
+def stops_its_guard(path: str) -> None:
+    trace(path, os.getpid())
+    os.kill(os.getppid(), signal.SIGSTOP)
+    wait_for_ever()
+
+
+@body
+def tells_its_signals() -> None:
+    print(signal.getsignal(signal.SIGTERM).name, signal.getsignal(signal.SIGHUP).name)
+    print(os.getpgid(0) == os.getpid(), os.getsid(0) == os.getppid(), sys.stdin.read() == "")

@@ -1,0 +1,770 @@
+"""What every executor promises, whatever a job does to its process; and that it goes on afterwards."""
+
+from __future__ import annotations
+
+import errno
+import logging
+import os
+import re
+import select
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from pytest_django.fixtures import Settings
+from pytest_django.plugin import DjangoDbBlocker
+
+from crons import instances
+from crons.executors import endings, process
+from crons.executors.base import Executor
+from crons.executors.inline import InlineExecutor
+from crons.executors.process import ProcessExecutor
+from crons.jobs import Job, registry
+from crons.verdicts import Ending, Outcome
+from tests.contracts.hosting import Gate, Host, Trail, hidden_connections
+from tests.contracts.jobs_under_test import BODIES
+
+EXECUTORS: dict[str, type[Executor]] = {"inline": InlineExecutor, "process": ProcessExecutor}
+OPTIONS = {"process": {"max_running": 2, "kill_wait_seconds": 0.3}}
+
+all_executors = pytest.mark.parametrize("alias", EXECUTORS)
+
+
+def those_that(*abilities: str) -> pytest.MarkDecorator:
+    """Test the executors that promise as much."""
+    able = [alias for alias, each in EXECUTORS.items() if all(getattr(each, ability) for ability in abilities)]
+    return pytest.mark.parametrize("alias", able)
+
+
+@pytest.fixture
+def make_host(monkeypatch: pytest.MonkeyPatch, django_db_blocker: DjangoDbBlocker) -> Iterator[Callable[[str], Host]]:
+    """Prepares a host; after the test its executor must run one more attempt well, and be closed."""
+    monkeypatch.setattr(registry, "jobs", {name: Job(name, each) for name, each in BODIES.items()})
+    hosts: list[Host] = []
+
+    def make(alias: str, **options: object) -> Host:
+        host = Host(EXECUTORS[alias](alias=alias, **{**OPTIONS.get(alias, {}), **options}))
+        with hidden_connections(), django_db_blocker.unblock():
+            host.executor.prepare()
+        hosts.append(host)
+        return host
+
+    yield make
+    try:
+        for host in hosts:
+            if not getattr(host.executor, "broken", False):
+                assert host.run("noop").outcome == Outcome.SUCCEEDED, "the executor does not go on"
+                assert host.executor.running() == frozenset()
+    finally:
+        for host in hosts:
+            host.executor.close()
+
+
+@pytest.fixture
+def host(alias: str, make_host: Callable[[str], Host]) -> Host:
+    return make_host(alias)
+
+
+@pytest.fixture
+def trail(tmp_path: Path) -> Iterator[Trail]:
+    trail = Trail(tmp_path / "trail")
+    yield trail
+    trail.close()
+
+
+@pytest.fixture
+def gate(tmp_path: Path) -> Gate:
+    return Gate(tmp_path / "gate")
+
+
+# How a job ends
+
+
+@all_executors
+def test_a_job_that_returns_has_succeeded(host: Host) -> None:
+    ending = host.run("noop")
+
+    assert (ending.outcome, ending.error) == (Outcome.SUCCEEDED, "")
+
+
+@all_executors
+def test_an_exception_fails_with_its_traceback(host: Host) -> None:
+    ending = host.run("raises")
+
+    assert ending.outcome == Outcome.FAILED
+    assert ending.error.startswith("Traceback (most recent call last):")
+    assert ending.error.endswith("LookupError: no customer 42\n")
+
+
+@all_executors
+@pytest.mark.parametrize(
+    ("code", "expected"),
+    [
+        (None, Ending(Outcome.SUCCEEDED, exit_code=0)),
+        (0, Ending(Outcome.SUCCEEDED, exit_code=0)),
+        (3, Ending(Outcome.FAILED, "the job called sys.exit(3)", 3)),
+        ("no mail server", Ending(Outcome.FAILED, "the job called sys.exit('no mail server')", 1)),
+    ],
+)
+def test_sys_exit_says_how_it_ended(host: Host, code: object, expected: Ending) -> None:
+    ending = host.run("exits", code=code)
+
+    assert (ending.outcome, ending.error, ending.exit_code) == (expected.outcome, expected.error, expected.exit_code)
+
+
+@all_executors
+def test_ctrl_c_in_a_job_is_recorded(host: Host) -> None:
+    ending = host.run("interrupted")
+
+    assert ending.outcome == Outcome.FAILED
+    assert ending.error.endswith("KeyboardInterrupt\n")
+
+
+@all_executors
+def test_a_coroutine_function_is_awaited(host: Host) -> None:
+    attempt = host.start("is_async")
+
+    assert host.ending(attempt).outcome == Outcome.SUCCEEDED
+    assert host.scribe.text(attempt) == "awaited\n"
+
+
+@all_executors
+def test_an_unknown_job_fails_and_says_what_was_meant(host: Host) -> None:
+    """Two releases may run side by side: the row may name a job that this one does not have."""
+    ending = host.run("nop")
+
+    assert ending == Ending(
+        Outcome.FAILED,
+        "'nop' is not declared. Did you mean 'noop'? See: manage.py crons list",
+        ending.exit_code,
+        ending.cpu_seconds,
+        ending.peak_memory_bytes,
+    )
+
+
+@all_executors
+def test_a_job_knows_its_attempt(host: Host) -> None:
+    attempt = host.start("describes_itself", colour="green")
+
+    host.ending(attempt)
+    assert host.scribe.text(attempt) == (
+        "describes_itself-entry describes_itself/1 1 1 2026-11-22 12:00:00+00:00 green\n1 1001 describes_itself/1\n"
+    )
+    assert "CRONS_ATTEMPT" not in os.environ
+
+
+@all_executors
+def test_an_endless_error_is_shortened(host: Host) -> None:
+    ending = host.run("fails_at_length")
+
+    assert len(ending.error) < 40_000
+    assert "characters left out" in ending.error
+
+
+# What a job writes
+
+
+@all_executors
+def test_output_and_log_keep_their_stream_and_order(host: Host) -> None:
+    attempt = host.start("writes_everywhere")
+
+    host.ending(attempt)
+    log = host.scribe.text(attempt, "log").splitlines()
+    assert host.scribe.text(attempt) == "first line\nsecond line\n"
+    assert host.scribe.text(attempt, "stderr") == "a warning\n"
+    assert log[0].endswith(" INFO shop.orders: order 7 sent")
+    assert log[1].endswith(" ERROR shop: could not send")
+    assert log[2] == "Traceback (most recent call last):"
+    assert log[-1] == "ValueError: no such customer"
+
+
+@all_executors
+def test_output_is_written_before_the_ending(host: Host) -> None:
+    host.run("says", text="hello")
+
+    assert [type(each[0]).__name__ for each in host.scribe.asked] == ["Chunk", "Finished"]
+
+
+@all_executors
+def test_secrets_are_hidden_even_when_written_in_pieces(
+    make_host: Callable[[str], Host], settings: Settings, monkeypatch: pytest.MonkeyPatch, alias: str
+) -> None:
+    settings.PAYMENT_API_KEY = "pk-live-0123456789"
+    settings.CRONS = {**getattr(settings, "CRONS", {}), "REDACT": ["mother's maiden name"]}
+    monkeypatch.setenv("SHOP_DATABASE_URL", "postgres://shop:correct-horse@db/shop")
+    host = make_host(alias)
+
+    attempt = host.start(
+        "prints_pieces", pieces=["a pk-live", "-0123456789 b ", "corr", "ect-", "horse c mother's maiden name d pk-"]
+    )
+    failed = host.run("raises_secret", secret="pk-live-0123456789")
+
+    host.ending(attempt)
+    assert host.scribe.text(attempt) == "a ******** b ******** c ******** d pk-"
+    assert failed.error.endswith("RuntimeError: login with ******** refused\n")
+
+
+@all_executors
+def test_nul_is_replaced(host: Host) -> None:
+    """PostgreSQL refuses it, and the ending behind it would never be written."""
+    attempt = host.start("prints_pieces", pieces=["a\x00b"])
+
+    host.ending(attempt)
+    assert host.scribe.text(attempt) == "a\N{REPLACEMENT CHARACTER}b"
+
+
+@all_executors
+def test_a_flood_is_kept_from_both_ends(make_host: Callable[[str], Host], settings: Settings, alias: str) -> None:
+    settings.CRONS = {**getattr(settings, "CRONS", {}), "OUTPUT_LIMIT_BYTES": 3_000}
+    host = make_host(alias)
+
+    attempt = host.start("floods", blocks=1_000, block_bytes=1_000)
+
+    host.ending(attempt)
+    head, left_out, tail = re.split(r"\n… ([\d,]+) bytes left out …\n", host.scribe.text(attempt))
+    assert head.startswith("the first line\nxxx")
+    assert tail.endswith("xxx\nthe last line\n")
+    assert len(head) == 2_000
+    assert 0 < len(tail) <= 1_000
+    assert len(head) + int(left_out.replace(",", "")) + len(tail) == 29 + 1_000 * 1_000
+
+
+# The ledger's silences
+
+
+@all_executors
+def test_a_silent_ledger_is_told_again_until_it_answers(host: Host) -> None:
+    """Same token, same numbers: what was stored without an answer is not stored twice."""
+    host.scribe.silent_calls = 3
+
+    attempt = host.start("says", text="hello")
+    host.until(lambda: not host.scribe.silent_calls)
+    assert host.executor.running() == {attempt}
+    host.ending(attempt)
+
+    asked = [each[0] for each in host.scribe.asked]
+    assert host.scribe.text(attempt) == "hello\n"
+    assert len({str(each) for each in asked}) == 2
+    assert host.executor.running() == frozenset()
+
+
+@all_executors
+def test_an_ending_without_output_is_told_again(host: Host) -> None:
+    host.scribe.silent_calls = 2
+
+    attempt = host.start("noop")
+    host.ending(attempt)
+
+    first, *others = [each[0] for each in host.scribe.asked]
+    assert others == [first, first]
+
+
+@all_executors
+def test_many_attempts_pass_through_few_places(host: Host) -> None:
+    started = 0
+    while started < 200 or host.executor.running():
+        for _ in range(min(host.executor.free(), 200 - started)):
+            host.start("noop")
+            started += 1
+        host.executor.work(host.scribe, 5)
+
+    assert {each.ending.outcome for each in host.scribe.finished.values()} == {Outcome.SUCCEEDED}
+    assert len(host.scribe.finished) == 200
+
+
+@all_executors
+def test_working_ends_when_it_is_woken(host: Host) -> None:
+    ears, rope = os.pipe()
+    os.write(rope, b"!")
+
+    host.executor.work(host.scribe, 10_000, ears)
+
+    assert host.scribe.asked == []
+    os.close(ears)
+    os.close(rope)
+
+
+@all_executors
+def test_closing_twice_is_harmless(host: Host, make_host: Callable[[str], Host], alias: str) -> None:
+    other = EXECUTORS[alias](alias=alias)
+
+    other.close()
+    other.close()
+
+
+# Processes of their own
+
+
+@those_that("isolates")
+def test_output_of_child_processes_is_captured(host: Host) -> None:
+    attempt = host.start("runs_programs")
+
+    host.ending(attempt)
+    assert host.scribe.text(attempt) == "before\nfrom the child\nafter\n"
+    assert host.scribe.text(attempt, "stderr") == "its error\n"
+
+
+@those_that("isolates")
+def test_output_can_be_read_while_the_job_runs(host: Host, gate: Gate) -> None:
+    attempt = host.start("waits_at_gate", gate=gate.path)
+
+    host.until(lambda: host.scribe.text(attempt) == "waiting\n")
+    assert host.executor.running() == {attempt}
+    gate.open()
+
+    assert host.ending(attempt).outcome == Outcome.SUCCEEDED
+
+
+@those_that("isolates")
+def test_characters_are_never_cut(host: Host, gate: Gate) -> None:
+    """The euro sign arrives in two reads; a byte that begins nothing is replaced."""
+    # Each ends with a new line: no secret begins with one, so that nothing is held back.
+    attempt = host.start("writes_in_pieces", pieces=["0ae282", "ac0a", "ff0ae2"], gate=gate.path)
+    for seen in ("\n", "\n€\n", "\n€\n\N{REPLACEMENT CHARACTER}\n"):
+        host.until(lambda seen=seen: host.scribe.text(attempt) == seen)
+        gate.open()
+
+    host.ending(attempt)
+    assert host.scribe.text(attempt) == "\n€\n\N{REPLACEMENT CHARACTER}\n\N{REPLACEMENT CHARACTER}"
+
+
+@those_that("isolates")
+def test_a_hundred_megabytes_are_bounded(host: Host, settings: Settings) -> None:
+    attempt = host.start("floods", blocks=100, block_bytes=2**20)
+
+    host.ending(attempt)
+    chunks = host.scribe.chunks.values()
+    assert sum(len(each.text.encode()) for each in chunks) <= 1_000_000 + 100
+    assert max(len(each.text) for each in chunks) <= 65_536
+    assert "bytes left out …" in host.scribe.text(attempt)
+    assert host.scribe.text(attempt).endswith("the last line\n")
+
+
+@those_that("isolates")
+@pytest.mark.parametrize(
+    ("code", "error"),
+    [
+        (0, "the process exited with 0 before the job returned (os._exit?)"),
+        (3, "the process exited with 3 without returning (os._exit?)"),
+    ],
+)
+def test_an_exit_behind_pythons_back_fails(host: Host, code: int, error: str) -> None:
+    ending = host.run("exits_at_once", code=code)
+
+    assert (ending.outcome, ending.error, ending.exit_code) == (Outcome.FAILED, error, code)
+
+
+@those_that("isolates")
+def test_a_killed_job_fails_and_names_the_signal(host: Host) -> None:
+    """As the kernel does when memory runs out."""
+    ending = host.run("kills_itself", number=int(signal.SIGKILL))
+
+    assert ending.outcome == Outcome.FAILED
+    assert ending.error == "the process was killed by SIGKILL (out of memory? See the kernel's log: dmesg)"
+    assert ending.exit_code == -signal.SIGKILL
+
+
+@those_that("isolates")
+def test_a_crashed_interpreter_leaves_its_stack(host: Host) -> None:
+    attempt = host.start("kills_itself", number=int(signal.SIGSEGV))
+
+    ending = host.ending(attempt)
+    assert (ending.outcome, ending.error) == (Outcome.FAILED, "the process was killed by SIGSEGV")
+    assert "in kills_itself" in host.scribe.text(attempt, "stderr")
+
+
+@those_that("isolates")
+def test_a_job_without_memory_fails(host: Host) -> None:
+    ending = host.run("runs_out_of_memory")
+
+    assert ending.outcome == Outcome.FAILED
+    assert "MemoryError" in ending.error
+
+
+@those_that("isolates")
+@pytest.mark.parametrize("job", ["closes_its_output", "closes_everything"])
+def test_a_job_may_close_what_it_did_not_open(host: Host, job: str) -> None:
+    """With the way to say how it ended closed as well, the exit says it: not with success."""
+    ending = host.run(job)
+
+    assert ending.outcome == (Outcome.SUCCEEDED if job == "closes_its_output" else Outcome.FAILED)
+
+
+@those_that("isolates")
+@pytest.mark.django_db
+def test_a_job_may_close_and_open_connections(host: Host) -> None:
+    attempt = host.start("uses_database")
+
+    assert host.ending(attempt).outcome == Outcome.SUCCEEDED
+    assert host.scribe.text(attempt) == "1\n"
+
+
+@those_that("isolates")
+def test_each_attempt_draws_other_numbers(host: Host) -> None:
+    first, second = host.start("draws"), host.start("draws")
+
+    host.ending(first)
+    host.ending(second)
+    assert host.scribe.text(first) != host.scribe.text(second)
+
+
+@those_that("isolates")
+def test_a_job_gets_a_process_as_new(host: Host) -> None:
+    """Own process group, in the guard's session; signals as a program gets them; nothing to read."""
+    attempt = host.start("tells_its_signals")
+
+    host.ending(attempt)
+    assert host.scribe.text(attempt) == "SIG_DFL SIG_DFL\nTrue True True\n"
+
+
+@those_that("isolates")
+def test_usage_is_recorded(host: Host) -> None:
+    ending = host.run("floods", blocks=20, block_bytes=2**20)
+
+    assert ending.cpu_seconds is not None
+    assert ending.cpu_seconds > 0
+    assert ending.peak_memory_bytes is not None
+    assert ending.peak_memory_bytes > 2**20
+
+
+# Nothing stays behind
+
+
+@those_that("isolates")
+@pytest.mark.parametrize("job", ["leaves_child", "leaves_daemon"])
+def test_what_a_job_leaves_behind_is_killed(host: Host, trail: Trail, job: str) -> None:
+    attempt = host.start(job, path=trail.path, end="return")
+
+    assert host.ending(attempt).outcome == Outcome.SUCCEEDED
+    host.silence(trail)
+
+
+@those_that("isolates")
+def test_a_program_that_holds_the_output_does_not_hold_the_attempt(host: Host) -> None:
+    attempt = host.start("leaves_program")
+
+    assert host.ending(attempt).outcome == Outcome.SUCCEEDED
+    assert host.scribe.text(attempt) == "started\n"
+
+
+@those_that("isolates")
+def test_a_thread_left_behind_does_not_hold_the_attempt(host: Host) -> None:
+    attempt = host.start("leaves_thread")
+
+    assert host.ending(attempt).outcome == Outcome.SUCCEEDED
+    assert host.scribe.text(attempt) == "done\n"
+
+
+@those_that("isolates")
+def test_a_forked_copy_of_the_job_has_no_say(host: Host) -> None:
+    assert host.run("forks_and_returns_twice").outcome == Outcome.SUCCEEDED
+
+
+@those_that("can_time_out")
+@pytest.mark.parametrize("job", ["leaves_child", "leaves_daemon"])
+def test_a_timeout_ends_everything_that_the_job_started(host: Host, trail: Trail, job: str) -> None:
+    ending = host.run(job, path=trail.path, end="wait", timeout=2)
+
+    assert (ending.outcome, ending.error) == (Outcome.TIMED_OUT, "ran longer than its timeout of 2 s; killed")
+    host.silence(trail)
+
+
+@those_that("can_time_out")
+def test_a_timeout_ends_a_job_that_ignores_sigterm(host: Host, trail: Trail) -> None:
+    ending = host.run("ignores_sigterm", path=trail.path, timeout=2)
+
+    assert (ending.outcome, ending.exit_code) == (Outcome.TIMED_OUT, -signal.SIGKILL)
+    host.silence(trail)
+
+
+@those_that("can_time_out")
+def test_no_timeout_means_none(host: Host, gate: Gate) -> None:
+    attempt = host.start("waits_at_gate", gate=gate.path, timeout=None)
+    host.until(lambda: host.scribe.text(attempt))
+    gate.open()
+
+    assert host.ending(attempt).outcome == Outcome.SUCCEEDED
+
+
+@those_that("can_cancel")
+@pytest.mark.parametrize(
+    ("job", "code"),
+    [("waits", -signal.SIGTERM), ("ignores_sigterm", -signal.SIGKILL), ("returns_on_sigterm", 0)],
+)
+def test_a_cancelled_job_is_asked_then_killed(host: Host, trail: Trail, job: str, code: int) -> None:
+    attempt = host.start(job, path=trail.path)
+    host.lines(trail, 1)
+
+    host.executor.cancel([attempt, 999], "a person asked")
+    host.executor.cancel([attempt], "a shutdown asked")
+
+    ending = host.ending(attempt)
+    assert (ending.outcome, ending.error, ending.exit_code) == (Outcome.CANCELLED, "a person asked", code)
+    host.silence(trail)
+
+
+@all_executors
+def test_cancelling_what_has_ended_does_nothing(host: Host) -> None:
+    attempt = host.start("noop")
+    host.ending(attempt)
+
+    host.executor.cancel([attempt], "too late")
+
+    assert host.scribe.finished[attempt].ending.outcome == Outcome.SUCCEEDED
+
+
+def test_inline_cancels_what_has_not_begun(make_host: Callable[[str], Host]) -> None:
+    host = make_host("inline")
+    attempt = host.start("raises")
+
+    host.executor.cancel([attempt], "a person asked")
+
+    assert host.ending(attempt) == Ending(Outcome.CANCELLED, "a person asked")
+
+
+# Leases
+
+
+@those_that("isolates")
+def test_leases_are_renewed_while_jobs_run(host: Host, gate: Gate) -> None:
+    """Six renewals at a third of a lease are two leases' time."""
+    attempt = host.start("waits_at_gate", gate=gate.path, lease=1.5)
+
+    host.until(lambda: len(host.scribe.renewed) >= 6)
+    gate.open()
+
+    assert host.ending(attempt).outcome == Outcome.SUCCEEDED
+    assert host.scribe.renewed[0] == {attempt}
+
+
+@those_that("isolates")
+def test_a_lease_that_cannot_be_renewed_ends_the_job(host: Host, trail: Trail) -> None:
+    host.scribe.renews_nothing = True
+
+    ending = host.run("ignores_sigterm", path=trail.path, lease=2)
+
+    assert (ending.outcome, ending.error) == (Outcome.LOST, endings.LEASE_ENDED)
+    host.silence(trail)
+
+
+@those_that("isolates")
+def test_an_attempt_that_is_no_longer_ours_is_killed(host: Host, trail: Trail) -> None:
+    attempt = host.start("ignores_sigterm", path=trail.path, lease=3)
+    host.lines(trail, 1)
+
+    host.scribe.disowned.add(attempt)
+
+    ending = host.ending(attempt)
+    assert (ending.outcome, ending.error) == (Outcome.LOST, endings.NOT_OWNED)
+    host.silence(trail)
+
+
+@those_that("can_cancel")
+def test_a_renewal_brings_the_wish_to_cancel(host: Host, trail: Trail) -> None:
+    attempt = host.start("waits", path=trail.path, lease=3)
+    host.lines(trail, 1)
+
+    host.scribe.cancelled[attempt] = "cancelled by ada"
+
+    ending = host.ending(attempt)
+    assert (ending.outcome, ending.error) == (Outcome.CANCELLED, "cancelled by ada")
+
+
+def test_inline_renews_from_a_thread(make_host: Callable[[str], Host], gate: Gate) -> None:
+    host = make_host("inline")
+    renew = host.scribe.renew
+
+    def renew_and_open(attempts: frozenset[int]) -> object:
+        gate.open()
+        return renew(attempts)
+
+    host.scribe.renew = renew_and_open  # type: ignore[method-assign,assignment] # the thread lets the job go on
+    attempt = host.start("waits_at_gate", gate=gate.path, lease=0.3)
+
+    assert host.ending(attempt).outcome == Outcome.SUCCEEDED
+    assert host.scribe.renewed == [{attempt}]
+
+
+# Deaths in the family
+
+
+def _parent_of(pid: int) -> int:
+    return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
+
+
+@those_that("isolates")
+def test_a_vanished_guard_loses_its_job(host: Host, trail: Trail) -> None:
+    attempt = host.start("waits", path=trail.path)
+    _, guard = host.lines(trail, 1)[0].split()
+
+    os.kill(int(guard), signal.SIGKILL)
+
+    assert host.ending(attempt) == Ending(Outcome.LOST, endings.VANISHED)
+    host.silence(trail)
+
+
+@those_that("isolates")
+@pytest.mark.parametrize("job", ["leaves_child", "leaves_daemon"])
+def test_what_a_vanished_guard_watched_is_killed(host: Host, trail: Trail, job: str) -> None:
+    attempt = host.start(job, path=trail.path, end="wait")
+    guard = _parent_of(int(host.lines(trail, 2)[0]))
+
+    os.kill(guard, signal.SIGKILL)
+
+    assert host.ending(attempt).outcome == Outcome.LOST
+    host.silence(trail)
+
+
+@those_that("isolates")
+def test_a_guard_that_died_idle_is_replaced(host: Host) -> None:
+    """An attempt handed to it has not begun: another guard takes it."""
+    first = host.start("names_its_guard")
+    host.ending(first)
+    guard = int(host.scribe.text(first))
+    life = os.pidfd_open(guard)
+    os.kill(guard, signal.SIGKILL)
+    select.select([life], [], [])
+    os.close(life)
+
+    assert host.run("noop").outcome == Outcome.SUCCEEDED
+
+
+@those_that("isolates")
+def test_a_guard_serves_one_attempt_after_another(host: Host) -> None:
+    """One fork for each attempt, not two."""
+    first, second = [host.start("names_its_guard") for _ in range(2)]
+    host.ending(first)
+    host.ending(second)
+
+    third = host.start("names_its_guard")
+
+    host.ending(third)
+    assert host.scribe.text(third) in {host.scribe.text(first), host.scribe.text(second)}
+
+
+@those_that("isolates")
+def test_an_attempt_without_a_process_fails_and_says_so(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It was begun: it must end."""
+    with monkeypatch.context() as full:
+        full.setattr(os, "pipe", _too_many_open_files)
+        attempt = host.start("noop")
+
+    assert host.ending(attempt) == Ending(
+        Outcome.FAILED, "the job's process could not be started: [Errno 24] Too many open files"
+    )
+
+
+def _too_many_open_files() -> tuple[int, int]:
+    raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+
+
+@those_that("isolates")
+def test_a_guard_that_is_stopped_is_replaced(host: Host, trail: Trail, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nobody would end its job in time."""
+    monkeypatch.setattr(process, "GUARD_PATIENCE_SECONDS", 0.5)
+
+    ending = host.run("stops_its_guard", path=trail.path, timeout=1)
+
+    assert ending == Ending(Outcome.LOST, endings.VANISHED)
+    host.silence(trail)
+
+
+@those_that("isolates")
+def test_without_its_fork_server_an_executor_is_broken(host: Host, trail: Trail, gate: Gate) -> None:
+    """What runs goes on and ends as it should; nothing new can be started."""
+    waiting = host.start("waits_at_gate", gate=gate.path)
+    killed = host.start("waits", path=trail.path, timeout=5)
+    _, guard = host.lines(trail, 1)[0].split()
+    assert isinstance(host.executor, ProcessExecutor)
+
+    os.kill(_parent_of(int(guard)), signal.SIGKILL)
+    host.until(lambda: host.executor.broken)  # type: ignore[attr-defined] # shown above
+    gate.open()
+
+    assert host.executor.free() == 0
+    assert host.ending(waiting).outcome == Outcome.SUCCEEDED
+    assert host.ending(killed).outcome == Outcome.TIMED_OUT
+    assert host.run("noop").outcome == Outcome.SUCCEEDED, "a guard that is left serves on"
+
+
+@those_that("isolates")
+@pytest.mark.parametrize("job", ["waits", "ignores_sigterm", "leaves_child", "leaves_daemon"])
+def test_a_killed_host_takes_everything_along(alias: str, trail: Trail, job: str) -> None:
+    """Its instance is gone when its last process is: that is what others may rely on."""
+    with subprocess.Popen(
+        [sys.executable, "-m", "tests.contracts.host_under_test", job, trail.path],
+        stdout=subprocess.PIPE,
+        text=True,
+        cwd=Path(__file__).parents[2],
+    ) as host:
+        assert host.stdout is not None
+        name, boot = host.stdout.readline().split()
+        trail.wait_for_lines(2 if job.startswith("leaves") else 1)
+        was_gone = instances.is_gone(name, boot)
+
+        host.kill()
+        trail.wait_until_closed()
+        host.stdout.read()  # the fork server and the guards hold it as well
+
+        assert not was_gone
+        assert instances.is_gone(name, boot)
+
+
+@those_that("isolates")
+def test_closing_ends_what_runs(host: Host, trail: Trail, make_host: Callable[[str], Host], alias: str) -> None:
+    other = make_host(alias)
+    other.start("leaves_daemon", path=trail.path, end="wait")
+    other.lines(trail, 2)
+
+    other.executor.close()
+
+    assert trail.is_closed()
+    assert other.scribe.finished == {}
+
+
+# Preparing
+
+
+def test_an_open_connection_is_refused(django_db_blocker: DjangoDbBlocker, tmp_path: Path) -> None:
+    """Forked jobs would share it, and speak all at once over one socket."""
+    script = (
+        "import django; from django.conf import settings; settings.configure("
+        "INSTALLED_APPS=['crons'], DATABASES={'default': {'ENGINE': 'django.db.backends.sqlite3', 'NAME': 'x.db'}})\n"
+        "django.setup()\n"
+        "from django.db import connection; connection.ensure_connection()\n"
+        "from crons.executors.process import ProcessExecutor\n"
+        "ProcessExecutor(alias='process').prepare()\n"
+    )
+
+    done = subprocess.run(
+        [sys.executable, "-c", script],
+        capture_output=True,
+        text=True,
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])},
+        check=False,
+    )
+
+    assert done.returncode == 1
+    assert done.stderr.strip().endswith(
+        "prepare() came after a database connection was opened (default): forked jobs would share it. "
+        "Prepare first, or close it with django.db.connections.close_all()."
+    )
+
+
+def test_threads_are_warned_of(make_host: Callable[[str], Host], caplog: pytest.LogCaptureFixture) -> None:
+    import threading
+
+    stop = threading.Event()
+    thread = threading.Thread(target=stop.wait, name="statsd")
+    thread.start()
+
+    with caplog.at_level(logging.WARNING, "crons.executors"):
+        make_host("process")
+
+    stop.set()
+    thread.join()
+    assert "statsd" in caplog.text

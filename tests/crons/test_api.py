@@ -1,0 +1,128 @@
+"""What people and pages may ask of a schedule."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import pytest
+
+from crons import api, heartbeat, ledger
+from crons.exceptions import UnknownJob
+from crons.models import AuditEvent, Entry, Heartbeat, Incident, Range, Run
+from crons.schedules import FAR_FUTURE
+from tests.crons.conftest import NOON, minutes
+
+pytestmark = pytest.mark.django_db
+
+
+@pytest.fixture(autouse=True)
+def clock(monkeypatch):
+    """The database's clock says noon until a test moves it."""
+    moments = {"now": NOON}
+    monkeypatch.setattr(ledger, "database_now", lambda: moments["now"])
+    return moments
+
+
+def test_run_now_is_recorded_for_the_next_scheduler(make_entry):
+    """A button press is a row; whoever has room begins it, once."""
+    make_entry()
+
+    run = api.run_now("heartbeat", by="dana", args={"loud": True}, key="click 1")
+    again = api.run_now("heartbeat", by="dana", key="click 1")
+
+    assert (run.kind, run.state, run.requested_by, run.args) == ("manual", "due", "dana", {"loud": True})
+    assert again.pk == run.pk
+    assert AuditEvent.objects.first().actor == "dana"
+
+
+def test_pause_and_resume_settle_the_account_first(make_entry, clock):
+    """Slots before the pause run, those within it are skipped, those after it run again."""
+    make_entry()
+    clock["now"] = NOON + minutes(6)
+    api.pause("heartbeat", by="dana", reason="audit")
+    clock["now"] = NOON + minutes(16)
+    api.resume("heartbeat", by="dana")
+
+    assert [run.slot_at for run in Run.objects.all()] == [NOON + minutes(5)]
+    row = Range.objects.get()
+    assert (row.first_at, row.last_at, row.reason) == (NOON + minutes(10), NOON + minutes(15), "paused")
+    entry = Entry.objects.get()
+    assert (entry.paused_at, entry.paused_by, entry.wake_at) == (None, "", NOON + minutes(20))
+    assert [event.verb for event in AuditEvent.objects.order_by("pk")] == ["pause", "resume"]
+
+
+def test_upcoming_merges_all_entries(make_entry):
+    """What runs next, over all entries, soonest first, with the pause shown."""
+    make_entry("b", schedule="*/10 * * * *")
+    make_entry("a", schedule="*/15 * * * *")
+    Entry.objects.filter(name="a").update(paused_at=NOON)
+
+    found = [(slot.at - NOON, slot.entry, slot.paused) for slot in api.upcoming(count=4)]
+
+    assert found == [
+        (minutes(10), "b", False),
+        (minutes(15), "a", True),
+        (minutes(20), "b", False),
+        (minutes(30), "a", True),
+    ]
+
+
+def test_unknown_names_are_refused_with_the_nearest(make_entry):
+    """Everywhere the same words."""
+    make_entry()
+
+    for ask in (api.upcoming, api.history, api.entry):
+        with pytest.raises(UnknownJob, match="Did you mean 'heartbeat'"):
+            ask("hartbeat")
+
+
+def test_well_is_an_empty_list(make_entry, led):
+    """Nothing to report, nothing reported."""
+    make_entry()
+    led.record(NOON)
+
+    assert api.health() == []
+
+
+def test_health_names_what_is_wrong(make_entry, led, clock, instance):
+    """Parked, overdue, failing and silent: each a line that says what to look at."""
+    make_entry("parked", schedule="61 * * * *")
+    led.record(NOON)
+    make_entry("overdue")
+    make_entry("retired")
+    Entry.objects.filter(name="retired").update(retired_at=NOON, wake_at=FAR_FUTURE)
+    Entry.objects.filter(name="overdue").update(wake_at=NOON + minutes(5))
+    entry = Entry.objects.get(name="overdue")
+    Incident.objects.create(
+        rule="failing", entry=entry, open_key="x", summary="overdue failed: boom", opened_at=NOON, changed_at=NOON
+    )
+    heartbeat.beat(instance, NOON)
+    clock["now"] = NOON + minutes(7)
+
+    found = {(ailment.kind, ailment.entry) for ailment in api.health()}
+
+    assert found == {("parked", "parked"), ("overdue", "overdue"), ("failing", "overdue"), ("scheduler", "")}
+
+
+def test_a_restarted_scheduler_ends_its_predecessors_silence(instance):
+    """The row of one that was killed goes when another takes its place on that host."""
+    from crons.instances import Instance
+
+    killed = Instance.start("test")
+    killed.stop()
+    heartbeat.beat(killed, NOON)
+    heartbeat.beat(instance, NOON + timedelta(minutes=5))
+
+    assert list(Heartbeat.objects.values_list("instance", flat=True)) == [instance.name]
+    heartbeat.stop(instance)
+    assert Heartbeat.objects.count() == 0
+
+
+def test_a_beat_is_renewed_in_place(instance):
+    """One row per scheduler."""
+    heartbeat.beat(instance, NOON, skew_seconds=1.23456)
+    heartbeat.beat(instance, NOON + timedelta(seconds=10), draining=True)
+
+    row = Heartbeat.objects.get()
+    assert (row.started_at, row.beat_at, row.draining) == (NOON, NOON + timedelta(seconds=10), True)
+    assert row.expected_by == NOON + timedelta(seconds=40)

@@ -1,0 +1,392 @@
+"""System checks: each id is raised by what it is for, has a hint, and is documented."""
+
+import re
+from pathlib import Path
+
+import pytest
+from django.core.checks import CheckMessage, Error
+from django.core.checks import registry as django_checks
+
+from crons import checks
+from crons.jobs import entry, job
+from crons.schedules import NEVER, Schedule, cron, every
+from tests.crons import cronjobs
+
+pytestmark = pytest.mark.usefixtures("empty_registry")
+HERE = "tests.crons.cronjobs"
+ROOT = Path(__file__).parents[2]
+INLINE = {"EXECUTORS": {"inline": {"BACKEND": "builtins.object"}, "process": {"BACKEND": "builtins.object"}}}
+ALL = [
+    checks.check_settings,
+    checks.check_executors,
+    checks.check_groups,
+    checks.check_zones,
+    checks.check_sources,
+    checks.check_django_crontab,
+    checks.check_deployment,
+]
+
+
+@pytest.fixture
+def installed(monkeypatch):
+    """Say which apps are installed, in which order, without loading them."""
+
+    def put(*names):
+        configs = [type("Config", (), {"name": name}) for name in names]
+        monkeypatch.setattr(checks.apps, "get_app_configs", lambda: configs)
+
+    return put
+
+
+@pytest.fixture(autouse=True)
+def well(settings, monkeypatch, installed):
+    """A configuration without a mistake."""
+    settings.CRONS = dict(INLINE)
+    settings.CRONJOBS = []
+    installed("crons")
+    settings.USE_TZ = True
+    settings.TIME_ZONE = "Europe/Berlin"
+    settings.ADMINS = [("Ann", "ann@example.org")]
+    # In place: Django warns where the whole setting is replaced. Nothing here opens a connection.
+    database = {"ENGINE": "django.db.backends.sqlite3", "NAME": "/x/db.sqlite3", "OPTIONS": {}}
+    for key, value in database.items():
+        monkeypatch.setitem(settings.DATABASES["default"], key, value)
+
+
+@pytest.fixture
+def declared():
+    """A job that CRONJOBS lines may name."""
+    job(every(minutes=5), name="heartbeat")(cronjobs.beat)
+
+
+def found() -> list[CheckMessage]:
+    return [message for check in ALL for message in check()]
+
+
+def only() -> CheckMessage:
+    (message,) = found()
+    return message
+
+
+def told(text: str, hint: str) -> None:
+    message = only()
+    assert message.msg == text
+    assert message.hint == hint
+
+
+def test_nothing_is_said_where_all_is_well(declared):
+    """A check that cries wolf is silenced, and then it is gone."""
+    assert found() == []
+
+
+def test_checks_are_registered_with_django():
+    """`manage.py check --tag crons` runs them; those of deployment only with --deploy."""
+    usual = {check.__name__ for check in django_checks.registry.registered_checks if "crons" in check.tags}
+    deploy = {check.__name__ for check in django_checks.registry.deployment_checks if "crons" in check.tags}
+
+    assert usual == {check.__name__ for check in ALL[:-1]}
+    assert deploy == {"check_deployment"}
+
+
+def test_settings_that_cannot_work_are_errors(settings):
+    """The other checks say nothing of a setting that this one has refused."""
+    settings.CRONS = {**INLINE, "GROUPS": {"mail": 0}, "DATABASE": "nope"}
+
+    assert [(message.id, message.msg) for message in found()] == [
+        ("crons.E001", f"CRONS['DATABASE'] is 'nope', expected one of {sorted(settings.DATABASES)}."),
+        ("crons.E001", "CRONS['GROUPS']['mail'] is 0, expected a whole number of at least 1."),
+    ]
+    assert found()[0].hint == "Keys, units and defaults: docs/reference/settings.md."
+
+
+def test_defaults_that_are_no_policy_are_an_error(settings, empty_registry):
+    """They hold for all jobs, so they are looked at also where there is none yet."""
+    empty_registry.defaults = lambda: {"time_out": 5}
+
+    message = only()
+
+    assert message.id == "crons.E001"
+    assert message.msg.startswith("CRONS['DEFAULTS']: 'time_out' is no policy. Did you mean 'timeout'? Known: ")
+
+
+def test_executor_that_cannot_be_imported_is_an_error(settings):
+    """Else its first run would find out."""
+    settings.CRONS = {"EXECUTORS": {**INLINE["EXECUTORS"], "slow": {"BACKEND": "no.such.Executor"}}}
+
+    told(
+        "CRONS['EXECUTORS']['slow'] cannot be imported: ModuleNotFoundError: No module named 'no'.",
+        "Give it as {'BACKEND': 'path.to.Class', 'OPTIONS': {…}}.",
+    )
+    assert only().id == "crons.E002"
+
+
+@pytest.mark.parametrize("spec", [{}, None])
+def test_executor_without_backend_is_an_error(settings, spec):
+    """A check must not fall over what it checks."""
+    settings.CRONS = {"EXECUTORS": {**INLINE["EXECUTORS"], "slow": spec}}
+
+    assert only().id == "crons.E002"
+
+
+def test_naive_time_is_an_error(settings):
+    """Rows are moments."""
+    settings.USE_TZ = False
+
+    told(
+        "USE_TZ is False, so moments would be stored without a zone.",
+        "Set USE_TZ = True: slots are kept in UTC and shown in each entry's zone.",
+    )
+    assert only().id == "crons.E003"
+
+
+def test_unknown_zone_of_the_settings_is_an_error(settings):
+    """Every entry without a zone of its own would be parked."""
+    settings.CRONS = {**INLINE, "TIME_ZONE": "Europe/Berlim"}
+
+    told(
+        "CRONS['TIME_ZONE'] names the zone 'Europe/Berlim', which is not in this machine's time zone data.",
+        "Use a name such as 'Europe/Berlin'; where the system has no zones, install tzdata.",
+    )
+    assert only().id == "crons.E004"
+
+
+def test_unknown_zone_of_an_entry_is_an_error(empty_registry):
+    """The machine that declares may know zones that this one does not."""
+    job(every(minutes=5), name="heartbeat")(cronjobs.beat)
+    schedule = type(NEVER).__new__(type(NEVER))
+    for name, value in (("text", ""), ("zone", "Mars/Olympus")):
+        object.__setattr__(schedule, name, value)
+    assert isinstance(schedule, Schedule)
+    entry("on_mars", "heartbeat", schedule)
+
+    message = only()
+
+    assert message.id == "crons.E004"
+    assert re.match(rf"on_mars \({re.escape(__name__)}:\d+\) names the zone 'Mars/Olympus', which", message.msg)
+
+
+def test_unknown_executor_of_a_job_is_an_error():
+    """Its runs would wait for ever."""
+    job(every(minutes=5), name="heartbeat", executor="proces")(cronjobs.beat)
+
+    told(
+        f"heartbeat ({HERE}.beat) names the executor 'proces', which is not in CRONS['EXECUTORS'].",
+        "Did you mean 'process'? Known: inline, process.",
+    )
+    assert only().id == "crons.E010"
+
+
+def test_group_without_a_limit_is_a_warning(settings):
+    """Whoever names a group wants one."""
+    settings.CRONS = {**INLINE, "GROUPS": {"mail": 1}}
+    job(every(minutes=5), name="heartbeat", group="mial")(cronjobs.beat)
+
+    told(
+        f"heartbeat ({HERE}.beat) is in the group 'mial', which has no limit in CRONS['GROUPS'].",
+        "Did you mean 'mail'? Known: mail.",
+    )
+    assert only().id == "crons.W011"
+
+
+def test_retry_of_a_job_that_is_not_idempotent_is_well():
+    """Exceptions are retried; timed-out attempts are not, and that is what the job says."""
+    from crons.jobs import Retry
+
+    job(every(minutes=5), name="heartbeat", retry=Retry(3))(cronjobs.beat)
+
+    assert found() == []
+
+
+def test_line_naming_no_function_is_an_error(settings):
+    """django-crontab finds out when cron fires it, and exits with 0."""
+    settings.CRONJOBS = [("@daily", "no.such.beat")]
+
+    told(
+        "CRONJOBS[0] names 'no.such.beat', which cannot be imported: No module named 'no'.",
+        "See docs/howto/django-crontab.md for the forms that a line may have.",
+    )
+    assert only().id == "crons.E030"
+    assert isinstance(only(), Error)
+
+
+def test_crontab_file_that_cannot_be_read_is_an_error(settings, tmp_path):
+    """A path in the settings is meant to be there."""
+    settings.CRONS = {**INLINE, "CRONTAB_FILES": [tmp_path / "missing.txt"]}
+
+    message = only()
+
+    assert message.id == "crons.E031"
+    assert message.msg.startswith(f"the crontab file {tmp_path / 'missing.txt'} cannot be read: ")
+
+
+def test_crontab_line_that_calls_no_job_is_a_warning(settings, tmp_path):
+    """It may be meant so: renewing a certificate is nobody's job here."""
+    (tmp_path / "crontab.txt").write_text("0 2 * * * /usr/bin/certbot renew\n")
+    settings.CRONS = {**INLINE, "CRONTAB_FILES": [tmp_path / "crontab.txt"]}
+
+    told(
+        "crontab.txt:1 calls no declared job: /usr/bin/certbot renew",
+        "Name a script after its job, or call manage.py crons run NAME --scheduled, to have it accounted for.",
+    )
+    assert only().id == "crons.W031"
+
+
+def test_line_on_another_schedule_than_the_code_is_an_error(settings, declared):
+    """Both texts are shown, and where each stands."""
+    settings.CRONJOBS = [("*/7 * * * *", f"{HERE}.beat")]
+
+    told(
+        f"heartbeat is on two schedules: 'every 300s' in {HERE}.beat, '*/7 * * * *' in CRONJOBS[0].",
+        "Write the same schedule in both places; the code's decides which slots there are.",
+    )
+    assert only().id == "crons.E032"
+
+
+def test_line_of_a_job_without_schedule_is_an_error_too(settings):
+    """The line alone gives no slots."""
+    job(name="heartbeat")(cronjobs.beat)
+    settings.CRONJOBS = [("*/7 * * * *", f"{HERE}.beat")]
+
+    assert only().msg == (f"heartbeat is on two schedules: 'none' in {HERE}.beat, '*/7 * * * *' in CRONJOBS[0].")
+
+
+def test_line_on_the_same_schedule_is_well(settings):
+    """Two doors, one entry."""
+    job(cron("0 8 * * *"), name="heartbeat")(cronjobs.beat)
+    settings.CRONJOBS = [("0 8 * * *", f"{HERE}.beat")]
+
+    assert found() == []
+
+
+def test_line_in_other_words_is_well(settings):
+    """What counts is what they mean."""
+    pytest.importorskip("crons.wallclock")
+    job(cron("@daily"), name="heartbeat")(cronjobs.beat)
+    settings.CRONJOBS = [("0 0 * * *", f"{HERE}.beat")]
+
+    assert found() == []
+
+
+def test_crontab_line_that_cannot_be_read_as_a_schedule_is_a_disagreement(settings, tmp_path, declared):
+    """It has the form of a line, and no moment."""
+    pytest.importorskip("crons.wallclock")
+    (tmp_path / "crontab.txt").write_text("0 25 * * * /srv/heartbeat.sh\n")
+    settings.CRONS = {**INLINE, "CRONTAB_FILES": [tmp_path / "crontab.txt"]}
+
+    message = only()
+
+    assert message.id == "crons.E032"
+    assert "0 25 * * *, which cannot be read: " in message.msg
+    assert "crontab.txt:1" in message.msg
+
+
+@pytest.mark.parametrize("name", ["CRONJOB", "CRON_JOBS", "CRONJBOBS"])
+def test_setting_nearly_called_cronjobs_is_a_warning(settings, name):
+    """It is the seed of hours of looking: nothing complains, nothing runs."""
+    setattr(settings, name, [])
+
+    told(
+        f"settings.{name} is nearly CRONJOBS, and nothing reads it: its lines are installed nowhere.",
+        "Rename it to CRONJOBS.",
+    )
+    assert only().id == "crons.W033"
+
+
+BEFORE = "Put 'crons.compat.django_crontab' before 'django_crontab' in INSTALLED_APPS."
+
+
+def test_django_crontab_without_its_stand_in_is_a_warning(installed):
+    """Its lines would fire past the ledger."""
+    installed("crons", "django_crontab")
+
+    told(
+        "django_crontab is installed without crons.compat.django_crontab: what its lines fire is not recorded.", BEFORE
+    )
+    assert only().id == "crons.W034"
+
+
+def test_stand_in_after_django_crontab_is_a_warning(installed):
+    """Django takes the command of the first."""
+    installed("django_crontab", "crons.compat.django_crontab")
+
+    told(
+        "crons.compat.django_crontab stands after django_crontab, whose command wins: what its lines fire "
+        "is not recorded.",
+        BEFORE,
+    )
+    assert only().id == "crons.W035"
+
+
+@pytest.mark.parametrize("names", [(), ("crons.compat.django_crontab", "django_crontab"), ("crons",)])
+def test_stand_in_before_django_crontab_or_no_django_crontab_is_well(installed, names):
+    """Nobody needs the stand-in without the real one."""
+    installed(*names)
+
+    assert found() == []
+
+
+def test_nobody_to_tell_is_a_warning_of_deployment(settings):
+    """A failure that nobody hears of is what this is all against."""
+    settings.ADMINS = []
+
+    told(
+        "Nobody is told when a job fails: alerts go to ADMINS, and ADMINS is empty.",
+        "Fill ADMINS, or say that you look elsewhere: CRONS = {'MAIL_ADMINS': False}.",
+    )
+    assert only().id == "crons.W040"
+
+
+def test_nobody_to_tell_may_be_meant(settings):
+    """Whoever has other channels says so."""
+    settings.ADMINS = []
+    settings.CRONS = {**INLINE, "MAIL_ADMINS": False}
+
+    assert found() == []
+
+
+@pytest.mark.parametrize("command", ["PRAGMA synchronous=OFF;", "PRAGMA journal_mode=WAL;PRAGMA Synchronous = 0"])
+def test_database_that_may_forget_is_a_warning_of_deployment(settings, command):
+    """The promise is as durable as the database's commit."""
+    settings.DATABASES["default"]["OPTIONS"] = {"init_command": command}
+
+    told(
+        "DATABASES['default'] sets synchronous=OFF: after a power failure a slot may run twice.",
+        "Use synchronous=FULL for the database of the ledger.",
+    )
+    assert only().id == "crons.W041"
+
+
+@pytest.mark.parametrize("name", [":memory:", "file:x?mode=memory&cache=shared"])
+def test_database_in_memory_is_a_warning_of_deployment(settings, name):
+    """No second process sees it."""
+    settings.DATABASES["default"]["NAME"] = name
+
+    told(
+        "DATABASES['default'] is kept in memory: each process has a ledger of its own, gone when it ends.",
+        "Name a file, or use a database server.",
+    )
+    assert only().id == "crons.W042"
+
+
+@pytest.mark.parametrize("engine", ["django.db.backends.postgresql", "django.db.backends.sqlite3"])
+def test_durable_database_is_well(settings, engine):
+    """synchronous=FULL and NORMAL are no OFF."""
+    settings.DATABASES["default"]["ENGINE"] = engine
+    settings.DATABASES["default"]["OPTIONS"] = {"init_command": "PRAGMA synchronous=NORMAL"}
+
+    assert found() == []
+
+
+def test_every_id_is_documented_and_tested_once():
+    """An id is an address: the table in the module, the reference and these tests name the same ones."""
+    source = Path(checks.__file__).read_text()
+    sources = "".join(path.read_text() for path in Path(checks.__file__).parent.glob("sources/*.py"))
+    table = re.findall(r"^(crons\.[EW]\d{3})  ", checks.__doc__, re.MULTILINE)
+    raised = {*re.findall(r'id="(crons\.[EW]\d{3})"', source)}
+    raised |= {f"crons.{each}" for each in re.findall(r'Problem\(\s*"([EW]\d{3})"', sources)}
+    headings = re.findall(r"^## (\S+)$", (ROOT / "docs/reference/checks.md").read_text(), re.MULTILINE)
+    tested = set(re.findall(r'"(crons\.[EW]\d{3})"', Path(__file__).read_text()))
+
+    assert len(table) == len(set(table))
+    assert sorted(table, key=lambda each: each[-3:]) == sorted(headings, key=lambda each: each[-3:])
+    assert set(table) == raised == tested

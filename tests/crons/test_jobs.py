@@ -1,0 +1,370 @@
+"""Declaring: what a declaration keeps, and every mistake at import."""
+
+import io
+import json
+import re
+import subprocess
+import sys
+from contextlib import redirect_stdout
+from datetime import timedelta
+
+import pytest
+
+from crons.exceptions import DuplicateJob, InvalidJob, UnknownJob
+from crons.jobs import CommandBody, Declaration, Policy, Retry, ShellBody, command, entry, job, shell
+from crons.schedules import NEVER, cron, every
+
+pytestmark = pytest.mark.usefixtures("empty_registry")
+HOURLY = cron("0 * * * *")
+
+
+def one():
+    pass
+
+
+def two():
+    pass
+
+
+def says(message):
+    return "^" + re.escape(message)
+
+
+def test_decorator_returns_the_function_unchanged():
+    """Tests and other code call it as if it were not declared."""
+
+    def clean():
+        return 7
+
+    assert job(HOURLY)(clean) is clean
+
+
+def test_declaration_is_kept_under_the_name_of_the_function(empty_registry):
+    """The first line of the docstring is its description."""
+
+    @job(HOURLY, owner="ops", tags=["db"], timeout=timedelta(minutes=5))
+    def clean():
+        """Throw away what is old.
+
+        And more.
+        """
+
+    kept = empty_registry.get("clean")
+    assert (kept.body, kept.owner, kept.tags) == (clean, "ops", ("db",))
+    assert kept.description == "Throw away what is old."
+    assert kept.policy == Policy(timeout=timedelta(minutes=5))
+    assert kept.source_ref == f"{__name__}.{clean.__qualname__}"
+    assert empty_registry.entries["clean"] == Declaration("clean", "clean", HOURLY, source_ref=kept.source_ref)
+    assert empty_registry.job_for(clean) is kept
+
+
+def test_job_without_schedule_is_run_by_hand_only(empty_registry):
+    """It has an entry all the same, so that it can be asked for and has a history."""
+    job(name="repair")(lambda: None)
+
+    assert empty_registry.entries["repair"].schedule is NEVER
+
+
+def test_decorator_without_brackets_says_what_is_missing():
+    """The usual slip."""
+    with pytest.raises(InvalidJob, match=says("@job needs brackets and a schedule: @job(cron(")):
+        job(lambda: None)
+
+
+def test_schedule_must_be_one():
+    """A text could be a crontab line or an interval: the function says which."""
+    with pytest.raises(InvalidJob, match=says("clean: '0 * * * *' is no schedule, expected cron('0 2 * * SUN') or ")):
+        job("0 * * * *", name="clean")(lambda: None)
+
+
+def test_policy_misspelt_names_the_nearest():
+    """A policy that nobody reads would be no policy."""
+    with pytest.raises(
+        InvalidJob, match=says("clean: 'time_out' is no policy. Did you mean 'timeout'? Known: catch_up")
+    ):
+        job(HOURLY, name="clean", time_out=5)(lambda: None)
+
+
+@pytest.mark.parametrize(
+    ("policy", "message"),
+    [
+        ({"catch_up": "some"}, "clean: catch_up='some': expected one of 'none', 'latest', 'all'."),
+        ({"overlap": "wait"}, "clean: overlap='wait': expected one of 'skip', 'allow'."),
+        ({"timeout": 60}, "clean: timeout=60: expected a positive timedelta, for example timedelta(minutes=10)."),
+        ({"deadline": timedelta(0)}, "clean: deadline=datetime.timedelta(0): expected a positive timedelta, "),
+        ({"cap": 0}, "clean: cap=0: expected a whole number from 1 to 10000."),
+        ({"retry": 3}, "clean: retry=3: expected Retry(times, wait=…), for example Retry(3)."),
+        ({"idempotent": 1}, "clean: idempotent=1: expected True or False."),
+        ({"group": None}, "clean: group=None: expected a text."),
+    ],
+)
+def test_policy_that_cannot_work_says_what_was_expected(policy, message):
+    """At import, not at 02:00."""
+    with pytest.raises(InvalidJob, match=says(message)):
+        job(HOURLY, name="clean", **policy)(lambda: None)
+
+
+def test_policies_of_all_jobs_stand_under_those_of_one(empty_registry):
+    """CRONS["DEFAULTS"] reaches the registry through a callable, so that jobs import no Django."""
+    empty_registry.defaults = lambda: {"group": "night", "cap": 5}
+
+    job(HOURLY, name="clean", cap=7)(lambda: None)
+
+    assert empty_registry.get("clean").policy == Policy(group="night", cap=7)
+
+
+def test_default_that_is_no_policy_is_refused_where_it_stands(empty_registry):
+    """Before: a TypeError that named neither the setting nor the nearest policy."""
+    empty_registry.defaults = lambda: {"time_out": 5}
+
+    with pytest.raises(InvalidJob, match=says("CRONS['DEFAULTS']: 'time_out' is no policy. Did you mean 'timeout'?")):
+        job(HOURLY, name="clean")(one)
+
+
+@pytest.mark.parametrize("name", ["", "with blank", "9lives", "x" * 101, "<lambda>"])
+def test_name_must_be_usable_on_a_command_line(name):
+    """It stands in crontab lines, in addresses and in shells."""
+    message = f"{name!r} cannot name a job: expected 1 to 100 letters, digits and _.:-, the first a letter or _."
+    with pytest.raises(InvalidJob, match=says(message)):
+        # A lambda's own name is no name, which is what an empty one falls back to.
+        job(HOURLY, name=name)(lambda: None) if name else command("", schedule=HOURLY)
+
+
+def test_two_jobs_of_one_name_are_refused():
+    """Else one of them would never run, and nobody would know which."""
+    job(HOURLY, name="clean")(one)
+
+    with pytest.raises(
+        DuplicateJob,
+        match=says(
+            f"two declarations of the job 'clean': {__name__}.one and {__name__}.two. Give one of them another name=."
+        ),
+    ):
+        job(HOURLY, name="clean")(two)
+
+
+def test_module_imported_twice_is_no_twin(empty_registry):
+    """Reloading, and two import paths of one test module, are everyday."""
+
+    def clean():
+        pass
+
+    job(HOURLY)(clean)
+    job(every(minutes=5))(clean)
+
+    assert empty_registry.entries["clean"].schedule == every(minutes=5)
+
+
+def test_job_is_found_by_its_former_name(empty_registry):
+    """Crontab lines outlive a renaming."""
+    job(HOURLY, name="clean", aliases=["tidy"])(lambda: None)
+
+    assert empty_registry.get("tidy").name == "clean"
+    assert empty_registry.entries["clean"].aliases == ("tidy",)
+
+
+def test_alias_that_is_another_jobs_name_is_refused():
+    """Two jobs cannot have one history."""
+    job(HOURLY, name="tidy")(one)
+
+    with pytest.raises(DuplicateJob, match=says("two declarations of the job 'tidy': ")):
+        job(HOURLY, name="clean", aliases=["tidy"])(two)
+
+
+def test_unknown_job_names_the_nearest(empty_registry):
+    """The names of jobs are typed by hand."""
+    job(HOURLY, name="clean_inactive_customers")(lambda: None)
+
+    with pytest.raises(UnknownJob) as refused:
+        empty_registry.get("clean_custmers")
+
+    assert str(refused.value) == (
+        "'clean_custmers' is not declared. Did you mean 'clean_inactive_customers'? See: manage.py crons list"
+    )
+
+
+@pytest.mark.parametrize(
+    ("args", "message"),
+    [
+        ({"day": {1}}, "clean: args={'day': {1}} is not plain JSON: Object of type set is not JSON serializable."),
+        ({"day": float("nan")}, "clean: args={'day': nan} is not plain JSON: "),
+        ({"day": (1, 2)}, "clean: args={'day': (1, 2)} changes on its way through JSON: use texts, numbers, lists, "),
+    ],
+)
+def test_args_must_survive_json(args, message):
+    """They are kept in a row and must come back as they were."""
+    with pytest.raises(InvalidJob, match=says(message)):
+        job(HOURLY, name="clean", args=args)(lambda day: None)
+
+
+def test_args_must_fit_the_function():
+    """A missing argument shows at import."""
+
+    def clean(day: int):
+        pass
+
+    with pytest.raises(
+        InvalidJob,
+        match=says("clean(day: int) cannot be called with args={}: missing a required argument: 'day'."),
+    ):
+        job(HOURLY)(clean)
+
+
+def test_context_is_given_and_not_asked_for(empty_registry):
+    """A function that takes it needs no argument of that name."""
+
+    @job(HOURLY, args={"day": 1})
+    def clean(day, context):
+        pass
+
+    assert empty_registry.entries["clean"].args == {"day": 1}
+
+
+def test_async_function_is_declared_as_it_is(empty_registry):
+    """The runner drives it."""
+
+    @job(HOURLY)
+    async def clean():
+        pass
+
+    assert empty_registry.get("clean").body is clean
+
+
+def test_command_is_named_after_itself(empty_registry, monkeypatch):
+    """It calls the management command with its words and args."""
+    called = []
+    monkeypatch.setattr("django.core.management.call_command", lambda *args, **options: called.append((args, options)))
+
+    declared = command("clearsessions", "--noinput", schedule=HOURLY, args={"verbosity": 0}, owner="ops")
+    declared.body(**empty_registry.entries["clearsessions"].args)
+
+    assert declared.body == CommandBody("clearsessions", ("--noinput",))
+    assert (declared.name, declared.owner) == ("clearsessions", "ops")
+    assert re.fullmatch(rf"{re.escape(__name__)}:\d+", declared.source_ref)
+    assert called == [(("clearsessions", "--noinput"), {"verbosity": 0})]
+
+
+def test_shell_runs_a_program_without_a_shell():
+    """Its arguments are words, not text to be read by a shell."""
+    declared = shell([sys.executable, "-c", "import sys; sys.exit(int(sys.argv[1]))", "3"], name="exits")
+
+    with pytest.raises(subprocess.CalledProcessError) as failed:
+        declared.body()
+
+    assert isinstance(declared.body, ShellBody)
+    assert failed.value.returncode == 3
+
+
+@pytest.mark.parametrize("program", ["ls -l", [], ["ls", 1]])
+def test_shell_takes_a_list_of_texts(program):
+    """A line would need a shell to be parted."""
+    with pytest.raises(InvalidJob, match=says(f"shell({program!r}): expected a list of texts, the program first: ")):
+        shell(program, name="ls")
+
+
+def test_entry_puts_a_job_on_one_more_schedule(empty_registry):
+    """With arguments and a history of its own."""
+
+    @job(HOURLY, args={"region": "eu"})
+    def load(region):
+        pass
+
+    made = entry("load_us", "load", every(minutes=30), args={"region": "us"})
+
+    assert empty_registry.entries["load_us"] is made
+    assert (made.job, made.args, made.schedule) == ("load", {"region": "us"}, every(minutes=30))
+
+
+def test_entry_of_an_unknown_job_is_refused():
+    """It must be declared first."""
+    with pytest.raises(UnknownJob, match=says("'load' is not declared")):
+        entry("load_us", "load", HOURLY)
+
+
+def test_two_entries_of_one_name_are_refused():
+    """One would hide the other."""
+    job(HOURLY, name="load")(lambda: None)
+    entry("more", "load", HOURLY)
+
+    with pytest.raises(DuplicateJob, match=r"^two declarations of the entry 'more': \S+:\d+ and \S+:\d+\. Give one"):
+        entry("more", "load", HOURLY)
+
+
+def test_retry_waits_longer_each_time_up_to_a_limit():
+    """The first retry waits as said; a long row of failures does not push the next into next year."""
+    retry = Retry(10, wait=timedelta(seconds=10), backoff=3, longest=timedelta(minutes=2))
+
+    waits = [retry.delay(tries).total_seconds() for tries in (1, 2, 3, 4, 99)]
+
+    assert waits == [10, 30, 90, 120, 120]
+
+
+def test_retry_with_extreme_numbers_stays_a_length():
+    """100 to the 99th seconds would not fit."""
+    retry = Retry(100, wait=timedelta(days=1), backoff=100, longest=timedelta(days=9))
+
+    assert retry.delay(100) == timedelta(days=9)
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"times": -1}, "Retry(times=-1): expected a whole number from 0 to 100."),
+        ({"times": True}, "Retry(times=True): expected a whole number from 0 to 100."),
+        ({"times": 1, "wait": 5}, "Retry: wait=5: expected a positive timedelta, for example timedelta(minutes=10)."),
+        ({"times": 1, "backoff": 0.5}, "Retry(backoff=0.5): expected a number from 1 to 100."),
+    ],
+)
+def test_retry_that_cannot_work_says_what_was_expected(given, message):
+    """At import, not at the first failure."""
+    with pytest.raises(InvalidJob, match=says(message)):
+        Retry(**given)
+
+
+def test_policy_survives_json():
+    """It is kept on the entry's row, for releases that know more or less than this one."""
+    policy = Policy(
+        "all",
+        "allow",
+        timedelta(hours=2),
+        7,
+        None,
+        Retry(3, timedelta(seconds=5), 1.5, timedelta(minutes=9)),
+        True,
+        "inline",
+        "mail",
+    )
+
+    kept = json.loads(json.dumps(policy.as_json()))
+
+    assert Policy.from_json(kept) == policy
+    assert Policy.from_json({**kept, "window": "22-06"}) == policy
+    assert Policy.from_json({}) == Policy()
+
+
+@pytest.mark.parametrize("garbled", [{"timeout": "long"}, {"retry": [1]}, {"retry": None}, {"deadline": 1e300}])
+def test_policy_that_is_garbled_is_refused(garbled):
+    """The entry is parked then; nothing else stops."""
+    with pytest.raises(InvalidJob, match=says(f"the policy {json.dumps(garbled)} cannot be read: ")):
+        Policy.from_json(garbled)
+
+
+def test_declaring_needs_no_django():
+    """A job's module must be importable anywhere, at any time."""
+    code = "import sys, crons.jobs; print([name for name in sys.modules if name.partition('.')[0] == 'django'])"
+
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+
+    assert done.stdout == "[]\n"
+
+
+def test_shell_lets_the_job_s_own_output_go_first():
+    """What Python still holds back must not come after what the program writes."""
+    held = io.StringIO()
+    held.flush = lambda: held.write("<flushed>")
+
+    with redirect_stdout(held):
+        print("before", end="")  # noqa: T201 (what a job may do)
+        ShellBody((sys.executable, "-c", ""))()
+
+    assert held.getvalue() == "before<flushed>"

@@ -1,0 +1,284 @@
+"""Where declarations are read from: CRONJOBS and crontab files."""
+
+import pytest
+
+from crons.exceptions import DeclarationError, InvalidSchedule
+from crons.jobs import Declaration, entry, job
+from crons.schedules import cron, every
+from crons.sources.base import Binding, Reading, says
+from crons.sources.code import CodeSource
+from crons.sources.cronjobs import CronjobsSource, Line, read_line
+from crons.sources.crontab_files import CrontabFilesSource, job_of
+from tests.crons import cronjobs
+
+pytestmark = pytest.mark.usefixtures("empty_registry")
+HERE = "tests.crons.cronjobs"
+
+
+@pytest.fixture(autouse=True)
+def no_other_lines(settings):
+    """What the project's own settings say is not under test."""
+    settings.CRONJOBS = []
+    settings.CRONS = {}
+
+
+# CRONJOBS
+
+
+@pytest.mark.parametrize(
+    ("raw", "line"),
+    [
+        (("* * * * *", "a.b"), Line(3, "* * * * *", "a.b")),
+        (["* * * * *", "a.b", ">> /x.log 2>&1"], Line(3, "* * * * *", "a.b")),
+        (("* * * * *", "a.b", [1]), Line(3, "* * * * *", "a.b", (1,))),
+        (("* * * * *", "a.b", [1], {"k": 2}), Line(3, "* * * * *", "a.b", (1,), {"k": 2})),
+        (("* * * * *", "a.b", [], {}, ">> /x.log"), Line(3, "* * * * *", "a.b")),
+    ],
+)
+def test_line_has_the_two_forms_of_django_crontab(raw, line):
+    """Its redirections belong to the crontab; the ledger keeps the output itself."""
+    assert read_line(3, raw) == line
+
+
+@pytest.mark.parametrize("raw", [(), ("* * * * *",), ("* * * * *", 5), ("a", "b", "c", "d"), ("a", "b", [], []), "ab"])
+def test_line_of_another_form_says_what_was_expected(raw):
+    """And which line it was."""
+    with pytest.raises(DeclarationError) as refused:
+        read_line(3, raw)
+
+    assert str(refused.value) == (
+        f"CRONJOBS[3] is {raw!r}, expected (schedule, 'path.to.function') "
+        "or (schedule, 'path.to.function', [args], {kwargs})."
+    )
+
+
+def test_line_of_an_undeclared_function_declares_a_job(empty_registry, settings):
+    """Its name is its path, so that moving to @job(aliases=…) keeps the history."""
+    settings.CRONJOBS = [("*/5 * * * *", f"{HERE}.beat")]
+
+    reading = CronjobsSource().read()
+
+    made = Declaration(f"{HERE}.beat", f"{HERE}.beat", cron("*/5 * * * *"), {}, "cronjobs", f"CRONJOBS[0] {HERE}.beat")
+    assert reading == Reading((made,))
+    assert empty_registry.get(f"{HERE}.beat").body is cronjobs.beat
+
+
+def test_reading_twice_gives_the_same(settings):
+    """Checks, sync and the start of a process all read."""
+    settings.CRONJOBS = [("*/5 * * * *", f"{HERE}.beat"), ("@daily", f"{HERE}.load", [1], {"k": 2})]
+
+    assert CronjobsSource().read() == CronjobsSource().read()
+
+
+def test_line_with_positional_arguments_calls_with_them(empty_registry, settings):
+    """They have no names to keep in a row, so the job holds them."""
+    settings.CRONJOBS = [("@daily", f"{HERE}.load", ["eu", 2], {"fast": True})]
+
+    (made,) = CronjobsSource().read().declarations
+    cronjobs.calls.clear()
+    empty_registry.get(made.job).body(**made.args)
+
+    assert cronjobs.calls == [("load", "eu", 2, {"fast": True})]
+    assert made.name.startswith(f"{HERE}.load:")
+
+
+def test_lines_that_differ_have_names_that_differ(settings):
+    """By their arguments, and by their schedule; the first bare one keeps the plain name."""
+    settings.CRONJOBS = [
+        ("0 8 * * *", f"{HERE}.load"),
+        ("0 17 * * *", f"{HERE}.load"),
+        ("0 8 * * *", f"{HERE}.load", ["eu"]),
+        ("0 8 * * *", f"{HERE}.load", [], {"fast": True}),
+        ("0 9 * * *", f"{HERE}.load", [], {"fast": True}),
+    ]
+
+    source = CronjobsSource()
+    names = [made.name for made in source.read().declarations]
+
+    assert len(set(names)) == 5
+    assert names[0] == f"{HERE}.load"
+    assert [source.entry_name(raw) for raw in settings.CRONJOBS] == names
+
+
+def test_line_of_a_declared_function_is_a_door_to_its_entry(settings):
+    """One function, one entry, however many lines name it."""
+    job(every(minutes=5), name="heartbeat")(cronjobs.beat)
+    settings.CRONJOBS = [("*/5 * * * *", f"{HERE}.beat")]
+
+    assert CronjobsSource().read() == Reading((), (Binding("heartbeat", "*/5 * * * *", "CRONJOBS[0]"),))
+    assert CronjobsSource().entry_name(settings.CRONJOBS[0]) == "heartbeat"
+
+
+def test_door_leads_to_the_entry_with_the_same_arguments_and_schedule(settings):
+    """A job may have several."""
+    job(cron("0 8 * * *"), name="load")(cronjobs.load)
+    entry("load_late", "load", cron("0 17 * * *"))
+    entry("load_fast", "load", cron("0 17 * * *"), args={"fast": True})
+    lines = [
+        ("0 17 * * *", f"{HERE}.load"),
+        ("0 8 * * *", f"{HERE}.load"),
+        ("0 9 * * *", f"{HERE}.load", [], {"fast": True}),
+        ("0 9 * * *", f"{HERE}.load"),
+    ]
+
+    assert [CronjobsSource().entry_name(raw) for raw in lines] == ["load_late", "load", "load_fast", "load"]
+
+
+def test_line_that_gives_a_declared_function_other_arguments_is_a_problem(settings):
+    """Before: they were dropped without a word."""
+    job(cron("0 8 * * *"), name="load")(cronjobs.load)
+    settings.CRONJOBS = [("0 8 * * *", f"{HERE}.load", ["eu"], {"fast": True})]
+
+    reading = CronjobsSource().read()
+
+    (problem,) = reading.problems
+    assert reading.bindings == ()
+    assert problem.id == "E030"
+    assert problem.text == (
+        f"CRONJOBS[0] calls {HERE}.load('eu', fast=True), but code declares 'load' with other arguments: "
+        "declare this call too, with entry('a_name', 'load', cron('0 8 * * *'), args=…)."
+    )
+
+
+@pytest.mark.parametrize(
+    ("raw", "problem"),
+    [
+        (
+            ("@daily", "no.such.beat"),
+            "CRONJOBS[0] names 'no.such.beat', which cannot be imported: No module named 'no'.",
+        ),
+        (("@daily", f"{HERE}.bet"), f"CRONJOBS[0] names '{HERE}.bet', which cannot be imported: Module "),
+        (("@daily", f"{HERE}.number"), f"CRONJOBS[0] names '{HERE}.number', which is a int, not a function."),
+        (("@daily", f"{HERE}.beat", [], {"k": 1}), f"{HERE}.beat:"),
+        (("@daily", f"{HERE}.load", [], {"k": {1}}), f"{HERE}.load:"),
+        (5, "CRONJOBS[0] is 5, expected (schedule, 'path.to.function') or "),
+    ],
+)
+def test_line_that_cannot_work_is_a_problem_and_not_the_end(settings, raw, problem):
+    """The other lines are read all the same."""
+    settings.CRONJOBS = [raw, ("* * * * *", f"{HERE}.fail")]
+
+    reading = CronjobsSource().read()
+
+    (found,) = reading.problems
+    assert found.text.startswith(problem)
+    assert [made.name for made in reading.declarations] == [f"{HERE}.fail"]
+
+
+def test_jobs_of_lines_are_no_declarations_of_code(settings):
+    """Else they would be synced as code's, and never retired with their line."""
+    job(every(minutes=5), name="heartbeat")(cronjobs.beat)
+    settings.CRONJOBS = [("@daily", f"{HERE}.load")]
+    CronjobsSource().read()
+
+    assert [made.name for made in CodeSource().read().declarations] == ["heartbeat"]
+
+
+# Crontab files
+
+
+@pytest.fixture
+def crontab(tmp_path, settings):
+    """Write a crontab file that the settings name."""
+
+    def write(text):
+        path = tmp_path / "crontab.txt"
+        path.write_bytes(text if isinstance(text, bytes) else text.encode())
+        settings.CRONS = {"CRONTAB_FILES": [path]}
+        return path
+
+    return write
+
+
+def test_line_that_calls_a_declared_job_is_a_door_to_it(crontab):
+    """Comments, settings and empty lines are none."""
+    job(cron("0 2 * * SUN"), name="clean")(lambda: None)
+    crontab('# nightly\nMAILTO = "ops@example.org"\n\n0  2 * *\tSUN /srv/app/clean.sh >> x 2>&1\n@daily clean.sh')
+
+    reading = CrontabFilesSource().read()
+
+    assert reading == Reading(
+        (),
+        (Binding("clean", "0 2 * * SUN", "crontab.txt:4"), Binding("clean", "@daily", "crontab.txt:5")),
+    )
+
+
+@pytest.mark.parametrize(
+    ("command", "name"),
+    [
+        ("/srv/app/clean.sh", "clean"),
+        ("cd /srv/app && .venv/bin/python cron_jobs/clean.py", "clean"),
+        ("/srv/app/manage.py clean --verbosity 0", "clean"),
+        ("cd /srv/app && python manage.py crons run clean_eu --scheduled", "clean_eu"),
+        ("/usr/bin/certbot renew", None),
+        ("echo 'unclosed", None),
+    ],
+)
+def test_command_is_bound_by_the_entry_point_it_calls(command, name):
+    """A script or a management command of the entry's name, or crons run."""
+    job(cron("0 2 * * SUN"), name="clean")(lambda: None)
+    entry("clean_eu", "clean", cron("0 3 * * SUN"))
+
+    assert job_of(command) == name
+
+
+def test_line_that_calls_nothing_declared_is_a_problem_and_never_a_job(empty_registry, crontab):
+    """A shell command does not become a job by being read."""
+    crontab("0 2 * * * /usr/bin/certbot renew\n")
+
+    reading = CrontabFilesSource().read()
+
+    (problem,) = reading.problems
+    assert (problem.id, problem.text) == ("W031", "crontab.txt:1 calls no declared job: /usr/bin/certbot renew")
+    assert empty_registry.jobs == {}
+
+
+def test_bad_line_is_a_problem_with_its_number(crontab):
+    """cron would refuse the whole file."""
+    path = crontab("0 2 * * *\n")
+
+    (problem,) = CrontabFilesSource().read().problems
+
+    assert (problem.id, problem.text) == ("E031", f"{path}:1: '0 2 * * *' is not a crontab line.")
+
+
+def test_file_that_cannot_be_read_is_a_problem(crontab, settings, tmp_path):
+    """Missing, or not text."""
+    missing = tmp_path / "missing.txt"
+    settings.CRONS = {"CRONTAB_FILES": [missing]}
+    (absent,) = CrontabFilesSource().read().problems
+    path = crontab(b"\xff\xfe0 2 * * * x\n")
+    (garbled,) = CrontabFilesSource().read().problems
+
+    assert absent.text.startswith(f"the crontab file {missing} cannot be read: ")
+    assert garbled.text.startswith(f"the crontab file {path} cannot be read: ")
+
+
+def test_setting_that_is_no_list_is_a_problem(settings):
+    """Reading never raises for what it reads."""
+    settings.CRONS = {"CRONTAB_FILES": "crontab.txt"}
+
+    (problem,) = CrontabFilesSource().read().problems
+
+    assert problem.text == "CRONS['CRONTAB_FILES'] is 'crontab.txt', expected a list or tuple."
+
+
+# What a text says
+
+
+def test_text_says_what_it_says():
+    """The same text is the same moments, another one is not."""
+    assert says(cron("0 2 * * *"), "0 2 * * *")
+    assert says(every(minutes=5), "every 300s")
+    assert not says(cron("0 2 * * *"), "0 3 * * *")
+    assert not says(every(minutes=5), "*/5 * * * *")
+
+
+def test_nicknames_and_names_say_what_their_fields_say():
+    """@daily and 0 0 * * * is no disagreement."""
+    pytest.importorskip("crons.wallclock")
+
+    assert says(cron("@daily"), "0 0 * * *")
+    assert says(cron("0 2 * * SUN"), "0 2 * * 7")
+    with pytest.raises(InvalidSchedule):
+        says(cron("@daily"), "0 2 *")

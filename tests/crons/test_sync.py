@@ -1,0 +1,192 @@
+"""Declarations → rows: what a sync creates, changes, renames and retires, and what it must never lose."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import pytest
+
+from crons import command, cron, entry, every, job, sync
+from crons.dispatch import plan_entry
+from crons.jobs import registry
+from crons.models import Entry, Range, Run
+from crons.schedules import FAR_FUTURE
+from tests.crons.conftest import NOON, minutes
+
+pytestmark = pytest.mark.django_db
+
+
+@pytest.fixture(autouse=True)
+def nothing_else_declared(settings):
+    """Only what the test declares."""
+    registry.clear()
+    settings.CRONJOBS = ()
+    settings.CRONS = {}
+
+
+def declare(schedule, name="report", **options):
+    """Declare a job of that name, anew if there is one."""
+    registry.jobs.pop(name, None)
+    registry.entries.pop(name, None)
+
+    @job(schedule, name=name, **options)
+    def body(region: str = "") -> None:
+        """Report."""
+
+    return body
+
+
+def run_sync(now):
+    """Sync at *now*, and return what was done as a dict without the empty parts."""
+    done = sync.sync(now, plan_entry)
+    return {name: value for name, value in vars(done).items() if value}
+
+
+def test_a_new_declaration_counts_from_now():
+    """A job deployed at noon owes nothing for the morning."""
+    declare(cron("0 * * * *"))
+
+    assert run_sync(NOON + minutes(30)) == {"created": ["report"]}
+    row = Entry.objects.get()
+    assert (row.first_seen_at, row.accounted_until) == (NOON + minutes(30), NOON + minutes(30))
+    assert row.wake_at == NOON + minutes(60)
+    assert run_sync(NOON + minutes(31)) == {"unchanged": ["report"]}
+
+
+def test_a_changed_schedule_closes_the_account():
+    """What fell due under the old text is recorded under the old text; counting starts anew."""
+    declare(cron("0 * * * *"))
+    run_sync(NOON)
+    declare(cron("*/10 * * * *"))
+
+    assert run_sync(NOON + minutes(75)) == {"changed": ["report"]}
+
+    assert [run.slot_at for run in Run.objects.all()] == [NOON + minutes(60)]
+    row = Entry.objects.get()
+    assert (row.schedule, row.accounted_until, row.wake_at) == ("*/10 * * * *", NOON + minutes(75), NOON + minutes(80))
+
+
+def test_a_changed_policy_applies_from_now():
+    """Slots that are overdue at the change are judged by the rules of their time."""
+    declare(cron("0 * * * *"), catch_up="all")
+    run_sync(NOON)
+    declare(cron("0 * * * *"), catch_up="none")
+
+    run_sync(NOON + minutes(125))
+
+    assert Run.objects.count() == 2
+    assert Entry.objects.get().policy["catch_up"] == "none"
+
+
+def test_an_alias_carries_the_history_over():
+    """A rename keeps the account: no slot is forgotten, none is run twice."""
+    declare(cron("0 * * * *"), name="old_name")
+    run_sync(NOON)
+    pk = Entry.objects.get().pk
+    registry.clear()
+    declare(cron("0 * * * *"), name="new_name", aliases=("old_name",))
+
+    assert run_sync(NOON + minutes(5)) == {"renamed": ["new_name"]}
+    row = Entry.objects.get()
+    assert (row.pk, row.name, row.job, row.accounted_until) == (pk, "new_name", "new_name", NOON)
+
+
+def test_what_nobody_declares_is_retired_not_deleted():
+    """Its past is recorded, its history stays, and it never wakes."""
+    declare(cron("0 * * * *"))
+    run_sync(NOON)
+    registry.clear()
+
+    assert run_sync(NOON + minutes(61)) == {"retired": ["report"]}
+    row = Entry.objects.get()
+    assert (row.retired_at, row.wake_at) == (NOON + minutes(61), FAR_FUTURE)
+    assert [run.slot_at for run in Run.objects.all()] == [NOON + minutes(60)]
+
+
+def test_a_retired_entry_that_comes_back_owes_nothing_for_the_time_between():
+    """What fell due while nobody declared it was no slot."""
+    declare(cron("0 * * * *"))
+    run_sync(NOON)
+    registry.clear()
+    run_sync(NOON + minutes(1))
+    declare(cron("0 * * * *"))
+
+    assert run_sync(NOON + timedelta(days=2, minutes=1)) == {"changed": ["report"]}
+    row = Entry.objects.get()
+    assert (row.retired_at, row.accounted_until) == (None, NOON + timedelta(days=2, minutes=1))
+    assert (Run.objects.count(), Range.objects.count()) == (0, 0)
+
+
+def test_entries_made_by_people_are_left_alone():
+    """A sync knows its own sources only."""
+    Entry.objects.create(
+        name="by_hand", job="report", source="admin", zone="UTC", first_seen_at=NOON, accounted_until=NOON
+    )
+
+    run_sync(NOON)
+
+    assert Entry.objects.get().retired_at is None
+
+
+def test_a_parked_entry_gets_another_chance():
+    """Once the declaration is mended, the slots since then are accounted for under it."""
+    declare(cron("0 * * * *"))
+    run_sync(NOON)
+    Entry.objects.update(schedule="61 * * * *", parked_reason="minute is 61", wake_at=FAR_FUTURE)
+
+    assert run_sync(NOON + minutes(90)) == {"changed": ["report"]}
+    row = Entry.objects.get()
+    assert (row.parked_reason, row.schedule) == ("", "0 * * * *")
+    assert row.accounted_until == NOON
+    assert row.wake_at == NOON + minutes(60)
+
+
+def test_a_pause_survives_a_deploy():
+    """What a person said holds until a person says otherwise."""
+    declare(cron("0 * * * *"))
+    run_sync(NOON)
+    Entry.objects.update(paused_at=NOON, pause_reason="audit")
+    declare(every(minutes=30))
+
+    run_sync(NOON + minutes(61))
+
+    row = Entry.objects.get()
+    assert (row.paused_at, row.pause_reason) == (NOON, "audit")
+    assert [(r.count, r.verdict, r.reason) for r in Range.objects.all()] == [(1, "skipped", "paused")]
+
+
+def test_one_job_may_have_several_entries():
+    """The same job for two regions: two rows, two histories, each with its arguments."""
+    declare(None)
+    entry("report_eu", "report", cron("0 6 * * *", zone="Europe/Berlin"), args={"region": "eu"})
+    entry("report_us", "report", cron("0 6 * * *", zone="America/New_York"), args={"region": "us"})
+
+    run_sync(NOON)
+
+    rows = Entry.objects.exclude(name="report").order_by("name").values_list("name", "job", "zone", "args")
+    assert list(rows) == [
+        ("report_eu", "report", "Europe/Berlin", {"region": "eu"}),
+        ("report_us", "report", "America/New_York", {"region": "us"}),
+    ]
+    assert Entry.objects.get(name="report").wake_at == FAR_FUTURE
+
+
+def test_management_commands_are_declared_in_a_line():
+    """command(…) needs no function."""
+    command("clearsessions", schedule=cron("@daily"), owner="ops")
+
+    run_sync(NOON)
+
+    row = Entry.objects.get()
+    assert (row.name, row.schedule, row.owner) == ("clearsessions", "@daily", "ops")
+
+
+def test_new_time_zone_data_plans_anew():
+    """A wake-up that was stored under old rules may be wrong by an hour."""
+    declare(cron("0 6 * * *", zone="Europe/Berlin"))
+    run_sync(NOON)
+    Entry.objects.update(zone_hash="of last year's data")
+
+    assert sync.replan_changed_zones() == ["Europe/Berlin"]
+    assert Entry.objects.get().wake_at is None
+    assert sync.replan_changed_zones() == []

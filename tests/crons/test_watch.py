@@ -1,0 +1,211 @@
+"""Failures become incidents, incidents become messages, each told once."""
+
+from __future__ import annotations
+
+import threading
+from datetime import timedelta
+
+import pytest
+from django.core import mail
+
+from crons import alerts, ledger, watch
+from crons.alerts import Channel, Message, outbox
+from crons.attempts import Chunk
+from crons.models import Delivery, Entry, Incident, Run
+from crons.triggers.postman import Postman
+from crons.verdicts import Outcome
+from tests.crons.conftest import NOON, minutes
+
+pytestmark = pytest.mark.django_db
+
+TRACE = 'Traceback (most recent call last):\n  File "x.py", line 3, in f\nValueError: order 17 has no customer'
+
+
+@pytest.fixture(autouse=True)
+def admins(settings):
+    """One administrator."""
+    import django
+
+    settings.ADMINS = ["ops@example.com"] if django.VERSION >= (6, 0) else [("Ops", "ops@example.com")]
+
+
+@pytest.fixture
+def run_slot(led, make_entry):
+    """Run the slot *n* × 5 minutes after noon to its end, and let the watch look."""
+    make_entry()
+
+    def run(number, outcome=Outcome.SUCCEEDED, error=""):
+        now = NOON + minutes(5 * number)
+        led.record(now)
+        [begun] = led.begin(now)
+        ledger.write_output([Chunk(begun.attempt, 0, "stdout", f"output of slot {number}\n")])
+        led.finish(begun, now, outcome, error)
+        watch.inspect(now)
+        outbox.send_due(now)
+        return begun
+
+    return run
+
+
+def subjects():
+    """Return the subjects of the mails sent so far."""
+    return [message.subject.removeprefix("[Django] ") for message in mail.outbox]
+
+
+def test_the_first_failure_is_mailed_with_what_is_needed_to_act(run_slot):
+    """The mail says what, when, where, why, and how to see the rest."""
+    begun = run_slot(1, Outcome.FAILED, TRACE)
+
+    assert subjects() == ["heartbeat failed: failed"]
+    body = mail.outbox[0].body
+    for part in (
+        "heartbeat failed",
+        "slot 2026-03-02 12:05:00 UTC, begun 1 time(s), trigger resident",
+        "ValueError: order 17 has no customer",
+        "output of slot 1",
+        f"manage.py crons show {begun.run}",
+    ):
+        assert part in body
+
+
+def test_the_same_failure_again_is_not_mailed(run_slot):
+    """No storm: numbers that differ do not make another error."""
+    run_slot(1, Outcome.FAILED, TRACE)
+    run_slot(2, Outcome.FAILED, TRACE.replace("17", "18"))
+    run_slot(3, Outcome.FAILED, TRACE.replace("line 3", "line 4"))
+
+    assert subjects() == ["heartbeat failed: failed"]
+    assert Incident.objects.get().count == 3
+
+
+def test_another_failure_is_mailed_once(run_slot):
+    """What changed is told; two errors that take turns are told once each."""
+    for number, error in enumerate(["ValueError: a", "OSError: b", "ValueError: a", "OSError: b"], start=1):
+        run_slot(number, Outcome.FAILED, error)
+
+    assert subjects() == ["heartbeat failed: failed", "heartbeat fails differently: failed"]
+
+
+def test_success_closes_the_incident_and_is_mailed(run_slot):
+    """Recovery is a change too, and the next failure is a first one again."""
+    run_slot(1, Outcome.FAILED, TRACE)
+    run_slot(2)
+    run_slot(3)
+    run_slot(4, Outcome.FAILED, TRACE)
+
+    assert subjects() == ["heartbeat failed: failed", "heartbeat works again", "heartbeat failed: failed"]
+    assert [incident.closed_at is None for incident in Incident.objects.order_by("pk")] == [False, True]
+
+
+def test_a_retired_entry_is_no_incident_any_more(run_slot):
+    """Nobody waits for it: health must not stay red for ever, and nobody needs a mail."""
+    run_slot(1, Outcome.FAILED, TRACE)
+    Entry.objects.update(retired_at=NOON + minutes(6))
+
+    watch.inspect(NOON + minutes(7))
+
+    assert Incident.objects.get().open_key is None
+    assert len(mail.outbox) == 1
+
+
+def test_success_alone_is_never_mailed(run_slot):
+    """No news is good news."""
+    run_slot(1)
+    run_slot(2)
+
+    assert mail.outbox == []
+
+
+def test_two_processes_tell_once(run_slot):
+    """However many look, the incident's key and the delivery's are unique."""
+    run_slot(1, Outcome.FAILED, TRACE)
+    Run.objects.update(inspect_at=NOON)
+
+    watch.inspect(NOON + minutes(6))
+    outbox.send_due(NOON + minutes(6))
+
+    assert len(mail.outbox) == 1
+    assert Incident.objects.count() == 1
+
+
+def test_no_admins_no_delivery(run_slot, settings):
+    """The incident is there for health to show; nothing waits for nobody."""
+    settings.ADMINS = []
+    run_slot(1, Outcome.FAILED, TRACE)
+
+    assert (Incident.objects.count(), Delivery.objects.count()) == (1, 0)
+
+
+class Broken(Channel):
+    """A mail server that refuses."""
+
+    name = "admins"
+
+    def is_on(self):
+        return True
+
+    def send(self, message: Message):
+        raise ConnectionRefusedError("no mail server")
+
+
+def test_a_message_that_cannot_be_sent_is_tried_again_later(run_slot, monkeypatch):
+    """The outbox keeps it with its error; pauses grow; after eight tries it is given up, visibly."""
+    monkeypatch.setattr(outbox, "CHANNELS", (Broken(),))
+    run_slot(1, Outcome.FAILED, TRACE)
+    delivery = Delivery.objects.get()
+    assert (delivery.state, delivery.tries, delivery.error) == ("pending", 1, "ConnectionRefusedError: no mail server")
+    assert delivery.next_try_at == NOON + minutes(5) + outbox.FIRST_PAUSE
+
+    monkeypatch.setattr(outbox, "CHANNELS", alerts.CHANNELS)
+    outbox.send_due(NOON + minutes(5.5))
+    assert mail.outbox == []
+    outbox.send_due(NOON + minutes(7))
+    outbox.send_due(NOON + minutes(8))
+
+    assert subjects() == ["heartbeat failed: failed"]
+    delivery.refresh_from_db()
+    assert (delivery.state, delivery.next_try_at, delivery.error) == ("sent", None, "")
+
+
+def test_a_message_is_given_up_in_the_end(run_slot, monkeypatch):
+    """A dead channel does not keep a row waking the scheduler for ever."""
+    monkeypatch.setattr(outbox, "CHANNELS", (Broken(),))
+    run_slot(1, Outcome.FAILED, TRACE)
+
+    for day in range(1, outbox.MOST_TRIES + 2):
+        outbox.send_due(NOON + timedelta(days=day))
+
+    delivery = Delivery.objects.get()
+    assert (delivery.state, delivery.tries, delivery.next_try_at) == ("failed", outbox.MOST_TRIES, None)
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_mail_server_that_hangs_does_not_hold_the_scheduler(monkeypatch):
+    """Sending goes on in a thread of its own; a second call does not start a second one."""
+    entered, release, calls = threading.Event(), threading.Event(), []
+
+    def hang(now):
+        calls.append(now)
+        entered.set()
+        assert release.wait(30)
+
+    monkeypatch.setattr(outbox, "send_due", hang)
+    postman = Postman()
+
+    postman.go()
+    assert entered.wait(30)
+    postman.go()
+    release.set()
+    postman._thread.join(30)
+
+    assert len(calls) == 1
+
+
+def test_numbers_ids_and_addresses_do_not_make_another_error():
+    """The mark is of the kind of error, not of its instance."""
+    first = watch.fingerprint("failed", "KeyError: <Order 17 at 0x7f3a>")
+    second = watch.fingerprint("failed", "KeyError: <Order 9 at 0x11ff>")
+
+    assert first == second
+    assert watch.fingerprint("timed_out", "KeyError: <Order 17 at 0x7f3a>") != first
+    assert watch.fingerprint("failed", "ValueError: <Order 17 at 0x7f3a>") != first
