@@ -87,8 +87,8 @@ def copies(database: OwnDatabase) -> Iterator[Callable[[Path], OwnDatabase]]:
         log_dir.mkdir()
         if database.vendor == "sqlite":
             # Not the file alone: the newest commits may lie in its log.
-            copy = folder / "copy.sqlite3"
-            with closing(sqlite3.connect(_path_of(database.url))) as source, closing(sqlite3.connect(copy)) as target:
+            source, target = sqlite3.connect(_path_of(database.url)), sqlite3.connect(folder / "copy.sqlite3")
+            with closing(source), closing(target):
                 source.backup(target)
             return OwnDatabase("sqlite", f"sqlite:///{folder / 'copy.sqlite3'}", log_dir)
         url = _sibling(database.url, f"crons_own_{uuid.uuid4().hex[:12]}")

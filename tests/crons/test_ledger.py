@@ -432,6 +432,24 @@ def test_doubtful_endings_are_retried_only_where_that_is_safe(led, make_entry, o
     assert (run.state, run.verdict) == (state, "" if idempotent else outcome)
 
 
+@pytest.mark.parametrize(
+    ("idempotent", "asked", "state"), [(True, False, "waiting"), (True, True, "done"), (False, False, "done")]
+)
+def test_what_a_shutdown_cancelled_is_done_again_where_that_is_safe(led, make_entry, idempotent, asked, state):
+    """A restart is nobody's wish to leave work undone; what a person cancelled stays cancelled."""
+    make_entry(idempotent=idempotent)
+    led.record(NOON + minutes(5))
+    [begun] = led.begin(NOON + minutes(5))
+    if asked:
+        ledger.request_cancel(begun.run, NOON + minutes(5), reason="wrong list")
+
+    led.finish(begun, NOON + minutes(6), Outcome.CANCELLED, "the scheduler was stopped")
+
+    run = Run.objects.get()
+    assert (run.state, run.verdict) == (state, "" if state == "waiting" else "cancelled")
+    assert run.wake_at == (NOON + minutes(6) if state == "waiting" else None)
+
+
 def test_lost_counts_as_a_try(led, make_entry):
     """An idempotent job that gets its process killed each time comes to rest."""
     make_entry(idempotent=True)
