@@ -112,7 +112,7 @@ class Demo:
         self._url = f"http://{HOST}:{port}"
         self._port = port
         self._is_stopping = False
-        # The development mode: static files without collectstatic, GraphiQL, a secret key made here.
+        # The development mode: static files without collectstatic, a page to try GraphQL, a secret key made here.
         self._env = {
             "CRM_DEBUG": "1",
             # The heartbeat asks the web server that runs here, as a visitor would.
