@@ -42,7 +42,11 @@ class Ailment:
 
 
 def sync() -> Synced:
-    """Bring the entries in step with what this code declares."""
+    """Bring the entries in step with what this code declares.
+
+    Raises: Disabled, NotAdopted: closing an account records slots.
+    """
+    deployment.permit()
     return declarations.sync(ledger.database_now(), plan_entry)
 
 
@@ -52,7 +56,7 @@ def run_now(name: str, *, by: str, args: Mapping[str, Any] | None = None, key: s
     Inside a transaction it is recorded when that commits. The same *key* gives the same run.
     Raises: UnknownJob.
     """
-    deployment.require()
+    deployment.permit()
     run = ledger.request(name, ledger.database_now(), "api", by=by, args=args, key=key)
     _audit("run", "run", str(run.pk), by, after={"entry": name, "args": None if args is None else dict(args)})
     return run
@@ -63,6 +67,7 @@ def pause(name: str, *, by: str, reason: str, until: datetime | None = None) -> 
 
     Raises: UnknownJob.
     """
+    deployment.permit()
     _change_pause(name, by, {"paused_until": until, "pause_reason": reason}, pausing=True)
     after = {"until": until.isoformat() if until else None}
     _audit("pause", "entry", name, by, after=after, reason=reason)
@@ -73,6 +78,7 @@ def resume(name: str, *, by: str) -> None:
 
     Raises: UnknownJob.
     """
+    deployment.permit()
     _change_pause(name, by, {"paused_until": None, "pause_reason": ""}, pausing=False)
     _audit("resume", "entry", name, by)
 

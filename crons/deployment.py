@@ -14,7 +14,7 @@ from pathlib import Path
 from django.db import DatabaseError, connections, transaction
 
 from crons.conf import conf
-from crons.exceptions import NotAdopted
+from crons.exceptions import Disabled, NotAdopted
 from crons.instances import host
 from crons.ledger import database_now, verb, writing
 from crons.models import AuditEvent, Deployment
@@ -36,6 +36,16 @@ def here() -> Place:
         return Place(f"name:{conf.identity}", f'CRONS["IDENTITY"] {conf.identity!r}')
     described, parts = _place()
     return Place(hashlib.sha256("\0".join(parts).encode()).hexdigest()[:32], described)
+
+
+def permit() -> None:
+    """Refuse where nothing may be recorded or begun.
+
+    Raises: Disabled; NotAdopted when this database is another deployment's.
+    """
+    if not conf.enabled:
+        raise Disabled('CRONS["ENABLED"] (or CRONS_ENABLED in the environment) is off: nothing is recorded or begun.')
+    require()
 
 
 @verb

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from crons import deployment, ledger, planner, watch
+from crons import ledger, planner, watch
 from crons.attempts import Begun, Chunk, Finished, Renewed
 from crons.conf import conf
-from crons.exceptions import Disabled, LedgerUnavailable
+from crons.exceptions import LedgerUnavailable
 from crons.executors.base import Executor
 from crons.instances import Instance
 from crons.jobs import registry
@@ -20,6 +21,8 @@ from crons.planner import Account, Plan
 from crons.signals import attempt_begun
 
 log = logging.getLogger("crons")
+# Runs that can no longer begin are looked for when slots were recorded, and else this often.
+SETTLE_SECONDS = 1.0
 
 
 @dataclass
@@ -44,19 +47,9 @@ class Dispatcher:
         self.trigger = trigger
         self.instance = instance
         self.executors = executors
-        self.began: list[Begun] = []
         self._after_trouble = False
-
-    def permit(self) -> None:
-        """Refuse to go on where nothing may fire.
-
-        Raises: Disabled; NotAdopted when this database is another deployment's.
-        """
-        if not conf.enabled:
-            raise Disabled(
-                'CRONS["ENABLED"] (or CRONS_ENABLED in the environment) is off: nothing is recorded or begun.'
-            )
-        deployment.require()
+        self._settle_at = 0.0
+        self._in_doubt = False
 
     def turn(self, now: datetime | None = None, *, beginning: bool = True) -> Pass:
         """Do everything that is due: record slots, give up what is lost, begin what there is room for.
@@ -64,6 +57,7 @@ class Dispatcher:
         Cost: one statement when nothing is due.
         Raises: LedgerUnavailable; what was begun before is still ours and goes on.
         """
+        self._give_back(now)
         agenda = ledger.agenda(now)
         done = Pass(agenda)
         if agenda.must_record:
@@ -72,8 +66,11 @@ class Dispatcher:
             # After a failed write others could not renew either: nobody is declared lost in that pass.
             done.lost = ledger.expire(agenda.now)
         self._after_trouble = False
+        if done.runs:
+            self._settle_at = 0.0  # a new slot may overlap a run still going: that is decided now
         if beginning and (agenda.may_begin or done.runs or done.lost):
-            done.begun = self.begin(agenda.now)
+            # Recording takes its time after a long absence; a lease must not have begun before it.
+            done.begun = self.begin(ledger.database_now() if now is None and done.runs else agenda.now)
         if agenda.inspect_at is not None or agenda.open_incidents or done.lost:
             watch.inspect(agenda.now)
         return done
@@ -81,19 +78,33 @@ class Dispatcher:
     def begin(self, now: datetime, *, only_run: int | None = None) -> list[Begun]:
         """Begin what there is room for and hand it to its executor."""
         free = {alias: executor.free() for alias, executor in self.executors.items()}
+        if only_run is not None or self._settle_at <= time.monotonic():
+            ledger.settle(now)
+            self._settle_at = time.monotonic() + SETTLE_SECONDS
+        self._give_back(now)
+        self._in_doubt = True
         begun = ledger.begin(now, free, registry.jobs, self.instance, only_run=only_run)
+        self._in_doubt = False
         for alias, executor in self.executors.items():
             mine = [each for each in begun if each.executor == alias]
             if mine:
                 executor.start(mine)
-        self.began += begun
         for each in begun:
             attempt_begun.send_robust(None, begun=each)
         return begun
 
     def running(self) -> int:
         """Count the attempts started here that are not yet written down as ended."""
-        return sum(len(executor.running()) for executor in self.executors.values())
+        return len(self._held())
+
+    def _held(self) -> set[int]:
+        return {attempt for executor in self.executors.values() for attempt in executor.running()}
+
+    def _give_back(self, now: datetime | None) -> None:
+        # A begin whose answer never came may have been committed: this living process would hold it for ever.
+        if self._in_doubt:
+            ledger.give_back(self.instance.name, self._held(), now or ledger.database_now())
+            self._in_doubt = False
 
     @contextmanager
     def noticing_trouble(self) -> Iterator[None]:

@@ -329,7 +329,8 @@ def _checked_zone(zone: str | None) -> str | None:
 def _within_bounds(moment: datetime) -> datetime:
     if moment.utcoffset() is None:
         raise ValueError(f"{moment!r} has no zone: expected an aware datetime, as timezone.now() gives it")
-    return min(max(moment, _FIRST_MOMENT), FAR_FUTURE).astimezone(UTC)
+    # A moment that is in UTC already comes back as it is, with a fold that means nothing there.
+    return min(max(moment, _FIRST_MOMENT), FAR_FUTURE).astimezone(UTC).replace(fold=0)
 
 
 def _as_utc(reading: datetime) -> datetime:

@@ -42,13 +42,17 @@ def sync(now: datetime, plan: Planner) -> Synced:
     """
     done = Synced()
     declared: dict[str, Declaration] = {}
+    whole: list[str] = []
     for source in SOURCES:
         reading = source.read()
+        if not reading.problems:
+            whole.append(source.name)
         declared.update({each.name: each for each in reading.declarations})
         done.problems += [problem.text for problem in reading.problems]
     for declaration in declared.values():
         getattr(done, _write(declaration, now, plan, declared)).append(declaration.name)
-    done.retired = _retire(set(declared), now, plan)
+    # A line that cannot be read today may be mended tomorrow: its source's entries are not taken for gone.
+    done.retired = _retire(set(declared), whole, now, plan)
     return done
 
 
@@ -142,8 +146,7 @@ def _next_wake(entry: Entry, after: datetime) -> datetime:
     return account.schedule.next_after(after, account.tz)
 
 
-def _retire(declared: set[str], now: datetime, plan: Planner) -> list[str]:
-    sources = [source.name for source in SOURCES]
+def _retire(declared: set[str], sources: list[str], now: datetime, plan: Planner) -> list[str]:
     rows = Entry.objects.using(conf.database).filter(retired_at=None, source__in=sources).exclude(name__in=declared)
     return [name for name in rows.values_list("name", flat=True) if _retire_one(name, now, plan)]
 

@@ -11,7 +11,7 @@ import logging
 import re
 from datetime import datetime
 
-from django.db.models import Exists, OuterRef
+from django.db.models import Exists, OuterRef, Q
 
 from crons.alerts import Message, outbox
 from crons.conf import conf
@@ -56,14 +56,17 @@ def _close(now: datetime) -> None:
         entry=OuterRef("entry_id"), verdict=Verdict.SUCCEEDED, ended_at__gt=OuterRef("changed_at")
     )
     still_open = Incident.objects.using(conf.database).filter(rule=FAILING, closed_at=None)
-    if not still_open.filter(Exists(better)).exists():
+    over = Q(Exists(better)) | Q(entry__retired_at__isnull=False)
+    if not still_open.filter(over).exists():
         return
     with writing() as using:
-        healed = Incident.objects.using(using).filter(Exists(better), rule=FAILING, closed_at=None)
+        healed = Incident.objects.using(using).filter(over, rule=FAILING, closed_at=None)
         for incident in healed.select_related("entry").select_for_update(of=_self(using)):
             incident.closed_at, incident.open_key = now, None
             incident.save(using=using, update_fields=["closed_at", "open_key"])
-            name = incident.entry.name if incident.entry else "?"
+            if incident.entry is None or incident.entry.retired_at is not None:
+                continue  # nobody waits for it any more
+            name = incident.entry.name
             since = f"{incident.opened_at:%Y-%m-%d %H:%M} UTC"
             text = f"{name} succeeded again after {incident.count} failed run(s) since {since}."
             outbox.enqueue(incident, "closed", Message(f"{name} works again", text), now, using)

@@ -3,11 +3,12 @@
 import fcntl
 import os
 import shutil
+import sqlite3
 import subprocess
 import sys
 import uuid
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import urlsplit, urlunsplit
@@ -74,6 +75,32 @@ def own_database(directory: Path) -> Iterator[OwnDatabase]:
         yield OwnDatabase("postgresql", url, log_dir)
     finally:
         drop(url)
+
+
+@contextmanager
+def copies(database: OwnDatabase) -> Iterator[Callable[[Path], OwnDatabase]]:
+    """Lend a way to copy *database*, which nobody may be using, into another folder or another database."""
+    made: list[str] = []
+
+    def copy(folder: Path) -> OwnDatabase:
+        log_dir = folder / "log"
+        log_dir.mkdir()
+        if database.vendor == "sqlite":
+            # Not the file alone: the newest commits may lie in its log.
+            with closing(sqlite3.connect(_path_of(database.url))) as source:
+                with closing(sqlite3.connect(folder / "copy.sqlite3")) as target:
+                    source.backup(target)
+            return OwnDatabase("sqlite", f"sqlite:///{folder / 'copy.sqlite3'}", log_dir)
+        url = _sibling(database.url, f"crons_own_{uuid.uuid4().hex[:12]}")
+        made.append(url)
+        _create(url, urlsplit(database.url).path.removeprefix("/"))
+        return OwnDatabase("postgresql", url, log_dir)
+
+    try:
+        yield copy
+    finally:
+        for url in made:
+            drop(url)
 
 
 def drop(url: str) -> None:

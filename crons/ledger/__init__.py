@@ -7,8 +7,8 @@ when the database does not answer.
 """
 
 from crons.ledger.agenda import Agenda, agenda
-from crons.ledger.begin import begin
-from crons.ledger.finish import expire, fenced, finish, renew, request_cancel, write_output
+from crons.ledger.begin import begin, read_attempt, settle
+from crons.ledger.finish import expire, fenced, finish, give_back, renew, request_cancel, write_output
 from crons.ledger.record import (
     BATCH,
     Recorded,
@@ -34,13 +34,16 @@ __all__ = [
     "expire",
     "fenced",
     "finish",
+    "give_back",
     "locked",
     "policy_of",
+    "read_attempt",
     "record",
     "record_entry",
     "renew",
     "request",
     "request_cancel",
+    "settle",
     "verb",
     "write_output",
     "writing",

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import UTC, datetime
-from typing import Any
+from datetime import datetime
 
 from django.db import connections
-from django.utils.dateparse import parse_datetime
 
 from crons.conf import conf
+from crons.ledger.rows import moment
 from crons.ledger.transactions import database_now, verb
 
 SQL = """SELECT
@@ -67,14 +66,6 @@ def agenda(now: datetime | None = None) -> Agenda:
     with connections[conf.database].cursor() as cursor:
         cursor.execute(SQL)
         plan_at, unplanned, *others, open_key = cursor.fetchone()
-    plan_at = now if unplanned is not None else _moment(plan_at)
-    due_at, waiting_at, lease_at, inspect_at, deliver_at = map(_moment, others)
+    plan_at = now if unplanned is not None else moment(plan_at)
+    due_at, waiting_at, lease_at, inspect_at, deliver_at = map(moment, others)
     return Agenda(now, plan_at, due_at, waiting_at, lease_at, inspect_at, deliver_at, open_key is not None)
-
-
-def _moment(value: Any) -> datetime | None:
-    # SQLite hands aggregates of a column back as the text it keeps, MariaDB without a zone; both are UTC.
-    moment: datetime | None = parse_datetime(value) if isinstance(value, str) else value
-    if moment is None or moment.tzinfo is not None:
-        return moment
-    return moment.replace(tzinfo=UTC)

@@ -2,15 +2,16 @@
 
 A due run belongs to nobody, so a crash between record and begin leaves it for anyone. Runs and
 their entries are locked together, skipping what others hold: two schedulers that begin at once
-never wait for each other, never choose the same run, and never two runs of one entry.
+never wait for each other, never choose the same run, and never two runs of one entry. Only who
+asks for one run by its name waits for its row.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Mapping
 from datetime import UTC, datetime
-from typing import TypeVar
+from typing import Any, TypeVar
 from uuid import UUID, uuid4
 
 from django.db import DatabaseError, connections
@@ -26,9 +27,10 @@ from crons.ledger.record import BATCH, policy_of
 from crons.ledger.transactions import verb, writing
 from crons.models import Attempt, Deployment, Run
 from crons.signals import run_ended
-from crons.verdicts import Kind, Reason, State, Verdict
+from crons.verdicts import Reason, State, Verdict
 
 R = TypeVar("R", bound=Model)
+BEGUN = ["state", "wake_at", "tries", "current_attempt", "active_key"]
 ENDED = ["state", "verdict", "reason", "detail", "wake_at", "active_key", "ended_at", "inspect_at"]
 
 
@@ -40,14 +42,13 @@ def begin(
     *,
     only_run: int | None = None,
 ) -> list[Begun]:
-    """Begin as many due runs as there is room for; their leases start now.
+    """Begin as many due runs as there is room for; their leases start now. *settle* comes before.
 
     Args: *free* is how many attempts each executor, by alias, can start; *known_jobs* are those this
     process can run; *only_run* begins that one or nothing.
     Returns: attempts that are committed and that nobody else has begun.
     Raises: LedgerUnavailable if it cannot be known what was committed: then nothing may be run.
     """
-    settle(now)
     room = {alias: count for alias, count in free.items() if count > 0}
     if not room:
         return []
@@ -100,15 +101,23 @@ def _begin(
         chosen = _choose(runs, now, room, using)
         attempts = [_attempt(run, policy, now, instance) for run, policy in chosen]
         issued.extend(attempt.token for attempt in attempts)
-        rows.insert(attempts, using)
-        ids = dict(_issued(issued, using).values_list("run_id", "id"))
+        ids = dict(rows.insert(attempts, using, returning=("run", "id")))
         for (run, policy), attempt in zip(chosen, attempts, strict=True):
             attempt.pk = run.current_attempt = ids[run.pk]
             run.state, run.wake_at, run.tries = State.RUNNING, None, attempt.number
             run.active_key = None if policy.overlap == "allow" else run.entry_id
-        fields = ["state", "wake_at", "tries", "current_attempt", "active_key"]
-        rows.update([run for run, _ in chosen], fields, using)
-    return [_begun(attempt, run) for attempt, (run, _) in zip(attempts, chosen, strict=True)]
+        rows.update([run for run, _ in chosen], BEGUN, using)
+        windows = _windows([run for run, _ in chosen], using)
+        return [_begun(attempt, run, windows) for attempt, (run, _) in zip(attempts, chosen, strict=True)]
+
+
+# By hand: building this query took longer than running it, at each of a thousand begins.
+CANDIDATES = """
+SELECT r.id FROM crons_run r JOIN crons_entry e ON e.id = r.entry_id
+WHERE r.state IN ('due', 'waiting') AND r.wake_at <= %s
+AND (e.paused_at IS NULL OR e.paused_until <= %s OR r.kind = 'manual')
+AND NOT EXISTS (SELECT 1 FROM crons_run a WHERE a.active_key = r.entry_id)
+"""
 
 
 def _candidates(
@@ -119,24 +128,30 @@ def _candidates(
     only_run: int | None,
     using: str,
 ) -> list[Run]:
-    same_entry = Run.objects.filter(entry=OuterRef("entry_id"))
-    succeeded = same_entry.filter(verdict=Verdict.SUCCEEDED)
-    window = succeeded.filter(slot_at__lt=OuterRef("slot_at")).order_by("-slot_at").values("slot_at")[:1]
-    awake = Q(entry__paused_at=None) | Q(entry__paused_until__lte=now) | Q(kind=Kind.MANUAL)
-    found = (
-        Run.objects.using(using)
-        .filter(awake, state__in=[State.DUE, State.WAITING], wake_at__lte=now)
-        .filter(~Exists(Run.objects.filter(active_key=OuterRef("entry_id"))))
-        .filter(entry__job__in=list(known_jobs), entry__policy__executor__in=list(room))
-        .exclude(entry__policy__group__in=list(full_groups))
-        .annotate(overtaken=Exists(succeeded.filter(slot_at__gt=OuterRef("slot_at"))), since=Subquery(window))
-        .select_related("entry")
-        .order_by("wake_at", "id")
-    )
-    if only_run is not None:
-        found = found.filter(pk=only_run)
+    connection = connections[using]
+    moment = connection.ops.adapt_datetimefield_value(now)
+    sql = CANDIDATES
+    values: list[Any] = [moment, moment]
+    for column, among, wanted in (
+        ("e.job", known_jobs, True),
+        (rows.json_text("e.policy", "executor", using), room, True),
+        (rows.json_text("e.policy", "group", using), full_groups, False),
+        ("r.id", [only_run] if only_run is not None else [], True),
+    ):
+        if among:
+            sql += f"AND {column} {'IN' if wanted else 'NOT IN'} ({', '.join(['%s'] * len(among))})\n"
+            values += among
+    # Whoever holds a row may pass it over: a door that left its own run out as well would say that nobody has it.
+    lock = rows.for_update(using, "r", "e", skip_locked=only_run is None)
     # More than there is room for: a second run of one entry, or an overtaken one, is passed over.
-    return list(lock_free(found, using, "self", "entry")[: 4 + 2 * sum(room.values())])
+    sql += f"ORDER BY r.wake_at, r.id LIMIT {4 + 2 * sum(room.values())} {lock}"
+    if not known_jobs:
+        return []
+    with connection.cursor() as cursor:
+        cursor.execute(sql, values)
+        ids = [row[0] for row in cursor.fetchall()]
+    found = Run.objects.using(using).filter(pk__in=ids).select_related("entry") if ids else []
+    return sorted(found, key=lambda run: ids.index(run.pk))
 
 
 def _choose(runs: list[Run], now: datetime, room: Mapping[str, int], using: str) -> list[tuple[Run, Policy]]:
@@ -150,7 +165,7 @@ def _choose(runs: list[Run], now: datetime, room: Mapping[str, int], using: str)
         except CronsError:
             continue  # what is garbled does not run; planning parks the entry and says so
         limit = conf.groups.get(policy.group)
-        if run.state == State.WAITING and run.overtaken:  # type: ignore[attr-defined] # annotated above
+        if run.state == State.WAITING and _is_overtaken(run, using):
             end(run, Verdict.SUPERSEDED, now, detail="a newer slot succeeded before the retry")
             overtaken.append(run)
         elif left[policy.executor] > 0 and run.entry_id not in busy and (limit is None or groups[policy.group] < limit):
@@ -232,18 +247,21 @@ def _attempt(run: Run, policy: Policy, now: datetime, instance: Instance) -> Att
     )
 
 
+def read_attempt(attempt: int) -> Begun | None:
+    """Return a running attempt as its executor got it, or None if there is no such attempt."""
+    found = Attempt.objects.using(conf.database).filter(pk=attempt, outcome="").select_related("run__entry").first()
+    return _begun(found, found.run, _windows([found.run], conf.database)) if found is not None else None
+
+
 def _read_back(issued: list[UUID]) -> list[Begun]:
-    attempts = _issued(issued, conf.database).filter(outcome="").select_related("run__entry")
-    return [_begun(attempt, attempt.run) for attempt in attempts]
+    using = conf.database
+    attempts = Attempt.objects.using(using).filter(token__in=issued, outcome="").select_related("run__entry")
+    windows = _windows([attempt.run for attempt in attempts], using)
+    return [_begun(attempt, attempt.run, windows) for attempt in attempts]
 
 
-def _issued(tokens: Iterable[UUID], using: str) -> QuerySet[Attempt]:
-    return Attempt.objects.using(using).filter(token__in=list(tokens))
-
-
-def _begun(attempt: Attempt, run: Run) -> Begun:
+def _begun(attempt: Attempt, run: Run, windows: Mapping[int, datetime | None]) -> Begun:
     entry = run.entry
-    since = getattr(run, "since", None) or _last_succeeded_slot(run)
     return Begun(
         attempt=attempt.pk,
         run=run.pk,
@@ -253,7 +271,7 @@ def _begun(attempt: Attempt, run: Run) -> Begun:
         number=attempt.number,
         kind=run.kind,
         trigger=run.trigger,
-        since=since or entry.first_seen_at,
+        since=windows[run.pk] or entry.first_seen_at,
         until=run.slot_at or run.planned_at,
         slot_at=run.slot_at,
         timeout=policy_of(entry).timeout,
@@ -263,12 +281,27 @@ def _begun(attempt: Attempt, run: Run) -> Begun:
     )
 
 
-def _last_succeeded_slot(run: Run) -> datetime | None:
-    if run.slot_at is not None and hasattr(run, "since"):
-        return None  # looked up when it was chosen: there is none
-    done = Run.objects.using(conf.database).filter(entry=run.entry_id, verdict=Verdict.SUCCEEDED)
-    done = done.filter(slot_at__lt=run.slot_at or run.planned_at)
-    return done.order_by("-slot_at").values_list("slot_at", flat=True).first()
+WINDOWS = """
+SELECT r.id, (
+    SELECT s.slot_at FROM crons_run s
+    WHERE s.entry_id = r.entry_id AND s.verdict = 'succeeded' AND s.slot_at < COALESCE(r.slot_at, r.planned_at)
+    ORDER BY s.slot_at DESC LIMIT 1
+) FROM crons_run r WHERE r.id IN
+"""
+
+
+def _windows(runs: Collection[Run], using: str) -> dict[int, datetime | None]:
+    """Return, per run, the last slot before it that succeeded: where its window of work begins."""
+    if not runs:
+        return {}
+    with connections[using].cursor() as cursor:
+        cursor.execute(f"{WINDOWS} ({', '.join(['%s'] * len(runs))})", [run.pk for run in runs])
+        return {pk: rows.moment(slot_at) for pk, slot_at in cursor.fetchall()}
+
+
+def _is_overtaken(run: Run, using: str) -> bool:
+    newer = Run.objects.using(using).filter(entry=run.entry_id, verdict=Verdict.SUCCEEDED, slot_at__gt=run.slot_at)
+    return run.slot_at is not None and newer.exists()
 
 
 def _lock_full_groups(using: str) -> list[str]:

@@ -25,6 +25,7 @@ from crons.verdicts import BAD_VERDICTS, Ending, Outcome, State, Verdict
 # An idempotent job that loses its process is begun again even without retry=, but not for ever:
 # one that gets its process killed each time must come to rest.
 LOST_TRIES = 3
+NEVER_STARTED = "begun, but the database's answer got lost: the job was not started"
 ATTEMPT_ENDED = [
     "outcome", "finish_token", "late_outcome", "exit_code", "error", "cpu_seconds", "peak_memory_bytes",
     "lease_until", "ended_at",
@@ -70,6 +71,25 @@ def expire(now: datetime, gone: Callable[[str, str], bool] = is_gone) -> list[in
         for attempt in attempts:
             _close(attempt, Finished(attempt.pk, Ending(Outcome.LOST, _lost_text(attempt))), now)
         _write(attempts, attempts, now, using)
+    return [attempt.pk for attempt in attempts]
+
+
+@verb
+def give_back(instance: str, held: Collection[int], now: datetime) -> list[int]:
+    """End the attempts of *instance* that it never started, because begin's answer got lost; their runs are due again.
+
+    Args: *held* are those that it knows of.
+    Returns: the ids of the attempts ended. Their jobs have not run, so this is safe for every job.
+    """
+    with writing() as using:
+        unknown = Attempt.objects.using(using).filter(instance=instance, outcome="").exclude(pk__in=list(held))
+        attempts = list(lock_free(unknown.select_related("run__entry").order_by("pk"), using, "self", "run"))
+        for attempt in attempts:
+            _close(attempt, Finished(attempt.pk, Ending(Outcome.LOST, NEVER_STARTED)), now)
+            run = attempt.run
+            run.state, run.wake_at, run.active_key, run.detail = State.WAITING, now, None, NEVER_STARTED
+        rows.update(attempts, ATTEMPT_ENDED, using)
+        rows.update([attempt.run for attempt in attempts], ENDED, using)
     return [attempt.pk for attempt in attempts]
 
 
@@ -143,18 +163,20 @@ class Next:
     again_at: datetime | None = None
 
 
-def next_after(ending: Ending, tries: int, policy: Policy, now: datetime) -> Next:
+def next_after(ending: Ending, tries: int, policy: Policy, now: datetime, *, asked: bool = False) -> Next:
     """Say what a run's *tries*-th try means for it.
 
     Exceptions are tried again as retry= says; lost and timed out only where the job is idempotent,
-    because the job may have done its work.
+    because the job may have done its work. So is what a stopping scheduler cancelled: that nobody
+    *asked* for, and whoever comes next can do it.
     """
     outcome, retry = ending.outcome, policy.retry
     if outcome == Outcome.FAILED and tries <= retry.times:
         return Next(None, now + retry.delay(tries))
     if outcome == Outcome.TIMED_OUT and policy.idempotent and tries <= retry.times:
         return Next(None, now + retry.delay(tries))
-    if outcome == Outcome.LOST and policy.idempotent and tries < max(LOST_TRIES, 1 + retry.times):
+    interrupted = outcome == Outcome.LOST or (outcome == Outcome.CANCELLED and not asked)
+    if interrupted and policy.idempotent and tries < max(LOST_TRIES, 1 + retry.times):
         return Next(None, now)
     return Next(Verdict(outcome))
 
@@ -187,7 +209,8 @@ def _write(attempts: list[Attempt], accepted: list[Attempt], now: datetime, usin
 def _judge(attempt: Attempt, now: datetime) -> None:
     run = attempt.run
     ending = Ending(Outcome(attempt.outcome), attempt.error)
-    following = next_after(ending, run.tries, _policy(run.entry), now)
+    asked = attempt.cancel_requested_at is not None
+    following = next_after(ending, run.tries, _policy(run.entry), now, asked=asked)
     if following.verdict is None:
         run.state, run.wake_at, run.active_key = State.WAITING, following.again_at, None
         told = f"try {run.tries} {attempt.outcome.replace('_', ' ')}: {_last_line(attempt.error)}"

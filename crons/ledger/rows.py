@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
 from operator import attrgetter
 from typing import Any, TypeVar
 
 from django.db import connections
 from django.db.models import Model
+from django.utils.dateparse import parse_datetime
 
 M = TypeVar("M", bound=Model)
 # What a field of these kinds holds is what the database takes.
@@ -32,20 +34,22 @@ AS_THEY_ARE = frozenset(
 )
 
 
-def insert(rows: Sequence[M], using: str) -> None:
-    """Insert *rows*, all of one model; their ids are not read back.
+def insert(rows: Sequence[M], using: str, returning: Sequence[str] = ()) -> list[tuple[Any, ...]]:
+    """Insert *rows*, all of one model; return the fields called *returning* of each, in any order.
 
     Raises: IntegrityError if any of them exists; then none was inserted.
     Cost: one statement on SQLite and PostgreSQL.
     """
     if not rows:
-        return
+        return []
+    model: Any = type(rows[0])
+    attributes = [model._meta.get_field(name).attname for name in returning]
     if not _has_driver(using):
-        type(rows[0])._default_manager.using(using).bulk_create(rows)
-        return
-    fields = _insertable(type(rows[0]))
+        made = model._default_manager.using(using).bulk_create(rows)
+        return [tuple(getattr(row, name) for name in attributes) for row in made]
+    fields = _insertable(model)
     writers = _writers(fields, using)
-    _insert(type(rows[0]), fields, [[write(row) for write in writers] for row in rows], using)
+    return _insert(model, fields, [[write(row) for write in writers] for row in rows], using, returning)
 
 
 def insert_alike(template: Model, names: Sequence[str], values: Sequence[Sequence[Any]], using: str) -> None:
@@ -101,6 +105,31 @@ def update(rows: Sequence[Any], names: Sequence[str], using: str, model: type[Mo
         cursor.execute(sql, [json.dumps(data)])
 
 
+def moment(value: Any) -> datetime | None:
+    """Read a moment out of a raw statement's answer: text on SQLite, without a zone on MariaDB, UTC on both."""
+    read: datetime | None = parse_datetime(value) if isinstance(value, str) else value
+    return read if read is None or read.tzinfo is not None else read.replace(tzinfo=UTC)
+
+
+def json_text(column: str, key: str, using: str) -> str:
+    """Return SQL for the text under *key* in a JSON *column*."""
+    vendor = connections[using].vendor
+    if vendor == "postgresql":
+        return f"{column}->>'{key}'"
+    extract = f"JSON_EXTRACT({column}, '$.{key}')"
+    return extract if vendor == "sqlite" else f"JSON_UNQUOTE({extract})"
+
+
+def for_update(using: str, *tables: str, skip_locked: bool) -> str:
+    """Return SQL that locks the rows found, leaving out those that somebody else holds, or waiting for them."""
+    features = connections[using].features
+    if not features.has_select_for_update:
+        return ""
+    of = f" OF {', '.join(tables)}" if features.has_select_for_update_of else ""
+    skip = " SKIP LOCKED" if skip_locked and features.has_select_for_update_skip_locked else ""
+    return f"FOR UPDATE{of}{skip}"
+
+
 class _Carrier:
     """Has the attributes of one row at a time."""
 
@@ -113,14 +142,19 @@ def _insertable(model: Any) -> list[Any]:
     return [field for field in model._meta.concrete_fields if not field.primary_key]
 
 
-def _insert(model: Any, fields: Sequence[Any], data: Sequence[Sequence[Any]], using: str) -> None:
+def _insert(
+    model: Any, fields: Sequence[Any], data: Sequence[Sequence[Any]], using: str, returning: Sequence[str] = ()
+) -> list[tuple[Any, ...]]:
     quoted = connections[using].ops.quote_name
     names = ", ".join(quoted(field.column) for field in fields)
     # The names come from the model, the values travel as one JSON parameter.
     into = f"{quoted(model._meta.db_table)} ({names})"
     sql = f"INSERT INTO {into} SELECT {names} FROM {_source(fields, using)}"  # noqa: S608
+    if returning:
+        sql += f" RETURNING {', '.join(quoted(model._meta.get_field(name).column) for name in returning)}"
     with connections[using].cursor() as cursor:
         cursor.execute(sql, [json.dumps(data)])
+        return list(cursor.fetchall()) if returning else []
 
 
 def _update_one_by_one(model: Any, rows: Sequence[Any], names: Sequence[str], using: str) -> None:

@@ -6,16 +6,16 @@ import os
 import sys
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
-from crons import api, ledger
+from crons import api, deployment, ledger
 from crons.conf import conf
 from crons.dispatch import plan_entry
 from crons.exceptions import UnknownJob
+from crons.executors import child
 from crons.jobs import registry
 from crons.models import Attempt, Entry, OutputChunk, Range, Run
-from crons.runner import Context, call
 from crons.triggers.session import LONGEST_LOOK_SECONDS, Session
 from crons.triggers.tick import LONGEST_AHEAD
 from crons.verdicts import Kind, Outcome, State, Verdict
@@ -34,13 +34,14 @@ class Door:
     session: Session
     say: Callable[[str], None]
     wait: bool = False
+    run: Run | None = None
 
     def scheduled(self, name: str, *, guess: bool = False) -> int:
         """Run the slot that is due now, unless somebody has it; return the exit code.
 
         With *guess*, a start that is near no slot is a manual run.
         """
-        self.session.dispatcher.permit()
+        deployment.permit()
         entry = _known(name)
         now = self._at_slot(entry)
         slot_at = _slot_near(entry, now)
@@ -57,12 +58,13 @@ class Door:
 
     def manual(self, name: str, *, by: str) -> int:
         """Run the entry once, now, besides its schedule; return the exit code."""
-        self.session.dispatcher.permit()
+        deployment.permit()
         _known(name)
         run = ledger.request(name, ledger.database_now(), self.session.dispatcher.trigger, by=by)
         return self._see_through(run)
 
     def _see_through(self, run: Run) -> int:
+        self.run = run
         while True:
             begun = self.session.dispatcher.begin(ledger.database_now(), only_run=run.pk)
             if begun:
@@ -155,32 +157,18 @@ def print_chunk(stream: str, text: str) -> None:
 
 
 def do_the_work(name: str) -> int:
-    """Call the job itself: this process was started by an attempt, which has the ledger's part."""
-    job = registry.get(name)
-    row = (
-        Attempt.objects.using(conf.database)
-        .filter(pk=int(os.environ["CRONS_ATTEMPT"]))
-        .select_related("run__entry")
-        .first()
-    )
-    if row is None:
-        raise UnknownJob(f"CRONS_ATTEMPT is {os.environ['CRONS_ATTEMPT']!r}, which is no attempt in this database.")
-    entry, run = row.run.entry, row.run
-    context = Context(
-        entry=entry.name,
-        job=entry.job,
-        key=os.environ.get("CRONS_KEY", ""),
-        token=row.pk,
-        number=row.number,
-        kind=run.kind,
-        trigger=run.trigger,
-        since=entry.first_seen_at,
-        until=run.slot_at or run.planned_at,
-        slot_at=run.slot_at,
-        args=dict(entry.args),
-        fence=ledger.fenced,
-    )
-    ending = call(job.body, context)
+    """Call the job itself: this process was started by an attempt, which has the ledger's part.
+
+    Raises: UnknownJob if the attempt that the environment names is not running.
+    """
+    given = os.environ["CRONS_ATTEMPT"]
+    begun = ledger.read_attempt(int(given)) if given.isdecimal() else None
+    if begun is None:
+        raise UnknownJob(
+            f"CRONS_ATTEMPT is {given!r}, which is no running attempt in this database. "
+            "It is set for what an attempt starts; unset it to start a run from here."
+        )
+    ending = child.run(replace(begun, job=registry.get(name).name))
     if ending.outcome != Outcome.SUCCEEDED:
         sys.stderr.write(ending.error.rstrip() + "\n")
         return ending.exit_code or 1

@@ -26,6 +26,11 @@ class Postman:
             self._thread = threading.Thread(target=_send, name="crons-postman", daemon=True)
             self._thread.start()
 
+    def finish(self, patience_seconds: float) -> None:
+        """Wait for what is being sent: a process that ends in the middle leaves it to be sent again much later."""
+        if self._thread is not None:
+            self._thread.join(patience_seconds)
+
 
 def _send() -> None:
     try:

@@ -14,15 +14,17 @@ from pathlib import Path
 from django.utils import timezone
 from django.utils.autoreload import iter_all_python_module_files
 
-from crons import api, heartbeat, ledger, sync
+from crons import api, deployment, heartbeat, ledger, sync
 from crons.dispatch import Pass
-from crons.exceptions import LedgerUnavailable
+from crons.exceptions import LedgerUnavailable, NotAdopted
 from crons.triggers.postman import Postman
 from crons.triggers.session import LONGEST_LOOK_SECONDS, Session
 
 log = logging.getLogger("crons")
 LONGEST_PAUSE_SECONDS = 5.0
 CONTENDED_SECONDS = 0.02
+# At the end, for a mail that is on its way.
+SENDING_SECONDS = 5.0
 
 
 @dataclass
@@ -42,7 +44,7 @@ class Resident:
 
         Raises: NotAdopted, Disabled, LedgerUnavailable before the first turn; later ones are waited out.
         """
-        self.session.dispatcher.permit()
+        deployment.permit()
         synced = api.sync()
         for problem in synced.problems:
             log.error(problem)
@@ -55,6 +57,7 @@ class Resident:
         self.say("Draining: nothing new is begun." if not anew else "Starting anew.")
         self.session.drain()
         self.session.report()
+        self.postman.finish(SENDING_SECONDS)
         try:
             heartbeat.stop(self.session.instance)
         except LedgerUnavailable:
@@ -65,6 +68,9 @@ class Resident:
         """Do one turn and say for how many seconds nothing is due."""
         started = time.monotonic()
         try:
+            if time.monotonic() >= self.beat_at:
+                # Another deployment may have adopted this database since: then nothing is recorded or begun.
+                self.session.dispatcher.permit()
             done = self.session.dispatcher.turn()
             self._beat()
             if done.agenda.must_deliver:
@@ -73,7 +79,7 @@ class Resident:
             # One turn of the resident loop: whatever went wrong is said, and the next turn tries again.
             self.failures += 1
             pause: float = min(0.1 * 2 ** min(self.failures, 10), LONGEST_PAUSE_SECONDS)
-            known = isinstance(error, LedgerUnavailable)
+            known = isinstance(error, LedgerUnavailable | NotAdopted)
             log.warning("a turn failed; the next in %.1f s: %s", pause, error, exc_info=not known)
             return pause
         if self.failures:

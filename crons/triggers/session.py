@@ -92,8 +92,8 @@ class Session:
     def drain(self) -> None:
         """Let what runs finish within the grace, then cancel it; write down how everything ended."""
         grace = DRAIN_AT_TERMINAL if self.stopping == signal.SIGINT and sys.stdin.isatty() else conf.drain
-        before = self.signals
-        self._work_until(time.monotonic() + grace.total_seconds(), lambda: self.signals > before)
+        # Counted from the first, which began the stop: the second may come before this line does.
+        self._work_until(time.monotonic() + grace.total_seconds(), lambda: self.signals > 1)
         left = [(executor, executor.running()) for executor in self.executors.values()]
         for executor, attempts in left:
             if attempts:

@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 
 from django.utils import timezone
 
-from crons import ledger
+from crons import deployment, ledger
 from crons.dispatch import Pass
 from crons.ledger import Agenda
 from crons.triggers.session import LONGEST_LOOK_SECONDS, Session
@@ -21,7 +21,7 @@ def tick(session: Session) -> Pass:
 
     Raises: NotAdopted, Disabled, LedgerUnavailable.
     """
-    session.dispatcher.permit()
+    deployment.permit()
     wait_for_boundary(ledger.agenda())
     done = session.dispatcher.turn()
     while session.dispatcher.running() and session.stopping is None:

@@ -8,9 +8,11 @@ import select
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, closing, suppress
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import IO, Any
 
@@ -30,6 +32,7 @@ class Site:
     folder: Path
     env: dict[str, str] = field(default_factory=dict)
     stack: ExitStack = field(default_factory=ExitStack)
+    manage_py: Path = ROOT / "manage.py"
 
     def __post_init__(self) -> None:
         self.env = {
@@ -37,14 +40,22 @@ class Site:
             "DJANGO_SETTINGS_MODULE": "tests.acceptance.project.settings",
             "TRACES": str(self.folder / "traces"),
             "GATE": str(self.folder / "gate"),
+            "ORDERS": str(self.folder / "orders"),
             **self.env,
         }
 
     def crons(self, *arguments: str, check: bool = True, **env: str) -> subprocess.CompletedProcess[str]:
         """Run `manage.py crons …` to its end."""
-        done = self._run([str(ROOT / "manage.py"), "crons", *arguments], env)
+        done = self._run([str(self.manage_py), "crons", *arguments], env)
         if check:
             assert done.returncode == 0, done.stderr
+        return done
+
+    def faketime(self, shift: str, *arguments: str, **env: str) -> subprocess.CompletedProcess[str]:
+        """Run `manage.py crons …` on a machine whose clock is wrong by *shift*."""
+        command = ["faketime", "-f", shift, sys.executable, str(self.manage_py), "crons", *arguments]
+        done = self._call(command, env)
+        assert done.returncode == 0, done.stderr
         return done
 
     def crash(self, point: str, *arguments: str, **env: str) -> None:
@@ -58,7 +69,7 @@ class Site:
 
     def start(self, *arguments: str, **env: str) -> subprocess.Popen[str]:
         """Start `manage.py crons …`; it is killed when the test ends, should it still run."""
-        return self.start_python(str(ROOT / "manage.py"), "crons", *arguments, **env)
+        return self.start_python(str(self.manage_py), "crons", *arguments, **env)
 
     def start_python(
         self, *arguments: str, pass_fds: tuple[int, ...] = (), output: IO[str] | None = None, **env: str
@@ -83,13 +94,28 @@ class Site:
             import sqlite3
 
             path = self.database.url.removeprefix("sqlite:///")
-            with sqlite3.connect(path, timeout=30) as connection:
+            with closing(sqlite3.connect(path, timeout=30)) as connection, connection:
                 return connection.execute(statement.replace("%s", "?"), values).fetchall()
         import psycopg
 
         with psycopg.connect(self.database.url, autocommit=True) as connection:
             cursor = connection.execute(statement, values)  # type: ignore[arg-type] # SQL written in tests
             return cursor.fetchall() if cursor.description else []
+
+    def wait_until_nothing_runs(self) -> None:
+        """Return when no process of this site is left; the kernel is asked, nothing is timed."""
+        while found := self._processes():
+            for descriptor in found:
+                assert is_readable(descriptor), "a process of this site does not end"
+                os.close(descriptor)
+
+    def wait_for_row(self, statement: str, process: subprocess.Popen[str]) -> None:
+        """Return when *statement* finds a row; fail when *process*, which should write it, ends before."""
+        until = time.monotonic() + PATIENCE_SECONDS
+        while not self.sql(statement):
+            assert process.poll() is None, "it ended before"
+            assert time.monotonic() < until, f"nothing came: {statement}"
+            time.sleep(0.05)  # sleeps: a database tells nobody of a row
 
     def traces(self) -> list[tuple[str, str, int]]:
         """Return what jobs really did: (entry, key, token) per effect, in order."""
@@ -123,6 +149,16 @@ class Site:
             f"UPDATE crons_entry SET accounted_until = {self._hour_ago()}, wake_at = NULL WHERE name LIKE %s", pattern
         )
 
+    def _processes(self) -> list[int]:
+        """Return a descriptor that tells the end of each process that was started with this site's environment."""
+        mark = f"TRACES={self.env['TRACES']}".encode()
+        found = []
+        for each in Path("/proc").glob("[0-9]*"):
+            with suppress(OSError):
+                if mark in (each / "environ").read_bytes().split(b"\0"):
+                    found.append(os.pidfd_open(int(each.name)))
+        return found
+
     def _hour_ago(self) -> str:
         if self.database.vendor == "sqlite":
             return "strftime('%Y-%m-%d %H:%M:%f', 'now', '-1 hour')"
@@ -133,8 +169,11 @@ class Site:
         return " ".join(outcome or "running" for (outcome,) in rows)
 
     def _run(self, arguments: list[str], env: dict[str, str]) -> subprocess.CompletedProcess[str]:
+        return self._call([sys.executable, *arguments], env)
+
+    def _call(self, command: list[str], env: dict[str, str]) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
-            [sys.executable, *arguments],
+            command,
             env={**self.env, **env},
             cwd=self.folder,
             stdin=subprocess.DEVNULL,
@@ -154,6 +193,12 @@ def site(own_database: OwnDatabase, tmp_path: Path) -> Iterator[Site]:
         yield made
 
 
+def moment(value: str | datetime) -> datetime:
+    """Read a moment as Site.sql returns it: a text from SQLite, in UTC."""
+    found = datetime.fromisoformat(value) if isinstance(value, str) else value
+    return found.replace(tzinfo=UTC) if found.tzinfo is None else found.astimezone(UTC)
+
+
 def wait_for_line(process: subprocess.Popen[str], pattern: str) -> str:
     """Read *process*'s output until a line matches; fail with what it said when it ends before."""
     assert process.stdout is not None
@@ -170,6 +215,13 @@ def is_readable(descriptor: int, seconds: float = PATIENCE_SECONDS) -> bool:
     poller = select.poll()
     poller.register(descriptor, select.POLLIN)
     return bool(poller.poll(seconds * 1000))
+
+
+def wait_until_nobody_reads(gate: int) -> None:
+    """Return when the job that reads the pipe is gone."""
+    poller = select.poll()
+    poller.register(gate, select.POLLERR)
+    assert poller.poll(PATIENCE_SECONDS * 1000), "the job still runs"
 
 
 def _end(process: subprocess.Popen[str]) -> None:

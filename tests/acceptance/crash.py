@@ -51,7 +51,7 @@ def after(module: str, name: str) -> Callable[[], None]:
 POINTS: dict[str, Callable[[], None]] = {
     "before record commits": before("crons.ledger.rows", "insert_alike"),
     "recorded, not begun": before("crons.ledger", "begin"),
-    "before begin commits": before("crons.ledger.begin", "_issued"),
+    "before begin commits": before("crons.ledger.begin", "_begun"),
     "begun, not started": after("crons.ledger", "begin"),
     "done, finish not committed": before("crons.ledger.finish", "_write"),
     "finish committed": after("crons.ledger", "finish"),

@@ -1,6 +1,7 @@
 """Many processes that record and begin one entry's slot at the same moment; one line per racer.
 
 python -m tests.acceptance.racers COUNT ENTRY
+Half of them begin whatever is due, as tick does; half of them that run only, as run NAME does.
 Forked from one warm process, which is much cheaper than as many interpreters.
 """
 
@@ -11,11 +12,12 @@ import sys
 from typing import NoReturn
 
 
-def race(name: str, gate: int, told: int) -> NoReturn:
-    """Wait for the gate, record and begin, tell "recorded begun", and end."""
+def race(name: str, gate: int, told: int, *, by_name: bool) -> NoReturn:
+    """Wait for the gate, record and begin, tell "recorded begun state-of-the-run door", and end."""
     from crons import ledger
     from crons.dispatch import plan_entry
     from crons.instances import Instance
+    from crons.models import Run
 
     code = 1
     try:
@@ -23,8 +25,11 @@ def race(name: str, gate: int, told: int) -> NoReturn:
         now = ledger.database_now()
         recorded = ledger.record_entry(name, now, plan_entry, f"racer {os.getpid()}")
         instance = Instance.start("racer")
-        begun = ledger.begin(now, {"process": 4}, [name], instance)
-        os.write(told, f"{len(recorded.runs)} {len(begun)}\n".encode())
+        run = Run.objects.get()
+        begun = ledger.begin(now, {"process": 4}, [name], instance, only_run=run.pk if by_name else None)
+        run.refresh_from_db()
+        door = "name" if by_name else "tick"
+        os.write(told, f"{len(recorded.runs)} {len(begun)} {run.state} {door}\n".encode())
         code = 0
     finally:
         os._exit(code)
@@ -40,11 +45,11 @@ if __name__ == "__main__":
     gate, opens = os.pipe()
     told_read, told = os.pipe()
     children = []
-    for _ in range(int(sys.argv[1])):
+    for number in range(int(sys.argv[1])):
         child = os.fork()
         if child == 0:
             os.close(opens)
-            race(sys.argv[2], gate, told)
+            race(sys.argv[2], gate, told, by_name=number % 2 == 1)
         children.append(child)
     os.close(opens)
     os.close(told)

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import os
-import select
 from pathlib import Path
 
 import pytest
 
-from tests.acceptance.conftest import Site
+from tests.acceptance.conftest import Site, wait_until_nobody_reads
 
 ONCE = 1
 KEYS_OF_ONE_RUN = 1
@@ -56,15 +55,9 @@ def test_killed_while_the_job_runs(site: Site, tmp_path: Path) -> None:
 
     process.kill()
     process.wait()
-    _wait_until_nobody_reads(gate)
+    wait_until_nobody_reads(gate)
     site.crons("tick")
 
     assert site.verdicts("waits_for_release") == [("lost", 1, "lost")]
     assert len(site.traces()) == ONCE
     os.close(gate)
-
-
-def _wait_until_nobody_reads(gate: int) -> None:
-    poller = select.poll()
-    poller.register(gate, select.POLLERR)
-    assert poller.poll(30_000), "the job still runs after its scheduler was killed"

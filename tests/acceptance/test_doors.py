@@ -205,6 +205,7 @@ def test_called_from_within_an_attempt_it_does_the_work(shop: Shop) -> None:
     """Entering the ledger again would wait for itself for ever."""
     shop.start(SCRIPT)
     [(attempt,)] = shop.site.sql("SELECT id FROM crons_attempt")
+    shop.site.sql("UPDATE crons_attempt SET outcome = ''")
     [(beat,)] = [line.split()[9:10] for line in lines_of_django_crontab(shop)]
     within = {"CRONS_ATTEMPT": str(attempt)}
 

@@ -86,6 +86,7 @@ class Ledger:
 
     def begin(self, now: datetime, room: int = 10, *, instance: Instance | None = None, **kwargs: Any) -> list[Any]:
         jobs = list(Entry.objects.values_list("job", flat=True))
+        ledger.settle(now)
         return ledger.begin(now, {"process": room}, jobs, instance or self.instance, **kwargs)
 
     def finish(

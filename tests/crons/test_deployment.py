@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from crons import deployment
+from crons import api, deployment
 from crons.deployment import Place
-from crons.dispatch import Dispatcher
 from crons.exceptions import Disabled, NotAdopted
-from crons.models import AuditEvent, Deployment
+from crons.models import AuditEvent, Deployment, Range, Run
 
 pytestmark = pytest.mark.django_db
 
@@ -43,13 +42,23 @@ def test_a_copy_is_refused_with_both_places_and_the_remedy(elsewhere):
     )
 
 
-def test_a_copy_records_nothing(elsewhere, instance, make_entry):
-    """No scheduler gets as far as a turn."""
+@pytest.mark.parametrize(
+    "ask",
+    [
+        api.sync,
+        lambda: api.run_now("heartbeat", by="dana"),
+        lambda: api.pause("heartbeat", by="dana", reason="audit"),
+        lambda: api.resume("heartbeat", by="dana"),
+    ],
+)
+def test_a_copy_records_nothing(elsewhere, make_entry, ask):
+    """Whatever closes an account or makes a run is refused too."""
     make_entry()
-    dispatcher = Dispatcher("resident", instance, {})
 
     with pytest.raises(NotAdopted):
-        dispatcher.permit()
+        ask()
+
+    assert (Run.objects.count(), Range.objects.count()) == (0, 0)
 
 
 def test_adopting_is_written_down(elsewhere):
@@ -73,7 +82,7 @@ def test_a_name_wins_over_the_place(settings):
 
 
 @pytest.mark.parametrize("how", ["settings", "environment"])
-def test_the_kill_switch_stops_everything(how, settings, monkeypatch, instance):
+def test_the_kill_switch_stops_everything(how, settings, monkeypatch):
     """One setting, or one variable where no deploy is possible."""
     if how == "settings":
         settings.CRONS = {"ENABLED": False}
@@ -81,7 +90,7 @@ def test_the_kill_switch_stops_everything(how, settings, monkeypatch, instance):
         monkeypatch.setenv("CRONS_ENABLED", "0")
 
     with pytest.raises(Disabled, match="nothing is recorded or begun"):
-        Dispatcher("resident", instance, {}).permit()
+        deployment.permit()
 
 
 def test_the_identity_is_the_same_for_every_process_of_this_place():

@@ -521,3 +521,11 @@ def test_kinds_are_those_of_their_factories():
     """isinstance tells wall clock time from real time where people are shown it."""
     assert isinstance(parse("@daily"), Cron)
     assert isinstance(parse("every 5s"), Every)
+
+
+def test_a_fold_in_utc_means_nothing():
+    """UTC repeats no hour; a moment that carries the mark all the same is that moment."""
+    midnight = datetime(2000, 1, 1, tzinfo=UTC)
+
+    assert cron("0 0 * * *").next_after(midnight.replace(fold=1), UTC) == midnight + timedelta(days=1)
+    assert cron("0 0 * * *").latest(midnight.replace(fold=1), UTC) == midnight

@@ -11,7 +11,7 @@ from django.core import mail
 from crons import alerts, ledger, watch
 from crons.alerts import Channel, Message, outbox
 from crons.attempts import Chunk
-from crons.models import Delivery, Incident, Run
+from crons.models import Delivery, Entry, Incident, Run
 from crons.triggers.postman import Postman
 from crons.verdicts import Outcome
 from tests.crons.conftest import NOON, minutes
@@ -95,6 +95,17 @@ def test_success_closes_the_incident_and_is_mailed(run_slot):
 
     assert subjects() == ["heartbeat failed: failed", "heartbeat works again", "heartbeat failed: failed"]
     assert [incident.closed_at is None for incident in Incident.objects.order_by("pk")] == [False, True]
+
+
+def test_a_retired_entry_is_no_incident_any_more(run_slot):
+    """Nobody waits for it: health must not stay red for ever, and nobody needs a mail."""
+    run_slot(1, Outcome.FAILED, TRACE)
+    Entry.objects.update(retired_at=NOON + minutes(6))
+
+    watch.inspect(NOON + minutes(7))
+
+    assert Incident.objects.get().open_key is None
+    assert len(mail.outbox) == 1
 
 
 def test_success_alone_is_never_mailed(run_slot):

@@ -50,6 +50,12 @@ class History(Verb):
         return 0
 
 
+def run_as_json(pk: int) -> dict[str, Any]:
+    """Return one run as `history --json` prints it."""
+    run = api.history().annotate(attempt_count=Count("attempts")).get(pk=pk)
+    return _as_json(run, rows.last_attempts([run]))
+
+
 def _merged(options: Mapping[str, Any]) -> list[Run | Range]:
     runs, ranges = api.history(options["entry"]), api.ranges(options["entry"])
     if options["verdict"]:

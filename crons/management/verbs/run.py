@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import getpass
 import os
 import sys
 from argparse import ArgumentParser
@@ -10,7 +9,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from crons.management.output import Out
-from crons.management.verbs.base import Verb
+from crons.management.verbs.base import Verb, operator
 
 
 class Run(Verb):
@@ -37,6 +36,7 @@ class Run(Verb):
 
     def handle(self, options: Mapping[str, Any], out: Out) -> int:
         """Run; 0 when it succeeded or somebody else has it, 1 when it failed or was refused."""
+        from crons.management.verbs.history import run_as_json
         from crons.triggers.named import Door, do_the_work, print_chunk
         from crons.triggers.session import Session
 
@@ -44,15 +44,18 @@ class Run(Verb):
         if os.environ.get("CRONS_ATTEMPT"):
             # Called from within an attempt: that one is the run, this is its work.
             return do_the_work(name)
-        at_terminal = sys.stdin.isatty() or sys.stdout.isatty()
+        at_terminal = any(stream is not None and stream.isatty() for stream in (sys.stdin, sys.stdout))
         scheduled = options["scheduled"] or not (options["manual"] or at_terminal)
         trigger = "crontab" if scheduled else "manual"
-        echo = None if options["foreground"] else print_chunk
+        # With --json stdout belongs to the row at the end; inline, the job writes to the terminal itself.
+        echo = None if options["foreground"] or out.json else print_chunk
         with Session("run", trigger, _executors(name, options["foreground"]), echo=echo) as session:
             door = Door(session, out.note, wait=options["wait"])
-            if scheduled:
-                return door.scheduled(name, guess=not options["scheduled"])
-            return door.manual(name, by=_who())
+            guess = not options["scheduled"]
+            code = door.scheduled(name, guess=guess) if scheduled else door.manual(name, by=operator())
+        if out.json and door.run is not None:
+            out.row(run_as_json(door.run.pk))
+        return code
 
 
 def _executors(name: str, foreground: bool) -> dict[str, Any] | None:
@@ -63,10 +66,3 @@ def _executors(name: str, foreground: bool) -> dict[str, Any] | None:
 
     wanted = {job.policy.executor for job in registry.jobs.values()}
     return {alias: InlineExecutor(alias=alias) for alias in sorted(wanted)}
-
-
-def _who() -> str:
-    try:
-        return getpass.getuser()
-    except (KeyError, OSError):
-        return f"uid {os.getuid()}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping
 from typing import Any
 
@@ -23,10 +24,21 @@ class Tick(Verb):
 
         with Session("tick", "tick") as session:
             done = tick(session)
-        out.note(
-            f"{done.runs} slot(s) recorded, {done.written_off} written off, {len(done.begun)} attempt(s) begun, "
-            f"{len(done.lost)} found lost."
-        )
+        counts = {
+            "recorded": done.runs,
+            "written_off": done.written_off,
+            "begun": len(done.begun),
+            "lost": len(done.lost),
+            "parked": len(done.parked),
+        }
+        if out.json:
+            out.row(counts)
+        elif any(counts.values()) or sys.stderr.isatty():
+            # Cron mails whatever a line prints: with nothing to do it must be silent.
+            out.note(
+                f"{done.runs} slot(s) recorded, {done.written_off} written off, {len(done.begun)} attempt(s) begun, "
+                f"{len(done.lost)} found lost."
+            )
         for name in done.parked:
             out.note(f"{name} is parked: see manage.py crons health")
         return 0

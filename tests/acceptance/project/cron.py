@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import sys
+import time
+from dataclasses import replace
 from datetime import timedelta
 
 from crons import Context, Retry, cron, current_context, entry, every, job
@@ -47,6 +49,20 @@ def waits_for_release(context: Context) -> None:
         gate.read()
 
 
+@job(cron("0 * * * *"), idempotent=True)
+def waits_harmlessly(context: Context) -> None:
+    """The same, and may be begun again."""
+    waits_for_release(context)
+
+
+@job()
+def does_as_told(context: Context) -> None:
+    """Fail as the file beside the traces says, if it says anything."""
+    with open(os.environ["ORDERS"]) as orders:
+        if order := orders.read().strip():
+            raise RuntimeError(order)
+
+
 @job()
 def fails() -> None:
     """Always fails, after a word."""
@@ -59,6 +75,14 @@ def noop(**kwargs: object) -> None:
     """Do nothing."""
 
 
+if os.environ.get("TEST_RELEASE") == "new":
+
+    @job(cron("0 * * * *"))
+    def only_in_the_new_release(context: Context) -> None:
+        """Not declared by processes that run the old code."""
+        leave_trace(context)
+
+
 if os.environ.get("TEST_ENTRIES"):
 
     @job(cron("0 * * * *"), overlap="allow", executor="process")
@@ -68,3 +92,33 @@ if os.environ.get("TEST_ENTRIES"):
 
     for each in range(int(os.environ["TEST_ENTRIES"])):
         entry(f"traced_{each:04}", "traced", cron("0 * * * *"), args={"number": each})
+
+
+if os.environ.get("TEST_KILLS"):
+
+    def begin_and_end(context: Context, seconds: float) -> None:
+        """Leave a trace at both ends: their order in the file tells what ran at the same time."""
+        context = replace(context, entry=f"begin:{context.entry}")
+        leave_trace(context)
+        time.sleep(seconds)  # sleeps: the length of the job
+        leave_trace(replace(context, entry=context.entry.replace("begin:", "end:")))
+
+    @job(every(seconds=1), catch_up="all", cap=1000)
+    def each_second_once(context: Context) -> None:
+        """Wants every slot, none of them twice."""
+        begin_and_end(context, 0.1)
+
+    @job(every(seconds=1), catch_up="all", cap=1000, idempotent=True)
+    def each_second_again(context: Context) -> None:
+        """Wants every slot, and may have it twice."""
+        begin_and_end(context, 0.1)
+
+    @job(every(seconds=2))
+    def slow_once(context: Context) -> None:
+        """Is often still going when its next slot comes."""
+        begin_and_end(context, 1.5)
+
+    @job(every(seconds=2), idempotent=True, retry=Retry(1, wait=timedelta(0)))
+    def slow_again(context: Context) -> None:
+        """The same, and may be begun again."""
+        begin_and_end(context, 1.5)

@@ -4,6 +4,8 @@ import os
 from datetime import timedelta
 from pathlib import Path
 
+import django
+
 from crm.database import from_url
 
 SECRET_KEY = "acceptance"
@@ -12,6 +14,9 @@ TIME_ZONE = "UTC"
 DEBUG = False
 INSTALLED_APPS = ["crons", "tests.acceptance.project"]
 DATABASES = {"default": from_url(os.environ["DATABASE_URL"], base=Path("/"))}
+if busy_seconds := os.environ.get("TEST_BUSY_SECONDS"):
+    # SQLite's patience with a stranger's write lock.
+    DATABASES["default"]["OPTIONS"] = {"timeout": float(busy_seconds)}
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 CRONS = {
     "LEASE": timedelta(seconds=float(os.environ.get("TEST_LEASE", "45"))),
@@ -19,6 +24,17 @@ CRONS = {
     "MAX_RUNNING": int(os.environ.get("TEST_MAX_RUNNING", "4")),
     "IDENTITY": os.environ.get("TEST_IDENTITY", ""),
 }
+ADMINS = [("Ada", "ada@example.com")] if os.environ.get("TEST_MAILS") else []
+if django.VERSION >= (6, 1):
+    MAILERS = {
+        "default": {
+            "BACKEND": "django.core.mail.backends.filebased.EmailBackend",
+            "OPTIONS": {"file_path": os.environ.get("TEST_MAILS", os.devnull)},
+        }
+    }
+else:
+    EMAIL_BACKEND = "django.core.mail.backends.filebased.EmailBackend"
+    EMAIL_FILE_PATH = os.environ.get("TEST_MAILS", os.devnull)
 LOGGING = {
     "version": 1,
     "disable_existing_loggers": False,

@@ -1,0 +1,109 @@
+"""Who is told of a failure: ADMINS, once for each new thing to know, however many schedulers watch."""
+
+from __future__ import annotations
+
+import signal
+import threading
+from datetime import UTC, datetime
+from email import message_from_string
+
+import pytest
+
+from crons import ledger
+from crons.alerts import Channel, Message, outbox
+from crons.instances import Instance
+from crons.jobs import Policy
+from crons.models import Attempt, Delivery, Entry, Incident, Run
+from crons.triggers.postman import Postman
+from tests.acceptance.conftest import Site, wait_for_line
+
+NOON = datetime(2026, 3, 2, 12, 0, tzinfo=UTC)
+
+
+def test_each_new_thing_is_told_once_though_two_schedulers_watch(site: Site) -> None:
+    """A mail for each failure is a mail that nobody reads; two schedulers must not make two of it."""
+    mails = site.folder / "mails"
+    mails.mkdir()
+    site.env["TEST_MAILS"] = str(mails)
+    site.make_due()
+    watching = [site.start("serve") for _ in range(2)]
+    for process in watching:
+        wait_for_line(process, "crons serve: pid")
+
+    codes = []
+    for order in ("no such file 17", "no such file 18", "disk full", "disk full", ""):
+        (site.folder / "orders").write_text(order)
+        codes.append(site.crons("run", "does_as_told", "--manual", "--wait", check=False).returncode)
+    for process in watching:
+        process.send_signal(signal.SIGTERM)
+    outputs = [process.communicate()[0] for process in watching]
+
+    assert [process.returncode for process in watching] == [0, 0], outputs
+    assert codes == [1, 1, 1, 1, 0]
+    assert sorted(subjects(site)) == [
+        "[Django] does_as_told failed: failed",
+        "[Django] does_as_told fails differently: failed",
+        "[Django] does_as_told works again",
+    ]
+    assert site.sql("SELECT count, closed_at IS NOT NULL FROM crons_incident") in ([(4, 1)], [(4, True)])
+    assert site.sql("SELECT COUNT(*) FROM crons_delivery WHERE state = 'sent'") == [(3,)]
+
+
+class Hanging(Channel):
+    """A mail server that accepts the connection and says nothing."""
+
+    name = "hanging"
+
+    def __init__(self) -> None:
+        self.entered, self.released = threading.Event(), threading.Event()
+        self.sent: list[str] = []
+
+    def is_on(self) -> bool:
+        return True
+
+    def send(self, message: Message) -> None:
+        self.entered.set()
+        assert self.released.wait(60)
+        self.sent.append(message.subject)
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_mail_server_that_hangs_does_not_stop_renewals(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Renewing in the sender's thread would let a mail server decide that running jobs are killed."""
+    channel = Hanging()
+    monkeypatch.setattr(outbox, "CHANNELS", (channel,))
+    entry = Entry.objects.create(
+        name="long", job="long", schedule="0 * * * *", zone="UTC", policy=Policy().as_json(),
+        first_seen_at=NOON, accounted_until=NOON,
+    )  # fmt: skip
+    Run.objects.create(entry=entry, planned_at=NOON, wake_at=NOON, trigger="test", recorded_at=NOON)
+    instance = Instance.start("test")
+    [begun] = ledger.begin(NOON, {"process": 1}, ["long"], instance)
+    incident = Incident.objects.create(rule="failing", entry=entry, summary="", opened_at=NOON, changed_at=NOON)
+    Delivery.objects.create(
+        incident=incident, event="opened", channel="hanging", subject="late", text="", next_try_at=NOON
+    )
+    postman = Postman()
+
+    postman.go()
+    assert channel.entered.wait(60)
+    postman.go()
+    renewed = ledger.renew([begun.attempt], NOON.replace(minute=1))
+    lease_until = Attempt.objects.values_list("lease_until", flat=True).get()
+    while_hanging = list(channel.sent)
+    channel.released.set()
+    postman.finish(60)
+
+    assert renewed.owned == {begun.attempt}
+    assert lease_until == NOON.replace(minute=1, second=45)
+    assert while_hanging == []
+    assert channel.sent == ["late"]
+    assert Delivery.objects.values_list("state", flat=True).get() == "sent"
+    instance.stop()
+
+
+def subjects(site: Site) -> list[str]:
+    """Return the subjects of all mails that were sent."""
+    rule = "-" * 79
+    texts = [text for path in (site.folder / "mails").iterdir() for text in path.read_text().split(rule)]
+    return [message_from_string(text.lstrip())["Subject"] for text in texts if text.strip()]

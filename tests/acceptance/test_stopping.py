@@ -1,0 +1,225 @@
+"""How a scheduler ends: what runs may finish, the rest is cancelled or done later; what a lost database does."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sqlite3
+from pathlib import Path
+from zoneinfo import ZoneInfo
+
+import pytest
+
+from crons.schedules import parse
+from tests.acceptance.conftest import Site, moment, wait_for_line, wait_until_nobody_reads
+from tests.databases import OwnDatabase
+
+LONG = "3600"
+
+
+class Gate:
+    """Keeps the jobs that wait for release: open to let them end."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        os.mkfifo(path)
+
+    def wait_for_job(self) -> None:
+        """Return when a job stands at the gate."""
+        self.end = os.open(self.path, os.O_WRONLY)
+
+    def open(self) -> None:
+        """Let it go."""
+        os.close(self.end)
+
+
+@pytest.fixture
+def gate(tmp_path: Path) -> Gate:
+    """The gate of this site."""
+    return Gate(tmp_path / "gate")
+
+
+@pytest.mark.parametrize("verb", ["serve", "tick"])
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_stopped_scheduler_lets_its_job_finish_and_begins_nothing(
+    site: Site, gate: Gate, verb: str, number: signal.Signals
+) -> None:
+    """A deploy must neither cut a job short nor start one that it will have to cut."""
+    site.make_due("waits_for_release")
+    process = site.start(verb, TEST_DRAIN=LONG)
+    gate.wait_for_job()
+
+    process.send_signal(number)
+    if verb == "serve":
+        wait_for_line(process, "Draining")
+    site.make_due("plain")
+    gate.open()
+    output = process.communicate()[0]
+
+    assert process.returncode == 0, output
+    assert site.verdicts("waits_for_release") == [("succeeded", 1, "succeeded")]
+    if verb == "serve":
+        assert site.verdicts("plain") == []
+    site.wait_until_nothing_runs()
+
+
+def test_a_job_that_outlives_the_grace_is_cancelled(site: Site, gate: Gate) -> None:
+    """It is not begun again: it may have done half of its work. Nobody is told: it was no failure."""
+    site.make_due("waits_for_release")
+    process = site.start("serve", TEST_DRAIN="0")
+    gate.wait_for_job()
+
+    process.send_signal(signal.SIGTERM)
+    output = process.communicate()[0]
+    gate.open()
+    site.crons("tick")
+
+    assert process.returncode == 0, output
+    assert site.verdicts("waits_for_release") == [("cancelled", 1, "cancelled")]
+    assert site.sql("SELECT COUNT(*) FROM crons_incident") == [(0,)]
+
+
+def test_an_idempotent_job_that_outlives_the_grace_is_begun_again_with_its_key(site: Site, gate: Gate) -> None:
+    """A restart is nobody's wish to have the work left undone, and here it is safe to do it again."""
+    site.make_due("waits_harmlessly")
+    process = site.start("serve", TEST_DRAIN="0")
+    gate.wait_for_job()
+
+    process.send_signal(signal.SIGTERM)
+    output = process.communicate()[0]
+    gate.open()
+    waiting = site.verdicts("waits_harmlessly")
+    again = site.start("tick")
+    gate.wait_for_job()
+    gate.open()
+    again.communicate()
+
+    assert process.returncode == 0, output
+    assert waiting == [("waiting", 1, "cancelled")]
+    assert site.verdicts("waits_harmlessly") == [("succeeded", 2, "cancelled succeeded")]
+    (_, first, _), (_, second, _) = site.traces()
+    assert first == second
+
+
+def test_an_idempotent_job_that_a_person_cancelled_stays_cancelled(site: Site, gate: Gate) -> None:
+    """Somebody wanted that: beginning it again would take the decision out of their hands."""
+    site.make_due("waits_harmlessly")
+    process = site.start("serve", TEST_LEASE="3")
+    gate.wait_for_job()
+    ((run,),) = site.sql("SELECT id FROM crons_run")
+
+    site.crons("cancel", str(run), "--reason", "wrong list")
+    wait_until_nobody_reads(gate.end)
+    process.send_signal(signal.SIGTERM)
+    process.communicate()
+    gate.open()
+
+    assert site.verdicts("waits_harmlessly") == [("cancelled", 1, "cancelled")]
+
+
+def test_a_second_signal_cuts_the_grace_short(site: Site, gate: Gate) -> None:
+    """Who asks twice does not want to wait."""
+    site.make_due("waits_for_release")
+    process = site.start("serve", TEST_DRAIN=LONG)
+    gate.wait_for_job()
+
+    process.send_signal(signal.SIGTERM)
+    wait_for_line(process, "Draining")
+    process.send_signal(signal.SIGTERM)
+    output = process.communicate()[0]
+    gate.open()
+
+    assert process.returncode == 0, output
+    assert site.verdicts("waits_for_release") == [("cancelled", 1, "cancelled")]
+
+
+@pytest.mark.postgres
+def test_cut_connections_leave_no_hole(site: Site) -> None:
+    """A database that restarts, or a pooler that cuts, costs a turn and no slot."""
+    site.make_due()
+    site.sql("UPDATE crons_entry SET wake_at = NULL WHERE name = 'each_second'")
+    # Named, so that this test's own connections, which end a little later than it thinks, do not count.
+    process = site.start("serve", PGAPPNAME="served")
+    wait_for_line(process, "crons serve: pid")
+
+    for _ in range(5):
+        cut = 0
+        while not cut:
+            cut = len(
+                site.sql(
+                    "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
+                    "WHERE datname = current_database() AND application_name = 'served'"
+                )
+            )
+        # Whoever needs it first says so: the turn, or the executor that writes an ending down.
+        wait_for_line(process, "a turn failed|The ledger does not answer")
+    process.send_signal(signal.SIGTERM)
+    output = process.communicate()[0]
+
+    assert process.returncode == 0, output
+    assert holes(site, "each_second") == []
+
+
+def test_a_database_that_a_stranger_holds_leaves_no_hole(site: Site) -> None:
+    """A backup, or somebody's long transaction: SQLite lets one write; on PostgreSQL a table may be locked."""
+    if site.database.vendor != "sqlite":
+        pytest.skip("PostgreSQL has no lock on the whole database; see test_cut_connections_leave_no_hole")
+    site.make_due()
+    site.sql("UPDATE crons_entry SET wake_at = NULL WHERE name = 'each_second'")
+    process = site.start("serve", TEST_BUSY_SECONDS="0.1")
+    wait_for_line(process, "crons serve: pid")
+
+    for _ in range(2):
+        stranger = sqlite3.connect(site.database.url.removeprefix("sqlite:///"), timeout=60)
+        stranger.isolation_level = None
+        stranger.execute("BEGIN IMMEDIATE")
+        wait_for_line(process, "a turn failed")
+        stranger.execute("ROLLBACK")
+        stranger.close()
+        wait_for_line(process, "the ledger answers again")
+    process.send_signal(signal.SIGTERM)
+    output = process.communicate()[0]
+
+    assert process.returncode == 0, output
+    assert holes(site, "each_second") == []
+
+
+@pytest.mark.parametrize(
+    "arguments", [("serve",), ("tick",), ("run", "plain", "--scheduled"), ("run", "plain", "--manual")]
+)
+def test_missing_tables_are_said_in_one_line(
+    own_database: OwnDatabase, tmp_path: Path, arguments: tuple[str, ...]
+) -> None:
+    """The first thing that goes wrong for everybody: migrate was forgotten."""
+    site = Site(own_database, tmp_path)
+
+    done = site.crons(*arguments, check=False)
+
+    assert done.returncode == 1
+    assert done.stdout == ""
+    assert done.stderr == "CommandError: the tables of crons are missing: run manage.py migrate\n"
+
+
+@pytest.mark.parametrize("arguments", [("serve",), ("tick",), ("run", "plain", "--scheduled")])
+def test_a_database_that_is_away_is_said_in_one_line(site: Site, arguments: tuple[str, ...]) -> None:
+    """A traceback each minute in cron's mail says less."""
+    away = site.folder / "away"
+    away.mkdir()
+    url = f"sqlite:///{away}"
+
+    done = site.crons(*arguments, check=False, DATABASE_URL=url)
+
+    assert done.returncode == 1
+    assert done.stderr.count("\n") == 1
+    assert "unable to open database file" in done.stderr
+
+
+def holes(site: Site, entry: str) -> list[object]:
+    """List the slots of *entry* that have no run and no range, or more than one."""
+    ((pk, text, first, until),) = site.sql(
+        "SELECT id, schedule, first_seen_at, accounted_until FROM crons_entry WHERE name = %s", entry
+    )
+    wanted = parse(text).between(moment(first), moment(until), ZoneInfo("UTC"))
+    seen = [moment(at) for (at,) in site.sql("SELECT slot_at FROM crons_run WHERE entry_id = %s", pk)]
+    assert site.sql("SELECT COUNT(*) FROM crons_range WHERE entry_id = %s", pk) == [(0,)]
+    return sorted(set(wanted) ^ set(seen)) + [slot for slot in seen if seen.count(slot) > 1]

@@ -1,0 +1,156 @@
+"""One turn: what is asked, in which order, and what a turn must never do."""
+
+from __future__ import annotations
+
+from importlib import import_module
+
+import pytest
+from django.db import OperationalError
+
+from crons import ledger
+from crons.attempts import Finished
+from crons.dispatch import Dispatcher, Scribe
+from crons.exceptions import LedgerUnavailable
+from crons.executors.base import Executor
+from crons.instances import Instance
+from crons.jobs import Job, registry
+from crons.models import Attempt, Run
+from crons.verdicts import Ending, Outcome
+from tests.crons.conftest import NOON, minutes
+
+pytestmark = pytest.mark.django_db
+
+
+class Desk(Executor):
+    """Starts nothing; keeps what it was given."""
+
+    def __init__(self, places: int = 4) -> None:
+        super().__init__(alias="process")
+        self.places = places
+        self.started = []
+
+    def prepare(self):
+        pass
+
+    def free(self):
+        return self.places - len(self.started)
+
+    def start(self, begun):
+        self.started.extend(begun)
+
+    def running(self):
+        return frozenset(each.attempt for each in self.started)
+
+    def work(self, scribe, timeout_seconds, wake_fd=None):
+        pass
+
+    def cancel(self, attempts, reason):
+        pass
+
+    def close(self):
+        pass
+
+
+@pytest.fixture
+def desk():
+    """An executor with four places."""
+    return Desk()
+
+
+@pytest.fixture
+def dispatcher(instance, desk, make_entry):
+    """A scheduler that knows the job heartbeat, which is due each five minutes."""
+    registry.jobs["heartbeat"] = Job("heartbeat", print)
+    make_entry()
+    return Dispatcher("resident", instance, {"process": desk})
+
+
+def test_a_turn_records_begins_and_hands_over(dispatcher, desk):
+    """One call does all that is due."""
+    done = dispatcher.turn(NOON + minutes(5))
+
+    assert (done.runs, [each.entry for each in done.begun]) == (1, ["heartbeat"])
+    assert desk.started == done.begun
+    assert dispatcher.running() == 1
+
+
+def test_a_turn_with_nothing_due_is_one_statement(dispatcher, django_assert_num_queries):
+    """What ten schedulers do each second must cost next to nothing."""
+    dispatcher.turn(NOON + minutes(1))
+
+    with django_assert_num_queries(1):
+        dispatcher.turn(NOON + minutes(2))
+
+
+def test_a_draining_scheduler_records_and_begins_nothing(dispatcher, desk):
+    """What it records others begin; what it holds it finishes."""
+    done = dispatcher.turn(NOON + minutes(5), beginning=False)
+
+    assert (done.runs, done.begun, desk.started) == (1, [], [])
+
+
+def test_full_means_nothing_more_is_begun(dispatcher, desk):
+    """Due runs stay due, for anyone with room."""
+    desk.places = 0
+
+    assert dispatcher.turn(NOON + minutes(5)).begun == []
+    assert Run.objects.get().state == "due"
+
+
+def test_nothing_is_declared_lost_in_the_pass_after_a_failed_write(dispatcher, led, make_entry):
+    """What kept this process from writing kept the others from renewing."""
+    dead = Instance.start("serve")
+    make_entry("other")
+    led.record(NOON + minutes(5))
+    [theirs] = led.begin(NOON + minutes(5), only_run=Run.objects.get(entry__name="other").pk, instance=dead)
+    dead.stop()
+    with pytest.raises(LedgerUnavailable), dispatcher.noticing_trouble():
+        raise LedgerUnavailable("locked")
+
+    assert dispatcher.turn(NOON + minutes(6)).lost == []
+    assert dispatcher.turn(NOON + minutes(6)).lost == [theirs.attempt]
+
+
+def test_a_begin_whose_answer_was_lost_is_given_back(dispatcher, desk, monkeypatch):
+    """Committed, unreadable, never started: the living process that holds it must not keep it for ever."""
+    module = import_module("crons.ledger.begin")
+    real_begin, real_read = module._begin, module._read_back
+
+    def cut_off(*args):
+        real_begin(*args)
+        raise LedgerUnavailable("connection cut")
+
+    def unreadable(issued):
+        raise OperationalError("connection cut")
+
+    monkeypatch.setattr(module, "_begin", cut_off)
+    monkeypatch.setattr(module, "_read_back", unreadable)
+    with pytest.raises(LedgerUnavailable):
+        dispatcher.turn(NOON + minutes(5))
+    assert desk.started == []
+    monkeypatch.setattr(module, "_begin", real_begin)
+    monkeypatch.setattr(module, "_read_back", real_read)
+
+    dispatcher.turn(NOON + minutes(6))
+
+    assert [(each.entry, each.number) for each in desk.started] == [("heartbeat", 2)]
+    assert [attempt.outcome for attempt in Attempt.objects.order_by("pk")] == ["lost", ""]
+    assert Attempt.objects.first().error.endswith("the job was not started")
+
+
+def test_what_is_held_is_not_given_back(dispatcher, desk):
+    """Only attempts that no executor has are in doubt."""
+    dispatcher.turn(NOON + minutes(5))
+
+    assert ledger.give_back(dispatcher.instance.name, desk.running(), NOON + minutes(6)) == []
+
+
+def test_the_scribe_writes_an_ending_once(dispatcher, desk):
+    """What an executor reports becomes the verdict."""
+    [begun] = dispatcher.turn(NOON + minutes(5)).begun
+    scribe = Scribe(dispatcher)
+
+    scribe.finish([Finished(begun.attempt, Ending(Outcome.SUCCEEDED))])
+
+    assert Run.objects.get().verdict == "succeeded"
+    assert scribe.renew([begun.attempt]).owned == frozenset()
