@@ -87,9 +87,9 @@ def copies(database: OwnDatabase) -> Iterator[Callable[[Path], OwnDatabase]]:
         log_dir.mkdir()
         if database.vendor == "sqlite":
             # Not the file alone: the newest commits may lie in its log.
-            with closing(sqlite3.connect(_path_of(database.url))) as source:
-                with closing(sqlite3.connect(folder / "copy.sqlite3")) as target:
-                    source.backup(target)
+            there = closing(sqlite3.connect(_path_of(database.url)))
+            with there as source, closing(sqlite3.connect(folder / "copy.sqlite3")) as target:
+                source.backup(target)
             return OwnDatabase("sqlite", f"sqlite:///{folder / 'copy.sqlite3'}", log_dir)
         url = _sibling(database.url, f"crons_own_{uuid.uuid4().hex[:12]}")
         made.append(url)

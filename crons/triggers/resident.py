@@ -70,7 +70,7 @@ class Resident:
         try:
             if time.monotonic() >= self.beat_at:
                 # Another deployment may have adopted this database since: then nothing is recorded or begun.
-                self.session.dispatcher.permit()
+                deployment.permit()
             done = self.session.dispatcher.turn()
             self._beat()
             if done.agenda.must_deliver:
