@@ -2,7 +2,7 @@
 
 The variables may stand in `var/crm.env` too (see crm/environment.py): cron starts jobs without any.
 
-    CRM_DEBUG           default 0. 1: error pages, GraphiQL, plain HTTP and a generated secret key
+    CRM_DEBUG           default 0. 1: error pages, a page to try GraphQL, plain HTTP and a generated secret key
     CRM_SECRET_KEY      required unless CRM_DEBUG=1 or var/secret_key exists
     CRM_ALLOWED_HOSTS   names that the site answers to, parted by commas; default localhost,127.0.0.1,[::1]
     CRM_TRUSTED_ORIGINS origins such as https://crm.example.com that may post forms; default none

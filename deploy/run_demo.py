@@ -69,6 +69,10 @@ class Child:
         say(f"{self.name} {how}; starting it again in {pause:g} s.")
         return True
 
+    def has_spoken(self) -> bool:
+        """Say whether it has written a line."""
+        return bool(self._last)
+
     def ask_to_stop(self) -> None:
         """Send it the signal on which it ends in good order."""
         if self._process is not None and self._process.poll() is None:
@@ -108,7 +112,7 @@ class Demo:
         self._url = f"http://{HOST}:{port}"
         self._port = port
         self._is_stopping = False
-        # The development mode: static files without collectstatic, GraphiQL, a secret key made here.
+        # The development mode: static files without collectstatic, a page to try GraphQL, a secret key made here.
         self._env = {
             "CRM_DEBUG": "1",
             # The heartbeat asks the web server that runs here, as a visitor would.
@@ -128,14 +132,17 @@ class Demo:
             signal.signal(number, self._stop)
         if not self._set_up():
             return 0 if self._is_stopping else 1
-        is_up = False
+        is_up = is_announced = False
+        scheduler = self._children[-1]
         try:
             while not self._is_stopping:
                 # The scheduler comes second: the heartbeat that it catches up at its start asks the web server.
                 if any(not child.tend() for child in self._children[: None if is_up else 1]):
                     return 1
-                if not is_up and answers(self._port):
-                    is_up = True
+                is_up = is_up or answers(self._port)
+                # Only once the scheduler has spoken: until then the list shows what is overdue as what comes next.
+                if is_up and scheduler.has_spoken() and not is_announced:
+                    is_announced = True
                     threading.Thread(target=self._announce, daemon=True).start()
                 time.sleep(POLL_SECONDS)
             say("Stopping.")

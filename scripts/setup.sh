@@ -51,7 +51,7 @@ install() { # what the file $1 pins, hashes checked
 }
 
 rm -f "$stamp"
-echo "Installing requirements.lock"
+echo "Installing requirements.lock (about a minute where nothing is cached)"
 # First what builds django-crontab: without isolation, so that the builder is the pinned one too.
 builder=$(mktemp)
 trap 'rm -f "$builder"' EXIT

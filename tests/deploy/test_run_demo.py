@@ -70,11 +70,6 @@ class Demo:
                 return found
         pytest.fail(f"no line matched {pattern!r} in:\n" + "\n".join(self.seen))
 
-    def wait_until_announced(self) -> None:
-        """Read until it has said how to stop, unless it has; the children's lines come before or after that."""
-        if not any("Ctrl-C stops both" in line for line in self.seen):
-            self.wait_for("Ctrl-C stops both")
-
     def rest(self) -> str:
         """Read what is left, up to its end."""
         return self.process.communicate(timeout=PATIENCE_SECONDS)[0]
@@ -108,7 +103,7 @@ def test_ctrl_c_stops_all_within_five_seconds_also_a_deaf_child(start):
     """A scheduler that hangs must not keep the terminal."""
     demo = start(DEAF)
     pid = int(demo.wait_for(r"cron \| pid (\d+)")[1])
-    demo.wait_until_announced()
+    demo.wait_for("Ctrl-C stops both")
 
     asked_at = time.monotonic()
     demo.process.send_signal(signal.SIGINT)
@@ -165,7 +160,7 @@ def test_children_end_with_a_killed_supervisor(start):
     """What cannot be told to stop must not run on unseen, holding the port."""
     demo = start()
     pid = int(demo.wait_for(r"web +\| pid (\d+)")[1])
-    demo.wait_until_announced()
+    demo.wait_for("Ctrl-C stops both")
 
     watch = os.pidfd_open(pid)
     demo.process.kill()
