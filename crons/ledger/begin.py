@@ -150,7 +150,12 @@ def _candidates(
     with connection.cursor() as cursor:
         cursor.execute(sql, values)
         ids = [row[0] for row in cursor.fetchall()]
-    found = Run.objects.using(using).filter(pk__in=ids).select_related("entry") if ids else []
+    if not ids:
+        return []
+    # Looked at again now that the entries are locked: the statement above may have begun before another
+    # scheduler began a run of the same entry, whose active key then made this transaction fail.
+    active = Run.objects.filter(active_key=OuterRef("entry_id"))
+    found = Run.objects.using(using).filter(~Exists(active), pk__in=ids).select_related("entry")
     return sorted(found, key=lambda run: ids.index(run.pk))
 
 

@@ -97,6 +97,17 @@ def test_fifty_racers_for_one_slot_have_one_winner(site: Site) -> None:
     assert site.sql("SELECT COUNT(*) FROM crons_attempt") == [(1,)]
 
 
+def test_fifty_racers_for_many_slots_of_one_entry_begin_one(site: Site) -> None:
+    """Each may choose another run of the entry: the active key must decide without anybody failing over it."""
+    site.make_due("each_second")
+
+    done = site.python("-m", "tests.acceptance.racers", str(RACERS), "each_second")
+
+    assert done.returncode == 0, done.stderr
+    assert Counter(line.split()[1] for line in done.stdout.splitlines()) == {"0": RACERS - 1, "1": 1}
+    assert site.sql("SELECT COUNT(*) FROM crons_attempt") == [(1,)]
+
+
 def _rest(told: int) -> bytes:
     try:
         return os.read(told, 65_536)
