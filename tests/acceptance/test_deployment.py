@@ -65,6 +65,7 @@ def test_a_copy_fires_nothing_until_it_is_adopted(site: Site, copied: Callable[[
 def test_a_scheduler_stops_firing_when_its_database_is_adopted_by_another(site: Site) -> None:
     """adopt promises that the other place stops: one that runs already must hear of it."""
     site.make_due()
+    site.crons("adopt", "--yes", TEST_IDENTITY="blue")
     process = site.start("serve", TEST_IDENTITY="blue")
     wait_for_line(process, "crons serve: pid")
 
