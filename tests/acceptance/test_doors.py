@@ -263,6 +263,7 @@ def test_each_job_is_one_entry(shop: Shop) -> None:
     assert CrontabFilesSource().read().bindings == (Binding(CLEANUP, "0 2 * * 0", "customer_cleanup_crontab.txt:1"),)
 
 
+@pytest.mark.django_db  # some of Django's own checks ask the database
 def test_disagreeing_line_of_cronjobs_is_an_error_that_shows_both(settings: Any) -> None:
     """Which of them was meant, only a person knows."""
     settings.CRONJOBS = [("*/10 * * * *", "crm.cron.log_crm_heartbeat")]
@@ -274,6 +275,7 @@ def test_disagreeing_line_of_cronjobs_is_an_error_that_shows_both(settings: Any)
     assert "'*/10 * * * *' in CRONJOBS[0]" in str(refusal.value)
 
 
+@pytest.mark.django_db  # some of Django's own checks ask the database
 def test_disagreeing_crontab_file_is_an_error_that_shows_both(settings: Any, tmp_path: Path) -> None:
     """Likewise."""
     line = tmp_path / "line.txt"

@@ -88,7 +88,13 @@ class Command(BaseCommand):
             self.verb = load(options["verb"])
             self.requires_system_checks = self.verb.checks  # type: ignore[assignment] # the stubs know only lists
         options.setdefault("skip_checks", False)
-        return super().execute(*args, **options)
+        try:
+            return super().execute(*args, **options)
+        except (CronsError, DatabaseTrouble) as error:
+            # The verb's own, and that of checks: some of Django's ask the database.
+            if self.verb is None or options.get("traceback"):
+                raise
+            self._refuse(error, self.verb.failure_code)
 
     def handle(self, *args: Any, **options: Any) -> None:
         """Let the verb do it; end with its exit code."""
@@ -103,10 +109,6 @@ class Command(BaseCommand):
             # Whoever read this has seen enough. Python must not complain when it closes stdout.
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             code = 0
-        except (CronsError, DatabaseTrouble) as error:
-            if options["traceback"]:
-                raise
-            self._refuse(error, self.verb.failure_code)
         if code:
             sys.exit(code)
 
