@@ -300,8 +300,10 @@ def _windows(runs: Collection[Run], using: str) -> dict[int, datetime | None]:
 
 
 def _is_overtaken(run: Run, using: str) -> bool:
+    if run.slot_at is None:
+        return False
     newer = Run.objects.using(using).filter(entry=run.entry_id, verdict=Verdict.SUCCEEDED, slot_at__gt=run.slot_at)
-    return run.slot_at is not None and newer.exists()
+    return newer.exists()
 
 
 def _lock_full_groups(using: str) -> list[str]:

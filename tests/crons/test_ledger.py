@@ -476,6 +476,17 @@ def test_retry_overtaken_by_a_newer_success_is_superseded(led, make_entry):
     assert verdicts() == [("12:05", "superseded", ""), ("12:10", "succeeded", "")]
 
 
+def test_a_manual_run_is_tried_again_too(led, make_entry):
+    """It has no slot that a newer one could overtake, and must not keep everybody from beginning."""
+    make_entry(retry=Retry(1))
+    run = ledger.request("heartbeat", NOON, "api")
+    led.finish(led.begin(NOON)[0], NOON, Outcome.FAILED, "no")
+
+    again = led.begin(NOON + minutes(2))
+
+    assert [(each.run, each.number) for each in again] == [(run.pk, 2)]
+
+
 def test_retry_meets_a_running_slot_and_stays_waiting(led, make_entry):
     """A retry takes the key again, like everybody; it does not jump the queue and is not thrown away."""
     make_entry(retry=Retry(1, wait=minutes(5)))
