@@ -168,14 +168,17 @@ def next_after(ending: Ending, tries: int, policy: Policy, now: datetime, *, ask
 
     Exceptions are tried again as retry= says; lost and timed out only where the job is idempotent,
     because the job may have done its work. So is what a stopping scheduler cancelled: that nobody
-    *asked* for, and whoever comes next can do it.
+    *asked* for, and whoever comes next can do it. What somebody asked to stop is not tried again,
+    however its try ended before the request reached it.
     """
     outcome, retry = ending.outcome, policy.retry
+    if asked:
+        return Next(Verdict(outcome))
     if outcome == Outcome.FAILED and tries <= retry.times:
         return Next(None, now + retry.delay(tries))
     if outcome == Outcome.TIMED_OUT and policy.idempotent and tries <= retry.times:
         return Next(None, now + retry.delay(tries))
-    interrupted = outcome == Outcome.LOST or (outcome == Outcome.CANCELLED and not asked)
+    interrupted = outcome in (Outcome.LOST, Outcome.CANCELLED)
     if interrupted and policy.idempotent and tries < max(LOST_TRIES, 1 + retry.times):
         return Next(None, now)
     return Next(Verdict(outcome))

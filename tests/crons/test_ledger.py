@@ -586,6 +586,19 @@ def test_cancel_reaches_a_running_attempt_at_its_renewal(led, make_entry):
     assert dict(ledger.renew([begun.attempt], NOON + minutes(6)).cancelled) == {begun.attempt: "too slow (by dana)"}
 
 
+@pytest.mark.parametrize("outcome", [Outcome.FAILED, Outcome.TIMED_OUT, Outcome.LOST])
+def test_what_somebody_cancelled_is_not_tried_again(led, make_entry, outcome):
+    """The job may end by itself before the request reaches it at its renewal."""
+    make_entry(retry=Retry(3), idempotent=True)
+    led.record(NOON + minutes(5))
+    begun = led.begin(NOON + minutes(5))[0]
+    ledger.request_cancel(begun.run, NOON + minutes(5), reason="enough")
+
+    led.finish(begun, NOON + minutes(6), outcome)
+
+    assert verdicts() == [("12:05", outcome, "")]
+
+
 def test_cancel_of_a_waiting_run_ends_it(led, make_entry):
     """Nothing runs, so nothing has to be killed."""
     make_entry()
