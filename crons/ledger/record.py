@@ -53,6 +53,7 @@ class Planned:
     paused_at: datetime | None
     paused_until: datetime | None
     parked_reason: str
+    retired_at: datetime | None
 
 
 PLANNED_BY = tuple(Planned.__dataclass_fields__)
@@ -137,6 +138,10 @@ def account_for(
     done = Recorded(entries=len(entries))
     slots: list[tuple[int, datetime, datetime, datetime, datetime | None]] = []
     for entry in entries:
+        if entry.retired_at is not None:
+            # Whoever names it, or sets wake_at by hand: what nobody declares has no slots.
+            entry.wake_at = FAR_FUTURE
+            continue
         try:
             planned = plan(account_of(entry), now)
         except (CronsError, ValueError, OverflowError) as error:

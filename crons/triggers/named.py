@@ -131,7 +131,9 @@ class Door:
         off = (
             Range.objects.using(conf.database).filter(entry=entry, first_at__lte=slot_at, last_at__gte=slot_at).first()
         )
-        if off is not None:
+        if entry.retired_at is not None:
+            self.say(f"{entry.name} is retired since {entry.retired_at:%Y-%m-%d %H:%M:%S} UTC: nobody declares it.")
+        elif off is not None:
             self.say(f"the slot {slot_at:%Y-%m-%d %H:%M:%S} UTC of {entry.name} is {off.verdict} ({off.reason}).")
         else:
             self.say(f"no slot of {entry.name} has fallen due since {entry.first_seen_at:%Y-%m-%d %H:%M:%S} UTC.")

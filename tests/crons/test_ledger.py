@@ -140,6 +140,21 @@ def test_a_garbled_policy_parks_the_entry(led, make_entry):
     assert led.record(NOON + minutes(5)).parked == ["heartbeat"]
 
 
+@pytest.mark.parametrize("how", ["by name", "by a wake_at set by hand"])
+def test_a_retired_entry_has_no_slots_whoever_asks(led, make_entry, how):
+    """A crontab line left behind, or a pause, must not bring back to life what nobody declares."""
+    make_entry()
+    Entry.objects.update(retired_at=NOON, wake_at=None if how != "by name" else FAR_FUTURE)
+
+    if how == "by name":
+        ledger.record_entry("heartbeat", NOON + minutes(7), plan_entry, "crontab")
+    else:
+        led.record(NOON + minutes(7))
+
+    assert Run.objects.count() == 0
+    assert Entry.objects.get().wake_at == FAR_FUTURE
+
+
 def test_paused_slots_have_their_verdict(led, make_entry):
     """A paused moment is a slot too, so "why did it not run" has an answer."""
     make_entry()
