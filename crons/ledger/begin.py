@@ -25,7 +25,7 @@ from crons.jobs import Policy
 from crons.ledger import rows
 from crons.ledger.record import BATCH, policy_of
 from crons.ledger.transactions import verb, writing
-from crons.models import Attempt, Deployment, Run
+from crons.models import Attempt, Deployment, Entry, Run
 from crons.signals import run_ended
 from crons.verdicts import Reason, State, Verdict
 
@@ -97,8 +97,15 @@ def _begin(
 ) -> list[Begun]:
     with writing() as using:
         full = _lock_full_groups(using)
-        runs = _candidates(now, room, known_jobs, full, only_run, using)
-        chosen = _choose(runs, now, room, using)
+        chosen: list[tuple[Run, Policy]] = []
+        garbled: set[int] = set()
+        while not chosen:
+            runs = _candidates(now, room, known_jobs, full, only_run, garbled, using)
+            unread = {run.entry_id for run in runs if not _is_readable(run.entry)}
+            chosen = _choose([run for run in runs if run.entry_id not in unread], now, room, using)
+            if not unread:
+                break
+            garbled |= unread  # what is garbled does not run, and must not stand before what does
         attempts = [_attempt(run, policy, now, instance) for run, policy in chosen]
         issued.extend(attempt.token for attempt in attempts)
         ids = dict(rows.insert(attempts, using, returning=("run", "id")))
@@ -126,6 +133,7 @@ def _candidates(
     known_jobs: Collection[str],
     full_groups: Collection[str],
     only_run: int | None,
+    garbled: Collection[int],
     using: str,
 ) -> list[Run]:
     connection = connections[using]
@@ -137,6 +145,7 @@ def _candidates(
         (rows.json_text("e.policy", "executor", using), room, True),
         (rows.json_text("e.policy", "group", using), full_groups, False),
         ("r.id", [only_run] if only_run is not None else [], True),
+        ("e.id", garbled, False),
     ):
         if among:
             sql += f"AND {column} {'IN' if wanted else 'NOT IN'} ({', '.join(['%s'] * len(among))})\n"
@@ -160,10 +169,7 @@ def _choose(runs: list[Run], now: datetime, room: Mapping[str, int], using: str)
     overtaken: list[Run] = []
     busy: set[int] = set()
     for run in runs:
-        try:
-            policy = policy_of(run.entry)
-        except CronsError:
-            continue  # what is garbled does not run; planning parks the entry and says so
+        policy = policy_of(run.entry)
         limit = conf.groups.get(policy.group)
         if run.state == State.WAITING and _is_overtaken(run, using):
             end(run, Verdict.SUPERSEDED, now, detail="a newer slot succeeded before the retry")
@@ -176,6 +182,14 @@ def _choose(runs: list[Run], now: datetime, room: Mapping[str, int], using: str)
                 busy.add(run.entry_id)
     write_ended(overtaken, using)
     return chosen
+
+
+def _is_readable(entry: Entry) -> bool:
+    try:
+        policy_of(entry)
+    except CronsError:
+        return False  # planning parks the entry and says so
+    return True
 
 
 def end(run: Run, verdict: Verdict, now: datetime, *, reason: str = "", detail: str = "") -> None:

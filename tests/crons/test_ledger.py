@@ -209,6 +209,16 @@ def test_a_run_is_begun_once(led, make_entry):
     assert Attempt.objects.count() == 1
 
 
+def test_runs_of_a_garbled_entry_do_not_stand_in_the_way(led, make_entry):
+    """What is garbled does not run; more of it than one look takes must not keep the others from running."""
+    make_entry("garbled", catch_up="all")
+    make_entry("well", since=NOON + minutes(120))
+    led.record(NOON + minutes(125))
+    Entry.objects.filter(name="garbled").update(policy={"catch_up": "sometimes", "executor": "process"})
+
+    assert [each.entry for each in led.begin(NOON + minutes(125), room=1)] == ["well"]
+
+
 def test_no_more_is_begun_than_there_is_room_for(led, make_entry):
     """Ten due runs and room for three: seven stay due, for anyone."""
     for number in range(10):
