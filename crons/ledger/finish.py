@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 
-from django.db import IntegrityError, transaction
+from django.db import IntegrityError, connections, transaction
 from django.db.models import Q
 
 from crons.attempts import Chunk, Finished, Renewed
@@ -142,6 +142,9 @@ def request_cancel(run_id: int, now: datetime, *, reason: str) -> Run:
     return run
 
 
+MINE = "SELECT id FROM crons_attempt WHERE id = %s AND outcome = ''"
+
+
 @contextmanager
 def fenced(token: int) -> Iterator[None]:
     """Open a transaction that commits only while attempt *token* still owns its run.
@@ -149,8 +152,10 @@ def fenced(token: int) -> Iterator[None]:
     Raises: Fenced if it does not; nothing is written then.
     """
     with writing() as using:
-        mine = Attempt.objects.using(using).select_for_update().filter(pk=token, outcome="")
-        if not list(mine.values_list("pk", flat=True)):
+        with connections[using].cursor() as cursor:
+            cursor.execute(f"{MINE} {rows.for_reference(using)}", [token])
+            mine = cursor.fetchone()
+        if mine is None:
             raise Fenced(f"attempt {token} no longer owns its run: it ended or was declared lost. Nothing was written.")
         yield
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import threading
 from datetime import timedelta
 from importlib import import_module
 
 import pytest
-from django.db import IntegrityError, OperationalError, transaction
+from django.db import IntegrityError, OperationalError, connections, transaction
 
 from crons import ledger
 from crons.attempts import Chunk, Finished
@@ -654,6 +655,33 @@ def test_effects_of_a_fenced_attempt_are_not_kept(led, make_entry):
 
 
 # --- output ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.postgres
+@pytest.mark.django_db(transaction=True)
+def test_a_fenced_transaction_does_not_hold_up_the_scheduler(led, make_entry):
+    """It may last longer than a lease: a scheduler that waited for it would lose all that it runs."""
+    make_entry()
+    led.record(NOON + minutes(5))
+    begun = led.begin(NOON + minutes(5))[0]
+    seen = []
+
+    def host():
+        seen.append(ledger.renew([begun.attempt], NOON + minutes(6)).owned)
+        ledger.write_output([Chunk(begun.attempt, 0, "stdout", "half way")])
+        # An ending waits, or passes it by: the effects are still being written.
+        seen.append(ledger.give_back(led.instance.name, [], NOON + minutes(6)))
+        connections.close_all()
+
+    with ledger.fenced(begun.attempt):
+        beside = threading.Thread(target=host)
+        beside.start()
+        beside.join(10)
+        in_time = not beside.is_alive()
+    beside.join()
+
+    assert in_time
+    assert seen == [{begun.attempt}, []]
 
 
 def test_output_written_twice_is_kept_once(led, make_entry):
