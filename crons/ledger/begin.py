@@ -10,11 +10,12 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Collection, Mapping
+from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Any, TypeVar
 from uuid import UUID, uuid4
 
-from django.db import DatabaseError, connections
+from django.db import DatabaseError, IntegrityError, connections
 from django.db.models import Exists, F, Model, OuterRef, Q, QuerySet, Subquery
 
 from crons.attempts import Begun
@@ -32,6 +33,8 @@ from crons.verdicts import Reason, State, Verdict
 R = TypeVar("R", bound=Model)
 BEGUN = ["state", "wake_at", "tries", "current_attempt", "active_key"]
 ENDED = ["state", "verdict", "reason", "detail", "wake_at", "active_key", "ended_at", "inspect_at"]
+
+LOOKS = 3
 
 
 def begin(
@@ -54,7 +57,12 @@ def begin(
         return []
     issued: list[UUID] = []
     try:
-        return _begin(now, room, known_jobs, instance, only_run, issued)
+        for _ in range(LOOKS):
+            # Who waited for a row, or looked a moment before another committed, does not see that a run of the
+            # same entry has begun since. The unique key does: nothing was written, look again.
+            with suppress(IntegrityError):
+                return _begin(now, room, known_jobs, instance, only_run, issued)
+        return []
     except LedgerUnavailable as doubt:
         # The answer to a commit may have been cut off after it happened: the tokens tell.
         try:

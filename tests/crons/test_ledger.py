@@ -220,6 +220,21 @@ def test_runs_of_a_garbled_entry_do_not_stand_in_the_way(led, make_entry):
     assert [each.entry for each in led.begin(NOON + minutes(125), room=1)] == ["well"]
 
 
+def test_begin_looks_again_when_another_run_of_the_entry_has_begun_since(led, make_entry, monkeypatch):
+    """A lock that was waited for shows the rows as they were: only the unique key tells."""
+    make_entry("all", catch_up="all")
+    make_entry("other")
+    led.record(NOON + minutes(10))
+    looking = import_module("crons.ledger.begin")
+    seen = list(Run.objects.select_related("entry").filter(entry__name="all", slot_at=NOON + minutes(10)))
+    led.begin(NOON + minutes(10), room=1)
+    looks = [seen]
+    real = looking._candidates
+    monkeypatch.setattr(looking, "_candidates", lambda *args: looks.pop() if looks else real(*args))
+
+    assert [each.entry for each in led.begin(NOON + minutes(10))] == ["other"]
+
+
 def test_no_more_is_begun_than_there_is_room_for(led, make_entry):
     """Ten due runs and room for three: seven stay due, for anyone."""
     for number in range(10):
