@@ -129,7 +129,7 @@ def _begin(
 # By hand: building this query took longer than running it, at each of a thousand begins.
 CANDIDATES = """
 SELECT r.id FROM crons_run r JOIN crons_entry e ON e.id = r.entry_id
-WHERE r.state IN ('due', 'waiting') AND r.wake_at <= %s
+WHERE r.state = %s AND r.wake_at <= %s
 AND (e.paused_at IS NULL OR e.paused_until <= %s OR r.kind = 'manual')
 AND NOT EXISTS (SELECT 1 FROM crons_run a WHERE a.active_key = r.entry_id)
 """
@@ -164,11 +164,14 @@ def _candidates(
     sql += f"ORDER BY r.wake_at, r.id LIMIT {4 + 2 * sum(room.values())} {lock}"
     if not known_jobs:
         return []
+    ids: list[int] = []
     with connection.cursor() as cursor:
-        cursor.execute(sql, values)
-        ids = [row[0] for row in cursor.fetchall()]
+        # One state at a time: the index then yields the oldest first, however long the queue is.
+        for state in (State.DUE.value, State.WAITING.value):
+            cursor.execute(sql, [state, *values])
+            ids += [row[0] for row in cursor.fetchall()]
     found = Run.objects.using(using).filter(pk__in=ids).select_related("entry") if ids else []
-    return sorted(found, key=lambda run: ids.index(run.pk))
+    return sorted(found, key=lambda run: (run.wake_at, run.pk))
 
 
 def _choose(runs: list[Run], now: datetime, room: Mapping[str, int], using: str) -> list[tuple[Run, Policy]]:
