@@ -16,7 +16,7 @@ from crons.exceptions import CronsError, Fenced, Refused
 from crons.instances import boot_id, is_gone
 from crons.jobs import Policy
 from crons.ledger import rows
-from crons.ledger.begin import ENDED, announce, end, lock_all, lock_free
+from crons.ledger.begin import ENDED, announce, end, lock_all, lock_free, write_ended
 from crons.ledger.record import BATCH, policy_of
 from crons.ledger.transactions import verb, writing
 from crons.models import Attempt, Entry, OutputChunk, Run
@@ -140,6 +140,15 @@ def request_cancel(run_id: int, now: datetime, *, reason: str) -> Run:
             rows.update([run], ENDED, using)
             announce(run, using)
     return run
+
+
+def cancel_open(entry: Entry, now: datetime, using: str, *, detail: str) -> None:
+    """End what of *entry* waits to be begun, which nobody will; for use inside a transaction."""
+    waiting = Run.objects.using(using).filter(entry=entry, state__in=[State.DUE, State.WAITING]).order_by("pk")
+    runs = list(lock_all(waiting, using))
+    for run in runs:
+        end(run, Verdict.CANCELLED, now, detail=detail)
+    write_ended(runs, using)
 
 
 MINE = "SELECT id FROM crons_attempt WHERE id = %s AND outcome = ''"

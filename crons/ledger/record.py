@@ -12,7 +12,7 @@ from zoneinfo import ZoneInfo
 from django.db import IntegrityError, transaction
 from django.db.models import Q
 
-from crons.exceptions import CronsError, UnknownJob
+from crons.exceptions import CronsError, Refused, UnknownJob
 from crons.jobs import Policy, not_declared
 from crons.ledger import rows
 from crons.ledger.transactions import verb, writing
@@ -102,10 +102,13 @@ def request(
 ) -> Run:
     """Record a manual run of one entry; it never moves the account. The same *key* gives the same run.
 
-    Raises: UnknownJob.
+    Raises: UnknownJob; Refused if the entry is retired.
     """
     with writing() as using:
         entry = locked(name, using)
+        if entry.retired_at is not None:
+            since = f"{entry.retired_at:%Y-%m-%d %H:%M:%S} UTC"
+            raise Refused(f"{name!r} is retired since {since}: nobody declares it, so nothing would begin it.")
         key = key or uuid.uuid4().hex
         known = Run.objects.using(using).filter(request_key=key).first()
         if known is not None:
