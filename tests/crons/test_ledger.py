@@ -747,3 +747,20 @@ def _raiser(error):
         raise error
 
     return fail
+
+
+@pytest.mark.postgres
+@pytest.mark.django_db(transaction=True)
+def test_a_standby_that_cannot_be_written_is_a_ledger_that_is_away(led, make_entry):
+    """After a failover the old server may answer, and only read: that is waited out, and ends no scheduler."""
+    make_entry()
+    led.record(NOON + minutes(5))
+    begun = led.begin(NOON + minutes(5))[0]
+    try:
+        with connections["default"].cursor() as cursor:
+            cursor.execute("SET default_transaction_read_only = on")
+
+        with pytest.raises(LedgerUnavailable, match="read-only transaction"):
+            ledger.renew([begun.attempt], NOON + minutes(6))
+    finally:
+        connections["default"].close()
