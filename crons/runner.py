@@ -91,7 +91,8 @@ def _exited(error: SystemExit) -> Ending:
     # sys.exit() and sys.exit(0) mean that all is well; a text is printed by Python and means 1.
     if error.code in (None, 0):
         return Ending(Outcome.SUCCEEDED, exit_code=0)
-    code = error.code if isinstance(error.code, int) else 1
+    # What the kernel keeps of it; -1 would read as a signal, and a column does not hold any number.
+    code = int(error.code) & 0xFF if isinstance(error.code, int) else 1
     return Ending(Outcome.FAILED, f"the job called sys.exit({error.code!r})", code)
 
 

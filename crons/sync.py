@@ -14,7 +14,7 @@ from typing import Any
 from crons import zone_data
 from crons.conf import conf
 from crons.jobs import Declaration, Job, registry
-from crons.ledger import account_for, account_of, verb, writing
+from crons.ledger import account_for, account_of, cancel_open, verb, writing
 from crons.models import Entry
 from crons.planner import Account, Plan
 from crons.schedules import FAR_FUTURE
@@ -158,6 +158,7 @@ def _retire_one(name: str, now: datetime, plan: Planner) -> bool:
         if entry is None:
             return False
         account_for([entry], now, plan, "sync", using)
+        cancel_open(entry, now, using, detail="nobody declares the entry any more")
         entry.retired_at, entry.wake_at = now, FAR_FUTURE
         entry.version += 1
         entry.save(using=using, update_fields=["retired_at", "wake_at", "version"])

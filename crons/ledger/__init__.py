@@ -8,7 +8,7 @@ when the database does not answer.
 
 from crons.ledger.agenda import Agenda, agenda
 from crons.ledger.begin import begin, read_attempt, settle
-from crons.ledger.finish import expire, fenced, finish, give_back, renew, request_cancel, write_output
+from crons.ledger.finish import cancel_open, expire, fenced, finish, give_back, renew, request_cancel, write_output
 from crons.ledger.record import (
     BATCH,
     Recorded,
@@ -30,6 +30,7 @@ __all__ = [
     "account_of",
     "agenda",
     "begin",
+    "cancel_open",
     "database_now",
     "expire",
     "fenced",

@@ -10,11 +10,12 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Collection, Mapping
+from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Any, TypeVar
 from uuid import UUID, uuid4
 
-from django.db import DatabaseError, connections
+from django.db import DatabaseError, IntegrityError, connections
 from django.db.models import Exists, F, Model, OuterRef, Q, QuerySet, Subquery
 
 from crons.attempts import Begun
@@ -25,13 +26,15 @@ from crons.jobs import Policy
 from crons.ledger import rows
 from crons.ledger.record import BATCH, policy_of
 from crons.ledger.transactions import verb, writing
-from crons.models import Attempt, Deployment, Run
+from crons.models import Attempt, Deployment, Entry, Run
 from crons.signals import run_ended
 from crons.verdicts import Reason, State, Verdict
 
 R = TypeVar("R", bound=Model)
 BEGUN = ["state", "wake_at", "tries", "current_attempt", "active_key"]
 ENDED = ["state", "verdict", "reason", "detail", "wake_at", "active_key", "ended_at", "inspect_at"]
+
+LOOKS = 3
 
 
 def begin(
@@ -54,7 +57,12 @@ def begin(
         return []
     issued: list[UUID] = []
     try:
-        return _begin(now, room, known_jobs, instance, only_run, issued)
+        for _ in range(LOOKS):
+            # Who waited for a row, or looked a moment before another committed, does not see that a run of the
+            # same entry has begun since. The unique key does: nothing was written, look again.
+            with suppress(IntegrityError):
+                return _begin(now, room, known_jobs, instance, only_run, issued)
+        return []
     except LedgerUnavailable as doubt:
         # The answer to a commit may have been cut off after it happened: the tokens tell.
         try:
@@ -97,8 +105,15 @@ def _begin(
 ) -> list[Begun]:
     with writing() as using:
         full = _lock_full_groups(using)
-        runs = _candidates(now, room, known_jobs, full, only_run, using)
-        chosen = _choose(runs, now, room, using)
+        chosen: list[tuple[Run, Policy]] = []
+        garbled: set[int] = set()
+        while not chosen:
+            runs = _candidates(now, room, known_jobs, full, only_run, garbled, using)
+            unread = {run.entry_id for run in runs if not _is_readable(run.entry)}
+            chosen = _choose([run for run in runs if run.entry_id not in unread], now, room, using)
+            if not unread:
+                break
+            garbled |= unread  # what is garbled does not run, and must not stand before what does
         attempts = [_attempt(run, policy, now, instance) for run, policy in chosen]
         issued.extend(attempt.token for attempt in attempts)
         ids = dict(rows.insert(attempts, using, returning=("run", "id")))
@@ -114,7 +129,7 @@ def _begin(
 # By hand: building this query took longer than running it, at each of a thousand begins.
 CANDIDATES = """
 SELECT r.id FROM crons_run r JOIN crons_entry e ON e.id = r.entry_id
-WHERE r.state IN ('due', 'waiting') AND r.wake_at <= %s
+WHERE r.state = %s AND r.wake_at <= %s
 AND (e.paused_at IS NULL OR e.paused_until <= %s OR r.kind = 'manual')
 AND NOT EXISTS (SELECT 1 FROM crons_run a WHERE a.active_key = r.entry_id)
 """
@@ -126,6 +141,7 @@ def _candidates(
     known_jobs: Collection[str],
     full_groups: Collection[str],
     only_run: int | None,
+    garbled: Collection[int],
     using: str,
 ) -> list[Run]:
     connection = connections[using]
@@ -137,6 +153,7 @@ def _candidates(
         (rows.json_text("e.policy", "executor", using), room, True),
         (rows.json_text("e.policy", "group", using), full_groups, False),
         ("r.id", [only_run] if only_run is not None else [], True),
+        ("e.id", garbled, False),
     ):
         if among:
             sql += f"AND {column} {'IN' if wanted else 'NOT IN'} ({', '.join(['%s'] * len(among))})\n"
@@ -147,16 +164,19 @@ def _candidates(
     sql += f"ORDER BY r.wake_at, r.id LIMIT {4 + 2 * sum(room.values())} {lock}"
     if not known_jobs:
         return []
+    ids: list[int] = []
     with connection.cursor() as cursor:
-        cursor.execute(sql, values)
-        ids = [row[0] for row in cursor.fetchall()]
+        # One state at a time: the index then yields the oldest first, however long the queue is.
+        for state in (State.DUE.value, State.WAITING.value):
+            cursor.execute(sql, [state, *values])
+            ids += [row[0] for row in cursor.fetchall()]
     if not ids:
         return []
     # Looked at again now that the entries are locked: the statement above may have begun before another
     # scheduler began a run of the same entry, whose active key then made this transaction fail.
     active = Run.objects.filter(active_key=OuterRef("entry_id"))
     found = Run.objects.using(using).filter(~Exists(active), pk__in=ids).select_related("entry")
-    return sorted(found, key=lambda run: ids.index(run.pk))
+    return sorted(found, key=lambda run: (run.wake_at, run.pk))
 
 
 def _choose(runs: list[Run], now: datetime, room: Mapping[str, int], using: str) -> list[tuple[Run, Policy]]:
@@ -165,10 +185,7 @@ def _choose(runs: list[Run], now: datetime, room: Mapping[str, int], using: str)
     overtaken: list[Run] = []
     busy: set[int] = set()
     for run in runs:
-        try:
-            policy = policy_of(run.entry)
-        except CronsError:
-            continue  # what is garbled does not run; planning parks the entry and says so
+        policy = policy_of(run.entry)
         limit = conf.groups.get(policy.group)
         if run.state == State.WAITING and _is_overtaken(run, using):
             end(run, Verdict.SUPERSEDED, now, detail="a newer slot succeeded before the retry")
@@ -181,6 +198,14 @@ def _choose(runs: list[Run], now: datetime, room: Mapping[str, int], using: str)
                 busy.add(run.entry_id)
     write_ended(overtaken, using)
     return chosen
+
+
+def _is_readable(entry: Entry) -> bool:
+    try:
+        policy_of(entry)
+    except CronsError:
+        return False  # planning parks the entry and says so
+    return True
 
 
 def end(run: Run, verdict: Verdict, now: datetime, *, reason: str = "", detail: str = "") -> None:
@@ -305,8 +330,10 @@ def _windows(runs: Collection[Run], using: str) -> dict[int, datetime | None]:
 
 
 def _is_overtaken(run: Run, using: str) -> bool:
+    if run.slot_at is None:
+        return False
     newer = Run.objects.using(using).filter(entry=run.entry_id, verdict=Verdict.SUCCEEDED, slot_at__gt=run.slot_at)
-    return run.slot_at is not None and newer.exists()
+    return newer.exists()
 
 
 def _lock_full_groups(using: str) -> list[str]:

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 
-from django.db import IntegrityError, transaction
+from django.db import IntegrityError, connections, transaction
 from django.db.models import Q
 
 from crons.attempts import Chunk, Finished, Renewed
@@ -16,7 +16,7 @@ from crons.exceptions import CronsError, Fenced, Refused
 from crons.instances import boot_id, is_gone
 from crons.jobs import Policy
 from crons.ledger import rows
-from crons.ledger.begin import ENDED, announce, end, lock_all, lock_free
+from crons.ledger.begin import ENDED, announce, end, lock_all, lock_free, write_ended
 from crons.ledger.record import BATCH, policy_of
 from crons.ledger.transactions import verb, writing
 from crons.models import Attempt, Entry, OutputChunk, Run
@@ -142,6 +142,18 @@ def request_cancel(run_id: int, now: datetime, *, reason: str) -> Run:
     return run
 
 
+def cancel_open(entry: Entry, now: datetime, using: str, *, detail: str) -> None:
+    """End what of *entry* waits to be begun, which nobody will; for use inside a transaction."""
+    waiting = Run.objects.using(using).filter(entry=entry, state__in=[State.DUE, State.WAITING]).order_by("pk")
+    runs = list(lock_all(waiting, using))
+    for run in runs:
+        end(run, Verdict.CANCELLED, now, detail=detail)
+    write_ended(runs, using)
+
+
+MINE = "SELECT id FROM crons_attempt WHERE id = %s AND outcome = ''"
+
+
 @contextmanager
 def fenced(token: int) -> Iterator[None]:
     """Open a transaction that commits only while attempt *token* still owns its run.
@@ -149,8 +161,10 @@ def fenced(token: int) -> Iterator[None]:
     Raises: Fenced if it does not; nothing is written then.
     """
     with writing() as using:
-        mine = Attempt.objects.using(using).select_for_update().filter(pk=token, outcome="")
-        if not list(mine.values_list("pk", flat=True)):
+        with connections[using].cursor() as cursor:
+            cursor.execute(f"{MINE} {rows.for_reference(using)}", [token])
+            mine = cursor.fetchone()
+        if mine is None:
             raise Fenced(f"attempt {token} no longer owns its run: it ended or was declared lost. Nothing was written.")
         yield
 
@@ -168,14 +182,17 @@ def next_after(ending: Ending, tries: int, policy: Policy, now: datetime, *, ask
 
     Exceptions are tried again as retry= says; lost and timed out only where the job is idempotent,
     because the job may have done its work. So is what a stopping scheduler cancelled: that nobody
-    *asked* for, and whoever comes next can do it.
+    *asked* for, and whoever comes next can do it. What somebody asked to stop is not tried again,
+    however its try ended before the request reached it.
     """
     outcome, retry = ending.outcome, policy.retry
+    if asked:
+        return Next(Verdict(outcome))
     if outcome == Outcome.FAILED and tries <= retry.times:
         return Next(None, now + retry.delay(tries))
     if outcome == Outcome.TIMED_OUT and policy.idempotent and tries <= retry.times:
         return Next(None, now + retry.delay(tries))
-    interrupted = outcome == Outcome.LOST or (outcome == Outcome.CANCELLED and not asked)
+    interrupted = outcome in (Outcome.LOST, Outcome.CANCELLED)
     if interrupted and policy.idempotent and tries < max(LOST_TRIES, 1 + retry.times):
         return Next(None, now)
     return Next(Verdict(outcome))

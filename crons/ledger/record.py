@@ -12,7 +12,7 @@ from zoneinfo import ZoneInfo
 from django.db import IntegrityError, transaction
 from django.db.models import Q
 
-from crons.exceptions import CronsError, UnknownJob
+from crons.exceptions import CronsError, Refused, UnknownJob
 from crons.jobs import Policy, not_declared
 from crons.ledger import rows
 from crons.ledger.transactions import verb, writing
@@ -53,6 +53,7 @@ class Planned:
     paused_at: datetime | None
     paused_until: datetime | None
     parked_reason: str
+    retired_at: datetime | None
 
 
 PLANNED_BY = tuple(Planned.__dataclass_fields__)
@@ -101,10 +102,13 @@ def request(
 ) -> Run:
     """Record a manual run of one entry; it never moves the account. The same *key* gives the same run.
 
-    Raises: UnknownJob.
+    Raises: UnknownJob; Refused if the entry is retired.
     """
     with writing() as using:
         entry = locked(name, using)
+        if entry.retired_at is not None:
+            since = f"{entry.retired_at:%Y-%m-%d %H:%M:%S} UTC"
+            raise Refused(f"{name!r} is retired since {since}: nobody declares it, so nothing would begin it.")
         key = key or uuid.uuid4().hex
         known = Run.objects.using(using).filter(request_key=key).first()
         if known is not None:
@@ -137,6 +141,10 @@ def account_for(
     done = Recorded(entries=len(entries))
     slots: list[tuple[int, datetime, datetime, datetime, datetime | None]] = []
     for entry in entries:
+        if entry.retired_at is not None:
+            # Whoever names it, or sets wake_at by hand: what nobody declares has no slots.
+            entry.wake_at = FAR_FUTURE
+            continue
         try:
             planned = plan(account_of(entry), now)
         except (CronsError, ValueError, OverflowError) as error:

@@ -130,6 +130,17 @@ def for_update(using: str, *tables: str, skip_locked: bool) -> str:
     return f"FOR UPDATE{of}{skip}"
 
 
+def for_reference(using: str) -> str:
+    """Return SQL that keeps whoever locks the rows found for their ending out, and as few others as it can.
+
+    On PostgreSQL a row may be renewed and given output meanwhile: a scheduler that waited for a job's
+    transaction would renew nobody's lease.
+    """
+    if connections[using].vendor == "postgresql":
+        return "FOR KEY SHARE"
+    return for_update(using, skip_locked=False)
+
+
 class _Carrier:
     """Has the attributes of one row at a time."""
 

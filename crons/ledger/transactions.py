@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import Any, ParamSpec, TypeVar
 
-from django.db import InterfaceError, OperationalError, connections, transaction
+from django.db import InterfaceError, InternalError, OperationalError, connections, transaction
 from django.utils import timezone
 
 from crons.conf import conf
@@ -19,6 +19,8 @@ from crons.exceptions import LedgerUnavailable
 P = ParamSpec("P")
 R = TypeVar("R")
 TRIES = 5
+# An InternalError is what PostgreSQL calls a server that became a read-only standby.
+AWAY = (OperationalError, InterfaceError, InternalError)
 TRANSIENT = ("locked", "deadlock", "could not serialize", "lock wait timeout")
 
 
@@ -56,7 +58,7 @@ def verb(function: Callable[P, R]) -> Callable[P, R]:
         for tries_left in reversed(range(TRIES)):
             try:
                 return function(*args, **kwargs)
-            except (OperationalError, InterfaceError) as error:
+            except AWAY as error:
                 connection = connections[conf.database]
                 inside = connection.in_atomic_block
                 if not inside:
@@ -80,7 +82,7 @@ def database_now() -> datetime:
         with connection.cursor() as cursor:
             cursor.execute(sql)
             moment: datetime = cursor.fetchone()[0]
-    except (OperationalError, InterfaceError) as error:
+    except AWAY as error:
         connection.close_if_unusable_or_obsolete()
         raise LedgerUnavailable(f"the database could not be asked for the time: {error}") from error
     return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)

@@ -69,7 +69,7 @@ class Door:
             begun = self.session.dispatcher.begin(ledger.database_now(), only_run=run.pk)
             if begun:
                 self._supervise()
-            run.refresh_from_db(using=conf.database)
+            _read_anew(run)
             if run.state == State.DONE:
                 return self._verdict(run, mine=bool(begun) or run.kind == Kind.MANUAL)
             if self.session.stopping is not None:
@@ -118,7 +118,7 @@ class Door:
     def _follow(self, run: Run) -> int:
         told: dict[int, int] = {}
         while self.session.stopping is None:
-            run.refresh_from_db(using=conf.database)
+            _read_anew(run)
             for chunk in _chunks_after(run, told):
                 print_chunk(chunk.stream, chunk.text)
                 told[chunk.attempt_id] = chunk.seq
@@ -131,7 +131,9 @@ class Door:
         off = (
             Range.objects.using(conf.database).filter(entry=entry, first_at__lte=slot_at, last_at__gte=slot_at).first()
         )
-        if off is not None:
+        if entry.retired_at is not None:
+            self.say(f"{entry.name} is retired since {entry.retired_at:%Y-%m-%d %H:%M:%S} UTC: nobody declares it.")
+        elif off is not None:
             self.say(f"the slot {slot_at:%Y-%m-%d %H:%M:%S} UTC of {entry.name} is {off.verdict} ({off.reason}).")
         else:
             self.say(f"no slot of {entry.name} has fallen due since {entry.first_seen_at:%Y-%m-%d %H:%M:%S} UTC.")
@@ -182,6 +184,11 @@ def _known(name: str) -> Entry:
         if name in registry.entries:
             raise UnknownJob(f"{name!r} is declared but not in the database yet. Run: manage.py crons sync") from None
         raise
+
+
+def _read_anew(run: Run) -> None:
+    # With its entry: read later, that would be asked of whatever a router reads from.
+    run.refresh_from_db(from_queryset=Run.objects.using(conf.database).select_related("entry"))
 
 
 def _slot_near(entry: Entry, now: datetime) -> datetime | None:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import threading
 from datetime import timedelta
 from importlib import import_module
 
 import pytest
-from django.db import IntegrityError, OperationalError, transaction
+from django.db import IntegrityError, OperationalError, connections, transaction
 
 from crons import ledger
 from crons.attempts import Chunk, Finished
@@ -140,6 +141,21 @@ def test_a_garbled_policy_parks_the_entry(led, make_entry):
     assert led.record(NOON + minutes(5)).parked == ["heartbeat"]
 
 
+@pytest.mark.parametrize("how", ["by name", "by a wake_at set by hand"])
+def test_a_retired_entry_has_no_slots_whoever_asks(led, make_entry, how):
+    """A crontab line left behind, or a pause, must not bring back to life what nobody declares."""
+    make_entry()
+    Entry.objects.update(retired_at=NOON, wake_at=None if how != "by name" else FAR_FUTURE)
+
+    if how == "by name":
+        ledger.record_entry("heartbeat", NOON + minutes(7), plan_entry, "crontab")
+    else:
+        led.record(NOON + minutes(7))
+
+    assert Run.objects.count() == 0
+    assert Entry.objects.get().wake_at == FAR_FUTURE
+
+
 def test_paused_slots_have_their_verdict(led, make_entry):
     """A paused moment is a slot too, so "why did it not run" has an answer."""
     make_entry()
@@ -192,6 +208,31 @@ def test_a_run_is_begun_once(led, make_entry):
     assert [each.number for each in first] == [1]
     assert second == []
     assert Attempt.objects.count() == 1
+
+
+def test_runs_of_a_garbled_entry_do_not_stand_in_the_way(led, make_entry):
+    """What is garbled does not run; more of it than one look takes must not keep the others from running."""
+    make_entry("garbled", catch_up="all")
+    make_entry("well", since=NOON + minutes(120))
+    led.record(NOON + minutes(125))
+    Entry.objects.filter(name="garbled").update(policy={"catch_up": "sometimes", "executor": "process"})
+
+    assert [each.entry for each in led.begin(NOON + minutes(125), room=1)] == ["well"]
+
+
+def test_begin_looks_again_when_another_run_of_the_entry_has_begun_since(led, make_entry, monkeypatch):
+    """A lock that was waited for shows the rows as they were: only the unique key tells."""
+    make_entry("all", catch_up="all")
+    make_entry("other")
+    led.record(NOON + minutes(10))
+    looking = import_module("crons.ledger.begin")
+    seen = list(Run.objects.select_related("entry").filter(entry__name="all", slot_at=NOON + minutes(10)))
+    led.begin(NOON + minutes(10), room=1)
+    looks = [seen]
+    real = looking._candidates
+    monkeypatch.setattr(looking, "_candidates", lambda *args: looks.pop() if looks else real(*args))
+
+    assert [each.entry for each in led.begin(NOON + minutes(10))] == ["other"]
 
 
 def test_no_more_is_begun_than_there_is_room_for(led, make_entry):
@@ -476,6 +517,17 @@ def test_retry_overtaken_by_a_newer_success_is_superseded(led, make_entry):
     assert verdicts() == [("12:05", "superseded", ""), ("12:10", "succeeded", "")]
 
 
+def test_a_manual_run_is_tried_again_too(led, make_entry):
+    """It has no slot that a newer one could overtake, and must not keep everybody from beginning."""
+    make_entry(retry=Retry(1))
+    run = ledger.request("heartbeat", NOON, "api")
+    led.finish(led.begin(NOON)[0], NOON, Outcome.FAILED, "no")
+
+    again = led.begin(NOON + minutes(2))
+
+    assert [(each.run, each.number) for each in again] == [(run.pk, 2)]
+
+
 def test_retry_meets_a_running_slot_and_stays_waiting(led, make_entry):
     """A retry takes the key again, like everybody; it does not jump the queue and is not thrown away."""
     make_entry(retry=Retry(1, wait=minutes(5)))
@@ -575,6 +627,19 @@ def test_cancel_reaches_a_running_attempt_at_its_renewal(led, make_entry):
     assert dict(ledger.renew([begun.attempt], NOON + minutes(6)).cancelled) == {begun.attempt: "too slow (by dana)"}
 
 
+@pytest.mark.parametrize("outcome", [Outcome.FAILED, Outcome.TIMED_OUT, Outcome.LOST])
+def test_what_somebody_cancelled_is_not_tried_again(led, make_entry, outcome):
+    """The job may end by itself before the request reaches it at its renewal."""
+    make_entry(retry=Retry(3), idempotent=True)
+    led.record(NOON + minutes(5))
+    begun = led.begin(NOON + minutes(5))[0]
+    ledger.request_cancel(begun.run, NOON + minutes(5), reason="enough")
+
+    led.finish(begun, NOON + minutes(6), outcome)
+
+    assert verdicts() == [("12:05", outcome, "")]
+
+
 def test_cancel_of_a_waiting_run_ends_it(led, make_entry):
     """Nothing runs, so nothing has to be killed."""
     make_entry()
@@ -605,6 +670,33 @@ def test_effects_of_a_fenced_attempt_are_not_kept(led, make_entry):
 
 
 # --- output ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.postgres
+@pytest.mark.django_db(transaction=True)
+def test_a_fenced_transaction_does_not_hold_up_the_scheduler(led, make_entry):
+    """It may last longer than a lease: a scheduler that waited for it would lose all that it runs."""
+    make_entry()
+    led.record(NOON + minutes(5))
+    begun = led.begin(NOON + minutes(5))[0]
+    seen = []
+
+    def host():
+        seen.append(ledger.renew([begun.attempt], NOON + minutes(6)).owned)
+        ledger.write_output([Chunk(begun.attempt, 0, "stdout", "half way")])
+        # An ending waits, or passes it by: the effects are still being written.
+        seen.append(ledger.give_back(led.instance.name, [], NOON + minutes(6)))
+        connections.close_all()
+
+    with ledger.fenced(begun.attempt):
+        beside = threading.Thread(target=host)
+        beside.start()
+        beside.join(10)
+        in_time = not beside.is_alive()
+    beside.join()
+
+    assert in_time
+    assert seen == [{begun.attempt}, []]
 
 
 def test_output_written_twice_is_kept_once(led, make_entry):
@@ -655,3 +747,20 @@ def _raiser(error):
         raise error
 
     return fail
+
+
+@pytest.mark.postgres
+@pytest.mark.django_db(transaction=True)
+def test_a_standby_that_cannot_be_written_is_a_ledger_that_is_away(led, make_entry):
+    """After a failover the old server may answer, and only read: that is waited out, and ends no scheduler."""
+    make_entry()
+    led.record(NOON + minutes(5))
+    begun = led.begin(NOON + minutes(5))[0]
+    try:
+        with connections["default"].cursor() as cursor:
+            cursor.execute("SET default_transaction_read_only = on")
+
+        with pytest.raises(LedgerUnavailable, match="read-only transaction"):
+            ledger.renew([begun.attempt], NOON + minutes(6))
+    finally:
+        connections["default"].close()

@@ -92,6 +92,8 @@ def test_whatever_is_raised_is_recorded(error: BaseException) -> None:
         (0, Ending(Outcome.SUCCEEDED, exit_code=0)),
         (2, Ending(Outcome.FAILED, "the job called sys.exit(2)", 2)),
         ("no disk", Ending(Outcome.FAILED, "the job called sys.exit('no disk')", 1)),
+        (-1, Ending(Outcome.FAILED, "the job called sys.exit(-1)", 255)),
+        (2**40 + 3, Ending(Outcome.FAILED, "the job called sys.exit(1099511627779)", 3)),
     ],
 )
 def test_sys_exit_is_read_as_a_shell_would(code: object, expected: Ending) -> None:
@@ -126,6 +128,13 @@ def test_missing_arguments_fail_as_an_exception_does() -> None:
 
     assert ending.outcome == Outcome.FAILED
     assert "missing 1 required positional argument: 'days'" in ending.error
+
+
+def test_an_exit_code_is_always_a_number() -> None:
+    """PostgreSQL takes no true for an integer: the scheduler that wrote it down would end."""
+    code = call(_raising(SystemExit(True)), context()).exit_code
+
+    assert (code, type(code)) == (1, int)
 
 
 def test_a_program_that_fails_is_named_with_its_exit_code() -> None:

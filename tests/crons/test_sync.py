@@ -6,8 +6,9 @@ from datetime import timedelta
 
 import pytest
 
-from crons import command, cron, entry, every, job, sync
+from crons import command, cron, entry, every, job, ledger, sync
 from crons.dispatch import plan_entry
+from crons.exceptions import Refused
 from crons.jobs import registry
 from crons.models import Entry, Range, Run
 from crons.schedules import FAR_FUTURE
@@ -101,6 +102,44 @@ def test_what_nobody_declares_is_retired_not_deleted():
     row = Entry.objects.get()
     assert (row.retired_at, row.wake_at) == (NOON + minutes(61), FAR_FUTURE)
     assert [run.slot_at for run in Run.objects.all()] == [NOON + minutes(60)]
+
+
+def test_what_waits_of_a_retired_entry_gets_its_verdict(led):
+    """No process knows the job any more: what waits would stand as due for ever, a slot without a verdict."""
+    declare(cron("0 * * * *"))
+    run_sync(NOON)
+    led.record(NOON + minutes(60))
+    registry.clear()
+
+    run_sync(NOON + minutes(61))
+
+    run = Run.objects.get()
+    assert (run.state, run.verdict, run.detail) == ("done", "cancelled", "nobody declares the entry any more")
+
+
+def test_a_run_going_on_outlives_its_retired_entry(led):
+    """A release that still has the job may be finishing it."""
+    declare(cron("0 * * * *"))
+    run_sync(NOON)
+    led.record(NOON + minutes(60))
+    begun = led.begin(NOON + minutes(60))[0]
+    registry.clear()
+
+    run_sync(NOON + minutes(61))
+
+    assert led.finish(begun, NOON + minutes(62))
+    assert Run.objects.get().verdict == "succeeded"
+
+
+def test_a_retired_entry_cannot_be_run_by_hand():
+    """Nothing would ever begin it."""
+    declare(cron("0 * * * *"))
+    run_sync(NOON)
+    registry.clear()
+    run_sync(NOON + minutes(1))
+
+    with pytest.raises(Refused, match="'report' is retired since 2026-03-02 12:01:00 UTC"):
+        ledger.request("report", NOON + minutes(2), "api")
 
 
 def test_a_retired_entry_that_comes_back_owes_nothing_for_the_time_between():
