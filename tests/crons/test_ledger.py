@@ -775,3 +775,11 @@ def test_a_standby_that_cannot_be_written_is_a_ledger_that_is_away(led, make_ent
             ledger.renew([begun.attempt], NOON + minutes(6))
     finally:
         connections["default"].close()
+
+
+@pytest.mark.postgres
+def test_the_time_is_the_databases(monkeypatch):
+    """Hosts whose clocks differ must agree on what is due, and on whose lease has ended."""
+    monkeypatch.setattr("crons.ledger.transactions.timezone.now", lambda: NOON)
+
+    assert ledger.database_now() > NOON + minutes(1)
