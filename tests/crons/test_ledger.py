@@ -375,6 +375,17 @@ def test_a_group_is_limited_over_all_hosts(led, make_entry, settings):
     assert led.begin(NOON + minutes(5)) == []
 
 
+def test_a_full_group_does_not_stand_in_the_way(led, make_entry, settings):
+    """More of its runs may wait than one look takes; those of other groups begin all the same."""
+    settings.CRONS = {"GROUPS": {"reports": 1}}
+    make_entry("report", overlap="allow", catch_up="all", group="reports")
+    make_entry("other", since=NOON + minutes(120))
+    led.record(NOON + minutes(125))
+    assert [each.entry for each in led.begin(NOON + minutes(125), room=1)] == ["report"]
+
+    assert [each.entry for each in led.begin(NOON + minutes(125), room=1)] == ["other"]
+
+
 def test_window_runs_from_the_last_success_to_this_slot(led, make_entry):
     """Dropped and failed slots lose no data: the next one that runs covers them."""
     make_entry()
@@ -764,3 +775,11 @@ def test_a_standby_that_cannot_be_written_is_a_ledger_that_is_away(led, make_ent
             ledger.renew([begun.attempt], NOON + minutes(6))
     finally:
         connections["default"].close()
+
+
+@pytest.mark.postgres
+def test_the_time_is_the_databases(monkeypatch):
+    """Hosts whose clocks differ must agree on what is due, and on whose lease has ended."""
+    monkeypatch.setattr("crons.ledger.transactions.timezone.now", lambda: NOON)
+
+    assert ledger.database_now() > NOON + minutes(1)
