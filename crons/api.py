@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import Any
 
 from django.db import DatabaseError
-from django.db.models import QuerySet
+from django.db.models import Count, Exists, Min, OuterRef, QuerySet
 
 from crons import deployment, ledger
 from crons import sync as declarations
@@ -20,6 +20,7 @@ from crons.ledger import account_for, account_of, locked, verb, writing
 from crons.models import AuditEvent, Entry, Heartbeat, Incident, Range, Run
 from crons.schedules import FAR_FUTURE
 from crons.sync import Synced
+from crons.verdicts import State
 
 
 @dataclass(frozen=True)
@@ -34,7 +35,7 @@ class Upcoming:
 
 @dataclass(frozen=True)
 class Ailment:
-    """Something that is wrong now; *kind* is parked, overdue, failing or scheduler."""
+    """Something that is wrong now; *kind* is parked, overdue, waiting, failing or scheduler."""
 
     kind: str
     entry: str
@@ -141,7 +142,7 @@ def health() -> list[Ailment]:
     """
     try:
         now = ledger.database_now()
-        return [*_parked(), *_overdue(now), *_failing(), *_silent_schedulers(now)]
+        return [*_parked(), *_overdue(now), *_waiting(now), *_failing(), *_silent_schedulers(now)]
     except DatabaseError as error:
         raise LedgerUnavailable(f"the database did not answer: {error}") from error
 
@@ -156,6 +157,18 @@ def _overdue(now: datetime) -> Iterator[Ailment]:
     for each in entries().filter(wake_at__lt=now - conf.grace, parked_reason=""):
         due = f"{each.wake_at:%Y-%m-%d %H:%M:%S} UTC"
         yield Ailment("overdue", each.name, f"was due at {due} and nothing has looked: is any trigger running?")
+
+
+def _waiting(now: datetime) -> Iterator[Ailment]:
+    """Due runs that nobody begins, though nothing of their entry is in the way."""
+    using = conf.database
+    active = Run.objects.using(using).filter(active_key=OuterRef("entry_id"))
+    due = Run.objects.using(using).filter(state=State.DUE, wake_at__lt=now - conf.grace)
+    stuck = due.filter(~Exists(active), entry__paused_at=None).values("entry__name", "entry__job")
+    for row in stuck.annotate(count=Count("pk"), since=Min("wake_at")).order_by("entry__name"):
+        waits = f"{row['count']} run(s) due since {row['since']:%Y-%m-%d %H:%M:%S} UTC have not begun"
+        why = f"no place has come free, or no running process knows the job {row['entry__job']!r}"
+        yield Ailment("waiting", row["entry__name"], f"{waits}: {why}")
 
 
 def _failing() -> Iterator[Ailment]:

@@ -12,7 +12,7 @@ from django.db.models import Q
 
 from crons.attempts import Chunk, Finished, Renewed
 from crons.conf import conf
-from crons.exceptions import CronsError, Fenced, Refused
+from crons.exceptions import CronsError, Fenced, LedgerUnavailable, Refused
 from crons.instances import boot_id, is_gone
 from crons.jobs import Policy
 from crons.ledger import rows
@@ -104,9 +104,17 @@ def renew(attempts: Collection[int], now: datetime) -> Renewed:
         return Renewed(frozenset(pk for pk, _, _ in found), cancelled)
 
 
-@verb
 def write_output(chunks: Sequence[Chunk]) -> None:
     """Store pieces of output; one stored before is left as it is."""
+    try:
+        _write_output(chunks)
+    except IntegrityError as error:
+        # A run was deleted between the look and the commit: the next try finds it gone.
+        raise LedgerUnavailable(f"output could not be stored, somebody deletes runs: {error}") from error
+
+
+@verb
+def _write_output(chunks: Sequence[Chunk]) -> None:
     attempts = {chunk.attempt for chunk in chunks}
     with writing() as using:
         # Somebody may have deleted the run meanwhile: what is left of its output has no home.
@@ -129,6 +137,9 @@ def request_cancel(run_id: int, now: datetime, *, reason: str) -> Run:
     Raises: Refused if it is over.
     """
     with writing() as using:
+        # The attempt first, as finish does: two that lock in turns wait for each other for ever.
+        running = Attempt.objects.using(using).filter(run=run_id, outcome="").order_by("pk")
+        list(running.select_for_update().values_list("pk"))
         run = Run.objects.using(using).select_for_update().filter(pk=run_id).first()
         if run is None or run.state == State.DONE:
             raise Refused(f"run {run_id} " + ("does not exist" if run is None else f"is over: {run.verdict}") + ".")

@@ -14,7 +14,7 @@ from django.db import InterfaceError, InternalError, OperationalError, connectio
 from django.utils import timezone
 
 from crons.conf import conf
-from crons.exceptions import LedgerUnavailable
+from crons.exceptions import LedgerUnavailable, Refused
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -33,6 +33,11 @@ def writing() -> Iterator[str]:
     """
     using = conf.database
     connection: Any = connections[using]
+    if not connection.in_atomic_block and not connection.get_autocommit():
+        raise Refused(
+            "autocommit is off on the ledger's database, so what is written would vanish when the connection closes. "
+            "Turn it on (transaction.set_autocommit(True)), or call this inside transaction.atomic()."
+        )
     if connection.vendor != "sqlite" or connection.in_atomic_block:
         with transaction.atomic(using=using):
             yield using

@@ -52,7 +52,7 @@ class Resident:
         self.say(_greeting(self.session, synced, zones))
         anew = False
         while self.session.stopping is None and not anew:
-            self.session.work(self._turn())
+            self._turn()
             anew = self._code_changed() or self._is_broken()
         self.say("Draining: nothing new is begun." if not anew else "Starting anew.")
         self.session.drain()
@@ -64,28 +64,39 @@ class Resident:
             log.warning("the heartbeat's row could not be taken away; it will be called silent")
         return anew and self.session.stopping is None
 
-    def _turn(self) -> float:
-        """Do one turn and say for how many seconds nothing is due."""
-        started = time.monotonic()
+    def _turn(self) -> None:
+        """Look, do what is due, then work until something is due again."""
         try:
-            if time.monotonic() >= self.beat_at:
-                # Another deployment may have adopted this database since: then nothing is recorded or begun.
-                deployment.permit()
-            done = self.session.dispatcher.turn()
-            self._beat()
-            if done.agenda.must_deliver:
-                self.postman.go()
-        except Exception as error:
-            # One turn of the resident loop: whatever went wrong is said, and the next turn tries again.
-            self.failures += 1
-            pause: float = min(0.1 * 2 ** min(self.failures, 10), LONGEST_PAUSE_SECONDS)
-            known = isinstance(error, LedgerUnavailable | NotAdopted)
-            log.warning("a turn failed; the next in %.1f s: %s", pause, error, exc_info=not known)
-            return pause
+            wait = self._look()
+        except Exception as error:  # noqa: BLE001 (one turn of the resident loop: it is said, the next tries again)
+            wait = self._note(error)
+        try:
+            self.session.work(wait)
+        except Exception as error:  # noqa: BLE001 (what runs goes on, whatever is wrong with one ending)
+            time.sleep(self._note(error))
+
+    def _look(self) -> float:
+        """Do what is due and say for how many seconds nothing is."""
+        started = time.monotonic()
+        if started >= self.beat_at:
+            # Another deployment may have adopted this database since: then nothing is recorded or begun.
+            deployment.permit()
+        done = self.session.dispatcher.turn()
+        self._beat()
+        if done.agenda.must_deliver:
+            self.postman.go()
         if self.failures:
             log.warning("the ledger answers again after %d failed turn(s)", self.failures)
         self.failures = 0
         return _seconds_until_due(done, self.session, time.monotonic() - started)
+
+    def _note(self, error: Exception) -> float:
+        """Say what went wrong, and for how long to wait."""
+        self.failures += 1
+        pause: float = min(0.1 * 2 ** min(self.failures, 10), LONGEST_PAUSE_SECONDS)
+        known = isinstance(error, LedgerUnavailable | NotAdopted)
+        log.warning("a turn failed; the next in %.1f s: %s", pause, error, exc_info=not known)
+        return pause
 
     def _beat(self) -> None:
         if time.monotonic() < self.beat_at:

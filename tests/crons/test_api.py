@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from unittest import mock
 
 import pytest
 
 from crons import api, heartbeat, ledger
-from crons.exceptions import UnknownJob
+from crons.exceptions import Refused, UnknownJob
 from crons.models import AuditEvent, Entry, Heartbeat, Incident, Range, Run
 from crons.schedules import FAR_FUTURE
 from tests.crons.conftest import NOON, minutes
@@ -102,6 +103,53 @@ def test_health_names_what_is_wrong(make_entry, led, clock, instance):
     found = {(ailment.kind, ailment.entry) for ailment in api.health()}
 
     assert found == {("parked", "parked"), ("overdue", "overdue"), ("failing", "overdue"), ("scheduler", "")}
+
+
+def test_health_names_runs_that_nobody_begins(make_entry, led, clock):
+    """A job that no running process knows stays due; somebody has to hear of it."""
+    make_entry()
+    led.record(NOON + minutes(5))
+    led.record(NOON + minutes(10))
+    Entry.objects.update(wake_at=FAR_FUTURE)
+    clock["now"] = NOON + minutes(5.9)
+    assert api.health() == []
+
+    clock["now"] = NOON + minutes(11.1)
+
+    [ailment] = api.health()
+    assert (ailment.kind, ailment.entry) == ("waiting", "heartbeat")
+    assert ailment.text == (
+        "2 run(s) due since 2026-03-02 12:05:00 UTC have not begun: "
+        "no place has come free, or no running process knows the job 'heartbeat'"
+    )
+
+
+def test_health_is_silent_about_a_slot_that_meets_a_long_run(make_entry, led, clock):
+    """Something of the entry runs: its other slots are judged when it ends."""
+    make_entry(catch_up="all")
+    led.record(NOON + minutes(10))
+    led.begin(NOON + minutes(10))
+    Entry.objects.update(wake_at=FAR_FUTURE)
+    clock["now"] = NOON + minutes(30)
+
+    assert api.health() == []
+
+
+def test_nothing_is_recorded_where_it_would_vanish(make_entry, clock):
+    """With autocommit off outside a transaction, whatever is written is gone when the connection closes."""
+    from django.db import connection
+
+    make_entry()
+    refused = mock.Mock(in_atomic_block=False, vendor="sqlite", get_autocommit=lambda: False)
+
+    with (
+        mock.patch("crons.ledger.transactions.connections", {"default": refused}),
+        pytest.raises(Refused, match="autocommit is off"),
+    ):
+        ledger.request("heartbeat", NOON, "api")
+
+    assert connection.in_atomic_block
+    assert Run.objects.count() == 0
 
 
 def test_a_restarted_scheduler_ends_its_predecessors_silence(instance):
