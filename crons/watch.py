@@ -38,8 +38,8 @@ def inspect(now: datetime) -> None:
         while _open_or_change(now) == BATCH:
             pass
         _close(now)
-    except LedgerUnavailable:
-        log.warning("incidents could not be looked at; the next pass does it", exc_info=True)
+    except LedgerUnavailable as error:
+        log.warning("incidents could not be looked at; the next pass does it: %s", error)
 
 
 @verb

@@ -8,6 +8,7 @@ from datetime import timedelta
 
 import pytest
 from django.core import mail
+from django.db import OperationalError
 
 from crons import alerts, ledger, watch
 from crons.alerts import Channel, Message, outbox
@@ -200,6 +201,24 @@ def test_a_mail_server_that_hangs_does_not_hold_the_scheduler(monkeypatch):
     postman._thread.join(30)
 
     assert len(calls) == 1
+
+
+def test_a_database_that_is_away_is_one_line(monkeypatch, caplog):
+    """A traceback of sixty lines at each turn hides what is wrong, and the name of a function tells nothing."""
+
+    def away(*args, **kwargs):
+        raise OperationalError("disk I/O error")
+
+    monkeypatch.setattr(watch, "writing", away)
+
+    watch.inspect(NOON)
+
+    assert [(record.getMessage(), record.exc_info) for record in caplog.records] == [
+        (
+            "incidents could not be looked at; the next pass does it: the database did not answer: disk I/O error",
+            None,
+        )
+    ]
 
 
 def test_an_error_of_many_lines_goes_by_its_first(run_slot):
