@@ -7,6 +7,7 @@ crons.E003  USE_TZ is off
 crons.E004  a zone is unknown
 crons.E010  a job names an executor that does not exist
 crons.W011  a job names a group without a limit
+crons.E012  a job calls a management command that does not exist
 crons.E030  a line of CRONJOBS cannot work
 crons.E031  a crontab file cannot be read
 crons.W031  a line of a crontab file calls no declared job
@@ -33,8 +34,10 @@ from zoneinfo import ZoneInfo
 from django.apps import apps
 from django.conf import settings
 from django.core.checks import CheckMessage, Error, Tags, Warning, register
+from django.core.management import get_commands
 from django.utils.module_loading import import_string
 
+from crons.bodies import CommandBody
 from crons.conf import conf
 from crons.exceptions import CronsError, InvalidSetting
 from crons.jobs import make_policy, registry
@@ -114,6 +117,21 @@ def check_groups() -> Iterator[CheckMessage]:
                 f"{job.name} ({job.source_ref}) is in the group {group!r}, which has no limit in CRONS['GROUPS'].",
                 hint=_did_you_mean(group, conf.groups),
                 id="crons.W011",
+            )
+
+
+@register(TAG)
+@_known_good
+def check_commands() -> Iterator[CheckMessage]:
+    """Check that jobs made by command(…) call commands that exist."""
+    known = get_commands()
+    for job in registry.jobs.values():
+        if isinstance(job.body, CommandBody) and job.body.command_name not in known:
+            yield Error(
+                f"{job.name} ({job.source_ref}) calls the management command {job.body.command_name!r}, "
+                "which no installed app has.",
+                hint=f"{_guess(job.body.command_name, known)}All of them: manage.py help",
+                id="crons.E012",
             )
 
 
@@ -228,9 +246,12 @@ def _disagreement(binding: Binding) -> Iterator[CheckMessage]:
 
 
 def _did_you_mean(word: str, known: Any) -> str:
+    return f"{_guess(word, known)}Known: {', '.join(sorted(known)) or 'none'}."
+
+
+def _guess(word: str, known: Any) -> str:
     near = difflib.get_close_matches(word, list(known), n=1)
-    guess = f"Did you mean {near[0]!r}? " if near else ""
-    return f"{guess}Known: {', '.join(sorted(known)) or 'none'}."
+    return f"Did you mean {near[0]!r}? " if near else ""
 
 
 def _told(error: Exception) -> str:

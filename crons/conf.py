@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import logging
 import os
 from collections.abc import Mapping
 from datetime import timedelta
@@ -116,7 +117,10 @@ class Conf:
     @property
     def log_level(self) -> str:
         """The least level of log records kept with an attempt. Default "INFO"."""
-        return str(self._get("LOG_LEVEL", str))
+        level = str(self._get("LOG_LEVEL", str))
+        if level.upper() not in logging.getLevelNamesMapping():
+            raise InvalidSetting(f"CRONS['LOG_LEVEL'] is {level!r}, expected a level such as 'INFO'.")
+        return level
 
     @property
     def redact(self) -> list[str]:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import unquote, urlsplit
 
 from django.db import DatabaseError, connections, transaction
 
@@ -98,7 +99,9 @@ def _place() -> tuple[str, list[str]]:
     connection = connections[conf.database]
     if connection.vendor == "sqlite":
         name = str(connection.settings_dict["NAME"])
-        path = name if "mode=memory" in name or name == ":memory:" else str(Path(name).resolve())
+        # As a URI the same file has many names, and with "file:" before it each would count as relative.
+        file = unquote(urlsplit(name).path) if name.startswith("file:") else name
+        path = name if "mode=memory" in name or name == ":memory:" else str(Path(file).resolve())
         return f"the file {path} on {host()}", ["sqlite", _machine(), path]
     if connection.vendor == "postgresql":
         return _postgresql_place()

@@ -238,8 +238,8 @@ def job(
             args=args or {},
             owner=owner,
             description=description or _first_line(function.__doc__),
-            tags=tuple(tags),
-            aliases=tuple(aliases),
+            tags=tags,
+            aliases=aliases,
             policy=policy,
             source_ref=f"{function.__module__}.{getattr(function, '__qualname__', function)}",
         )
@@ -298,7 +298,7 @@ def not_declared(name: str, known: Iterable[str]) -> str:
 
 def _declare_body(body: Body, name: str, schedule: Schedule | None, options: dict[str, Any]) -> Job:
     about = {key: options.pop(key) for key in ("owner", "description", "args") if key in options}
-    lists = {key: tuple(options.pop(key, ())) for key in ("tags", "aliases")}
+    lists = {key: options.pop(key, ()) for key in ("tags", "aliases")}
     return _declare(
         body,
         schedule,
@@ -320,15 +320,23 @@ def _declare(
     args: Mapping[str, Any],
     owner: str,
     description: str,
-    tags: tuple[str, ...],
-    aliases: tuple[str, ...],
+    tags: Iterable[str],
+    aliases: Iterable[str],
     policy: Mapping[str, Any],
     source_ref: str,
 ) -> Job:
     if schedule is not None and not isinstance(schedule, Schedule):
         raise InvalidJob(f"{name}: {schedule!r} is no schedule, expected cron('0 2 * * SUN') or every(minutes=5).")
-    for each in (name, *aliases):
-        check_name(each)
+    check_name(name)
+    tags, aliases = _texts(name, "tags", tags), _texts(name, "aliases", aliases)
+    for alias in aliases:
+        check_name(alias)
+    for key, value in (("owner", owner), ("description", description)):
+        if not isinstance(value, str):
+            raise InvalidJob(f"{name}: {key}={value!r}: expected a text.")
+    if inspect.isgeneratorfunction(body) or inspect.isasyncgenfunction(body):
+        # Called, it only makes a generator: the job would succeed each time and never have run.
+        raise InvalidJob(f"{name} is a generator (it has a yield), so calling it runs nothing: take the yield out.")
     check_args(name, body, args)
     job = Job(
         name,
@@ -359,12 +367,12 @@ def make_policy(name: str, given: Mapping[str, Any]) -> Policy:
     try:
         return replace(Policy(), **{**defaults, **given})
     except InvalidJob as error:
-        raise InvalidJob(f"{name}: {error}") from error
+        raise InvalidJob(f"{_to_blame(name, defaults)}: {error}") from error
 
 
 def check_name(name: str) -> None:
     """Raise InvalidJob if *name* cannot name a job or an entry."""
-    if not NAME.match(name):
+    if not (isinstance(name, str) and NAME.match(name)):
         raise InvalidJob(
             f"{name!r} cannot name a job: expected 1 to 100 letters, digits and _.:-, the first a letter or _."
         )
@@ -388,6 +396,22 @@ def check_args(name: str, body: Body, args: Mapping[str, Any]) -> None:
         signature.bind(**given)
     except TypeError as error:
         raise InvalidJob(f"{name}{signature} cannot be called with args={dict(args)!r}: {error}.") from error
+
+
+def _to_blame(name: str, defaults: Mapping[str, Any]) -> str:
+    try:
+        replace(Policy(), **defaults)
+    except InvalidJob:
+        return "CRONS['DEFAULTS']"
+    return name
+
+
+def _texts(name: str, key: str, given: Iterable[str]) -> tuple[str, ...]:
+    # A text is a list of letters to Python: aliases="old" would be three aliases, and carry over no history.
+    texts = (given,) if isinstance(given, str | bytes) or not isinstance(given, Iterable) else tuple(given)
+    if texts == (given,) or not all(isinstance(text, str) for text in texts):
+        raise InvalidJob(f"{name}: {key}={given!r}: expected a list of texts, for example {key}=['one'].")
+    return texts
 
 
 def _check_choice(name: str, value: object, allowed: tuple[str, ...]) -> None:

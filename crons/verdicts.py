@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from enum import StrEnum
+
+_TRACEBACK = re.compile(r"^(?:  \+ Exception Group )?Traceback \(most recent call last\):$", re.MULTILINE)
+_EXCEPTION = re.compile(r"^(?:  \| )?(\S.*)$", re.MULTILINE)
 
 
 class State(StrEnum):
@@ -92,3 +96,12 @@ class Ending:
     exit_code: int | None = None
     cpu_seconds: float | None = None
     peak_memory_bytes: int | None = None
+
+
+def named_error(error: str) -> str:
+    """Return the line of *error* that names it: of a traceback the one with the exception's type, else the last."""
+    error = error.strip("\n")
+    headers = list(_TRACEBACK.finditer(error))
+    # An exception's own text may have many lines, as a database's has: the last would be a detail without a name.
+    named = _EXCEPTION.search(error, headers[-1].end()) if headers else None
+    return named[1].rstrip() if named else error.strip().rpartition("\n")[2]

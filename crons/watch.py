@@ -18,7 +18,7 @@ from crons.conf import conf
 from crons.exceptions import LedgerUnavailable
 from crons.ledger import verb, writing
 from crons.models import Attempt, Incident, OutputChunk, Run
-from crons.verdicts import Verdict
+from crons.verdicts import Verdict, named_error
 
 log = logging.getLogger("crons")
 FAILING = "failing"
@@ -28,6 +28,9 @@ TAIL_CHARACTERS = 4_000
 # Numbers, addresses and ids differ from failure to failure of the same kind.
 CHANGING = re.compile(r"0x[0-9a-fA-F]+|\b[0-9a-f]{8}-[0-9a-f-]{27}\b|\d+")
 
+# What a job wrote must not steer the terminal that a mail is read in.
+CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
+
 
 def inspect(now: datetime) -> None:
     """Open, change and close incidents as the rows say; what is to be told waits in the outbox."""
@@ -35,8 +38,8 @@ def inspect(now: datetime) -> None:
         while _open_or_change(now) == BATCH:
             pass
         _close(now)
-    except LedgerUnavailable:
-        log.warning("incidents could not be looked at; the next pass does it", exc_info=True)
+    except LedgerUnavailable as error:
+        log.warning("incidents could not be looked at; the next pass does it: %s", error)
 
 
 @verb
@@ -91,7 +94,7 @@ def _note(run: Run, now: datetime, using: str) -> None:
             opened_at=ended_at,
             changed_at=ended_at,
         )
-        outbox.enqueue(incident, f"failing:{mark}", _message(run, attempt, "failed", using), now, using)
+        outbox.enqueue(incident, f"failing:{mark}", _message(run, attempt, "", using), now, using)
         return
     changed = incident.fingerprint != mark
     incident.count += 1
@@ -104,9 +107,8 @@ def _note(run: Run, now: datetime, using: str) -> None:
 
 
 def fingerprint(verdict: str, error: str) -> str:
-    """Return the same mark for failures of the same kind: the verdict and the error's last line without its numbers."""
-    last = error.strip().rpartition("\n")[2]
-    return hashlib.sha256(f"{verdict}\n{CHANGING.sub('#', last)}".encode()).hexdigest()
+    """Return the same mark for failures of the same kind: the verdict and the error's name without its numbers."""
+    return hashlib.sha256(f"{verdict}\n{CHANGING.sub('#', named_error(error))}".encode()).hexdigest()
 
 
 def _message(run: Run, attempt: Attempt | None, what: str, using: str) -> Message:
@@ -122,7 +124,11 @@ def _message(run: Run, attempt: Attempt | None, what: str, using: str) -> Messag
         lines += [f"attempt {attempt.pk} on {attempt.host}", "", attempt.error.strip() or "no error text", ""]
         lines += ["Last output:", _tail(attempt, using) or "(none)", ""]
     lines += [f"All of it: manage.py crons show {run.pk} ; manage.py crons log {run.pk}"]
-    return Message(f"{run.entry.name} {what}: {run.verdict.replace('_', ' ')}", "\n".join(lines))
+    verdict = run.verdict.replace("_", " ")
+    return Message(
+        f"{run.entry.name} {what}: {verdict}" if what else f"{run.entry.name} {verdict}",
+        CONTROL.sub("�", "\n".join(lines)),
+    )
 
 
 def _tail(attempt: Attempt, using: str) -> str:

@@ -10,7 +10,6 @@ from collections.abc import Iterator
 from typing import IO
 
 from crons.conf import conf
-from crons.exceptions import InvalidSetting
 
 STREAMS = ("stdout", "stderr", "log")
 RECORD_FORMAT = logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s", "%Y-%m-%d %H:%M:%S")
@@ -21,10 +20,7 @@ def log_level() -> int:
 
     Raises: InvalidSetting if CRONS["LOG_LEVEL"] is no level's name.
     """
-    level = logging.getLevelNamesMapping().get(conf.log_level.upper())
-    if level is None:
-        raise InvalidSetting(f"CRONS['LOG_LEVEL'] is {conf.log_level!r}, expected a level such as 'INFO'.")
-    return level
+    return logging.getLevelNamesMapping()[conf.log_level.upper()]
 
 
 class LogPipe(logging.Handler):

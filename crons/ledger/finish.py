@@ -20,7 +20,7 @@ from crons.ledger.begin import ENDED, announce, end, lock_all, lock_free, write_
 from crons.ledger.record import BATCH, policy_of
 from crons.ledger.transactions import verb, writing
 from crons.models import Attempt, Entry, OutputChunk, Run
-from crons.verdicts import BAD_VERDICTS, Ending, Outcome, State, Verdict
+from crons.verdicts import BAD_VERDICTS, Ending, Outcome, State, Verdict, named_error
 
 # An idempotent job that loses its process is begun again even without retry=, but not for ever:
 # one that gets its process killed each time must come to rest.
@@ -241,10 +241,10 @@ def _judge(attempt: Attempt, now: datetime) -> None:
     following = next_after(ending, run.tries, _policy(run.entry), now, asked=asked)
     if following.verdict is None:
         run.state, run.wake_at, run.active_key = State.WAITING, following.again_at, None
-        told = f"try {run.tries} {attempt.outcome.replace('_', ' ')}: {_last_line(attempt.error)}"
+        told = f"try {run.tries} {attempt.outcome.replace('_', ' ')}: {named_error(attempt.error)}"
         run.detail = told.removesuffix(": ")[:255]
         return
-    end(run, following.verdict, now, detail=_last_line(attempt.error))
+    end(run, following.verdict, now, detail=named_error(attempt.error))
     if following.verdict in BAD_VERDICTS:
         run.inspect_at = now
 
@@ -259,10 +259,6 @@ def _policy(entry: Entry) -> Policy:
         return policy_of(entry)
     except CronsError:
         return Policy()
-
-
-def _last_line(error: str) -> str:
-    return error.strip().rpartition("\n")[2]
 
 
 def _lost_text(attempt: Attempt) -> str:

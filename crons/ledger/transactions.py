@@ -69,7 +69,7 @@ def verb(function: Callable[P, R]) -> Callable[P, R]:
                 if not inside:
                     connection.close_if_unusable_or_obsolete()
                 if inside or not tries_left or not _is_transient(error):
-                    raise LedgerUnavailable(f"{function.__name__}: the database did not answer: {error}") from error
+                    raise LedgerUnavailable(f"the database did not answer: {error}") from error
             # Racers that failed together must not come back together.
             time.sleep(random.uniform(0.01, 0.1) * (TRIES - tries_left))
         raise AssertionError("unreachable")

@@ -58,7 +58,8 @@ class Out:
 
     def note(self, text: str) -> None:
         """Print one line beside the output."""
-        self.stderr.write(text, ending="\n")
+        # Django paints all of stderr as errors; most notes are none.
+        self.stderr.write(text, style_func=str, ending="\n")
 
     def raw(self, text: str) -> None:
         """Print *text* as it is."""

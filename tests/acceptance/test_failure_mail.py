@@ -41,7 +41,7 @@ def test_each_new_thing_is_told_once_though_two_schedulers_watch(site: Site) -> 
     assert [process.returncode for process in watching] == [0, 0], outputs
     assert codes == [1, 1, 1, 1, 0]
     assert sorted(subjects(site)) == [
-        "[Django] does_as_told failed: failed",
+        "[Django] does_as_told failed",
         "[Django] does_as_told fails differently: failed",
         "[Django] does_as_told works again",
     ]

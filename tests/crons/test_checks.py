@@ -8,7 +8,7 @@ from django.core.checks import CheckMessage, Error
 from django.core.checks import registry as django_checks
 
 from crons import checks
-from crons.jobs import entry, job
+from crons.jobs import command, entry, job
 from crons.schedules import NEVER, Schedule, cron, every
 from tests.crons import cronjobs
 
@@ -20,6 +20,7 @@ ALL = [
     checks.check_settings,
     checks.check_executors,
     checks.check_groups,
+    checks.check_commands,
     checks.check_zones,
     checks.check_sources,
     checks.check_django_crontab,
@@ -44,6 +45,8 @@ def well(settings, monkeypatch, installed):
     settings.CRONS = dict(INLINE)
     settings.CRONJOBS = []
     installed("crons")
+    # Django remembers its answer: it must not be of apps that are made up.
+    monkeypatch.setattr(checks, "get_commands", lambda: {"clearsessions": "django.contrib.sessions"})
     settings.USE_TZ = True
     settings.TIME_ZONE = "Europe/Berlin"
     settings.ADMINS = [("Ann", "ann@example.org")]
@@ -174,6 +177,20 @@ def test_unknown_executor_of_a_job_is_an_error():
         "Did you mean 'process'? Known: inline, process.",
     )
     assert only().id == "crons.E010"
+
+
+def test_command_that_no_app_has_is_an_error():
+    """It would show at the first slot, at night."""
+    command("clearsesions", name="tidy", schedule=cron("@daily"))
+    command("clearsessions", schedule=cron("@daily"))
+
+    message = only()
+    assert message.id == "crons.E012"
+    assert re.fullmatch(
+        rf"tidy \({re.escape(__name__)}:\d+\) calls the management command 'clearsesions', which no installed app has.",
+        message.msg,
+    )
+    assert message.hint == "Did you mean 'clearsessions'? All of them: manage.py help"
 
 
 def test_group_without_a_limit_is_a_warning(settings):

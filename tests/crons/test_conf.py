@@ -86,6 +86,7 @@ def test_crontab_files_are_paths(settings):
         ({"DATABASE": "nope"}, "CRONS['DATABASE'] is 'nope', expected one of ["),
         ({"GROUPS": {"mail": 0}}, "CRONS['GROUPS']['mail'] is 0, expected a whole number of at least 1."),
         ({"REDACT": "secret"}, "CRONS['REDACT'] is 'secret', expected a list or tuple."),
+        ({"LOG_LEVEL": "LOUD"}, "CRONS['LOG_LEVEL'] is 'LOUD', expected a level such as 'INFO'."),
         ({"ENABLED": "no"}, "CRONS['ENABLED'] is 'no', expected a bool."),
     ],
 )

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import pytest
 
 from crons import api, deployment
 from crons.deployment import Place
 from crons.exceptions import Disabled, NotAdopted
+from crons.instances import host
 from crons.models import AuditEvent, Deployment, Range, Run
 
 pytestmark = pytest.mark.django_db
@@ -59,6 +62,16 @@ def test_a_copy_records_nothing(elsewhere, make_entry, ask):
         ask()
 
     assert (Run.objects.count(), Range.objects.count()) == (0, 0)
+
+
+@pytest.mark.parametrize("name", ["file:/srv/a%20b.sqlite3?cache=private", "file:///srv/a%20b.sqlite3?mode=rw"])
+def test_an_sqlite_file_given_as_uri_is_the_same_place_from_every_directory(monkeypatch, tmp_path, name):
+    """Cron starts in another directory than a service: each would take the other for a copy."""
+    connection = SimpleNamespace(vendor="sqlite", settings_dict={"NAME": name})
+    monkeypatch.setattr(deployment, "connections", {"default": connection})
+    monkeypatch.chdir(tmp_path)
+
+    assert deployment.here().described == f"the file /srv/a b.sqlite3 on {host()}"
 
 
 def test_adopting_is_written_down(elsewhere):

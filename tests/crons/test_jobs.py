@@ -220,6 +220,48 @@ def test_context_is_given_and_not_asked_for(empty_registry):
     assert empty_registry.entries["clean"].args == {"day": 1}
 
 
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"aliases": "old"}, "one: aliases='old': expected a list of texts, for example aliases=['one']."),
+        ({"tags": "db"}, "one: tags='db': expected a list of texts, for example tags=['one']."),
+        ({"tags": [5]}, "one: tags=[5]: expected a list of texts, for example tags=['one']."),
+        ({"aliases": 5}, "one: aliases=5: expected a list of texts, for example aliases=['one']."),
+        ({"owner": 5}, "one: owner=5: expected a text."),
+        ({"name": 5}, "5 cannot name a job: expected 1 to 100 letters, digits and _.:-, the first a letter or _."),
+    ],
+)
+def test_what_describes_a_job_is_texts(empty_registry, given, message):
+    """A text taken for a list would be an alias per letter, and the history of "old" would be left behind."""
+    with pytest.raises(InvalidJob, match=says(message)):
+        job(HOURLY, **given)(one)
+
+    assert empty_registry.jobs == {}
+
+
+def test_generator_is_refused():
+    """Calling it runs none of its lines, so each run would succeed and do nothing."""
+
+    def clean():
+        yield 1
+
+    async def clean_all():
+        yield 1
+
+    for function in (clean, clean_all):
+        message = f"{function.__name__} is a generator (it has a yield), so calling it runs nothing: take the yield out"
+        with pytest.raises(InvalidJob, match=says(message)):
+            job(HOURLY)(function)
+
+
+def test_policy_that_the_defaults_spoil_blames_the_defaults(empty_registry):
+    """The first job in the first module is not where to look."""
+    empty_registry.defaults = lambda: {"timeout": 5}
+
+    with pytest.raises(InvalidJob, match=says("CRONS['DEFAULTS']: timeout=5: expected a positive timedelta")):
+        job(HOURLY)(one)
+
+
 def test_async_function_is_declared_as_it_is(empty_registry):
     """The runner drives it."""
 

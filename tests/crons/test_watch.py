@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import threading
+import traceback
 from datetime import timedelta
 
 import pytest
 from django.core import mail
+from django.db import OperationalError
 
 from crons import alerts, ledger, watch
 from crons.alerts import Channel, Message, outbox
 from crons.attempts import Chunk
 from crons.models import Delivery, Entry, Incident, Run
 from crons.triggers.postman import Postman
-from crons.verdicts import Outcome
+from crons.verdicts import Outcome, named_error
 from tests.crons.conftest import NOON, minutes
 
 pytestmark = pytest.mark.django_db
@@ -56,7 +58,7 @@ def test_the_first_failure_is_mailed_with_what_is_needed_to_act(run_slot):
     """The mail says what, when, where, why, and how to see the rest."""
     begun = run_slot(1, Outcome.FAILED, TRACE)
 
-    assert subjects() == ["heartbeat failed: failed"]
+    assert subjects() == ["heartbeat failed"]
     body = mail.outbox[0].body
     for part in (
         "heartbeat failed",
@@ -74,7 +76,7 @@ def test_the_same_failure_again_is_not_mailed(run_slot):
     run_slot(2, Outcome.FAILED, TRACE.replace("17", "18"))
     run_slot(3, Outcome.FAILED, TRACE.replace("line 3", "line 4"))
 
-    assert subjects() == ["heartbeat failed: failed"]
+    assert subjects() == ["heartbeat failed"]
     assert Incident.objects.get().count == 3
 
 
@@ -83,7 +85,7 @@ def test_another_failure_is_mailed_once(run_slot):
     for number, error in enumerate(["ValueError: a", "OSError: b", "ValueError: a", "OSError: b"], start=1):
         run_slot(number, Outcome.FAILED, error)
 
-    assert subjects() == ["heartbeat failed: failed", "heartbeat fails differently: failed"]
+    assert subjects() == ["heartbeat failed", "heartbeat fails differently: failed"]
 
 
 def test_success_closes_the_incident_and_is_mailed(run_slot):
@@ -93,7 +95,7 @@ def test_success_closes_the_incident_and_is_mailed(run_slot):
     run_slot(3)
     run_slot(4, Outcome.FAILED, TRACE)
 
-    assert subjects() == ["heartbeat failed: failed", "heartbeat works again", "heartbeat failed: failed"]
+    assert subjects() == ["heartbeat failed", "heartbeat works again", "heartbeat failed"]
     assert [incident.closed_at is None for incident in Incident.objects.order_by("pk")] == [False, True]
 
 
@@ -162,7 +164,7 @@ def test_a_message_that_cannot_be_sent_is_tried_again_later(run_slot, monkeypatc
     outbox.send_due(NOON + minutes(7))
     outbox.send_due(NOON + minutes(8))
 
-    assert subjects() == ["heartbeat failed: failed"]
+    assert subjects() == ["heartbeat failed"]
     delivery.refresh_from_db()
     assert (delivery.state, delivery.next_try_at, delivery.error) == ("sent", None, "")
 
@@ -199,6 +201,71 @@ def test_a_mail_server_that_hangs_does_not_hold_the_scheduler(monkeypatch):
     postman._thread.join(30)
 
     assert len(calls) == 1
+
+
+def test_a_database_that_is_away_is_one_line(monkeypatch, caplog):
+    """A traceback of sixty lines at each turn hides what is wrong, and the name of a function tells nothing."""
+
+    def away(*args, **kwargs):
+        raise OperationalError("disk I/O error")
+
+    monkeypatch.setattr(watch, "writing", away)
+
+    watch.inspect(NOON)
+
+    assert [(record.getMessage(), record.exc_info) for record in caplog.records] == [
+        (
+            "incidents could not be looked at; the next pass does it: the database did not answer: disk I/O error",
+            None,
+        )
+    ]
+
+
+def test_an_error_of_many_lines_goes_by_its_first(run_slot):
+    """A database's error ends in a detail; the last line alone names nothing."""
+    error = 'IntegrityError: duplicate key value violates "u"\nDETAIL:  Key (id)=(1) already exists.\n'
+    run_slot(1, Outcome.FAILED, TRACE.rpartition("ValueError")[0] + error)
+
+    summary = 'heartbeat failed: IntegrityError: duplicate key value violates "u"'
+    assert Incident.objects.get().summary == summary
+    assert Run.objects.get().detail == summary.removeprefix("heartbeat failed: ")
+
+
+@pytest.mark.parametrize(
+    ("error", "name"),
+    [
+        ("the job called sys.exit(2)", "the job called sys.exit(2)"),
+        ("'/bin/sh -c echo\necho' exited with 3", "echo' exited with 3"),
+        (TRACE, "ValueError: order 17 has no customer"),
+        (
+            TRACE + "\nDuring handling:\n\n" + TRACE.replace("ValueError: o", "KeyError: o") + "\nmore",
+            "KeyError: order 17 has no customer",
+        ),
+        ("", ""),
+    ],
+)
+def test_an_error_is_named_by_its_exception(error, name):
+    """Of a chain it is the outermost, which is what left the job."""
+    assert named_error(error) == name
+
+
+def test_an_exception_group_is_named_by_itself():
+    """Python frames it with bars, and its last line is a rule."""
+    try:
+        raise ExceptionGroup("two went wrong", [ValueError("a"), KeyError("b")])
+    except ExceptionGroup:
+        error = traceback.format_exc()
+
+    assert named_error(error) == "ExceptionGroup: two went wrong (2 sub-exceptions)"
+
+
+def test_a_mail_carries_no_control_characters(run_slot):
+    """A mail is read in terminals too."""
+    begun = run_slot(1, Outcome.FAILED, TRACE + "\x1b[2J\ttab")
+
+    assert "�[2J\ttab" in mail.outbox[0].body
+    assert "\x1b" not in mail.outbox[0].body
+    assert f"manage.py crons show {begun.run}" in mail.outbox[0].body
 
 
 def test_numbers_ids_and_addresses_do_not_make_another_error():

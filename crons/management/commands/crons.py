@@ -98,13 +98,12 @@ class Command(BaseCommand):
 
     def handle(self, *args: Any, **options: Any) -> None:
         """Let the verb do it; end with its exit code."""
-        if self.verb is None:
-            self._introduce()
-            return
         colour = True if options["force_color"] else False if options["no_color"] else None
-        out = Out(self.stdout, self.stderr, as_json=options["json"], colour=False if options["json"] else colour)
+        as_json = bool(options.get("json"))
+        out = Out(self.stdout, self.stderr, as_json=as_json, colour=False if as_json else colour)
         try:
-            code = self.verb.handle(options, out)
+            code = self.verb.handle(options, out) if self.verb else self._introduce()
+            self.stdout.flush()  # a closed pipe shows here, not in a complaint of Python's at its exit
         except BrokenPipeError:
             # Whoever read this has seen enough. Python must not complain when it closes stdout.
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -112,10 +111,11 @@ class Command(BaseCommand):
         if code:
             sys.exit(code)
 
-    def _introduce(self) -> None:
+    def _introduce(self) -> int:
         width = max(map(len, VERBS))
         verbs = "\n".join(f"  {name:<{width}}  {text}" for name, (_, text) in VERBS.items())
         self.stdout.write(f"{self.help}\n\nmanage.py crons VERB …\n\n{verbs}\n\nmanage.py crons VERB --help says more.")
+        return 0
 
     def _refuse(self, error: Exception, code: int) -> NoReturn:
         if isinstance(error, LedgerUnavailable | DatabaseTrouble) and _tables_are_missing():

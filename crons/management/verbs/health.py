@@ -9,7 +9,7 @@ from typing import Any
 
 from crons import api, deployment, ledger
 from crons.conf import conf
-from crons.exceptions import NotAdopted
+from crons.exceptions import InvalidSetting, NotAdopted
 from crons.management import rows
 from crons.management.moments import distance
 from crons.management.output import Out
@@ -23,14 +23,18 @@ class Health(Verb):
     name = "health"
     help = (
         "Say what is wrong now. Exit code 0: all is well. 1: something is wrong, a line each.\n"
-        "2: it cannot be told, because the database does not answer, its tables are missing, or it\n"
-        "belongs to another deployment: what the rows of a copy say is true of the original."
+        "2: it cannot be told, because the database does not answer, its tables are missing, CRONS in\n"
+        "the settings is wrong, or the database belongs to another deployment: what the rows of a copy\n"
+        "say is true of the original."
     )
     example = "health --json"
     failure_code = 2
 
     def handle(self, options: Mapping[str, Any], out: Out) -> int:
         """Print what is wrong, then who is alive."""
+        if problems := conf.problems():
+            # With some of them tick and run refuse to begin anything: rows that look well would be a lie.
+            raise InvalidSetting(" ".join(problems))
         ailments = api.health()
         _refuse_a_copy()
         now = ledger.database_now()

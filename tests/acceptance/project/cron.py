@@ -9,6 +9,7 @@ from dataclasses import replace
 from datetime import timedelta
 
 from crons import Context, Retry, cron, current_context, entry, every, job
+from crons.models import AuditEvent
 
 
 def leave_trace(context: Context | None) -> None:
@@ -53,6 +54,16 @@ def waits_for_release(context: Context) -> None:
 def waits_harmlessly(context: Context) -> None:
     """The same, and may be begun again."""
     waits_for_release(context)
+
+
+@job(cron("0 * * * *"))
+def writes_fenced(context: Context) -> None:
+    """Write a row, and another once somebody has let it go on; each commits only while the run is this attempt's."""
+    for number in (1, 2):
+        with context.atomic():
+            AuditEvent.objects.create(at=context.until, actor=context.key, verb=f"write {number}", subject_type="test")
+        if number == 1:
+            waits_for_release(context)
 
 
 @job()

@@ -1,5 +1,6 @@
 """The frame of the verbs: parsing, errors, exit codes, and what they print with."""
 
+import os
 import re
 import subprocess
 import sys
@@ -9,6 +10,7 @@ from io import StringIO
 
 import pytest
 from django.core.management import call_command
+from django.core.management.base import OutputWrapper
 from django.db import OperationalError
 
 from crons import api
@@ -42,6 +44,31 @@ def test_unknown_verb_is_a_usage_error_that_names_the_nearest(capsys):
 
     assert ending.value.code == 2
     assert capsys.readouterr().err.startswith("'histroy' is no verb of crons. Did you mean 'history'? Verbs: serve, ")
+
+
+def test_a_reader_who_has_seen_enough_hears_no_complaint():
+    """`crons list | head` is daily work, and a buffered line meets the closed pipe as late as Python's exit."""
+    reader, writer = os.pipe()
+    os.close(reader)
+
+    with os.fdopen(writer, "w") as pipe:
+        ended = subprocess.run(
+            [sys.executable, "-m", "django", "crons"],
+            stdout=pipe, stderr=subprocess.PIPE, text=True, check=False,
+            env={**os.environ, "DJANGO_SETTINGS_MODULE": "tests.settings"},
+        )  # fmt: skip
+
+    assert (ended.returncode, ended.stderr) == (0, "")
+
+
+def test_notes_are_not_painted_as_errors(paint):
+    """Django paints all that goes to stderr red; "4 places" is no error."""
+    stderr = OutputWrapper(paint)
+    stderr.style_func = lambda text: f"\x1b[31;1m{text}\x1b[0m"
+
+    Out(OutputWrapper(StringIO()), stderr).note("crons serve: 4 places.")
+
+    assert paint.getvalue() == "crons serve: 4 places.\n"
 
 
 def test_every_verb_keeps_the_contract_of_its_name():

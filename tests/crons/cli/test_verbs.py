@@ -468,6 +468,17 @@ def test_health_is_2_when_the_database_does_not_answer(crons, monkeypatch):
     assert (said.code, said.err) == (2, "the database did not answer: gone\n")
 
 
+@pytest.mark.parametrize("given", [5, {"MAX_RUNING": 3}, {"MAX_RUNNING": 0}, {"LOG_LEVEL": "LOUD"}, {"ENABLED": "no"}])
+def test_health_is_2_when_the_settings_are_wrong(crons, clock, settings, given):
+    """A tick with such settings begins nothing, or not what was meant: "Nothing is wrong" would be a lie."""
+    settings.CRONS = given
+
+    said = crons("health")
+
+    assert (said.code, said.out) == (2, "")
+    assert said.err.startswith("CRONS")
+
+
 def test_health_is_2_in_a_copy(crons, clock):
     """A copy fires nothing, so all its entries look overdue; that says nothing of the original."""
     Deployment.objects.create(pk=1, identity="elsewhere", described="the database p of server 1", adopted_at=NOW)
