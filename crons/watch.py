@@ -81,7 +81,7 @@ def _note(run: Run, now: datetime, using: str) -> None:
     mark = fingerprint(run.verdict, error)
     key = f"{FAILING}:{run.entry_id}"
     ended_at = run.ended_at or now
-    summary = f"{run.entry.name} {run.verdict.replace('_', ' ')}: {run.detail}"[:255]
+    summary = f"{run.verdict.replace('_', ' ')}: {run.detail}"[:255]
     incident = Incident.objects.using(using).select_for_update().filter(open_key=key).first()
     if incident is None:
         incident = Incident.objects.using(using).create(

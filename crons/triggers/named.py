@@ -103,8 +103,8 @@ class Door:
             if not mine:
                 self.say(f"run {run.pk} of {run.entry.name} has succeeded already.")
             return 0
-        why = " ".join(part for part in (run.reason and f"({run.reason})", run.detail) if part)
-        self.say(f"run {run.pk} of {run.entry.name}: {run.verdict.replace('_', ' ')} {why}".rstrip())
+        told = run.verdict.replace("_", " ") + (f" ({run.reason})" if run.reason else "")
+        self.say(f"run {run.pk} of {run.entry.name}: {told}" + (f": {run.detail}" if run.detail else ""))
         return 0 if run.verdict in (Verdict.SKIPPED, Verdict.SUPERSEDED) and run.kind != Kind.MANUAL else 1
 
     def _somebody_has_it(self, run: Run) -> int:

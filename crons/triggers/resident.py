@@ -147,7 +147,7 @@ def _modified() -> Iterator[tuple[Path, float]]:
 
 
 def _greeting(session: Session, synced: sync.Synced, zones: list[str]) -> str:
-    told = [f"crons serve: pid {session.instance.pid}, {session.free()} places."]
+    told = [f"crons serve: pid {session.instance.pid}, at most {session.free()} jobs at once."]
     for deed in ("created", "changed", "renamed", "retired"):
         names = getattr(synced, deed)
         if names:
