@@ -15,6 +15,7 @@ from crons import sync as declarations
 from crons.conf import conf
 from crons.dispatch import plan_entry
 from crons.exceptions import CronsError, LedgerUnavailable, UnknownJob
+from crons.instances import is_gone
 from crons.jobs import not_declared
 from crons.ledger import account_for, account_of, locked, verb, writing
 from crons.models import AuditEvent, Entry, Heartbeat, Incident, Range, Run
@@ -135,6 +136,12 @@ def ranges(name: str | None = None) -> QuerySet[Range]:
     return rows.filter(entry=entry(name)) if name else rows
 
 
+def schedulers() -> list[Heartbeat]:
+    """List the running schedulers, by host: those that are not silent and that this machine's kernel still knows."""
+    beats = Heartbeat.objects.using(conf.database).filter(expected_by__gte=ledger.database_now())
+    return [beat for beat in beats.order_by("host", "started_at") if not is_gone(beat.instance, beat.boot_id)]
+
+
 def health() -> list[Ailment]:
     """List what is wrong now; an empty list means well.
 
@@ -179,9 +186,12 @@ def _failing() -> Iterator[Ailment]:
 
 
 def _silent_schedulers(now: datetime) -> Iterator[Ailment]:
-    for beat in Heartbeat.objects.using(conf.database).filter(expected_by__lt=now):
-        text = f"{beat.kind} on {beat.host} (pid {beat.pid}) has been silent since {beat.beat_at:%Y-%m-%d %H:%M:%S} UTC"
-        yield Ailment("scheduler", "", text)
+    for beat in Heartbeat.objects.using(conf.database).order_by("host", "started_at"):
+        who, seen = f"{beat.kind} on {beat.host} (pid {beat.pid})", f"{beat.beat_at:%Y-%m-%d %H:%M:%S} UTC"
+        if is_gone(beat.instance, beat.boot_id):
+            yield Ailment("scheduler", "", f"{who} was killed; it was last seen at {seen}")
+        elif beat.expected_by < now:
+            yield Ailment("scheduler", "", f"{who} has been silent since {seen}")
 
 
 def _slots_of(each: Entry, after: datetime, count: int) -> Iterator[Upcoming]:

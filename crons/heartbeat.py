@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 
 from crons.conf import conf
-from crons.instances import Instance
+from crons.instances import Instance, is_gone
 from crons.ledger import verb
 from crons.models import Heartbeat
 
@@ -32,7 +32,9 @@ def beat(instance: Instance, now: datetime, *, skew_seconds: float = 0.0, draini
     # A scheduler that was killed leaves its row as a silent one; after a day it says nothing any more.
     rows.filter(expected_by__lt=now - FORGET_AFTER).delete()
     # One that took another's place on this host ends the other's silence.
-    rows.filter(kind=instance.kind, host=instance.host, expected_by__lt=now).delete()
+    theirs = rows.filter(kind=instance.kind, host=instance.host).exclude(instance=instance.name)
+    silent = [row.pk for row in theirs if row.expected_by < now or is_gone(row.instance, row.boot_id)]
+    rows.filter(pk__in=silent).delete()
 
 
 @verb

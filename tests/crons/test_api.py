@@ -9,6 +9,7 @@ import pytest
 
 from crons import api, heartbeat, ledger
 from crons.exceptions import Refused, UnknownJob
+from crons.instances import Instance
 from crons.models import AuditEvent, Entry, Heartbeat, Incident, Range, Run
 from crons.schedules import FAR_FUTURE
 from tests.crons.conftest import NOON, minutes
@@ -154,8 +155,6 @@ def test_nothing_is_recorded_where_it_would_vanish(make_entry, clock):
 
 def test_a_restarted_scheduler_ends_its_predecessors_silence(instance):
     """The row of one that was killed goes when another takes its place on that host."""
-    from crons.instances import Instance
-
     killed = Instance.start("test")
     killed.stop()
     heartbeat.beat(killed, NOON)
@@ -164,6 +163,22 @@ def test_a_restarted_scheduler_ends_its_predecessors_silence(instance):
     assert list(Heartbeat.objects.values_list("instance", flat=True)) == [instance.name]
     heartbeat.stop(instance)
     assert Heartbeat.objects.count() == 0
+
+
+def test_a_killed_scheduler_of_this_machine_is_told_at_once(instance):
+    """Its heartbeat is a few seconds old; the kernel knows better."""
+    killed = Instance.start("serve")
+    killed.stop()
+    heartbeat.beat(killed, NOON)
+    heartbeat.beat(instance, NOON)
+
+    [ailment] = api.health()
+
+    assert (
+        ailment.text
+        == f"serve on {killed.host} (pid {killed.pid}) was killed; it was last seen at 2026-03-02 12:00:00 UTC"
+    )
+    assert [beat.instance for beat in api.schedulers()] == [instance.name]
 
 
 def test_a_beat_is_renewed_in_place(instance):

@@ -226,9 +226,9 @@ def test_an_error_of_many_lines_goes_by_its_first(run_slot):
     error = 'IntegrityError: duplicate key value violates "u"\nDETAIL:  Key (id)=(1) already exists.\n'
     run_slot(1, Outcome.FAILED, TRACE.rpartition("ValueError")[0] + error)
 
-    summary = 'heartbeat failed: IntegrityError: duplicate key value violates "u"'
+    summary = 'failed: IntegrityError: duplicate key value violates "u"'
     assert Incident.objects.get().summary == summary
-    assert Run.objects.get().detail == summary.removeprefix("heartbeat failed: ")
+    assert Run.objects.get().detail == summary.removeprefix("failed: ")
 
 
 @pytest.mark.parametrize(

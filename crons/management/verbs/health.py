@@ -38,8 +38,7 @@ class Health(Verb):
         ailments = api.health()
         _refuse_a_copy()
         now = ledger.database_now()
-        beats = Heartbeat.objects.using(conf.database).order_by("host", "started_at")
-        alive = list(beats.filter(expected_by__gte=now))
+        alive = api.schedulers()
         if out.json:
             for ailment in ailments:
                 out.row({"model": "ailment", **asdict(ailment)})
