@@ -74,6 +74,12 @@ def does_as_told(context: Context) -> None:
             raise RuntimeError(order)
 
 
+@job(retry=Retry(2, wait=timedelta(seconds=2), backoff=1))
+def fails_with_pauses() -> None:
+    """Always fails, and is tried again in a moment."""
+    raise RuntimeError("no luck today")
+
+
 @job()
 def fails() -> None:
     """Always fails, after a word."""
