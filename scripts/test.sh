@@ -20,7 +20,7 @@ leg() { # leg NAME COMMAND…: run pytest, keep its closing line
     shift
     echo "── $name: pytest -m '$selection'"
     # tee: the closing line is wanted again at the end. Ctrl-C must reach pytest, which then cleans up.
-    "$@" "$venv/bin/python" -m pytest -n "${JOBS:-2}" -p no:cacheprovider -m "$selection" 2>&1 | tee -i "$log" || status=${PIPESTATUS[0]}
+    "$@" "$venv/bin/python" -m pytest -n "${JOBS:-2}" --dist worksteal -p no:cacheprovider -m "$selection" 2>&1 | tee -i "$log" || status=${PIPESTATUS[0]}
     # 5: nothing was selected; of the slow tests there may be none.
     if [[ $status -ne 0 && ! ($status -eq 5 && $selection == slow) ]]; then
         failed+=("$name")
