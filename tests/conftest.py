@@ -47,7 +47,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     only_database = os.environ.get("CRONS_TEST_DATABASE") == "postgres"
     kept, left_out = [], []
     for item in items:
-        is_wanted = on_postgres or not item.get_closest_marker("postgres")
+        is_wanted = not item.get_closest_marker("sqlite" if on_postgres else "postgres")
         is_new = not only_database or _touches_database(item)
         (kept if is_wanted and is_new else left_out).append(item)
     if left_out:

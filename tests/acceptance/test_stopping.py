@@ -160,10 +160,9 @@ def test_cut_connections_leave_no_hole(site: Site) -> None:
     assert holes(site, "each_second") == []
 
 
+@pytest.mark.sqlite  # PostgreSQL has no lock on the whole database; see test_cut_connections_leave_no_hole
 def test_a_database_that_a_stranger_holds_leaves_no_hole(site: Site) -> None:
     """A backup, or somebody's long transaction: SQLite lets one write; on PostgreSQL a table may be locked."""
-    if site.database.vendor != "sqlite":
-        pytest.skip("PostgreSQL has no lock on the whole database; see test_cut_connections_leave_no_hole")
     site.make_due()
     site.sql("UPDATE crons_entry SET wake_at = NULL WHERE name = 'each_second'")
     process = site.start("serve", TEST_BUSY_SECONDS="0.1")
