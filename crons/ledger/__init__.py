@@ -7,7 +7,7 @@ when the database does not answer.
 """
 
 from crons.ledger.agenda import Agenda, agenda
-from crons.ledger.begin import begin, read_attempt, settle
+from crons.ledger.begin import begin, read_attempt
 from crons.ledger.finish import cancel_open, expire, fenced, finish, give_back, renew, request_cancel, write_output
 from crons.ledger.record import (
     BATCH,
@@ -20,6 +20,7 @@ from crons.ledger.record import (
     record_entry,
     request,
 )
+from crons.ledger.settle import settle
 from crons.ledger.transactions import database_now, verb, writing
 
 __all__ = [

@@ -12,11 +12,11 @@ from collections import Counter
 from collections.abc import Collection, Mapping
 from contextlib import suppress
 from datetime import UTC, datetime
-from typing import Any, TypeVar
+from typing import Any
 from uuid import UUID, uuid4
 
 from django.db import DatabaseError, IntegrityError, connections
-from django.db.models import Exists, F, Model, OuterRef, Q, QuerySet, Subquery
+from django.db.models import Exists, F, OuterRef
 
 from crons.attempts import Begun
 from crons.conf import conf
@@ -24,15 +24,13 @@ from crons.exceptions import CronsError, LedgerUnavailable
 from crons.instances import Instance
 from crons.jobs import Policy
 from crons.ledger import rows
-from crons.ledger.record import BATCH, policy_of
+from crons.ledger.record import policy_of
 from crons.ledger.transactions import verb, writing
+from crons.ledger.verdict import end, write_ended
 from crons.models import Attempt, Deployment, Entry, Run
-from crons.signals import run_ended
-from crons.verdicts import Reason, State, Verdict
+from crons.verdicts import State, Verdict
 
-R = TypeVar("R", bound=Model)
 BEGUN = ["state", "wake_at", "tries", "current_attempt", "active_key"]
-ENDED = ["state", "verdict", "reason", "detail", "wake_at", "active_key", "ended_at", "inspect_at"]
 
 LOOKS = 3
 
@@ -69,29 +67,6 @@ def begin(
             return _read_back(issued)
         except DatabaseError:
             raise doubt from None
-
-
-@verb
-def settle(now: datetime) -> None:
-    """End the due runs that can no longer begin: too late to start, or overlapping a run still going.
-
-    Cost: one statement, without a lock, where there are none.
-    """
-    active = Run.objects.filter(active_key=OuterRef("entry_id"))
-    # With catch_up="all" every slot matters: they wait for their turn instead.
-    overlapping = Q(Exists(active), wake_at__lte=now) & ~Q(entry__policy__catch_up="all")
-    hopeless = Run.objects.using(conf.database).filter(Q(start_before__lt=now) | overlapping, state=State.DUE)
-    if not hopeless.exists():
-        return
-    with writing() as using:
-        found = hopeless.annotate(
-            in_the_way=Subquery(active.values("id")[:1]),
-            attempt_in_the_way=Subquery(active.values("current_attempt")[:1]),
-        )
-        ended: list[Run] = list(lock_free(found.select_related("entry").order_by("id"), using, "self")[:BATCH])
-        for run in ended:
-            _refuse(run, now)
-        write_ended(ended, using)
 
 
 @verb
@@ -208,58 +183,11 @@ def _is_readable(entry: Entry) -> bool:
     return True
 
 
-def end(run: Run, verdict: Verdict, now: datetime, *, reason: str = "", detail: str = "") -> None:
-    """Give *run* its verdict, in memory; write_ended stores it."""
-    run.state, run.verdict, run.reason, run.detail = State.DONE, verdict, reason, detail[:255]
-    run.wake_at, run.active_key, run.ended_at = None, None, now
-
-
-def write_ended(runs: list[Run], using: str) -> None:
-    """Store runs that *end* changed, and announce them once that is committed."""
-    rows.update(runs, ENDED, using)
-    for run in runs:
-        announce(run, using)
-
-
-def announce(run: Run, using: str) -> None:
-    """Tell the world that *run* has its verdict, after the commit; a receiver's error stays its own."""
-    connections[using].on_commit(lambda: run_ended.send_robust(None, run=run))
-
-
-def lock_free(found: QuerySet[R], using: str, *tables: str) -> QuerySet[R]:
-    """Lock the rows of *tables* that *found* yields, leaving out those that somebody else holds."""
-    features = connections[using].features
-    of = tables if features.has_select_for_update_of else ()
-    return found.select_for_update(skip_locked=features.has_select_for_update_skip_locked, of=of)
-
-
-def lock_all(found: QuerySet[R], using: str, *tables: str) -> QuerySet[R]:
-    """Lock the rows of *tables* that *found* yields, waiting for whoever holds them."""
-    of = tables if connections[using].features.has_select_for_update_of else ()
-    return found.select_for_update(of=of)
-
-
 def key_of(run: Run) -> str:
     """Name a run so that the name survives a restore and a prune: the entry and its slot, or the request."""
     if run.slot_at is None:
         return f"{run.entry.name}#{run.request_key}"
     return f"{run.entry.name}@{run.slot_at.astimezone(UTC).isoformat().replace('+00:00', 'Z')}"
-
-
-def _refuse(run: Run, now: datetime) -> None:
-    if run.start_before is not None and run.start_before < now:
-        late = f"no place came free before {run.start_before:%Y-%m-%d %H:%M:%S} UTC"
-        end(run, Verdict.MISSED, now, reason=Reason.NOT_STARTED, detail=late)
-    else:
-        way: int = run.in_the_way  # type: ignore[attr-defined] # annotated in settle
-        attempt: int = run.attempt_in_the_way  # type: ignore[attr-defined]
-        end(
-            run,
-            Verdict.SKIPPED,
-            now,
-            reason=Reason.OVERLAP,
-            detail=f"run {way} (attempt {attempt}) was still going",
-        )
 
 
 def _attempt(run: Run, policy: Policy, now: datetime, instance: Instance) -> Attempt:

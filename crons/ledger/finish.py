@@ -16,9 +16,9 @@ from crons.exceptions import CronsError, Fenced, LedgerUnavailable, Refused
 from crons.instances import boot_id, is_gone
 from crons.jobs import Policy
 from crons.ledger import rows
-from crons.ledger.begin import ENDED, announce, end, lock_all, lock_free, write_ended
 from crons.ledger.record import BATCH, policy_of
-from crons.ledger.transactions import verb, writing
+from crons.ledger.transactions import lock_all, lock_free, verb, writing
+from crons.ledger.verdict import ENDED, announce, end, write_ended
 from crons.models import Attempt, Entry, OutputChunk, Run
 from crons.verdicts import BAD_VERDICTS, Ending, Outcome, State, Verdict, named_error
 

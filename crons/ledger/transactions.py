@@ -11,12 +11,14 @@ from datetime import UTC, datetime
 from typing import Any, ParamSpec, TypeVar
 
 from django.db import InterfaceError, InternalError, OperationalError, connections, transaction
+from django.db.models import Model, QuerySet
 from django.utils import timezone
 
 from crons.conf import conf
 from crons.exceptions import LedgerUnavailable, Refused
 
 P = ParamSpec("P")
+M = TypeVar("M", bound=Model)
 R = TypeVar("R")
 TRIES = 5
 # An InternalError is what PostgreSQL calls a server that became a read-only standby.
@@ -95,3 +97,16 @@ def database_now() -> datetime:
 
 def _is_transient(error: Exception) -> bool:
     return any(word in str(error).lower() for word in TRANSIENT)
+
+
+def lock_free(found: QuerySet[M], using: str, *tables: str) -> QuerySet[M]:
+    """Lock the rows of *tables* that *found* yields, leaving out those that somebody else holds."""
+    features = connections[using].features
+    of = tables if features.has_select_for_update_of else ()
+    return found.select_for_update(skip_locked=features.has_select_for_update_skip_locked, of=of)
+
+
+def lock_all(found: QuerySet[M], using: str, *tables: str) -> QuerySet[M]:
+    """Lock the rows of *tables* that *found* yields, waiting for whoever holds them."""
+    of = tables if connections[using].features.has_select_for_update_of else ()
+    return found.select_for_update(of=of)

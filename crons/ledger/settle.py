@@ -1,0 +1,53 @@
+"""Settling: the verdicts of due runs that can no longer begin."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from django.db.models import Exists, OuterRef, Q, Subquery
+
+from crons.conf import conf
+from crons.ledger.record import BATCH
+from crons.ledger.transactions import lock_free, verb, writing
+from crons.ledger.verdict import end, write_ended
+from crons.models import Run
+from crons.verdicts import Reason, State, Verdict
+
+
+@verb
+def settle(now: datetime) -> None:
+    """End the due runs that can no longer begin: too late to start, or overlapping a run still going.
+
+    Cost: one statement, without a lock, where there are none.
+    """
+    active = Run.objects.filter(active_key=OuterRef("entry_id"))
+    # With catch_up="all" every slot matters: they wait for their turn instead.
+    overlapping = Q(Exists(active), wake_at__lte=now) & ~Q(entry__policy__catch_up="all")
+    hopeless = Run.objects.using(conf.database).filter(Q(start_before__lt=now) | overlapping, state=State.DUE)
+    if not hopeless.exists():
+        return
+    with writing() as using:
+        found = hopeless.annotate(
+            in_the_way=Subquery(active.values("id")[:1]),
+            attempt_in_the_way=Subquery(active.values("current_attempt")[:1]),
+        )
+        ended: list[Run] = list(lock_free(found.select_related("entry").order_by("id"), using, "self")[:BATCH])
+        for run in ended:
+            _refuse(run, now)
+        write_ended(ended, using)
+
+
+def _refuse(run: Run, now: datetime) -> None:
+    if run.start_before is not None and run.start_before < now:
+        late = f"no place came free before {run.start_before:%Y-%m-%d %H:%M:%S} UTC"
+        end(run, Verdict.MISSED, now, reason=Reason.NOT_STARTED, detail=late)
+    else:
+        way: int = run.in_the_way  # type: ignore[attr-defined] # annotated in settle
+        attempt: int = run.attempt_in_the_way  # type: ignore[attr-defined]
+        end(
+            run,
+            Verdict.SKIPPED,
+            now,
+            reason=Reason.OVERLAP,
+            detail=f"run {way} (attempt {attempt}) was still going",
+        )
