@@ -84,11 +84,12 @@ class Dispatcher:
         self._give_back(now)
         self._in_doubt = True
         begun = ledger.begin(now, free, registry.jobs, self.instance, only_run=only_run)
-        self._in_doubt = False
         for alias, executor in self.executors.items():
             mine = [each for each in begun if each.executor == alias]
             if mine:
                 executor.start(mine)
+        # Only now: what an executor refused is as little held as what an answer never came for.
+        self._in_doubt = False
         for each in begun:
             attempt_begun.send_robust(None, begun=each)
         return begun

@@ -26,10 +26,6 @@ class Reports:
         """The attempts that have ended, and whose ending the ledger has not taken yet."""
         return frozenset(self._finished)
 
-    @property
-    def is_empty(self) -> bool:
-        return not self._chunks and not self._finished
-
     def add_output(self, chunks: Iterable[Chunk]) -> None:
         self._chunks.extend(chunks)
 

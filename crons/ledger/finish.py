@@ -25,7 +25,7 @@ from crons.verdicts import BAD_VERDICTS, Ending, Outcome, State, Verdict, named_
 # An idempotent job that loses its process is begun again even without retry=, but not for ever:
 # one that gets its process killed each time must come to rest.
 LOST_TRIES = 3
-NEVER_STARTED = "begun, but the database's answer got lost: the job was not started"
+NEVER_STARTED = "begun, but the answer or the process for it could not be had: the job was not started"
 ATTEMPT_ENDED = [
     "outcome", "finish_token", "late_outcome", "exit_code", "error", "cpu_seconds", "peak_memory_bytes",
     "lease_until", "ended_at",

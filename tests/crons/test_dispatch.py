@@ -10,7 +10,7 @@ from django.db import OperationalError
 from crons import ledger
 from crons.attempts import Finished
 from crons.dispatch import Dispatcher, Scribe
-from crons.exceptions import LedgerUnavailable
+from crons.exceptions import CronsError, LedgerUnavailable
 from crons.executors.base import Executor
 from crons.instances import Instance
 from crons.jobs import Job, registry
@@ -136,6 +136,22 @@ def test_a_begin_whose_answer_was_lost_is_given_back(dispatcher, desk, monkeypat
     assert [(each.entry, each.number) for each in desk.started] == [("heartbeat", 2)]
     assert [attempt.outcome for attempt in Attempt.objects.order_by("pk")] == ["lost", ""]
     assert Attempt.objects.first().error.endswith("the job was not started")
+
+
+def test_what_an_executor_refuses_is_given_back(dispatcher, desk, monkeypatch):
+    """Begun and committed, but nobody runs it: without this the entry would be blocked while the process lives."""
+    monkeypatch.setattr(desk, "start", _refuse)
+    with pytest.raises(CronsError, match="no process to be had"):
+        dispatcher.turn(NOON + minutes(5))
+    monkeypatch.undo()
+
+    dispatcher.turn(NOON + minutes(6))
+
+    assert [(each.entry, each.number) for each in desk.started] == [("heartbeat", 2)]
+
+
+def _refuse(begun):
+    raise CronsError("no process to be had")
 
 
 def test_what_is_held_is_not_given_back(dispatcher, desk):
