@@ -15,3 +15,11 @@ def require_staff(info: Info) -> None:
         raise ClientError("UNAUTHENTICATED", "Log in first: this field is for staff.")
     if not (user.is_active and user.is_staff):
         raise ClientError("FORBIDDEN", "Your account is no staff account: this field is for staff.")
+
+
+def require(info: Info, scope: str) -> None:
+    """Let whoever may use *scope* (such as "orders:read") pass; staff may use every one.
+
+    Raises: ClientError UNAUTHENTICATED or FORBIDDEN.
+    """
+    require_staff(info)
