@@ -1,13 +1,28 @@
 """Who may ask and do what: every field of the schema is tried by those who may not, so that none is forgotten."""
 
+import re
+from base64 import b64encode
 from datetime import timedelta
 
 import pytest
 from django.contrib.auth.models import Permission, User
+from django.db import transaction
 from django.test import Client
 from django.utils import timezone
+from graphql import (
+    get_named_type,
+    is_enum_type,
+    is_input_object_type,
+    is_leaf_type,
+    is_list_type,
+    is_non_null_type,
+    is_required_argument,
+    is_required_input_field,
+)
 
 from crm import tokens
+from crm.models import Customer, Order, OrderItem, Product, Restock, StockMovement
+from crm.schema import schema
 
 QUERY = "{ customers { edges { node { email } } } }"
 
@@ -143,3 +158,148 @@ def test_any_good_token_may_read_the_schema(db, client):
 
     assert ask(client, query, bearer(text)).json() == {"data": {"__type": {"name": "Query"}}}
     assert code(ask(client, query)) == "INTROSPECTION_OFF"
+
+
+# ── every field ───────────────────────────────────────────────────────────────────────────────────
+
+# What each field asks for: the scope, and the permission of a staff user. None: for anyone.
+GUARDS = {
+    "Query.hello": None,
+    "Query.customers": ("customers:read", ["view_customer"]),
+    "Mutation.createCustomer": ("customers:write", ["add_customer"]),
+    "Mutation.updateCustomer": ("customers:write", ["change_customer"]),
+    "Mutation.bulkCreateCustomers": ("customers:write", ["add_customer"]),
+    "Mutation.createProduct": ("products:write", ["add_product"]),
+    "Mutation.updateProduct": ("products:write", ["change_product"]),
+    "Mutation.bulkCreateProducts": ("products:write", ["add_product"]),
+    "Mutation.createOrder": ("orders:write", ["add_order"]),
+    "Mutation.updateOrder": ("orders:write", ["change_order"]),
+    "Mutation.bulkCreateOrders": ("orders:write", ["add_order"]),
+    "Mutation.updateLowStockProducts": ("stock:write", ["change_product"]),
+}
+GUARDED = [name for name, guard in GUARDS.items() if guard]
+
+
+def root_fields():
+    graphql = schema._schema
+    roots = (graphql.query_type, graphql.mutation_type)
+    return {f"{root.name}.{name}": field for root in roots for name, field in root.fields.items()}
+
+
+def document(name, rows):
+    """Write a document that asks the field *name* with arguments that would be answered, or would do something."""
+    field = root_fields()[name]
+    given = {key: argument for key, argument in field.args.items() if is_required_argument(argument)}
+    arguments = ", ".join(f"{key}: {literal(argument.type, key, rows)}" for key, argument in given.items())
+    root, _, asked = name.partition(".")
+    asked += f"({arguments})" if arguments else ""
+    return f"{root.lower()} {{ {asked} {selection(get_named_type(field.type))} }}"
+
+
+def literal(kind, key, rows):
+    """Write a value of type *kind* for the argument or input field *key*."""
+    kind = getattr(kind, "of_type", kind) if is_non_null_type(kind) else kind
+    if is_list_type(kind):
+        return f"[{literal(kind.of_type, key, rows)}]"
+    if is_input_object_type(kind):
+        wanted = {each: field for each, field in kind.fields.items() if is_required_input_field(field)}
+        # An update with an id alone would change nothing; a name shows whether it did.
+        if "name" in kind.fields:
+            wanted["name"] = kind.fields["name"]
+        owner = re.sub(r"^(Bulk)?(Create|Update)|s?Input$", "", kind.name)
+        parts = (
+            f"{each}: {literal(field.type, f'{owner}.id' if each == 'id' else each, rows)}"
+            for each, field in wanted.items()
+        )
+        return f"{{{', '.join(parts)}}}"
+    if kind.name == "ID":
+        owner = key.partition(".")[0].removesuffix("Id").capitalize()
+        return f'"{rows[owner]}"'
+    if is_enum_type(kind):
+        return "PAID"
+    return {"email": '"new@example.com"', "name": '"New"', "price": '"5"', "Int": "1"}[
+        key if kind.name != "Int" else "Int"
+    ]
+
+
+def selection(kind):
+    return "" if is_leaf_type(kind) else "{ __typename }"
+
+
+@pytest.fixture
+def rows(make_customer):
+    """A customer with a pending order, and a product that is low; their ids by type."""
+    buyer = make_customer()
+    lamp = Product.objects.create(name="Lamp", price=1, stock=5)
+    order = Order.objects.create(customer=buyer)
+    return {
+        type(row).__name__: b64encode(f"{type(row).__name__}:{row.pk}".encode()).decode()
+        for row in (buyer, lamp, order)
+    }
+
+
+def everything():
+    """Give all that the CRM keeps, but for the tokens."""
+    models = (Customer, Product, Order, OrderItem, StockMovement, Restock)
+    return [list(model.objects.order_by("pk").values_list()) for model in models]
+
+
+def test_every_root_field_has_its_guard_written_here():
+    """A new field must not be forgotten below."""
+    assert sorted(root_fields()) == sorted(GUARDS)
+
+
+@pytest.mark.parametrize("name", GUARDED)
+def test_who_may_not_is_refused_and_nothing_is_written(client, rows, name):
+    scope, permissions = GUARDS[name]
+    query = document(name, rows)
+    before = everything()
+    _, lacking = token(*(each for each in tokens.SCOPES if each != scope))
+    _, expired = token(scope, age=timedelta(days=2))
+    row, revoked = token(scope)
+    tokens.revoke(row.prefix)
+
+    answers = {
+        "anonymous": ask(client, query),
+        "without the scope": ask(client, query, bearer(lacking)),
+        "expired": ask(client, query, bearer(expired)),
+        "revoked": ask(client, query, bearer(revoked)),
+    }
+    user = User.objects.create_user("guest")
+    user.user_permissions.set(Permission.objects.filter(content_type__app_label="crm"))
+    client.force_login(user)
+    answers["no staff"] = ask(client, query)
+    User.objects.update(is_staff=True)
+    for codename in permissions:
+        others = Permission.objects.filter(content_type__app_label="crm").exclude(codename=codename)
+        user.user_permissions.set(others)
+        answers[f"staff without {codename}"] = ask(client, query)
+
+    told = {who: (answer.status_code, code(answer)) for who, answer in answers.items()}
+    assert told.pop("anonymous") == (200, "UNAUTHENTICATED")
+    assert told.pop("expired") == told.pop("revoked") == (401, "UNAUTHENTICATED")
+    assert set(told.values()) == {(200, "FORBIDDEN")}
+    assert not any((answer.json().get("data") or {}) for answer in answers.values())
+    assert everything() == before
+
+
+@pytest.mark.parametrize("name", GUARDED)
+def test_who_may_is_let_pass(client, rows, name):
+    """Else the test above would hold for fields that refuse everybody, or whose document is wrong."""
+    scope, permissions = GUARDS[name]
+    query = document(name, rows)
+    before = everything()
+    _, text = token(scope)
+
+    with transaction.atomic():
+        answer = ask(client, query, bearer(text))
+        after = everything()
+        transaction.set_rollback(True)
+    user = User.objects.create_user("staff", is_staff=True)
+    user.user_permissions.set(Permission.objects.filter(codename__in=permissions))
+    client.force_login(user)
+    by_staff = ask(client, query)
+
+    assert "errors" not in answer.json()
+    assert "errors" not in by_staff.json()
+    assert (after != before) == name.startswith("Mutation")
