@@ -8,6 +8,7 @@ from strawberry.types import ExecutionContext
 
 from crm.graph.errors import is_unexpected
 from crm.graph.limits import MAX_PAGE, Limits
+from crm.graph.mutations import Mutation
 from crm.graph.queries import Query
 
 
@@ -19,6 +20,7 @@ class _Schema(strawberry.Schema):
 
 schema = _Schema(
     Query,
+    Mutation,
     extensions=[Limits],
     config=StrawberryConfig(
         relay_max_results=MAX_PAGE,

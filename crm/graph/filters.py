@@ -4,7 +4,7 @@ import dataclasses
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from decimal import Decimal
-from enum import Enum
+from enum import StrEnum
 from functools import reduce
 from operator import or_
 from typing import Any, Generic, TypeVar
@@ -31,7 +31,7 @@ _ID_OF = {"customer": "Customer", "order": "Order", "product": "Product"}
 
 
 @strawberry.enum(description="From the smallest or earliest on, or from the largest or latest.")
-class Direction(Enum):
+class Direction(StrEnum):
     ASC = "asc"
     DESC = "desc"
 
@@ -140,7 +140,7 @@ def order(keys: Sequence[Any] | None) -> tuple[str, ...]:
         ((name, direction),) = _given("ordering", key)
         if name in [column.removeprefix("-") for column in columns]:
             raise ClientError("BAD_USER_INPUT", f"ordering names {to_camel_case(name)} twice. Name each key once.")
-        sign = "-" if direction is Direction.DESC else ""
+        sign = "-" if direction == Direction.DESC else ""
         columns.append(sign + name)
     numbers = [index for index, column in enumerate(columns) if column in ("pk", "-pk")]
     if numbers:

@@ -6,7 +6,7 @@ import json
 from base64 import urlsafe_b64decode, urlsafe_b64encode
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from functools import cached_property
 from typing import Any, Generic, TypeVar
 
@@ -222,7 +222,7 @@ def _key(model: type[Model], order: tuple[str, ...], cursor: str) -> tuple[Any, 
         if name != _name(model, order) or len(values) != len(order):
             raise ValueError(f"a cursor of {name!r}")
         return tuple(_value(model, column, value) for column, value in zip(order, values, strict=True))
-    except (ValueError, TypeError, RecursionError, ValidationError) as error:
+    except (ValueError, TypeError, OverflowError, RecursionError, ValidationError) as error:
         raise ClientError(
             "BAD_USER_INPUT",
             "after or before is no cursor of this list in this order. Pass one of its cursors unchanged.",
@@ -236,11 +236,11 @@ def _value(model: type[Model], column: str, given: Any) -> Any:
     if not isinstance(given, int | str) or isinstance(given, bool):
         raise TypeError(f"{given!r} in a cursor")
     value = field.to_python(given)  # type: ignore[union-attr]
-    # Also refuses NaN, a moment without a zone, and a number too large for the column.
+    if isinstance(value, datetime):
+        value = value.astimezone(UTC)
     if (value if isinstance(value, int) else str(value)) != given or "\x00" in str(value):
         raise ValueError(f"{given!r} in a cursor")
-    if isinstance(value, datetime) and value.utcoffset() is None:
-        raise ValueError(f"{given!r} in a cursor has no zone")
+    # NaN, and numbers that the column cannot hold.
     field.run_validators(value)  # type: ignore[union-attr]
     return value
 

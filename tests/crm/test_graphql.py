@@ -23,7 +23,7 @@ CUSTOMERS += " edges { cursor node { id name email } } pageInfo { hasNextPage en
 
 @pytest.fixture
 def staff(client, db):
-    client.force_login(User.objects.create_user("staff", is_staff=True))
+    client.force_login(User.objects.create_superuser("staff"))
     return client
 
 
@@ -226,7 +226,7 @@ def test_body_that_makes_no_sense_is_a_bad_request(client, body):
 
 def test_login_by_cookie_needs_the_csrf_token(make_customer):
     client = Client(enforce_csrf_checks=True)
-    client.force_login(User.objects.create_user("staff", is_staff=True))
+    client.force_login(User.objects.create_superuser("staff"))
     client.cookies["csrftoken"] = token = "a" * 32
 
     without = ask(client, CUSTOMERS)
