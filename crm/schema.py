@@ -9,6 +9,7 @@ from strawberry_django.optimizer import DjangoOptimizerExtension
 
 from crm.graph.errors import is_unexpected
 from crm.graph.limits import MAX_PAGE, Limits
+from crm.graph.mutations import Mutation
 from crm.graph.queries import Query
 
 
@@ -20,6 +21,7 @@ class _Schema(strawberry.Schema):
 
 schema = _Schema(
     Query,
+    Mutation,
     extensions=[Limits, DjangoOptimizerExtension],
     config=StrawberryConfig(
         relay_max_results=MAX_PAGE,

@@ -14,6 +14,7 @@ The variables may stand in `var/crm.env` too (see crm/environment.py): cron star
     CRM_LOG_DIR         default var/log. Where the jobs' logs go
     CRM_LOG_MAX_BYTES, CRM_LOG_KEEP         default 5000000 and 5: rotation; 0 bytes = never
     CRM_GRAPHQL_URL     default empty: the heartbeat asks the schema in its own process
+    CRM_TOKEN_FILE      default var/jobs_token. The file, mode 0600, with the service token that the jobs use
     CRM_CLEANUP_MAX_SHARE, CRM_CLEANUP_MAX_COUNT    default 0.5 and 10000: a cleanup above either stops
     CRM_ADMINS          e-mail addresses that are told of errors, parted by commas
     CRM_EMAIL_HOST …    default empty: mail is printed. Also CRM_EMAIL_PORT, USER, PASSWORD, TLS, FROM
@@ -155,6 +156,7 @@ if CRM_GRAPHQL_URL and not CRM_GRAPHQL_URL.startswith(("http://", "https://")):
         f"CRM_GRAPHQL_URL={CRM_GRAPHQL_URL!r} must start with http:// or https://, "
         "such as http://127.0.0.1:8000/graphql."
     )
+CRM_TOKEN_FILE = BASE_DIR / environment.text("CRM_TOKEN_FILE", "var/jobs_token")
 
 # ── mail and logs ─────────────────────────────────────────────────────────────────────────────────
 # A pair until Django 5.2, an address from 6.0 on.

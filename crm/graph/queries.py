@@ -7,7 +7,7 @@ import strawberry_django
 from strawberry import Info
 
 from crm import models
-from crm.graph.permissions import require_staff
+from crm.graph.permissions import require
 from crm.graph.types import Connection, Customer
 
 
@@ -19,5 +19,5 @@ class Query:
 
     @strawberry_django.connection(Connection[Customer], description="The customers in order of id. For staff.")
     def customers(self, info: Info) -> Iterable[Customer]:
-        require_staff(info)
+        require(info, "customers:read")
         return models.Customer.objects.order_by("pk")
