@@ -26,8 +26,8 @@ _MAX_TOKEN_BYTES = 1_000
 _SHOWN = 200
 _TOKEN = re.compile(r"[\x21-\x7e]+")
 _HINTS = {
-    "UNAUTHENTICATED": " Give the jobs a token that is valid: manage.py service_token issue; CRM_TOKEN_FILE names it.",
-    "FORBIDDEN": " Give the jobs a token with that scope: manage.py service_token issue",
+    "UNAUTHENTICATED": " Give the jobs a token that is valid: manage.py service_token jobs",
+    "FORBIDDEN": " Give the jobs a token with that scope: manage.py service_token jobs",
 }
 
 
@@ -155,8 +155,8 @@ def jobs_token() -> str:
     except OSError as error:
         reason = "it is a symlink" if path.is_symlink() else error.strerror
         raise ApiFailed(
-            f"The jobs have no token: CRM_TOKEN is not set, and {path} cannot be read: {reason}. Expected a plain "
-            "file of mode 0600 with one token; manage.py service_token issue makes a token."
+            f"The jobs have no token: CRM_TOKEN is not set, and CRM_TOKEN_FILE, {path}, cannot be read: {reason}. "
+            "Expected a plain file of mode 0600 with one token: manage.py service_token jobs makes it."
         ) from error
     try:
         mode = os.fstat(file).st_mode

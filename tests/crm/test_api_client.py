@@ -57,7 +57,7 @@ def test_failed_mutation_is_not_sent_again(client, graphql, status):
         (
             {"data": None, "errors": [{"message": "It was revoked.", "extensions": {"code": "UNAUTHENTICATED"}}]},
             "URL answered with errors: It was revoked. (UNAUTHENTICATED) Give the jobs a token that is valid: "
-            "manage.py service_token issue; CRM_TOKEN_FILE names it.",
+            "manage.py service_token jobs",
         ),
         (
             (401, "application/json", {"errors": [{"message": "expired"}]}),
@@ -295,10 +295,10 @@ def test_token_that_others_can_read_is_refused(token_file, mode):
 @pytest.mark.parametrize(
     ("place", "reason"),
     [
-        (lambda path: path.symlink_to("/etc/hostname"), "cannot be read: it is a symlink."),
-        (lambda path: None, "cannot be read: No such file or directory."),
-        (os.mkfifo, "is no plain file."),
-        (lambda path: path.mkdir(), "is no plain file."),
+        (lambda path: path.symlink_to("/etc/hostname"), ", cannot be read: it is a symlink."),
+        (lambda path: None, ", cannot be read: No such file or directory."),
+        (os.mkfifo, " is no plain file."),
+        (lambda path: path.mkdir(), " is no plain file."),
     ],
 )
 def test_what_is_no_file_of_a_token_is_refused_at_once(token_file, place, reason):
@@ -308,4 +308,4 @@ def test_what_is_no_file_of_a_token_is_refused_at_once(token_file, place, reason
     with pytest.raises(ApiFailed) as failure:
         jobs_token()
 
-    assert f"{token_file} {reason}" in str(failure.value)
+    assert f"{token_file}{reason}" in str(failure.value)
