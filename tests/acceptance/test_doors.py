@@ -539,6 +539,36 @@ def test_full_disk_fails_the_job(shop: Shop) -> None:
     assert "No space left on device" in shop.manage("crons", "show", "1").stdout
 
 
+def test_full_disk_does_not_hide_that_customers_are_gone(shop: Shop) -> None:
+    """The log has no room for their number; the run's output has it, and the run is no success."""
+    before = shop.customers()
+
+    done = over_the_log_folder(shop, f"size=4k none {shop.log_dir} && head -c 4096 /dev/zero >{shop.log_dir}/big")
+
+    gone = before - shop.customers()
+    assert gone > 0
+    assert done.returncode == 1
+    assert f"Deleted {gone} of {before} customers" in done.stdout
+    assert "No space left on device" in done.stderr
+    assert f"Deleted {gone} of {before} customers" in shop.manage("crons", "log", "1").stdout
+
+
+def test_log_folder_that_is_read_only_stops_the_cleanup_before_it_deletes(shop: Shop) -> None:
+    before = shop.customers()
+
+    done = over_the_log_folder(shop, f"ro none {shop.log_dir}")
+
+    assert (done.returncode, shop.customers()) == (1, before)
+    assert "Log file 'customer_cleanup_log.txt' cannot be opened: Read-only file system." in done.stderr
+
+
+def over_the_log_folder(shop: Shop, mount: str) -> subprocess.CompletedProcess[str]:
+    """Run the cleanup with another file system in the place of its log folder."""
+    namespaces.need(namespaces.OWN_MOUNTS, "a disk that is full or read-only")
+    command = f'mount -t tmpfs -o {mount} && exec "$@"'
+    return shop.start(*namespaces.OWN_MOUNTS, "/bin/sh", "-c", command, "sh", SCRIPT)
+
+
 def lines_of_django_crontab(shop: Shop) -> list[str]:
     """Give the lines that `manage.py crontab add` would install, from the real package."""
     done = shop.manage("shell", "--verbosity=0", "-c", PRINT_LINES)
