@@ -169,6 +169,11 @@ def a_year_before(moment: datetime, zone: ZoneInfo) -> datetime:
     return local.replace(year=local.year - 1, day=day, fold=0).astimezone(UTC)
 
 
+def deleted_under(key: str) -> int:
+    """Count the customers whom the run *key* deleted, in all of its attempts."""
+    return CustomerTombstone.objects.filter(run_key=key).count()
+
+
 def tombstones_of(id_or_email: str) -> models.QuerySet[CustomerTombstone]:
     """Select the tombstones of the customer with this id or e-mail address, under old secret keys as well."""
     keys = [settings.SECRET_KEY, *settings.SECRET_KEY_FALLBACKS]
