@@ -71,6 +71,7 @@ CSRF_TRUSTED_ORIGINS = environment.names("CRM_TRUSTED_ORIGINS")
 
 INSTALLED_APPS = [
     "crons",
+    "crons.compat.django_cron",  # CRON_CLASSES: gives the name django_cron to modules that import it
     "crons.compat.django_crontab",  # before the next: what its lines fire goes through the ledger
     "django_crontab",
     "crm",

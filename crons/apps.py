@@ -25,14 +25,16 @@ class CronsConfig(AppConfig):
         from crons import checks  # noqa: F401 (registers the checks; needs models)
         from crons.conf import conf
         from crons.jobs import registry
+        from crons.sources.cron_classes import CronClassesSource
         from crons.sources.cronjobs import CronjobsSource
 
         registry.defaults = lambda: conf.defaults
         autodiscover_modules("cron")
         if beside := cron_beside(settings.SETTINGS_MODULE or ""):
             import_module(beside)
-        # A process begins only jobs that it knows, and tick and run never sync: read what CRONJOBS declares here.
+        # A process begins only jobs that it knows, and tick and run never sync: read what settings declare here.
         CronjobsSource().read()
+        CronClassesSource().read()
 
 
 def cron_beside(settings_module: str) -> str:
