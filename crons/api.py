@@ -14,10 +14,10 @@ from crons import deployment, ledger
 from crons import sync as declarations
 from crons.conf import conf
 from crons.dispatch import plan_entry
-from crons.exceptions import CronsError, LedgerUnavailable, UnknownJob
+from crons.exceptions import CronsError, LedgerUnavailable, Refused, UnknownJob
 from crons.instances import is_gone
 from crons.jobs import not_declared
-from crons.ledger import Pruned, account_for, account_of, locked, verb, writing
+from crons.ledger import Pruned, Reconciled, account_for, account_of, locked, verb, writing
 from crons.models import AuditEvent, Entry, Heartbeat, Incident, Range, Run
 from crons.schedules import FAR_FUTURE
 from crons.sync import Synced
@@ -105,6 +105,20 @@ def prune(*, by: str, dry_run: bool = False, budget: timedelta | None = None) ->
     if done.total and not dry_run:
         _audit("prune", "ledger", "", by, after={**asdict(done), "longest_seconds": round(done.longest_seconds, 3)})
     return done
+
+
+def reconcile(since: datetime, *, by: str, until: datetime | None = None, dry_run: bool = False) -> Reconciled:
+    """After a restore: write off what may have run since the backup, but for idempotent jobs; push the tokens.
+
+    Also while switched off, which is when it belongs. Args: *since* is when the backup was made; *until* when the
+    database that it replaces stopped, now unless told.
+    Raises: Refused while a scheduler runs, or if this is no database restored from then.
+    """
+    if running := schedulers():
+        who = ", ".join(f"{beat.kind} on {beat.host} (pid {beat.pid})" for beat in running)
+        raise Refused(f"{who} is running on this database: stop it first, and set CRONS_ENABLED=0 until this is done.")
+    now = ledger.database_now()
+    return ledger.reconcile(since, until or now, now, by=by, dry_run=dry_run)
 
 
 def entry(name: str) -> Entry:

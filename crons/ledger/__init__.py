@@ -10,6 +10,7 @@ from crons.ledger.agenda import Agenda, agenda
 from crons.ledger.begin import begin, read_attempt
 from crons.ledger.finish import cancel_open, expire, fenced, finish, give_back, renew, request_cancel, write_output
 from crons.ledger.prune import Pruned, prune
+from crons.ledger.reconcile import Reconciled, reconcile
 from crons.ledger.record import (
     BATCH,
     Recorded,
@@ -28,6 +29,7 @@ __all__ = [
     "BATCH",
     "Agenda",
     "Pruned",
+    "Reconciled",
     "Recorded",
     "account_for",
     "account_of",
@@ -43,6 +45,7 @@ __all__ = [
     "policy_of",
     "prune",
     "read_attempt",
+    "reconcile",
     "record",
     "record_entry",
     "renew",

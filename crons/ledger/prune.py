@@ -133,7 +133,7 @@ def _prune_runs(
     may_go = doomed(now, keep)
     after: tuple[datetime, int] | None = None
     while not pace.is_over:
-        window = list(window_of(max(cuts), after)[: pace.size])
+        window = list(window_of(max(cuts), after)[:LARGEST])
         if not window:
             return
         after = window[-1][1], window[-1][0]
@@ -142,7 +142,15 @@ def _prune_runs(
         for pk, verdict in found.values_list("pk", "verdict"):
             by_verdict.setdefault(verdict, []).append(pk)
         for verdict, ids in by_verdict.items():
-            yield verdict, len(ids) if dry_run else pace.timed(lambda ids=ids: _delete_runs(ids, may_go))  # type: ignore[misc]
+            yield verdict, len(ids) if dry_run else _delete_batches(ids, may_go, pace)
+
+
+def _delete_batches(ids: list[int], may_go: Q, pace: Pace) -> int:
+    count = 0
+    while ids and not pace.is_over:
+        batch, ids = ids[: pace.size], ids[pace.size :]
+        count += pace.timed(lambda batch=batch: _delete_runs(batch, may_go))  # type: ignore[misc]
+    return count
 
 
 def window_of(before: datetime, after: tuple[datetime, int] | None) -> QuerySet[Run, tuple[int, datetime]]:

@@ -25,6 +25,7 @@ VERBS: dict[str, tuple[str, str]] = {
     "resume": ("resume", "End a pause."),
     "cancel": ("cancel", "Stop a run."),
     "prune": ("prune", "Delete rows older than CRONS['KEEP'] says."),
+    "reconcile": ("reconcile", "After a restore: run nothing twice."),
     "adopt": ("adopt", "Let this database fire from here."),
 }
 
