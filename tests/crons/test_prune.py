@@ -12,7 +12,7 @@ from django.db import connection
 from crons import api, ledger
 from crons.conf import conf
 from crons.exceptions import InvalidSetting
-from crons.ledger.prune import SMALLEST, Pace, Pruned, doomed, old_ranges, prune, window_of
+from crons.ledger.prune import LARGEST, SMALLEST, Pace, Pruned, doomed, old_ranges, prune, window_of
 from crons.models import Attempt, AuditEvent, Delivery, Entry, Heartbeat, Incident, OutputChunk, Range, Run
 from crons.own_jobs import PRUNE, declare
 from tests.crons.conftest import NOON
@@ -336,12 +336,13 @@ def test_budget_ends_it_between_two_batches(entry):
 @pytest.mark.sqlite
 def test_it_reads_along_indexes(entry):
     """A full scan of a million runs each night, for the few that go."""
-    runs = Run.objects.filter(doomed(NOON, conf.keep), pk__in=[1, 2, 3])
+    runs = Run.objects.filter(doomed(NOON, conf.keep), pk__in=range(LARGEST))
 
     plans = [query.explain() for query in (window_of(NOON, (LONG_AGO, 7))[:50], runs, old_ranges(NOON, conf.keep))]
 
     assert "SEARCH crons_run USING COVERING INDEX crons_run_planned (planned_at>? AND planned_at<?)" in plans[0]
     assert "B-TREE" not in plans[0]
+    assert "SEARCH crons_run USING INTEGER PRIMARY KEY (rowid=?)" in plans[1]
     assert "crons_run_entry_planned (entry_id=? AND planned_at>?)" in plans[1]
     assert "(entry_id=? AND slot_at>?)" in plans[1]
     assert "(run_id=?)" in plans[1]
