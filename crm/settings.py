@@ -196,6 +196,7 @@ CRM_CLEANUP_MAX_SHARE = environment.share("CRM_CLEANUP_MAX_SHARE", 0.5)
 CRM_CLEANUP_MAX_COUNT = environment.whole("CRM_CLEANUP_MAX_COUNT", 10_000)
 
 CRONJOBS = [("*/5 * * * *", "crm.cron.log_crm_heartbeat")]
+CRON_CLASSES = ["crm.cron_classes.ExpireSessionsAndTokens"]
 # django-crontab looks for manage.py in the working directory, which under cron is the home directory.
 CRONTAB_DJANGO_MANAGE_PATH = str(BASE_DIR / "manage.py")
 CRONTAB_DJANGO_SETTINGS_MODULE = "crm.settings"
