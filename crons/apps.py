@@ -25,14 +25,14 @@ class CronsConfig(AppConfig):
     def ready(self) -> None:
         from crons import checks  # noqa: F401 (registers the checks; needs models)
         from crons.conf import conf
-        from crons.exceptions import InvalidSetting
+        from crons.exceptions import DeclarationError
         from crons.jobs import registry
         from crons.own_jobs import declare
         from crons.sources.cron_classes import CronClassesSource
         from crons.sources.cronjobs import CronjobsSource
 
         registry.defaults = lambda: conf.defaults
-        with suppress(InvalidSetting):  # crons.E001 says it
+        with suppress(DeclarationError):  # crons.E001 says it
             declare()
         autodiscover_modules("cron")
         if beside := cron_beside(settings.SETTINGS_MODULE or ""):

@@ -172,7 +172,7 @@ def _newest(model: type[Model], using: str) -> int:
         if connection.vendor == "sqlite":
             cursor.execute("SELECT seq FROM sqlite_sequence WHERE name = %s", [table])
         elif connection.vendor == "postgresql":
-            cursor.execute("SELECT last_value FROM pg_sequences WHERE sequencename = %s", [_sequence(model, using)])
+            cursor.execute("SELECT pg_sequence_last_value(pg_get_serial_sequence(%s, 'id')::regclass)", [table])
         else:
             return int(highest)
         issued = cursor.fetchone()
@@ -190,12 +190,6 @@ def _push(model: type[Model], above: int, using: str) -> None:
             cursor.execute("SELECT setval(pg_get_serial_sequence(%s, 'id'), %s)", [table, above])
         else:
             cursor.execute(f"ALTER TABLE {table} AUTO_INCREMENT = %s", [above + 1])
-
-
-def _sequence(model: type[Model], using: str) -> str:
-    with connections[using].cursor() as cursor:
-        cursor.execute("SELECT pg_get_serial_sequence(%s, 'id')", [model._meta.db_table])
-        return str(cursor.fetchone()[0]).rpartition(".")[2].strip('"')
 
 
 def _audit(done: Reconciled, since: datetime, until: datetime, now: datetime, by: str, using: str) -> None:

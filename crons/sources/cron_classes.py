@@ -18,7 +18,7 @@ from typing import Any, cast
 from django.conf import settings
 from django.utils.module_loading import import_string
 
-from crons.exceptions import CronsError, DeclarationError
+from crons.exceptions import CronsError, DeclarationError, InvalidJob
 from crons.jobs import Declaration, Job, Retry, check_name, make_policy, registry
 from crons.schedules import Schedule, any_of, cron, every
 from crons.sources.base import Binding, Problem, Reading, Source
@@ -138,7 +138,8 @@ class ClassBody:
 def _lines() -> Iterator[tuple[str, Any]]:
     lines = getattr(settings, "CRON_CLASSES", ())
     # One path in brackets without a comma is a text, and a text is a list of letters to Python.
-    for number, path in enumerate([lines] if isinstance(lines, str) else lines):
+    # What is no list at all is one line that cannot work.
+    for number, path in enumerate(lines if isinstance(lines, list | tuple | set) else [lines]):
         yield f"CRON_CLASSES[{number}]", path
 
 
@@ -164,7 +165,10 @@ def _class(ref: str, path: Any) -> Any:
             "APPEND_IP_TO_CODE asks for a run on each host, and a slot is run once for all of them: take it away, "
             "or put the work of a host into that host's own crontab",
         )
-    check_name(found.code)
+    try:
+        check_name(found.code)
+    except InvalidJob as error:
+        raise _refused(found, ref, str(error).removesuffix(".")) from error
     return found
 
 

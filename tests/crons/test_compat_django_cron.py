@@ -255,6 +255,28 @@ def test_line_that_cannot_work_is_told_after_the_others_ran(shop, settings):
     )
 
 
+def test_setting_that_is_empty_is_told(shop, settings):
+    """Misspelt, it is a crontab line that is happy for years."""
+    settings.CRON_CLASSES = []
+
+    assert runcrons() == (
+        1,
+        "",
+        "CRON_CLASSES names no class, so nothing was run. Is the setting spelt right? See: manage.py check\n",
+    )
+
+
+def test_two_classes_of_one_code_run_one_of_them(shop, settings):
+    """The second is an error of manage.py check, and told here."""
+    settings.CRON_CLASSES = [f"{HERE}.CloseOrders", f"{HERE}.SameCode"]
+
+    code, out, err = runcrons()
+
+    assert (code, out) == (1, "[✔] shop.close_orders\n")
+    assert "whose code 'shop.close_orders' is that of CRON_CLASSES[0]" in err
+    assert cron_classes.calls == ["shop.close_orders"]
+
+
 def test_entry_that_was_never_synced_says_so(shop):
     """Only serve and sync write declarations."""
     Entry.objects.all().delete()

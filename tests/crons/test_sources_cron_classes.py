@@ -148,6 +148,7 @@ def test_schedule_that_cannot_be_had_is_refused_with_the_reason(says, why):
             f'Module "{HERE}" does not define a "CloseOrder" attribute/class.',
         ),
         (f"{HERE}.number", f"CRON_CLASSES[0] names '{HERE}.number', which is a int, not a class."),
+        (None, "CRON_CLASSES[0] is None, expected the path of a class, such as 'shop.cron.CloseOrders'."),
         (7, "CRON_CLASSES[0] is 7, expected the path of a class, such as 'shop.cron.CloseOrders'."),
         (f"{HERE}.Unnamed", f"CRON_CLASSES[0] names '{HERE}.Unnamed', which lacks a code = 'app.name'."),
         (
@@ -161,7 +162,8 @@ def test_schedule_that_cannot_be_had_is_refused_with_the_reason(says, why):
         ),
         (
             f"{HERE}.Misnamed",
-            "'close orders!' cannot name a job: expected 1 to 100 letters, digits and _.:-, the first a letter or _.",
+            f"CRON_CLASSES[0] {HERE}.Misnamed: 'close orders!' cannot name a job: expected 1 to 100 letters, digits "
+            "and _.:-, the first a letter or _.",
         ),
     ],
 )
@@ -189,6 +191,15 @@ def test_one_path_without_a_comma_is_one_line(settings):
     settings.CRON_CLASSES = f"{HERE}.Report"
 
     assert [each.name for each in CronClassesSource().read().declarations] == ["shop.report"]
+
+
+def test_setting_that_is_no_list_is_a_problem(settings):
+    """Not a site that does not start."""
+    settings.CRON_CLASSES = None
+
+    [problem] = CronClassesSource().read().problems
+
+    assert problem.text == "CRON_CLASSES[0] is None, expected the path of a class, such as 'shop.cron.CloseOrders'."
 
 
 def test_two_classes_of_one_code_are_a_problem(read):

@@ -38,7 +38,9 @@ class Command(BaseCommand):
         parser.add_argument("cron_classes", nargs="*", metavar="CLASS", help="paths of classes, or their codes")
         parser.add_argument("--force", action="store_true", help="run each once, besides its schedule")
         parser.add_argument("--dry-run", action="store_true", help="say what is due, and run nothing")
-        parser.add_argument("--silent", action="store_true", help="print nothing; the exit code says how it went")
+        parser.add_argument(
+            "--silent", action="store_true", help="print nothing of what ran; the exit code says how it went"
+        )
 
     def handle(self, *args: Any, **options: Any) -> None:
         """Run, and end with 1 where something that was begun here failed or a line of the setting cannot work."""
@@ -49,6 +51,10 @@ class Command(BaseCommand):
             failed = self._dry(entries) if options["dry_run"] else self._run(entries, options)
         except CronsError as error:
             raise CommandError(str(error)) from error
+        if not entries and not broken:
+            broken = [
+                "CRON_CLASSES names no class, so nothing was run. Is the setting spelt right? See: manage.py check"
+            ]
         for text in broken:
             self.stderr.write(text)
         if failed or broken:
@@ -91,7 +97,9 @@ def _names(asked: Sequence[str]) -> tuple[list[str], list[str]]:
     """Return the entries asked for, and what is wrong with the setting where all of it is asked for."""
     known = paths()
     if not asked:
-        return list(known.values()), [each.text for each in CronClassesSource().read().problems if each.id[0] == "E"]
+        return list(dict.fromkeys(known.values())), [
+            each.text for each in CronClassesSource().read().problems if each.id[0] == "E"
+        ]
     return [_named(each, known) for each in asked], []
 
 
