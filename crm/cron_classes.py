@@ -12,10 +12,10 @@ from crons import current_context
 class ExpireSessionsAndTokens(CronJobBase):
     """Delete the sessions and service tokens that have expired."""
 
-    RUN_EVERY_MINS = 60
+    RUN_AT_TIMES = ["03:40"]
 
     code = "expire_sessions_and_tokens"
-    schedule = Schedule(run_every_mins=RUN_EVERY_MINS)
+    schedule = Schedule(run_at_times=RUN_AT_TIMES)
     JOB_OPTIONS = {
         "idempotent": True,
         "timeout": timedelta(minutes=10),

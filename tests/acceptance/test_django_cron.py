@@ -19,7 +19,7 @@ MANAGE = str(ROOT / "manage.py")
 
 @pytest.fixture
 def shop(own_database: OwnDatabase, tmp_path: Path) -> Site:
-    """The CRM with three expired sessions and one that is good, its class due for an hour, all else far off."""
+    """The CRM with three expired sessions and a good one, its class due by the hour, all else far off."""
     env = {
         "DJANGO_SETTINGS_MODULE": "crm.settings",
         "CRM_SECRET_KEY": "acceptance",
@@ -40,7 +40,6 @@ def shop(own_database: OwnDatabase, tmp_path: Path) -> Site:
         if own_database.vendor == "sqlite"
         else "now() - interval '1 hour'"
     )
-    # The hour that runs must not end during the test: the slot is one of a schedule that has no second in it.
     site.sql(
         f"UPDATE crons_entry SET schedule = 'every 3600s', accounted_until = {hour_ago} WHERE name = %s",
         NAME,

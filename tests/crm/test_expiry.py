@@ -117,4 +117,4 @@ def test_job_is_declared_by_cron_classes(settings):
     assert settings.CRON_CLASSES == ["crm.cron_classes.ExpireSessionsAndTokens"]
     assert (job.source, job.owner, job.policy.idempotent) == ("cron_classes", "operations", True)
     assert job.description == "Delete the sessions and service tokens that have expired."
-    assert registry.entries[job.name].schedule.text == "every 3600s"
+    assert registry.entries[job.name].schedule.text == "40 3 * * *"
