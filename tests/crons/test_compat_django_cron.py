@@ -11,7 +11,9 @@ from django.utils import timezone
 
 from crons import api, ledger
 from crons.compat.django_cron.classes import CronJobBase, PrevSuccess
+from crons.compat.django_cron.management.commands import runcrons as runcrons_module
 from crons.dispatch import plan_entry
+from crons.exceptions import LedgerUnavailable
 from crons.models import Entry, Run
 from crons.sync import sync
 from tests.crons import cron_classes
@@ -285,6 +287,23 @@ def test_entry_that_was_never_synced_says_so(shop):
         runcrons("shop.report")
 
     assert str(refused.value) == "'shop.report' is declared but not in the database yet. Run: manage.py crons sync"
+
+
+def test_database_that_does_not_answer_is_an_error(shop, monkeypatch):
+    """Before the first migrate, or while the server is away."""
+
+    def away():
+        raise LedgerUnavailable("the database did not answer: no such table: crons_deployment")
+
+    monkeypatch.setattr(runcrons_module.deployment, "permit", away)
+
+    with pytest.raises(CommandError) as refused:
+        runcrons()
+
+    assert str(refused.value) == (
+        "the database did not answer: no such table: crons_deployment. Nothing was run. Where tables are missing: "
+        "manage.py migrate"
+    )
 
 
 def test_switched_off_means_nothing_runs(shop, monkeypatch):

@@ -14,7 +14,7 @@ from django.core.management.base import BaseCommand, CommandError
 from crons import deployment, ledger
 from crons.conf import conf
 from crons.dispatch import plan_entry
-from crons.exceptions import CronsError, UnknownJob
+from crons.exceptions import CronsError, LedgerUnavailable, UnknownJob
 from crons.instances import host
 from crons.models import Attempt, Entry, Run
 from crons.schedules import FAR_PAST
@@ -49,6 +49,8 @@ class Command(BaseCommand):
             deployment.permit()
             entries = [_entry(name) for name in names]
             failed = self._dry(entries) if options["dry_run"] else self._run(entries, options)
+        except LedgerUnavailable as error:
+            raise CommandError(f"{error}. Nothing was run. Where tables are missing: manage.py migrate") from error
         except CronsError as error:
             raise CommandError(str(error)) from error
         if not entries and not broken:
