@@ -75,6 +75,7 @@ CSRF_TRUSTED_ORIGINS = environment.names("CRM_TRUSTED_ORIGINS")
 
 INSTALLED_APPS = [
     "crons",
+    "crons.compat.django_cron",  # CRON_CLASSES: gives the name django_cron to modules that import it
     "crons.compat.django_crontab",  # before the next: what its lines fire goes through the ledger
     "django_crontab",
     "crm",
@@ -206,6 +207,7 @@ CRONJOBS = [
     ("*/5 * * * *", "crm.cron.log_crm_heartbeat"),
     ("0 */12 * * *", "crm.cron.update_low_stock"),
 ]
+CRON_CLASSES = ["crm.cron_classes.ExpireSessionsAndTokens"]
 # django-crontab looks for manage.py in the working directory, which under cron is the home directory.
 CRONTAB_DJANGO_MANAGE_PATH = str(BASE_DIR / "manage.py")
 CRONTAB_DJANGO_SETTINGS_MODULE = "crm.settings"

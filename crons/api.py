@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
-from datetime import datetime
+from dataclasses import asdict, dataclass
+from datetime import datetime, timedelta
 from typing import Any
 
 from django.db import DatabaseError
@@ -14,10 +14,10 @@ from crons import deployment, ledger
 from crons import sync as declarations
 from crons.conf import conf
 from crons.dispatch import plan_entry
-from crons.exceptions import CronsError, LedgerUnavailable, UnknownJob
+from crons.exceptions import CronsError, LedgerUnavailable, Refused, UnknownJob
 from crons.instances import is_gone
 from crons.jobs import not_declared
-from crons.ledger import account_for, account_of, locked, verb, writing
+from crons.ledger import Pruned, Reconciled, account_for, account_of, locked, verb, writing
 from crons.models import AuditEvent, Entry, Heartbeat, Incident, Range, Run
 from crons.schedules import FAR_FUTURE
 from crons.sync import Synced
@@ -93,6 +93,32 @@ def cancel(run_id: int, *, by: str, reason: str) -> Run:
     run = ledger.request_cancel(run_id, ledger.database_now(), reason=f"{reason} (by {by})")
     _audit("cancel", "run", str(run_id), by, reason=reason)
     return run
+
+
+def prune(*, by: str, dry_run: bool = False, budget: timedelta | None = None) -> Pruned:
+    """Delete what is older than CRONS["KEEP"], in short transactions; with *dry_run* only count it.
+
+    Args: *budget* is how long it may take; what is left then is for the next time.
+    """
+    deployment.permit()
+    done = ledger.prune(ledger.database_now(), dry_run=dry_run, budget=budget)
+    if done.total and not dry_run:
+        _audit("prune", "ledger", "", by, after={**asdict(done), "longest_seconds": round(done.longest_seconds, 3)})
+    return done
+
+
+def reconcile(since: datetime, *, by: str, until: datetime | None = None, dry_run: bool = False) -> Reconciled:
+    """After a restore: write off what may have run since the backup, but for idempotent jobs; push the tokens.
+
+    Also while switched off, which is when it belongs. Args: *since* is when the backup was made; *until* when the
+    database that it replaces stopped, now unless told.
+    Raises: Refused while a scheduler runs, or if this is no database restored from then.
+    """
+    if running := schedulers():
+        who = ", ".join(f"{beat.kind} on {beat.host} (pid {beat.pid})" for beat in running)
+        raise Refused(f"{who} is running on this database: stop it first, and set CRONS_ENABLED=0 until this is done.")
+    now = ledger.database_now()
+    return ledger.reconcile(since, until or now, now, by=by, dry_run=dry_run)
 
 
 def entry(name: str) -> Entry:

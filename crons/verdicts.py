@@ -52,7 +52,7 @@ class Verdict(StrEnum):
 
 
 class Reason(StrEnum):
-    """Why a slot was skipped or missed."""
+    """Why a slot was skipped or missed, or is lost without an attempt."""
 
     OVERLAP = "overlap"
     PAUSED = "paused"
@@ -60,6 +60,7 @@ class Reason(StrEnum):
     DEADLINE = "deadline"
     CAP = "cap"
     NOT_STARTED = "not_started"
+    RESTORED = "restored"
 
 
 BAD_VERDICTS = frozenset({Verdict.FAILED, Verdict.TIMED_OUT, Verdict.LOST})
@@ -79,6 +80,7 @@ MEANINGS: dict[str, str] = {
     Reason.DEADLINE: "Nothing looked at the clock before the job's deadline had passed.",
     Reason.CAP: "More slots were overdue than the job's cap lets through at once.",
     Reason.NOT_STARTED: "It was recorded, but no place came free before its deadline.",
+    Reason.RESTORED: "A backup was restored: the database that it replaced may or may not have run it.",
 }
 
 

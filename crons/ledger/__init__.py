@@ -9,6 +9,8 @@ when the database does not answer.
 from crons.ledger.agenda import Agenda, agenda
 from crons.ledger.begin import begin, read_attempt
 from crons.ledger.finish import cancel_open, expire, fenced, finish, give_back, renew, request_cancel, write_output
+from crons.ledger.prune import Pruned, prune
+from crons.ledger.reconcile import Reconciled, reconcile
 from crons.ledger.record import (
     BATCH,
     Recorded,
@@ -26,6 +28,8 @@ from crons.ledger.transactions import database_now, verb, writing
 __all__ = [
     "BATCH",
     "Agenda",
+    "Pruned",
+    "Reconciled",
     "Recorded",
     "account_for",
     "account_of",
@@ -39,7 +43,9 @@ __all__ = [
     "give_back",
     "locked",
     "policy_of",
+    "prune",
     "read_attempt",
+    "reconcile",
     "record",
     "record_entry",
     "renew",

@@ -117,7 +117,7 @@ def shop(own_database: OwnDatabase, tmp_path: Path) -> Shop:
     for arguments in (("demo_data", "--customers=40"), ("crons", "sync")):
         done = made.manage(*arguments)
         assert done.returncode == 0, done.stderr
-    for entry in (CLEANUP, HEARTBEAT, REMINDERS, RESTOCK, REPORT):
+    for (entry,) in site.sql("SELECT name FROM crons_entry"):
         made.reschedule(entry, FAR_SCHEDULE)
     return made
 
@@ -316,9 +316,11 @@ def test_hash_that_no_line_has_runs_nothing(shop: Shop) -> None:
 
 
 def test_each_job_is_one_entry(shop: Shop) -> None:
-    """Code, CRONJOBS and the crontab files name the same ones."""
+    """Code, CRONJOBS and the crontab files name the same ones; CRON_CLASSES and crons bring one each."""
     assert shop.site.sql("SELECT name, source FROM crons_entry ORDER BY name") == [
         (CLEANUP, "code"),
+        ("crons.prune", "code"),
+        ("expire_sessions_and_tokens", "cron_classes"),
         (REPORT, "code"),
         (HEARTBEAT, "code"),
         (REMINDERS, "code"),

@@ -133,9 +133,10 @@ def test_newcomer_sees_verdicts_after_five_lines(newcomer: Newcomer) -> None:
     assert [row["verdict"] for row in rows] == ["succeeded"] * len(rows)
     assert len(rows) >= 2
     assert newcomer.manage("crons", "log", str(rows[0]["id"])).strip().endswith("12 products, all there")
-    [header, first] = newcomer.manage("crons", "list").splitlines()
+    [header, first, brought_along] = newcomer.manage("crons", "list").splitlines()
     assert header.split() == ["name", "schedule", "next", "slot", "last", "verdict", "state"]
     assert first.startswith("count_stock ")
+    assert brought_along.startswith("crons.prune ")
     assert '"rich"' not in newcomer.run(newcomer.bin / "python", "-m", "pip", "list", "--format=json")
 
 
