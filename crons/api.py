@@ -95,6 +95,16 @@ def cancel(run_id: int, *, by: str, reason: str) -> Run:
     return run
 
 
+def retry(run_id: int, *, by: str, reason: str = "") -> Run:
+    """Let a run that is over and did not succeed be tried once more: same slot, same key, next attempt.
+
+    A slot that was missed or skipped is run after all. The former verdict is kept in the audit trail.
+    Raises: Refused if the run does not exist, is not over or has succeeded, or if its entry is retired.
+    """
+    deployment.permit()
+    return ledger.retry(run_id, ledger.database_now(), by=by, reason=reason)
+
+
 def entry(name: str) -> Entry:
     """Return one entry's row.
 

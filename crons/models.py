@@ -55,6 +55,7 @@ class Run(models.Model):
 
     *active_key* is the entry's id while an attempt is going, unless the job allows overlap.
     *wake_at*: when it may be begun (again); *start_before*: begun later than this, it is missed.
+    *asked_at*: when a person last asked for this slot to be run again or after all.
     *inspect_at* is set while an incident still has to be considered.
     """
 
@@ -77,6 +78,7 @@ class Run(models.Model):
     trigger = models.CharField(max_length=50)
     recorded_at = models.DateTimeField()
     ended_at = models.DateTimeField(null=True)
+    asked_at = models.DateTimeField(null=True)
     inspect_at = models.DateTimeField(null=True, db_index=True)
 
     class Meta:
@@ -225,6 +227,9 @@ class AuditEvent(models.Model):
     before = models.JSONField(null=True)
     after = models.JSONField(null=True)
     reason = models.CharField(max_length=255, blank=True, default="")
+
+    class Meta:
+        indexes = [models.Index(fields=["subject_type", "subject"], name="crons_audit_subject")]
 
 
 class Deployment(models.Model):

@@ -20,6 +20,7 @@ from crons.ledger.record import (
     record_entry,
     request,
 )
+from crons.ledger.reopen import retry
 from crons.ledger.settle import settle
 from crons.ledger.transactions import database_now, verb, writing
 
@@ -45,6 +46,7 @@ __all__ = [
     "renew",
     "request",
     "request_cancel",
+    "retry",
     "settle",
     "verb",
     "write_output",

@@ -105,7 +105,7 @@ def _begin(
 CANDIDATES = """
 SELECT r.id FROM crons_run r JOIN crons_entry e ON e.id = r.entry_id
 WHERE r.state = %s AND r.wake_at <= %s
-AND (e.paused_at IS NULL OR e.paused_until <= %s OR r.kind = 'manual')
+AND (e.paused_at IS NULL OR e.paused_until <= %s OR r.kind = 'manual' OR r.asked_at >= e.paused_at)
 AND NOT EXISTS (SELECT 1 FROM crons_run a WHERE a.active_key = r.entry_id)
 """
 
@@ -258,8 +258,8 @@ def _windows(runs: Collection[Run], using: str) -> dict[int, datetime | None]:
 
 
 def _is_overtaken(run: Run, using: str) -> bool:
-    if run.slot_at is None:
-        return False
+    if run.slot_at is None or run.asked_at is not None:
+        return False  # who asks for one slot wants that one
     newer = Run.objects.using(using).filter(entry=run.entry_id, verdict=Verdict.SUCCEEDED, slot_at__gt=run.slot_at)
     return newer.exists()
 

@@ -106,9 +106,7 @@ def request(
     """
     with writing() as using:
         entry = locked(name, using)
-        if entry.retired_at is not None:
-            since = f"{entry.retired_at:%Y-%m-%d %H:%M:%S} UTC"
-            raise Refused(f"{name!r} is retired since {since}: nobody declares it, so nothing would begin it.")
+        refuse_retired(entry)
         key = key or uuid.uuid4().hex
         known = Run.objects.using(using).filter(request_key=key).first()
         if known is not None:
@@ -132,6 +130,13 @@ def locked(name: str, using: str) -> Entry:
     if entry is None:
         raise UnknownJob(not_declared(name, Entry.objects.using(using).values_list("name", flat=True)))
     return entry
+
+
+def refuse_retired(entry: Entry) -> None:
+    """Raise Refused if nobody would begin a run of *entry*."""
+    if entry.retired_at is not None:
+        since = f"{entry.retired_at:%Y-%m-%d %H:%M:%S} UTC"
+        raise Refused(f"{entry.name!r} is retired since {since}: nobody declares it, so nothing would begin it.")
 
 
 def account_for(

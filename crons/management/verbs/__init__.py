@@ -24,6 +24,7 @@ VERBS: dict[str, tuple[str, str]] = {
     "pause": ("pause", "Skip the slots of an entry from now on."),
     "resume": ("resume", "End a pause."),
     "cancel": ("cancel", "Stop a run."),
+    "retry": ("retry", "Try a run again that did not succeed."),
     "adopt": ("adopt", "Let this database fire from here."),
 }
 

@@ -659,3 +659,43 @@ def test_cancel_of_what_is_over_is_refused(crons, clock, make_entry, make_run):
     said = crons("cancel", str(run.pk), "--reason", "x")
 
     assert (said.code, said.err) == (1, f"run {run.pk} is over: succeeded.\n")
+
+
+# retry
+
+
+def test_retry_says_where_to_look(crons, clock, make_entry, make_run, make_attempt):
+    """It does not wait; and of a lost run it says what nobody can know."""
+    run = make_run(make_entry(), verdict="lost")
+    make_attempt(run, outcome="lost")
+
+    said = crons("retry", str(run.pk), "--reason", "host is back")
+
+    assert said.out == f"run {run.pk} of report is tried again. See: manage.py crons show {run.pk}\n"
+    assert said.err == "Its last attempt is lost: it may have done some of its work already.\n"
+    run.refresh_from_db()
+    assert (run.state, run.asked_at) == ("waiting", NOW)
+    assert AuditEvent.objects.get().reason == "host is back"
+
+
+def test_retry_of_a_success_is_refused(crons, clock, make_entry, make_run):
+    """What is done is done."""
+    run = make_run(make_entry())
+
+    said = crons("retry", str(run.pk), "--json")
+
+    assert (said.code, said.out) == (1, "")
+    assert said.err == (
+        f"run {run.pk} has succeeded, so there is nothing to try again. "
+        "Once more besides: manage.py crons run report --manual\n"
+    )
+
+
+def test_retry_as_json_is_the_row(crons, clock, make_entry, make_run):
+    """As of cancel."""
+    run = make_run(make_entry(), verdict="failed")
+
+    said = crons("retry", str(run.pk), "--json")
+
+    [row] = objects(said.out)
+    assert (row["id"], row["state"], row["asked_at"], said.err) == (run.pk, "waiting", "2026-10-25T00:15:00Z", "")
