@@ -12,7 +12,7 @@ from django.utils import timezone
 
 from crm import customers, logs
 from crm.schema import schema
-from crons import Retry, cron, job
+from crons import GiveUp, Retry, cron, job
 
 CLEANUP_LOG = "customer_cleanup_log.txt"
 FORCE = "CRM_CLEANUP_FORCE"
@@ -37,7 +37,12 @@ def clean_inactive_customers(context=None, *, force=False, on_progress=None):
     """Delete inactive customers as of the slot, however late it runs, and log their number."""
     now, key = (context.until, context.key) if context else (timezone.now(), os.getenv("CRONS_ATTEMPT", ""))
     force = force or FORCE in os.environ
-    cleanup = customers.delete_inactive(now=now, force=force, key=key, on_progress=on_progress)
+    try:
+        cleanup = customers.delete_inactive(now=now, force=force, key=key, on_progress=on_progress)
+    except customers.CleanupRefused as error:
+        if context is None:
+            raise
+        raise GiveUp(str(error)) from error  # a person has to look: the next tries would refuse as well
     logs.append_line(
         CLEANUP_LOG, f"{timezone.localtime():%Y-%m-%d %H:%M:%S} Deleted {cleanup.deleted} inactive customers"
     )

@@ -45,7 +45,8 @@ def finish(finished: Sequence[Finished], now: datetime) -> dict[int, bool]:
         found = Attempt.objects.using(using).filter(pk__in=by_id).select_related("run__entry").order_by("pk")
         attempts = list(lock_all(found, using, "self", "run"))
         accepted = {attempt.pk: _close(attempt, by_id[attempt.pk], now) for attempt in attempts}
-        _write(attempts, [attempt for attempt in attempts if accepted[attempt.pk]], now, using)
+        final = {pk for pk, each in by_id.items() if each.ending.final}
+        _write(attempts, [attempt for attempt in attempts if accepted[attempt.pk]], now, using, final)
     return accepted
 
 
@@ -194,10 +195,10 @@ def next_after(ending: Ending, tries: int, policy: Policy, now: datetime, *, ask
     Exceptions are tried again as retry= says; lost and timed out only where the job is idempotent,
     because the job may have done its work. So is what a stopping scheduler cancelled: that nobody
     *asked* for, and whoever comes next can do it. What somebody asked to stop is not tried again,
-    however its try ended before the request reached it.
+    however its try ended before the request reached it; nor what the job itself gave up.
     """
     outcome, retry = ending.outcome, policy.retry
-    if asked:
+    if asked or ending.final:
         return Next(Verdict(outcome))
     if outcome == Outcome.FAILED and tries <= retry.times:
         return Next(None, now + retry.delay(tries))
@@ -223,10 +224,12 @@ def _close(attempt: Attempt, finished: Finished, now: datetime) -> bool:
     return attempt.run.current_attempt == attempt.pk
 
 
-def _write(attempts: list[Attempt], accepted: list[Attempt], now: datetime, using: str) -> None:
+def _write(
+    attempts: list[Attempt], accepted: list[Attempt], now: datetime, using: str, final: Collection[int] = ()
+) -> None:
     rows.update(attempts, ATTEMPT_ENDED, using)
     for attempt in accepted:
-        _judge(attempt, now)
+        _judge(attempt, now, final=attempt.pk in final)
     runs = [attempt.run for attempt in accepted]
     rows.update(runs, ENDED, using)
     for run in runs:
@@ -234,9 +237,9 @@ def _write(attempts: list[Attempt], accepted: list[Attempt], now: datetime, usin
             announce(run, using)
 
 
-def _judge(attempt: Attempt, now: datetime) -> None:
+def _judge(attempt: Attempt, now: datetime, *, final: bool) -> None:
     run = attempt.run
-    ending = Ending(Outcome(attempt.outcome), attempt.error)
+    ending = Ending(Outcome(attempt.outcome), attempt.error, final=final)
     asked = attempt.cancel_requested_at is not None
     following = next_after(ending, run.tries, _policy(run.entry), now, asked=asked)
     if following.verdict is None:
