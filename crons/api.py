@@ -17,8 +17,8 @@ from crons.dispatch import plan_entry
 from crons.exceptions import CronsError, LedgerUnavailable, UnknownJob
 from crons.instances import is_gone
 from crons.jobs import not_declared
-from crons.ledger import account_for, account_of, locked, verb, writing
-from crons.models import AuditEvent, Entry, Heartbeat, Incident, Range, Run
+from crons.ledger import account_of
+from crons.models import Entry, Heartbeat, Incident, Pause, Range, Run
 from crons.schedules import FAR_FUTURE
 from crons.sync import Synced
 from crons.verdicts import State
@@ -59,30 +59,50 @@ def run_now(name: str, *, by: str, args: Mapping[str, Any] | None = None, key: s
     Raises: UnknownJob.
     """
     deployment.permit()
-    run = ledger.request(name, ledger.database_now(), "api", by=by, args=args, key=key)
-    _audit("run", "run", str(run.pk), by, after={"entry": name, "args": None if args is None else dict(args)})
-    return run
+    return ledger.request(name, ledger.database_now(), "api", by=by, args=args, key=key)
 
 
 def pause(name: str, *, by: str, reason: str, until: datetime | None = None) -> None:
     """Skip the slots of one entry from now on, until *until* or until it is resumed; each is recorded.
 
-    Raises: UnknownJob.
+    Raises: UnknownJob; Refused without a reason, or if *until* is no moment to come.
     """
     deployment.permit()
-    _change_pause(name, by, {"paused_until": until, "pause_reason": reason}, pausing=True)
-    after = {"until": until.isoformat() if until else None}
-    _audit("pause", "entry", name, by, after=after, reason=reason)
+    ledger.pause(name, ledger.database_now(), plan_entry, by=by, reason=reason, until=until)
 
 
-def resume(name: str, *, by: str) -> None:
-    """Run the slots of one entry again from now on; those of the pause stay skipped.
+def pause_all(*, by: str, reason: str, until: datetime | None = None, tag: str = "") -> list[str]:
+    """Skip the slots of every entry, or of every one with *tag*, from now on; return their names.
 
-    Raises: UnknownJob.
+    Entries that are declared while it holds are held as well. Pauses that were there stay beside it.
+    Raises: Refused without a reason, if *until* is no moment to come, or if no entry has that tag.
     """
     deployment.permit()
-    _change_pause(name, by, {"paused_until": None, "pause_reason": ""}, pausing=False)
-    _audit("resume", "entry", name, by)
+    return ledger.pause_all(ledger.database_now(), plan_entry, by=by, reason=reason, until=until, tag=tag)
+
+
+def resume(name: str, *, by: str) -> Entry:
+    """End one entry's own pause and return the entry; the slots of the pause stay skipped.
+
+    It stays held where a tag or everything is paused too.
+    Raises: UnknownJob; Refused if only such a pause holds it: that one has to end.
+    """
+    deployment.permit()
+    return ledger.resume(name, ledger.database_now(), plan_entry, by=by)
+
+
+def resume_all(*, by: str, tag: str = "") -> list[str]:
+    """End what `pause_all` with the same *tag* began; return the names of the entries that run again.
+
+    Entries that are paused on their own, or by another tag, stay so.
+    """
+    deployment.permit()
+    return ledger.resume_all(ledger.database_now(), plan_entry, by=by, tag=tag)
+
+
+def wide_pauses() -> list[Pause]:
+    """List the pauses of everything and of tags that hold now, the widest first."""
+    return ledger.wide_pauses(ledger.database_now(), conf.database)
 
 
 def cancel(run_id: int, *, by: str, reason: str) -> Run:
@@ -90,9 +110,7 @@ def cancel(run_id: int, *, by: str, reason: str) -> Run:
 
     Raises: Refused if it is over.
     """
-    run = ledger.request_cancel(run_id, ledger.database_now(), reason=f"{reason} (by {by})")
-    _audit("cancel", "run", str(run_id), by, reason=reason)
-    return run
+    return ledger.request_cancel(run_id, ledger.database_now(), by=by, reason=reason)
 
 
 def retry(run_id: int, *, by: str, reason: str = "") -> Run:
@@ -218,39 +236,3 @@ def _slots_of(each: Entry, after: datetime, count: int) -> Iterator[Upcoming]:
             return
         paused = each.paused_at is not None and (each.paused_until is None or at <= each.paused_until)
         yield Upcoming(at, each.name, each.zone, paused)
-
-
-@verb
-def _change_pause(name: str, by: str, values: dict[str, Any], *, pausing: bool) -> None:
-    with writing() as using:
-        each = locked(name, using)
-        now = ledger.database_now()
-        # What fell due so far is recorded as it stood: not paused before a pause, paused before a resume.
-        account_for([each], now, plan_entry, "api", using)
-        each.paused_at, each.paused_by = (now, by) if pausing else (None, "")
-        for field, value in values.items():
-            setattr(each, field, value)
-        each.version += 1
-        each.save(using=using)
-
-
-def _audit(
-    verb_: str,
-    subject_type: str,
-    subject: str,
-    by: str,
-    *,
-    before: Mapping[str, Any] | None = None,
-    after: Mapping[str, Any] | None = None,
-    reason: str = "",
-) -> None:
-    AuditEvent.objects.using(conf.database).create(
-        at=ledger.database_now(),
-        actor=by[:150],
-        verb=verb_,
-        subject_type=subject_type,
-        subject=subject,
-        before=before,
-        after=after,
-        reason=reason[:255],
-    )

@@ -9,6 +9,7 @@ when the database does not answer.
 from crons.ledger.agenda import Agenda, agenda
 from crons.ledger.begin import begin, read_attempt
 from crons.ledger.finish import cancel_open, expire, fenced, finish, give_back, renew, request_cancel, write_output
+from crons.ledger.pauses import hold, hold_declarations, pause, pause_all, resume, resume_all, told, wide_pauses
 from crons.ledger.record import (
     BATCH,
     Recorded,
@@ -38,7 +39,11 @@ __all__ = [
     "fenced",
     "finish",
     "give_back",
+    "hold",
+    "hold_declarations",
     "locked",
+    "pause",
+    "pause_all",
     "policy_of",
     "read_attempt",
     "record",
@@ -46,9 +51,13 @@ __all__ = [
     "renew",
     "request",
     "request_cancel",
+    "resume",
+    "resume_all",
     "retry",
     "settle",
+    "told",
     "verb",
+    "wide_pauses",
     "write_output",
     "writing",
 ]

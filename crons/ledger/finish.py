@@ -16,6 +16,7 @@ from crons.exceptions import CronsError, Fenced, LedgerUnavailable, Refused
 from crons.instances import boot_id, is_gone
 from crons.jobs import Policy
 from crons.ledger import rows
+from crons.ledger.audit import note
 from crons.ledger.record import BATCH, policy_of
 from crons.ledger.transactions import lock_all, lock_free, verb, writing
 from crons.ledger.verdict import ENDED, announce, end, write_ended
@@ -132,7 +133,7 @@ def _write_output(chunks: Sequence[Chunk]) -> None:
 
 
 @verb
-def request_cancel(run_id: int, now: datetime, *, reason: str) -> Run:
+def request_cancel(run_id: int, now: datetime, *, reason: str, by: str = "") -> Run:
     """Ask for a run to be stopped: at once if nothing runs yet, else at its attempt's next renewal.
 
     Raises: Refused if it is over.
@@ -144,13 +145,16 @@ def request_cancel(run_id: int, now: datetime, *, reason: str) -> Run:
         run = Run.objects.using(using).select_for_update().filter(pk=run_id).first()
         if run is None or run.state == State.DONE:
             raise Refused(f"run {run_id} " + ("does not exist" if run is None else f"is over: {run.verdict}") + ".")
+        before = {"state": run.state, "detail": run.detail}
+        told = f"{reason} (by {by})" if by else reason
         if run.state == State.RUNNING:
             going = Attempt.objects.using(using).filter(pk=run.current_attempt or 0, outcome="")
-            going.update(cancel_requested_at=now, cancel_reason=reason[:255])
+            going.update(cancel_requested_at=now, cancel_reason=told[:255])
         else:
-            end(run, Verdict.CANCELLED, now, detail=reason)
+            end(run, Verdict.CANCELLED, now, detail=told)
             rows.update([run], ENDED, using)
             announce(run, using)
+        note("cancel", "run", run_id, by, now, using, before=before, reason=reason)
     return run
 
 

@@ -15,6 +15,7 @@ from django.db.models import Q
 from crons.exceptions import CronsError, Refused, UnknownJob
 from crons.jobs import Policy, not_declared
 from crons.ledger import rows
+from crons.ledger.audit import note
 from crons.ledger.transactions import verb, writing
 from crons.models import Entry, Range, Run
 from crons.planner import Account, Plan, PlannedRange
@@ -24,6 +25,7 @@ from crons.verdicts import Kind
 
 Planner = Callable[[Account, datetime], Plan]
 BATCH = 1_000
+LONGEST_KEY = 150
 MOVED = ["accounted_until", "wake_at", "version", "paused_at", "paused_until", "parked_reason"]
 
 
@@ -102,26 +104,45 @@ def request(
 ) -> Run:
     """Record a manual run of one entry; it never moves the account. The same *key* gives the same run.
 
-    Raises: UnknownJob; Refused if the entry is retired.
+    Raises: UnknownJob; Refused if the entry is retired, or *key* cannot be one or is another entry's.
     """
+    _check_key(key)
     with writing() as using:
         entry = locked(name, using)
         refuse_retired(entry)
         key = key or uuid.uuid4().hex
-        known = Run.objects.using(using).filter(request_key=key).first()
+        known = Run.objects.using(using).select_related("entry").filter(request_key=key).first()
+        if known is not None and known.entry_id != entry.pk:
+            raise Refused(
+                f"the key {key!r} is that of run {known.pk} of {known.entry.name!r}: "
+                f"nothing was requested. Give runs of {name!r} keys of their own."
+            )
         if known is not None:
             return known
-        return Run.objects.using(using).create(
+        run = Run.objects.using(using).create(
             entry=entry,
             kind=Kind.MANUAL,
             request_key=key,
-            requested_by=by,
+            requested_by=by[:150],
             args=None if args is None else dict(args),
             planned_at=now,
             wake_at=now,
             trigger=trigger,
             recorded_at=now,
         )
+        note("run", "run", run.pk, by, now, using, after={"entry": name, "args": run.args})
+    return run
+
+
+def _check_key(key: object) -> None:
+    if not isinstance(key, str):
+        raise Refused(f"key={key!r}: expected a text.")
+    if len(key) > LONGEST_KEY:
+        raise Refused(
+            f"key={key[:40]!r}… has {len(key)} characters, expected at most {LONGEST_KEY}. Nothing was requested."
+        )
+    if "\x00" in key:
+        raise Refused(f"key={key!r} has a NUL in it, which no database keeps. Nothing was requested.")
 
 
 def locked(name: str, using: str) -> Entry:

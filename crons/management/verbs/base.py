@@ -50,6 +50,14 @@ def operator() -> str:
     return f"{user}@{host()}"
 
 
+def add_scope(parser: argparse.ArgumentParser) -> None:
+    """Take one of NAME, --tag and --all."""
+    scope = parser.add_mutually_exclusive_group(required=True)
+    scope.add_argument("entry", metavar="NAME", nargs="?", help="The entry.")
+    scope.add_argument("--tag", metavar="TAG", help="All entries with this tag.")
+    scope.add_argument("--all", action="store_true", help="All entries.")
+
+
 def moment(text: str) -> datetime:
     """Read a moment given on the command line; without an offset it is local to CRONS["TIME_ZONE"]."""
     try:

@@ -50,6 +50,8 @@ class List(Verb):
             (entry.name, explained(entry), _next(entry, now), lasts.cell(entry, now), state(entry)) for entry in entries
         ]
         out.table(COLUMNS, table)
+        for pause in api.wide_pauses():
+            out.note(ledger.told(pause))
         return 0
 
 
@@ -79,8 +81,14 @@ def state(entry: Entry) -> Cell:
         until = f" until {local(entry.paused_until, entry.zone)}" if entry.paused_until else ""
         by = f" by {entry.paused_by}" if entry.paused_by else ""
         reason = f": {entry.pause_reason}" if entry.pause_reason else ""
-        return Cell(f"paused{until}{by}{reason}", "warn")
+        return Cell(f"paused{_scope(entry.pause_scope)}{until}{by}{reason}", "warn")
     return Cell("active")
+
+
+def _scope(scope: str) -> str:
+    if scope.startswith("tag:"):
+        return f" (all tagged {scope.removeprefix('tag:')!r})"
+    return " (everything is)" if scope else ""
 
 
 def _next(entry: Entry, now: datetime) -> str:
