@@ -123,6 +123,18 @@ def retry(run_id: int, *, by: str, reason: str = "") -> Run:
     return ledger.retry(run_id, ledger.database_now(), by=by, reason=reason)
 
 
+def backfill(name: str, first: datetime, last: datetime, *, by: str, dry_run: bool = False) -> list[datetime]:
+    """Let the slots of one entry in [*first*, *last*) that have no success be run; return them, oldest first.
+
+    Each has the key and the window of its slot, also before the entry was first seen; those that were
+    recorded and did not succeed are tried again as the same run. With *dry_run* nothing is recorded.
+    Raises: UnknownJob; Refused if the span is none, reaches into the future or holds more than 1,000 of them,
+    or if the entry is retired, has no schedule or cannot be planned.
+    """
+    deployment.permit()
+    return ledger.backfill(name, first, last, ledger.database_now(), plan_entry, by=by, dry_run=dry_run)
+
+
 def entry(name: str) -> Entry:
     """Return one entry's row.
 

@@ -7,6 +7,7 @@ when the database does not answer.
 """
 
 from crons.ledger.agenda import Agenda, agenda
+from crons.ledger.backfill import backfill
 from crons.ledger.begin import begin, read_attempt
 from crons.ledger.finish import cancel_open, expire, fenced, finish, give_back, renew, request_cancel, write_output
 from crons.ledger.pauses import hold, hold_declarations, pause, pause_all, resume, resume_all, told, wide_pauses
@@ -32,6 +33,7 @@ __all__ = [
     "account_for",
     "account_of",
     "agenda",
+    "backfill",
     "begin",
     "cancel_open",
     "database_now",

@@ -25,6 +25,7 @@ VERBS: dict[str, tuple[str, str]] = {
     "resume": ("resume", "End a pause."),
     "cancel": ("cancel", "Stop a run."),
     "retry": ("retry", "Try a run again that did not succeed."),
+    "backfill": ("backfill", "Run the slots of a span that have no success."),
     "adopt": ("adopt", "Let this database fire from here."),
 }
 

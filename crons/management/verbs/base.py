@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import getpass
+import sys
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from datetime import datetime, time
@@ -13,6 +14,7 @@ from zoneinfo import ZoneInfo
 from django.utils.dateparse import parse_date, parse_datetime
 
 from crons.conf import conf
+from crons.exceptions import Refused
 from crons.instances import host
 from crons.management.output import Out
 
@@ -39,6 +41,18 @@ class Verb(ABC):
     @abstractmethod
     def handle(self, options: Mapping[str, Any], out: Out) -> int:
         """Do it; return the exit code."""
+
+
+def confirm(out: Out, question: str, without_asking: str) -> None:
+    """Ask the person at the terminal; *without_asking* is the command line that needs none.
+
+    Raises: Refused unless the answer is yes.
+    """
+    if out.json or not (out.is_terminal and sys.stdin.isatty()):
+        raise Refused(f"this needs a yes, and nobody is here to ask: manage.py crons {without_asking}")
+    out.raw(f"{question} [y/N] ")
+    if sys.stdin.readline().strip().lower() not in ("y", "yes"):
+        raise Refused("nothing was changed.")
 
 
 def operator() -> str:
