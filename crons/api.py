@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -10,7 +10,7 @@ from typing import Any
 from django.db import DatabaseError
 from django.db.models import Count, Exists, Min, OuterRef, QuerySet
 
-from crons import deployment, ledger
+from crons import arguments, deployment, ledger
 from crons import sync as declarations
 from crons.conf import conf
 from crons.dispatch import plan_entry
@@ -21,7 +21,7 @@ from crons.ledger import account_of
 from crons.models import Entry, Heartbeat, Incident, Pause, Range, Run
 from crons.schedules import FAR_FUTURE
 from crons.sync import Synced
-from crons.verdicts import State
+from crons.verdicts import Kind, State
 
 
 @dataclass(frozen=True)
@@ -55,10 +55,13 @@ def sync() -> Synced:
 def run_now(name: str, *, by: str, args: Mapping[str, Any] | None = None, key: str = "") -> Run:
     """Record a manual run; the next scheduler that looks begins it.
 
-    Inside a transaction it is recorded when that commits. The same *key* gives the same run.
-    Raises: UnknownJob.
+    Inside a transaction it is recorded when that commits. The same *key* gives the same run. *args* are given
+    to the job over the entry's own, for this run only.
+    Raises: UnknownJob; Refused or InvalidJob if the job cannot be called with *args*, or *key* cannot be one.
     """
     deployment.permit()
+    if args:
+        arguments.check(entry(name), args)
     return ledger.request(name, ledger.database_now(), "api", by=by, args=args, key=key)
 
 
@@ -135,6 +138,15 @@ def backfill(name: str, first: datetime, last: datetime, *, by: str, dry_run: bo
     return ledger.backfill(name, first, last, ledger.database_now(), plan_entry, by=by, dry_run=dry_run)
 
 
+def cancel_entry(name: str, *, by: str, reason: str, backfill: bool = False) -> list[Run]:
+    """Ask for every run of one entry to be stopped that goes or waits, and return them; with *backfill* only
+    those that somebody asked for again or after all.
+
+    Raises: UnknownJob.
+    """
+    return ledger.cancel_entry(name, ledger.database_now(), by=by, reason=reason, asked_only=backfill)
+
+
 def entry(name: str) -> Entry:
     """Return one entry's row.
 
@@ -176,6 +188,34 @@ def ranges(name: str | None = None) -> QuerySet[Range]:
     return rows.filter(entry=entry(name)) if name else rows
 
 
+def why_waiting(runs: Iterable[Run]) -> dict[int, str]:
+    """Say of each run that could begin now why it has not, by its id; runs are read with their entries.
+
+    Cost: two queries, and one more where CRONS["GROUPS"] limits any.
+    """
+    now = ledger.database_now()
+    ready = [run for run in runs if run.state in (State.DUE, State.WAITING) and run.wake_at and run.wake_at <= now]
+    going = Run.objects.using(conf.database).filter(active_key__in={run.entry_id for run in ready})
+    in_the_way = dict(going.values_list("active_key", "pk"))
+    full = ledger.full_groups(conf.database)
+    return {run.pk: _why_waiting(run, in_the_way.get(run.entry_id), full, now) for run in ready}
+
+
+def _why_waiting(run: Run, in_the_way: int | None, full: Mapping[str, int], now: datetime) -> str:
+    held_by, group = run.entry, run.entry.policy.get("group")
+    since, until = held_by.paused_at, held_by.paused_until
+    # What somebody asks for during a pause is let through.
+    is_let_through = run.kind == Kind.MANUAL or (since and run.asked_at is not None and run.asked_at >= since)
+    if since is not None and (until is None or until > now) and not is_let_through:
+        reason = f": {held_by.pause_reason}" if held_by.pause_reason else ""
+        return f"for the end of the pause by {held_by.paused_by or 'somebody'}{reason}"
+    if in_the_way is not None:
+        return f"for run {in_the_way} of the same entry, which is going"
+    if group in full:
+        return f"for the group {group!r}, which is full: {full[group]} of its runs are going"
+    return f"for a free place, or for a process that knows the job {held_by.job!r}"
+
+
 def schedulers() -> list[Heartbeat]:
     """List the running schedulers, by host: those that are not silent and that this machine's kernel still knows."""
     beats = Heartbeat.objects.using(conf.database).filter(expected_by__gte=ledger.database_now())
@@ -211,10 +251,15 @@ def _waiting(now: datetime) -> Iterator[Ailment]:
     using = conf.database
     active = Run.objects.using(using).filter(active_key=OuterRef("entry_id"))
     due = Run.objects.using(using).filter(state=State.DUE, wake_at__lt=now - conf.grace)
-    stuck = due.filter(~Exists(active), entry__paused_at=None).values("entry__name", "entry__job")
-    for row in stuck.annotate(count=Count("pk"), since=Min("wake_at")).order_by("entry__name"):
+    full = ledger.full_groups(conf.database)
+    stuck = due.filter(~Exists(active), entry__paused_at=None)
+    fields = ("entry__name", "entry__job", "entry__policy__group")
+    for row in stuck.values(*fields).annotate(count=Count("pk"), since=Min("wake_at")).order_by("entry__name"):
         waits = f"{row['count']} run(s) due since {row['since']:%Y-%m-%d %H:%M:%S} UTC have not begun"
         why = f"no place has come free, or no running process knows the job {row['entry__job']!r}"
+        if row["entry__policy__group"] in full:
+            group = row["entry__policy__group"]
+            why = f"the group {group!r} is full, {full[group]} of its runs are going"
         yield Ailment("waiting", row["entry__name"], f"{waits}: {why}")
 
 

@@ -8,8 +8,18 @@ when the database does not answer.
 
 from crons.ledger.agenda import Agenda, agenda
 from crons.ledger.backfill import backfill
-from crons.ledger.begin import begin, read_attempt
-from crons.ledger.finish import cancel_open, expire, fenced, finish, give_back, renew, request_cancel, write_output
+from crons.ledger.begin import begin, full_groups, read_attempt
+from crons.ledger.finish import (
+    cancel_entry,
+    cancel_open,
+    expire,
+    fenced,
+    finish,
+    give_back,
+    renew,
+    request_cancel,
+    write_output,
+)
 from crons.ledger.pauses import hold, hold_declarations, pause, pause_all, resume, resume_all, told, wide_pauses
 from crons.ledger.record import (
     BATCH,
@@ -35,11 +45,13 @@ __all__ = [
     "agenda",
     "backfill",
     "begin",
+    "cancel_entry",
     "cancel_open",
     "database_now",
     "expire",
     "fenced",
     "finish",
+    "full_groups",
     "give_back",
     "hold",
     "hold_declarations",

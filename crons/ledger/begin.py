@@ -294,6 +294,13 @@ def _lock_full_groups(using: str) -> list[str]:
     return [group for group, limit in limits.items() if running[group] >= limit]
 
 
+def full_groups(using: str) -> dict[str, int]:
+    """Return the groups at their limit, with how many runs of each are going."""
+    limits = conf.groups
+    running = _running_by_group(using) if limits else Counter()
+    return {group: running[group] for group, limit in limits.items() if running[group] >= limit}
+
+
 def _running_by_group(using: str) -> Counter[str]:
     going = Run.objects.using(using).filter(state=State.RUNNING).annotate(group=F("entry__policy__group"))
     return Counter(going.values_list("group", flat=True))

@@ -17,7 +17,7 @@ from crons.instances import boot_id, is_gone
 from crons.jobs import Policy
 from crons.ledger import rows
 from crons.ledger.audit import note
-from crons.ledger.record import BATCH, policy_of
+from crons.ledger.record import BATCH, locked, policy_of
 from crons.ledger.transactions import lock_all, lock_free, verb, writing
 from crons.ledger.verdict import ENDED, announce, end, write_ended
 from crons.models import Attempt, Entry, OutputChunk, Run
@@ -156,6 +156,30 @@ def request_cancel(run_id: int, now: datetime, *, reason: str, by: str = "") -> 
             announce(run, using)
         note("cancel", "run", run_id, by, now, using, before=before, reason=reason)
     return run
+
+
+@verb
+def cancel_entry(name: str, now: datetime, *, by: str, reason: str, asked_only: bool = False) -> list[Run]:
+    """Ask for all runs of one entry that are not over to be stopped, or for those that somebody asked for only."""
+    told = f"{reason} (by {by})"
+    with writing() as using:
+        entry = locked(name, using)
+        attempts = Attempt.objects.using(using).filter(run__entry=entry, outcome="").order_by("pk")
+        list(lock_all(attempts, using, "self").values_list("pk"))
+        unended = Run.objects.using(using).filter(entry=entry).exclude(state=State.DONE).order_by("pk")
+        if asked_only:
+            unended = unended.filter(asked_at__isnull=False)
+        runs = list(lock_all(unended, using, "self"))
+        going = [run.current_attempt or 0 for run in runs if run.state == State.RUNNING]
+        mine = Attempt.objects.using(using).filter(pk__in=going, outcome="")
+        mine.update(cancel_requested_at=now, cancel_reason=told[:255])
+        ended = [run for run in runs if run.state != State.RUNNING]
+        for run in ended:
+            end(run, Verdict.CANCELLED, now, detail=told)
+        write_ended(ended, using)
+        if runs:
+            note("cancel", "entry", name, by, now, using, after={"runs": [run.pk for run in runs]}, reason=reason)
+    return runs
 
 
 def cancel_open(entry: Entry, now: datetime, using: str, *, detail: str) -> None:

@@ -8,7 +8,7 @@ from unittest import mock
 
 import pytest
 
-from crons import api, heartbeat, ledger
+from crons import api, heartbeat, job, ledger
 from crons.exceptions import Refused, UnknownJob
 from crons.instances import Instance
 from crons.models import AuditEvent, Entry, Heartbeat, Incident, Range, Run
@@ -29,6 +29,7 @@ def clock(monkeypatch):
 def test_run_now_is_recorded_for_the_next_scheduler(make_entry):
     """A button press is a row; whoever has room begins it, once."""
     make_entry()
+    job(None, name="heartbeat")(lambda loud=False: None)
 
     run = api.run_now("heartbeat", by="dana", args={"loud": True}, key="click 1")
     again = api.run_now("heartbeat", by="dana", key="click 1")

@@ -9,6 +9,7 @@ import pytest
 from django.db import connections
 
 from crons import api, ledger, watch
+from crons.dispatch import plan_entry
 from crons.exceptions import Refused
 from crons.jobs import Retry
 from crons.models import Attempt, AuditEvent, Entry, Incident, Run
@@ -307,3 +308,25 @@ def test_two_who_ask_at_once_reopen_it_once(led, make_entry, end_as):
     )
     assert AuditEvent.objects.count() == 1
     assert len(led.begin(NOON + timedelta(minutes=7))) == 1
+
+
+def test_a_group_holds_for_what_is_asked_for_too(led, make_entry, settings):
+    """Retries, filled holes and manual runs take their places among the others'."""
+    settings.CRONS = {"GROUPS": {"heavy": 1}}
+    for name in ("failed", "hole", "manual", "slot"):
+        make_entry(name, group="heavy")
+    led.record(NOON + minutes(5))
+    for each in led.begin(NOON + minutes(5)):
+        led.finish(each, NOON + minutes(5), Outcome.FAILED, "boom")
+    Run.objects.filter(state="due").delete()
+    ledger.retry(Run.objects.get().pk, NOON + minutes(6), by="dana")
+    ledger.backfill("hole", NOON - minutes(5), NOON, NOON + minutes(6), plan_entry, by="dana")
+    ledger.request("manual", NOON + minutes(6), "api")
+    order = []
+
+    while begun := led.begin(NOON + minutes(7)):
+        assert led.begin(NOON + minutes(7)) == []
+        order += [each.entry for each in begun]
+        led.finish(begun[0], NOON + minutes(7))
+
+    assert order == ["manual", "failed", "hole"]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import getpass
+import json
 import sys
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
@@ -84,6 +85,21 @@ def moment(text: str) -> datetime:
     if found is None:
         raise argparse.ArgumentTypeError(f"{text!r} is no moment, expected one such as 2026-10-25T02:30+01:00")
     return found if found.tzinfo else found.replace(tzinfo=ZoneInfo(conf.time_zone))
+
+
+def argument(text: str) -> tuple[str, Any]:
+    """Read KEY=VALUE given on the command line; the value is JSON where it reads as such, else a text."""
+    key, sign, value = text.partition("=")
+    if not sign or not key.isidentifier():
+        raise argparse.ArgumentTypeError(f"{text!r} is no argument, expected KEY=VALUE such as city=Paris or days=7")
+    try:
+        return key, json.loads(value, parse_constant=_no_constant)
+    except ValueError:
+        return key, value
+
+
+def _no_constant(word: str) -> Any:
+    raise ValueError(f"{word} is not JSON")
 
 
 def at_least_one(text: str) -> int:

@@ -67,6 +67,7 @@ def _print_run(run: Run, out: Out) -> None:
             ("meaning", Cell(MEANINGS.get(run.reason or run.verdict, ""), "quiet")),
             ("recorded", f"{local(run.recorded_at, zone)} by {run.trigger}{by}"),
             ("ended", local(run.ended_at, zone) if run.ended_at else ""),
+            ("waits", api.why_waiting([run]).get(run.pk, "")),
             ("next try", local(run.wake_at, zone) if run.wake_at and run.tries else ""),
             ("arguments", str({**run.entry.args, **(run.args or {})} or "")),
             ("owner", run.entry.owner),
