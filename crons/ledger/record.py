@@ -92,7 +92,6 @@ def record_entry(name: str, now: datetime, plan: Planner, trigger: str, *, by: s
     return done
 
 
-@verb
 def request(
     name: str,
     now: datetime,
@@ -107,10 +106,19 @@ def request(
     Raises: UnknownJob; Refused if the entry is retired, or *key* cannot be one or is another entry's.
     """
     _check_key(key)
+    key = key or uuid.uuid4().hex
+    try:
+        return _request(name, now, trigger, by, args, key)
+    except IntegrityError:
+        # Another entry's run took the key at this moment: the second look sees whose it is.
+        return _request(name, now, trigger, by, args, key)
+
+
+@verb
+def _request(name: str, now: datetime, trigger: str, by: str, args: Mapping[str, Any] | None, key: str) -> Run:
     with writing() as using:
         entry = locked(name, using)
         refuse_retired(entry)
-        key = key or uuid.uuid4().hex
         known = Run.objects.using(using).select_related("entry").filter(request_key=key).first()
         if known is not None and known.entry_id != entry.pk:
             raise Refused(

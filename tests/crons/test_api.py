@@ -7,6 +7,7 @@ from importlib import import_module
 from unittest import mock
 
 import pytest
+from django.db import IntegrityError
 
 from crons import api, heartbeat, job, ledger
 from crons.exceptions import Refused, UnknownJob
@@ -57,6 +58,25 @@ def test_a_key_that_cannot_be_one_is_refused_before_anything_is_recorded(make_en
         "nothing was requested. Give runs of 'heartbeat' keys of their own.",
     ]
     assert (Run.objects.count(), AuditEvent.objects.count()) == (1, 1)
+
+
+def test_a_key_that_another_takes_at_that_moment_is_seen(make_entry, monkeypatch):
+    """Two systems that number their orders alike: the unique key tells, in words."""
+    make_entry()
+    make_entry("other")
+    record = import_module("crons.ledger.record")
+    real, beaten = record._request, []
+
+    def request(*args):
+        if beaten:
+            return real(*args)
+        beaten.append(real("other", NOON, "api", "eve", None, "order 7"))
+        raise IntegrityError("UNIQUE constraint failed: crons_run.request_key")
+
+    monkeypatch.setattr(record, "_request", request)
+
+    with pytest.raises(Refused, match=r"^the key 'order 7' is that of run \d+ of 'other'"):
+        ledger.request("heartbeat", NOON, "api", key="order 7")
 
 
 @pytest.mark.parametrize("deed", ["run", "cancel"])

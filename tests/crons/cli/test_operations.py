@@ -198,6 +198,21 @@ def test_a_backfill_is_called_off_as_a_whole(crons, clock, hole, make_run):
     )
 
 
+def test_show_tells_what_people_did_to_a_run(crons, clock, make_entry, make_run, make_attempt):
+    """A verdict that was taken back is not forgotten."""
+    run = make_run(make_entry(), verdict="timed_out")
+    make_attempt(run, outcome="timed_out")
+    api.retry(run.pk, by="ann", reason="host is back")
+    api.cancel(run.pk, by="bob", reason="no")
+
+    lines = crons("show", str(run.pk)).out.splitlines()
+
+    assert "  retry by ann at 2026-10-25 02:15:00 +02:00: host is back; it was timed out" in lines
+    assert "  cancel by bob at 2026-10-25 02:15:00 +02:00: no" in lines
+    [row] = objects(crons("show", str(run.pk), "--json").out)
+    assert [(each["verb"], each["actor"]) for each in row["audit"]] == [("retry", "ann"), ("cancel", "bob")]
+
+
 # log --follow
 
 
