@@ -10,7 +10,7 @@ from django.utils import timezone
 from crm import customers, logs, progress, reminders, reports, restocking
 from crm.api_client import ApiClient, ApiFailed
 from crm.schema import schema
-from crons import Retry, cron, job
+from crons import GiveUp, Retry, cron, job
 
 CLEANUP_LOG = "customer_cleanup_log.txt"
 REMINDERS_LOG = "order_reminders_log.txt"
@@ -37,7 +37,12 @@ def clean_inactive_customers(context=None, *, force=False):
     force = force or FORCE in os.environ
     logs.require_writable(CLEANUP_LOG)
     with progress.shown("Deleting") as on_progress:
-        cleanup = customers.delete_inactive(now=until, force=force, key=key, on_progress=on_progress)
+        try:
+            cleanup = customers.delete_inactive(now=until, force=force, key=key, on_progress=on_progress)
+        except customers.CleanupRefused as error:
+            if context is None:
+                raise
+            raise GiveUp(str(error)) from error  # a person has to look: the next tries would refuse as well
     # Before the log: whatever becomes of that, the run's output says how many are gone.
     _say(*told_of_cleanup(cleanup))
     # Also those that an earlier attempt of this run deleted, before it was killed or could not log.

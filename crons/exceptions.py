@@ -12,6 +12,7 @@
     ├── NotAdopted                  this database belongs to another deployment
     ├── Disabled                    CRONS["ENABLED"] is off
     ├── Refused                     the ledger says no: overlapping, not running, already over
+    ├── GiveUp                      raised by a job: it failed, and trying again is of no use
     ├── Fenced                      the attempt no longer owns its run
     └── LedgerUnavailable           the database could not be asked or did not answer: nothing was run
 """
@@ -55,6 +56,10 @@ class Disabled(CronsError):
 
 class Refused(CronsError):
     """The ledger refuses: the run is overlapping, not running, or already over."""
+
+
+class GiveUp(CronsError):
+    """For jobs to raise: this failed, and trying again is of no use, whatever retry= says."""
 
 
 class Fenced(CronsError):

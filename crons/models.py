@@ -16,6 +16,7 @@ class Entry(models.Model):
 
     *accounted_until*: every slot up to here has a run or a range; only planning moves it.
     *wake_at*: when to plan again; NULL means now, far in the future means never.
+    *paused_…*: what holds it now, folded from the rows of Pause; *pause_scope* is empty for a pause of its own.
     *policy*: what the declaration said, so that planning needs no code; *overrides*: what a person changed.
     """
 
@@ -38,6 +39,7 @@ class Entry(models.Model):
     paused_until = models.DateTimeField(null=True)
     paused_by = models.CharField(max_length=150, blank=True, default="")
     pause_reason = models.CharField(max_length=255, blank=True, default="")
+    pause_scope = models.CharField(max_length=150, blank=True, default="", db_default="")
     parked_reason = models.TextField(blank=True, default="")
     accounted_until = models.DateTimeField()
     wake_at = models.DateTimeField(null=True, db_index=True)
@@ -50,11 +52,30 @@ class Entry(models.Model):
         return self.name
 
 
+class Pause(models.Model):
+    """What somebody has paused: an entry, a tag (*tag*), or everything (neither). Unique: scope.
+
+    *until*: when it ends by itself; such rows are deleted when somebody comes by.
+    """
+
+    scope = models.CharField(max_length=150, unique=True)
+    entry = models.ForeignKey(Entry, on_delete=models.CASCADE, null=True, related_name="pauses")
+    tag = models.CharField(max_length=140, blank=True, default="")
+    paused_at = models.DateTimeField()
+    until = models.DateTimeField(null=True)
+    by = models.CharField(max_length=150, blank=True, default="")
+    reason = models.CharField(max_length=255, blank=True, default="")
+
+    def __str__(self) -> str:
+        return f"pause of {self.scope}"
+
+
 class Run(models.Model):
     """One slot of one entry, or one manual request. Unique: (entry, slot), request key, active key.
 
     *active_key* is the entry's id while an attempt is going, unless the job allows overlap.
     *wake_at*: when it may be begun (again); *start_before*: begun later than this, it is missed.
+    *asked_at*: when a person last asked for this slot to be run again or after all.
     *inspect_at* is set while an incident still has to be considered.
     """
 
@@ -77,6 +98,7 @@ class Run(models.Model):
     trigger = models.CharField(max_length=50)
     recorded_at = models.DateTimeField()
     ended_at = models.DateTimeField(null=True)
+    asked_at = models.DateTimeField(null=True)
     inspect_at = models.DateTimeField(null=True, db_index=True)
 
     class Meta:
@@ -225,6 +247,9 @@ class AuditEvent(models.Model):
     before = models.JSONField(null=True)
     after = models.JSONField(null=True)
     reason = models.CharField(max_length=255, blank=True, default="")
+
+    class Meta:
+        indexes = [models.Index(fields=["subject_type", "subject"], name="crons_audit_subject")]
 
 
 class Deployment(models.Model):

@@ -90,7 +90,8 @@ class Ending:
 
     *error* is a traceback or a sentence, empty when it succeeded; *exit_code* is the process's
     (negative: killed by that signal); *cpu_seconds* includes everything the job started and
-    waited for; *peak_memory_bytes* is the largest resident size of its process.
+    waited for; *peak_memory_bytes* is the largest resident size of its process; *final*: the job
+    said that trying again is of no use.
     """
 
     outcome: Outcome
@@ -98,6 +99,7 @@ class Ending:
     exit_code: int | None = None
     cpu_seconds: float | None = None
     peak_memory_bytes: int | None = None
+    final: bool = False
 
 
 def named_error(error: str) -> str:

@@ -29,6 +29,9 @@ class Stream(Protocol):
     def isatty(self) -> bool:
         """Say whether a person reads this."""
 
+    def flush(self) -> None:
+        """Let out what was written."""
+
 
 @dataclass(frozen=True)
 class Cell:

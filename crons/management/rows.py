@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import json
+from collections.abc import Iterable, Mapping
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -37,6 +38,11 @@ def standing(run: Run) -> Cell:
     if run.state == State.DONE:
         return verdict(run.verdict, run.reason, run.detail)
     return Cell(f"{run.state}: {run.detail}" if run.detail else run.state)
+
+
+def arguments(args: Mapping[str, Any]) -> str:
+    """Write arguments as --arg takes them."""
+    return ", ".join(f"{key}={value if isinstance(value, str) else json.dumps(value)}" for key, value in args.items())
 
 
 def words(name: str) -> str:

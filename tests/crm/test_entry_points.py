@@ -17,6 +17,7 @@ from crm.api_client import ApiFailed
 from crm.customers import CleanupRefused
 from crm.logs import LogRefused
 from crm.models import Customer, CustomerTombstone, Order, OrderItem, Product
+from crons import GiveUp
 
 from .conftest import CUT, NOW
 
@@ -70,6 +71,20 @@ def test_cleanup_that_runs_late_judges_as_of_its_slot(cron, make_customer, at_tw
     assert cron.clean_inactive_customers(late).deleted == 0
     assert cron.clean_inactive_customers(SimpleNamespace(until=NOW + timedelta(days=2), key="k")).deleted == 1
     assert CustomerTombstone.objects.get().run_key == "k"
+
+
+def test_cleanup_above_its_caps_is_not_tried_again(cron, make_customer, settings, at_two):
+    """A person has to look; the retries would refuse as well. Called by hand it refuses in its own words."""
+    settings.CRM_CLEANUP_MAX_COUNT = 1
+    for _ in range(2):
+        make_customer(CUT - timedelta(days=1))
+
+    with pytest.raises(GiveUp, match=r"\(CRM_CLEANUP_MAX_COUNT\)\."):
+        cron.clean_inactive_customers(SimpleNamespace(until=NOW, since=None, key="k"))
+    with pytest.raises(CleanupRefused):
+        cron.clean_inactive_customers()
+
+    assert Customer.objects.count() == 2
 
 
 def test_log_that_cannot_be_written_fails_the_cleanup_before_it_deletes(cron, settings, tmp_path, make_customer):

@@ -26,6 +26,8 @@ VERBS: dict[str, tuple[str, str]] = {
     "cancel": ("cancel", "Stop a run."),
     "prune": ("prune", "Delete rows older than CRONS['KEEP'] says."),
     "reconcile": ("reconcile", "After a restore: run nothing twice."),
+    "retry": ("retry", "Try a run again that did not succeed."),
+    "backfill": ("backfill", "Run the slots of a span that have no success."),
     "adopt": ("adopt", "Let this database fire from here."),
 }
 

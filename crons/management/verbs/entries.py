@@ -46,10 +46,20 @@ class List(Verb):
         if not entries:
             out.line("There are no entries. Declare a job, then: manage.py crons sync")
             return 0
+        held_up = _held_up(now)
         table = [
-            (entry.name, explained(entry), _next(entry, now), lasts.cell(entry, now), state(entry)) for entry in entries
+            (
+                entry.name,
+                explained(entry),
+                _next(entry, now),
+                lasts.cell(entry, now),
+                held_up.get(entry.pk, state(entry)),
+            )
+            for entry in entries
         ]
         out.table(COLUMNS, table)
+        for pause in api.wide_pauses():
+            out.note(ledger.told(pause))
         return 0
 
 
@@ -79,8 +89,25 @@ def state(entry: Entry) -> Cell:
         until = f" until {local(entry.paused_until, entry.zone)}" if entry.paused_until else ""
         by = f" by {entry.paused_by}" if entry.paused_by else ""
         reason = f": {entry.pause_reason}" if entry.pause_reason else ""
-        return Cell(f"paused{until}{by}{reason}", "warn")
+        return Cell(f"paused{_scope(entry.pause_scope)}{until}{by}{reason}", "warn")
     return Cell("active")
+
+
+def _held_up(now: datetime) -> dict[int, Cell]:
+    """Return, by entry, which full group its runs wait for. Cost: no query where no group has a limit."""
+    full = ledger.full_groups(conf.database)
+    if not full:
+        return {}
+    ready = Run.objects.using(conf.database).filter(state__in=[State.DUE, State.WAITING], wake_at__lte=now)
+    found = ready.filter(entry__paused_at=None).values_list("entry_id", "entry__policy__group").distinct()
+    told = "active: waits for the group {!r}, which is full ({} going)"
+    return {pk: Cell(told.format(group, full[group]), "warn") for pk, group in found if group in full}
+
+
+def _scope(scope: str) -> str:
+    if scope.startswith("tag:"):
+        return f" (all tagged {scope.removeprefix('tag:')!r})"
+    return " (everything is)" if scope else ""
 
 
 def _next(entry: Entry, now: datetime) -> str:

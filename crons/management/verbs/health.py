@@ -48,6 +48,8 @@ class Health(Verb):
             for ailment in ailments:
                 about = f"{ailment.entry}: " if ailment.entry else ""
                 out.line(f"{ailment.kind}: {about}{ailment.text}", "bad")
+            for pause in api.wide_pauses():
+                out.line(ledger.told(pause), "warn")
             if not ailments:
                 out.line("Nothing is wrong.", "good")
             for beat in alive:

@@ -5,7 +5,7 @@ from django.db import migrations, models
 
 class Migration(migrations.Migration):
     dependencies = [
-        ("crons", "0001_initial"),
+        ("crons", "0003_pauses"),
     ]
 
     operations = [
