@@ -84,7 +84,7 @@ class Ended:
 
 @dataclass(frozen=True)
 class Coming:
-    """A slot that has not come yet."""
+    """A slot of *entry* that has not come yet."""
 
     at: datetime
     entry: Entry
@@ -270,6 +270,6 @@ def _group(groups: dict[tuple[int, str, str], Ended], row: Run | Range, first: d
 
 
 def _coming(soonest: Sequence[Entry], now: datetime) -> Listed[Coming]:
-    # The next slots of all belong to the entries that wake first; an entry that is late wakes before its next slot.
-    slots = [slot for each in soonest[: 5 * SHOWN] for slot in slots_of(each, now, SHOWN)]
-    return Listed.of(sorted(slots, key=lambda slot: (slot.at, slot.entry.name))[:SHOWN])
+    """Take the next slot of each entry: a job that runs each minute must not hide the others."""
+    slots = [slot for each in soonest for slot in slots_of(each, now, 1)]
+    return Listed.of(sorted(slots, key=lambda slot: (slot.at, slot.entry.name)), read=READ - 1)

@@ -8,6 +8,7 @@ from typing import Any
 from django.contrib import admin
 from django.db.models import QuerySet
 from django.http import HttpRequest
+from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
 from crons import ledger
@@ -19,8 +20,8 @@ from crons.board import not_well
 from crons.conf import conf
 from crons.models import Attempt, Range, Run
 from crons.moments import distance, length
-from crons.telling import readable, standing, verdict, words
-from crons.templatetags.crons_pages import at
+from crons.telling import readable, verdict, words
+from crons.templatetags.crons_pages import at, standing
 from crons.verdicts import MEANINGS, Kind, State, Verdict
 
 OPEN = [State.DUE, State.SENT, State.RUNNING, State.WAITING]
@@ -56,7 +57,7 @@ class Ending(admin.SimpleListFilter):
 class RunAdmin(Operated, Detailed, OfEntries):
     """Slots and requests, newest first."""
 
-    list_display = ("number", "entry_name", "slot", "stands", "tries", "came_by", "recorded")
+    list_display = ("number", "entry_name", "slot", "stands", "tries", "came_by")
     list_filter = (Ending, Within)
     ordering = ("-planned_at", "-pk")
     acts = (CANCEL, RETRY)
@@ -73,24 +74,20 @@ class RunAdmin(Operated, Detailed, OfEntries):
         return run.entry.name
 
     @admin.display(description="slot")
-    def slot(self, run: Run) -> SafeString | str:
-        """Write the slot in the entry's zone."""
-        return at(run.slot_at, run.entry.zone) if run.slot_at else words(run.kind)
+    def slot(self, run: Run) -> SafeString:
+        """Write the slot in the entry's zone; of a request, when it was made."""
+        when = at(run.slot_at or run.planned_at, run.entry.zone)
+        return when if run.slot_at else format_html("{} ({})", when, words(run.kind))
 
     @admin.display(description="verdict")
     def stands(self, run: Run) -> SafeString:
         """Say how it ended, or where it stands."""
-        return shown(standing(run))
+        return standing(run)
 
     @admin.display(description="trigger")
     def came_by(self, run: Run) -> str:
         """Say who looked at the clock, and who asked."""
         return f"{run.trigger} ({run.requested_by})" if run.requested_by else run.trigger
-
-    @admin.display(description="recorded")
-    def recorded(self, run: Run) -> SafeString:
-        """Write when it was recorded."""
-        return at(run.recorded_at, run.entry.zone)
 
     def told(self, request: HttpRequest, row: Any) -> dict[str, Any]:
         """Say all of one run: its slot, its verdict, and each attempt with what it wrote last."""
@@ -159,7 +156,7 @@ def _facts(run: Run, attempts: list[Attempt], now: datetime) -> list[tuple[str, 
     asked = "a person filled a hole" if run.kind == Kind.BACKFILL else "none: somebody asked for it"
     told: list[tuple[str, Any]] = [
         ("slot", at(run.slot_at, zone, now) if run.slot_at else asked),
-        ("verdict", shown(standing(run))),
+        ("verdict", standing(run)),
         ("meaning", MEANINGS.get(run.reason or run.verdict, "")),
         ("recorded", at(run.recorded_at, zone)),
         ("by", f"{run.trigger}{by}"),

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import re
 from datetime import datetime
 from urllib.parse import urlencode
 
 from django import template
 from django.urls import NoReverseMatch, reverse
-from django.utils.html import format_html
-from django.utils.safestring import SafeString
+from django.utils.html import format_html, format_html_join
+from django.utils.safestring import SafeString, mark_safe
 
 from crons import moments, telling
-from crons.models import Attempt, Run
+from crons.models import Attempt, Entry, Run
 
 register = template.Library()
 
@@ -40,9 +41,18 @@ def verdict(word: str, reason: str = "") -> SafeString:
 
 @register.simple_tag
 def standing(run: Run) -> SafeString:
-    """Write how a run ended, or where it stands."""
-    said = telling.standing(run)
-    return format_html('<span class="verdict {}">{}</span>', said.tone, said.text)
+    """Write how a run ended, or where it stands, and beside it what is known of why."""
+    said = telling.verdict(run.verdict, run.reason) if run.verdict else telling.Cell(run.state)
+    detail = telling.readable(run.detail)
+    return format_html(
+        '<span class="verdict {}">{}</span> <span class="detail">{}</span>', said.tone, said.text, detail
+    )
+
+
+@register.simple_tag
+def schedule(entry: Entry) -> str:
+    """Say when an entry is due, in English."""
+    return telling.explained(entry)
 
 
 @register.simple_tag
@@ -52,6 +62,13 @@ def board_page() -> str:
         return reverse("crons:home")
     except NoReverseMatch:
         return ""
+
+
+@register.filter
+def breakable(name: str) -> SafeString:
+    """Let a long name break after its underscores, not within a word."""
+    parts = [(part,) for part in re.findall(r"[^_.:-]*[_.:-]+|[^_.:-]+", name)]
+    return format_html_join(mark_safe("<wbr>"), "{}", parts)
 
 
 @register.filter
