@@ -54,7 +54,7 @@ class AttemptAdmin(Detailed, OfEntries):
 
     list_display = ("number_shown", "run_number", "entry_name", "number", "ended", "takes", "begun", "host", "executor")
     list_filter = (Outcomes,)
-    list_select_related = ("run__entry",)
+    named_after = ("run__entry",)
     ordering = ("-pk",)
     detail_template = "admin/crons/attempt.html"
 

@@ -49,7 +49,6 @@ class EntryAdmin(Operated, Detailed):
 
     list_display = ("name", "says", "next_slot", "holds", "owner", "source")
     list_filter = (Standing, "source")
-    list_select_related = False
     search_fields = ("name", "job", "description", "owner")
     ordering = ("name",)
     acts = (RUN, PAUSE, RESUME)

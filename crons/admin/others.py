@@ -24,7 +24,6 @@ class DeliveryAdmin(LookOnly):
 
     list_display = ("subject", "channel", "state", "tries", "next_try_at", "sent_at")
     list_filter = ("state", "channel")
-    list_select_related = ("incident",)
     raw_id_fields = ("incident",)
     ordering = ("-pk",)
 
@@ -34,7 +33,6 @@ class HeartbeatAdmin(LookOnly):
     """Schedulers that live."""
 
     list_display = ("kind", "host", "pid", "release", "started_at", "beat_at", "draining")
-    list_select_related = False
     ordering = ("host", "-started_at")
 
 
@@ -44,6 +42,5 @@ class AuditEventAdmin(LookOnly):
 
     list_display = ("at", "actor", "verb", "subject_type", "subject", "reason")
     list_filter = ("verb",)
-    list_select_related = False
     search_fields = ("=actor", "=subject")
     ordering = ("-pk",)

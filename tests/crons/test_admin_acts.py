@@ -129,6 +129,11 @@ def test_cancel_says_of_each_run_what_became_of_it(staff, entries):
     assert trace() == [("dana", "cancel", str(waiting.pk), "wrong list")]
 
 
+def rows_now():
+    """Everything that an action could have changed."""
+    return [list(model.objects.order_by("pk").values()) for model in (models.Entry, models.Run)]
+
+
 VERBS = {
     "entry/run": "run_entry",
     "entry/pause": "pause_entry",
@@ -143,7 +148,7 @@ def test_who_lacks_the_permission_gets_403_and_leaves_no_trace(staff, entries, v
     """Each verb has its own: all the others do not help."""
     client = staff(*set(VERBS.values()) - {VERBS[verb]})
     row = entries[0] if verb.startswith("entry") else run_of(entries[0])
-    before = (list(models.Entry.objects.values()), list(models.Run.objects.values()))
+    before = rows_now()
     given = {"ids": ids(row), "key": "0" * 32, "reason": "forged"}
 
     got, posted = client.get(f"/admin/crons/{verb}/", given), client.post(f"/admin/crons/{verb}/", given)
@@ -151,7 +156,7 @@ def test_who_lacks_the_permission_gets_403_and_leaves_no_trace(staff, entries, v
     listed = client.post(f"/admin/crons/{model}/", {"action": action, "_selected_action": ids(row)})
 
     assert [got.status_code, posted.status_code, listed.status_code] == [403, 403, 403]
-    assert (list(models.Entry.objects.values()), list(models.Run.objects.values())) == before
+    assert rows_now() == before
     assert trace() == []
 
 
@@ -282,11 +287,11 @@ def test_nothing_names_code_a_schedule_or_arguments(staff, entries):
     """Operators change when, never what: whatever else is sent along is not looked at."""
     client = staff(*VERBS.values())
     what = ("job", "schedule", "args", "policy", "overrides", "source_ref")
-    before = list(models.Entry.objects.values(*what))
+    before = list(models.Entry.objects.order_by("pk").values(*what))
     more = {"job": "os.system", "schedule": "* * * * *", "args": '{"a": 1}', "name": "z"}
 
     do(client, "entry/run", entries[0], **more)
     do(client, "entry/pause", entries[0], reason="x", **more)
 
-    assert list(models.Entry.objects.values(*what)) == before
+    assert list(models.Entry.objects.order_by("pk").values(*what)) == before
     assert models.Run.objects.get().args is None
