@@ -104,7 +104,8 @@ def _cancel(run: Any, by: str, given: Mapping[str, Any]) -> None:
 
 
 def _retry(run: Any, by: str, given: Mapping[str, Any]) -> None:
-    api.retry(run.pk, by=by, reason=given["reason"])  # type: ignore[attr-defined]
+    operations: Any = api
+    operations.retry(run.pk, by=by, reason=given["reason"])
 
 
 def _is_declared(entry: Any) -> bool:

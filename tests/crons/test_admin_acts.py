@@ -9,8 +9,9 @@ import pytest
 from django.contrib.auth.models import Permission, User
 from django.utils import timezone
 
-from crons import models
+from crons import api, models
 from crons.admin.acts import MOST
+from crons.exceptions import Refused
 
 pytestmark = pytest.mark.django_db
 LOOKING = ["view_entry", "view_run", "view_attempt"]
@@ -127,6 +128,44 @@ def test_cancel_says_of_each_run_what_became_of_it(staff, entries):
     waiting.refresh_from_db()
     assert (waiting.verdict, waiting.detail) == ("cancelled", "wrong list (by dana)")
     assert trace() == [("dana", "cancel", str(waiting.pk), "wrong list")]
+
+
+def test_retry_says_of_each_run_what_became_of_it(staff, entries, monkeypatch):
+    """It asks api.retry, and passes on what that refuses."""
+    failed = run_of(entries[0], state="done", verdict="failed", tries=1)
+    fine = run_of(entries[1], state="done", verdict="succeeded", tries=1)
+    calls = []
+
+    def retry(run_id, *, by, reason=""):
+        if run_id == fine.pk:
+            raise Refused(f"run {run_id} has succeeded.")
+        calls.append((run_id, by, reason))
+
+    monkeypatch.setattr(api, "retry", retry, raising=False)
+
+    response = do(staff("retry_run"), "run/retry", failed, fine, reason="disk is free again")
+
+    assert calls == [(failed.pk, "dana", "disk is free again")]
+    assert told(response) == [
+        f"run {fine.pk} of b: not opened for another try, because run {fine.pk} has succeeded.",
+        f"run {failed.pk} of a: opened for another try (1 of 2).",
+    ]
+
+
+def test_longest_name_and_reason_fit(staff, entries, client):
+    """What is entered must not be lost because a column is short."""
+    user = User.objects.create_superuser("d" * 150)
+    client.force_login(user)
+    run = run_of(entries[0])
+
+    do(client, "run/cancel", run, reason="x" * 200)
+    do(client, "entry/pause", entries[0], reason="y" * 200)
+
+    run.refresh_from_db()
+    assert run.verdict == "cancelled"
+    assert run.detail.startswith("x" * 200 + " (by ddd")
+    assert models.Entry.objects.get(name="a").pause_reason == "y" * 200
+    assert [event.reason[0] * 200 == event.reason for event in models.AuditEvent.objects.all()] == [True, True]
 
 
 def rows_now():
