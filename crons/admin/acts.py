@@ -14,7 +14,7 @@ from typing import Any
 from urllib.parse import urlencode
 
 from django import forms
-from django.contrib import messages
+from django.contrib import admin, messages
 from django.core.exceptions import PermissionDenied, ValidationError
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.template.response import TemplateResponse
@@ -141,8 +141,16 @@ RETRY = Act(
 )  # fmt: skip
 
 
+def in_lists(*acts: Act) -> list[Callable[..., HttpResponse]]:
+    """Return *acts* as a list of the admin offers them: to those who may, and asking on a page of its own."""
+    return [admin.action(_asking(act), permissions=[act.permission], description=act.title) for act in acts]
+
+
 class Operated(LookOnly):
-    """Rows that people do something to, from the list and from the row's own page."""
+    """Rows that people do something to, from the list and from the row's own page.
+
+    Of each permission that *acts* name, has_…_permission() says who has it.
+    """
 
     acts: tuple[Act, ...] = ()
 
@@ -152,16 +160,9 @@ class Operated(LookOnly):
         mine = [path(f"{act.verb}/", site(partial(self.act_view, act=act)), name=self._page(act)) for act in self.acts]
         return [*mine, *super().get_urls()]
 
-    def get_actions(self, request: HttpRequest) -> dict[str, Any]:
-        """Offer the verbs that this person may use."""
-        mine = {act.verb: (partial(_ask, act=act), act.verb, act.title) for act in self.permitted(request)}
-        return {**super().get_actions(request), **mine}
-
     def permitted(self, request: HttpRequest) -> list[Act]:
         """List the verbs that this person may use."""
-        if not self.has_view_permission(request):
-            return []
-        return [act for act in self.acts if request.user.has_perm(f"crons.{act.permission}")]
+        return [act for act in self.acts if getattr(self, f"has_{act.permission}_permission")(request)]
 
     def buttons(self, request: HttpRequest, row: Any) -> list[tuple[str, str]]:
         """List title and address of the verbs that fit *row*."""
@@ -240,7 +241,11 @@ def _named(row: Any) -> str:
     return f"run {row.pk} of {row.entry.name}" if isinstance(row, Run) else str(row)
 
 
-def _ask(shown_by: Operated, request: HttpRequest, queryset: Any, act: Act) -> HttpResponse:
-    # One more than allowed, so that the next page sees that there were too many.
-    ids = list(queryset.values_list("pk", flat=True)[: MOST + 1])
-    return HttpResponseRedirect(shown_by.address(act, ids, request.get_full_path()))
+def _asking(act: Act) -> Callable[..., HttpResponse]:
+    def ask(shown_by: Operated, request: HttpRequest, queryset: Any) -> HttpResponse:
+        # One more than allowed, so that the next page sees that there were too many.
+        ids = list(queryset.values_list("pk", flat=True)[: MOST + 1])
+        return HttpResponseRedirect(shown_by.address(act, ids, request.get_full_path()))
+
+    ask.__name__ = act.verb  # what a list's form sends
+    return ask

@@ -10,7 +10,7 @@ from django.http import HttpRequest
 from django.utils.safestring import SafeString
 
 from crons import board, ledger
-from crons.admin.acts import PAUSE, RESUME, RUN, Operated
+from crons.admin.acts import PAUSE, RESUME, RUN, Operated, in_lists
 from crons.admin.base import Detailed, shown
 from crons.conf import conf
 from crons.exceptions import CronsError
@@ -52,7 +52,16 @@ class EntryAdmin(Operated, Detailed):
     search_fields = ("name", "job", "description", "owner")
     ordering = ("name",)
     acts = (RUN, PAUSE, RESUME)
+    actions = in_lists(*acts)
     detail_template = "admin/crons/entry.html"
+
+    def has_run_entry_permission(self, request: HttpRequest) -> bool:
+        """Say who may run an entry now."""
+        return self.has_view_permission(request) and request.user.has_perm("crons.run_entry")
+
+    def has_pause_entry_permission(self, request: HttpRequest) -> bool:
+        """Say who may pause and resume an entry."""
+        return self.has_view_permission(request) and request.user.has_perm("crons.pause_entry")
 
     @admin.display(description="schedule")
     def says(self, entry: Entry) -> str:

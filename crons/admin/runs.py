@@ -13,7 +13,7 @@ from django.utils.safestring import SafeString
 
 from crons import ledger
 from crons.admin import output
-from crons.admin.acts import CANCEL, RETRY, Operated
+from crons.admin.acts import CANCEL, RETRY, Operated, in_lists
 from crons.admin.attempts import facts_of
 from crons.admin.base import Detailed, OfEntries, Within, among, shown
 from crons.board import not_well
@@ -61,7 +61,16 @@ class RunAdmin(Operated, Detailed, OfEntries):
     list_filter = (Ending, Within)
     ordering = ("-planned_at", "-pk")
     acts = (CANCEL, RETRY)
+    actions = in_lists(*acts)
     detail_template = "admin/crons/run.html"
+
+    def has_cancel_run_permission(self, request: HttpRequest) -> bool:
+        """Say who may cancel a run."""
+        return self.has_view_permission(request) and request.user.has_perm("crons.cancel_run")
+
+    def has_retry_run_permission(self, request: HttpRequest) -> bool:
+        """Say who may try a run again."""
+        return self.has_view_permission(request) and request.user.has_perm("crons.retry_run")
 
     @admin.display(description="run")
     def number(self, run: Run) -> str:
