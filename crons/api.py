@@ -8,9 +8,9 @@ from datetime import datetime
 from typing import Any
 
 from django.db import DatabaseError
-from django.db.models import Count, Exists, Min, OuterRef, QuerySet
+from django.db.models import QuerySet
 
-from crons import deployment, ledger
+from crons import board, deployment, ledger
 from crons import sync as declarations
 from crons.conf import conf
 from crons.dispatch import plan_entry
@@ -21,7 +21,6 @@ from crons.ledger import account_for, account_of, locked, verb, writing
 from crons.models import AuditEvent, Entry, Heartbeat, Incident, Range, Run
 from crons.schedules import FAR_FUTURE
 from crons.sync import Synced
-from crons.verdicts import State
 
 
 @dataclass(frozen=True)
@@ -168,14 +167,10 @@ def _overdue(now: datetime) -> Iterator[Ailment]:
 
 def _waiting(now: datetime) -> Iterator[Ailment]:
     """Due runs that nobody begins, though nothing of their entry is in the way."""
-    using = conf.database
-    active = Run.objects.using(using).filter(active_key=OuterRef("entry_id"))
-    due = Run.objects.using(using).filter(state=State.DUE, wake_at__lt=now - conf.grace)
-    stuck = due.filter(~Exists(active), entry__paused_at=None).values("entry__name", "entry__job")
-    for row in stuck.annotate(count=Count("pk"), since=Min("wake_at")).order_by("entry__name"):
-        waits = f"{row['count']} run(s) due since {row['since']:%Y-%m-%d %H:%M:%S} UTC have not begun"
-        why = f"no place has come free, or no running process knows the job {row['entry__job']!r}"
-        yield Ailment("waiting", row["entry__name"], f"{waits}: {why}")
+    for each in sorted(board.waiting(now - conf.grace), key=lambda each: each.entry.name):
+        waits = f"{each.count} run(s) due since {each.since:%Y-%m-%d %H:%M:%S} UTC have not begun"
+        why = f"no place has come free, or no running process knows the job {each.entry.job!r}"
+        yield Ailment("waiting", each.entry.name, f"{waits}: {why}")
 
 
 def _failing() -> Iterator[Ailment]:

@@ -1,6 +1,6 @@
 """What the first page asks: what is wrong now, what did not run, what runs now and next.
 
-Eight statements, whatever the number of rows; each reads an index, and never more than READ rows.
+Eight statements, whatever the number of rows; each reads along an index, and stops after READ rows or WAITING_READ.
 """
 
 from __future__ import annotations
@@ -27,6 +27,8 @@ from crons.verdicts import MEANINGS, State
 T = TypeVar("T")
 M = TypeVar("M", bound=Model)
 READ = 300
+# Runs that wait are few columns each, and those of one entry must not hide the others.
+WAITING_READ = 10_000
 SHOWN = 20
 # Before any lease: an attempt that goes on has one, all others have none, so that this reads the few rows of an index.
 EVER = datetime(1970, 1, 1, tzinfo=UTC)
@@ -143,6 +145,7 @@ class Waiting:
     run_id: int
     since: datetime
     count: int = 0
+    at_least: bool = False
 
 
 def waiting(late: datetime) -> list[Waiting]:
@@ -158,9 +161,12 @@ def waiting(late: datetime) -> list[Waiting]:
     named = stuck.annotate(**{f"entry_{name}": _of_entry(name) for name in ("name", "job", "zone")})
     found: dict[int, Waiting] = {}
     columns = ("pk", "entry_id", "wake_at", "entry_name", "entry_job", "entry_zone")
-    for pk, entry_id, wake_at, name, job, zone in named.values_list(*columns)[:READ]:
-        entry = Entry(pk=entry_id, name=name, job=job, zone=zone)
-        found.setdefault(entry_id, Waiting(entry, pk, wake_at)).count += 1
+    rows = list(named.values_list(*columns)[: WAITING_READ + 1])
+    for pk, entry_id, wake_at, name, job, zone in rows[:WAITING_READ]:
+        if entry_id not in found:
+            entry = Entry(pk=entry_id, name=name, job=job, zone=zone)
+            found[entry_id] = Waiting(entry, pk, wake_at, at_least=len(rows) > WAITING_READ)
+        found[entry_id].count += 1
     return list(found.values())
 
 
@@ -264,7 +270,8 @@ def _incidents() -> Iterator[Trouble]:
 def _waiting(late: datetime) -> Iterator[Trouble]:
     """Say which runs nobody begins, though nothing of their entry is in the way."""
     for each in waiting(late):
-        runs_wait = "a run waits" if each.count == 1 else f"{each.count} runs wait"
+        least = "at least " if each.at_least else ""
+        runs_wait = "a run waits" if each.count == 1 else f"{least}{each.count} runs wait"
         why = f"no place has come free, or no running process knows the job {each.entry.job!r}"
         yield Trouble("waiting", f"{runs_wait} to be begun: {why}", each.entry, each.run_id, each.since)
 

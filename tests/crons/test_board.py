@@ -141,6 +141,23 @@ def test_due_runs_that_nobody_begins_are_wrong_unless_one_is_in_the_way(make_ent
     )
 
 
+def test_runs_of_one_entry_that_wait_do_not_hide_another(make_entry, monkeypatch):
+    """A backlog of hundreds is one line, and says so where not all of it was read."""
+    monkeypatch.setattr(board, "READ", 2)
+    many, one = make_entry("many"), make_entry("one")
+    for n in range(4):
+        run_of(many, NOON - minutes(20 + n), state="due", verdict="", wake_at=NOON - minutes(20 + n))
+    first = run_of(one, NOON - minutes(10), state="due", verdict="", wake_at=NOON - minutes(10))
+
+    found = [(each.entry.name, each.count, each.at_least) for each in board.waiting(NOON)]
+    monkeypatch.setattr(board, "WAITING_READ", 3)
+    cut = [(each.entry.name, each.count, each.at_least) for each in board.waiting(NOON)]
+
+    assert found == [("many", 4, False), ("one", 1, False)]
+    assert cut == [("many", 3, True)]
+    assert board.waiting(first.wake_at)[0].entry.name == "many"
+
+
 def test_what_did_not_run_is_grouped_and_says_why(make_entry):
     """A job that fails each minute must not hide the one that was missed once; the worst stands first."""
     flapping, nightly = make_entry("flapping"), make_entry("nightly")
