@@ -8,9 +8,9 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from django.db import DatabaseError
-from django.db.models import Count, Exists, Min, OuterRef, QuerySet
+from django.db.models import QuerySet
 
-from crons import arguments, deployment, ledger
+from crons import arguments, board, deployment, ledger
 from crons import sync as declarations
 from crons.conf import conf
 from crons.dispatch import plan_entry
@@ -276,19 +276,16 @@ def _overdue(now: datetime) -> Iterator[Ailment]:
 
 def _waiting(now: datetime) -> Iterator[Ailment]:
     """Due runs that nobody begins, though nothing of their entry is in the way."""
-    using = conf.database
-    active = Run.objects.using(using).filter(active_key=OuterRef("entry_id"))
-    due = Run.objects.using(using).filter(state=State.DUE, wake_at__lt=now - conf.grace)
     full = ledger.full_groups(conf.database)
-    stuck = due.filter(~Exists(active), entry__paused_at=None)
-    fields = ("entry__name", "entry__job", "entry__policy__group")
-    for row in stuck.values(*fields).annotate(count=Count("pk"), since=Min("wake_at")).order_by("entry__name"):
-        waits = f"{row['count']} run(s) due since {row['since']:%Y-%m-%d %H:%M:%S} UTC have not begun"
-        why = f"no place has come free, or no running process knows the job {row['entry__job']!r}"
-        if row["entry__policy__group"] in full:
-            group = row["entry__policy__group"]
+    stuck = sorted(board.waiting(now - conf.grace), key=lambda each: each.entry.name)
+    named = Entry.objects.using(conf.database).filter(pk__in=[each.entry.pk for each in stuck])
+    groups = dict(named.values_list("pk", "policy__group")) if full else {}
+    for each in stuck:
+        waits = f"{each.count} run(s) due since {each.since:%Y-%m-%d %H:%M:%S} UTC have not begun"
+        why = f"no place has come free, or no running process knows the job {each.entry.job!r}"
+        if (group := groups.get(each.entry.pk)) in full:
             why = f"the group {group!r} is full, {full[group]} of its runs are going"
-        yield Ailment("waiting", row["entry__name"], f"{waits}: {why}")
+        yield Ailment("waiting", each.entry.name, f"{waits}: {why}")
 
 
 def _failing() -> Iterator[Ailment]:

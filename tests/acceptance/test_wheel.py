@@ -59,6 +59,9 @@ def test_wheel_holds_crons_and_nothing_else(wheel: Path) -> None:
     assert {name.split("/")[0] for name in names} == {"crons", metadata.split("/")[0]}
     in_tree = {str(path.relative_to(ROOT)) for path in (ROOT / "crons").rglob("*.py")}
     assert {name for name in names if name.endswith(".py")} == in_tree
+    pages = [path for kind in ("templates", "static") for path in (ROOT / "crons" / kind).rglob("*") if path.is_file()]
+    assert pages
+    assert {str(path.relative_to(ROOT)) for path in pages} <= set(names)
     assert "crons/py.typed" in names
     required = [each for each in described.get_all("Requires-Dist", []) if "extra ==" not in each]
     assert sorted(required) == ["Django>=5.2"]
