@@ -11,6 +11,7 @@ from importlib.util import find_spec
 
 from django.apps import AppConfig
 from django.conf import settings
+from django.db.models.signals import pre_migrate
 from django.utils.module_loading import autodiscover_modules
 
 
@@ -22,11 +23,12 @@ class CronsConfig(AppConfig):
     default_auto_field = "django.db.models.BigAutoField"
 
     def ready(self) -> None:
-        from crons import checks  # noqa: F401 (registers the checks; needs models)
+        from crons import checks, suite  # noqa: F401 (registers the checks; needs models)
         from crons.conf import conf
         from crons.jobs import registry
         from crons.sources.cronjobs import CronjobsSource
 
+        pre_migrate.connect(suite.mark_by_test_database, sender=self)
         registry.defaults = lambda: conf.defaults
         autodiscover_modules("cron")
         if beside := cron_beside(settings.SETTINGS_MODULE or ""):
