@@ -12,6 +12,7 @@ from importlib.util import find_spec
 
 from django.apps import AppConfig
 from django.conf import settings
+from django.db.models.signals import pre_migrate
 from django.utils.module_loading import autodiscover_modules
 
 
@@ -23,7 +24,7 @@ class CronsConfig(AppConfig):
     default_auto_field = "django.db.models.BigAutoField"
 
     def ready(self) -> None:
-        from crons import checks  # noqa: F401 (registers the checks; needs models)
+        from crons import checks, suite  # noqa: F401 (registers the checks; needs models)
         from crons.conf import conf
         from crons.exceptions import DeclarationError
         from crons.jobs import registry
@@ -31,6 +32,7 @@ class CronsConfig(AppConfig):
         from crons.sources.cron_classes import CronClassesSource
         from crons.sources.cronjobs import CronjobsSource
 
+        pre_migrate.connect(suite.mark_by_test_database, sender=self)
         registry.defaults = lambda: conf.defaults
         with suppress(DeclarationError):  # crons.E001 says it
             declare()

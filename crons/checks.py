@@ -21,6 +21,7 @@ crons.W038  django_cron is installed as an app
 crons.W040  with --deploy: alerts go to ADMINS, and there are none
 crons.W041  with --deploy: SQLite may forget what it has committed (synchronous=OFF)
 crons.W042  with --deploy: the ledger is kept in memory
+crons.W043  with --deploy: this process counts as part of a test suite
 =========== =======================================================================
 
 The docs/reference/checks.md has a section for each.
@@ -29,6 +30,7 @@ The docs/reference/checks.md has a section for each.
 from __future__ import annotations
 
 import difflib
+import os
 import re
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -40,6 +42,7 @@ from django.core.checks import CheckMessage, Error, Tags, Warning, register
 from django.core.management import get_commands
 from django.utils.module_loading import import_string
 
+from crons import suite
 from crons.bodies import CommandBody
 from crons.conf import conf
 from crons.exceptions import CronsError, InvalidSetting
@@ -226,6 +229,21 @@ def check_django_crontab() -> Iterator[CheckMessage]:
             hint=f"Put {COMPAT!r} before {DJANGO_CRONTAB!r} in INSTALLED_APPS.",
             id="crons.W035",
         )
+
+
+@register(TAG, deploy=True)
+def check_suite(app_configs: Any = None, **kwargs: Any) -> list[CheckMessage]:
+    """Check that nobody has left the mark of a test suite in the environment."""
+    if os.environ.get(suite.VARIABLE, "0") == "0":
+        return []
+    return [
+        Warning(
+            f"{suite.VARIABLE} is set, so this process counts as part of a test suite: "
+            "serve, tick and run begin nothing.",
+            hint="Take it out of the environment, of unit files and env files; the pytest plugin sets it by itself.",
+            id="crons.W043",
+        )
+    ]
 
 
 @register(TAG, deploy=True)

@@ -14,6 +14,7 @@ from django.test import SimpleTestCase
 
 from tests import databases, leftovers, run
 
+pytest_plugins = ["crons.pytest_plugin"]
 # A busy machine is no reason to fail.
 hypothesis.settings.register_profile("crons", deadline=None)
 hypothesis.settings.load_profile("crons")

@@ -29,7 +29,7 @@ from crons.executors.base import Executor
 from crons.executors.capture import RECORD_FORMAT, log_level
 from crons.executors.child import environment_of, run
 from crons.executors.output import Output, without_secrets
-from crons.executors.redaction import of_project
+from crons.executors.redaction import Redaction, of_project
 from crons.executors.reports import RETRY_SECONDS, Reports
 from crons.verdicts import Ending, Outcome
 
@@ -85,18 +85,37 @@ class InlineExecutor(Executor):
 
     def _run(self, begun: Begun, scribe: Scribe) -> None:
         redaction = of_project()
-        output = Output(begun.attempt, conf.output_limit_bytes, redaction)
-        feeding = threading.Lock()  # a job's own threads may print as well
-
-        def keep(stream: str, text: str) -> None:
-            with feeding:
-                output.feed(stream, text.encode(errors="replace"))
-
-        with _environment(begun), _captured(keep), _renewing(begun, scribe):
+        with kept_environment(begun), kept_output(begun, redaction) as output, _renewing(begun, scribe):
             ending = run(begun)
-        output.end()
         self._reports.add_output(output.take())
         self._reports.add_ending(Finished(begun.attempt, without_secrets(ending, redaction)))
+
+
+@contextmanager
+def kept_output(begun: Begun, redaction: Redaction) -> Iterator[Output]:
+    """Keep what is printed and logged inside; it still goes where it went. Whole when this ends."""
+    output = Output(begun.attempt, conf.output_limit_bytes, redaction)
+    feeding = threading.Lock()  # a job's own threads may print as well
+
+    def keep(stream: str, text: str) -> None:
+        with feeding:
+            output.feed(stream, text.encode(errors="replace"))
+
+    with _captured(keep):
+        yield output
+    output.end()
+
+
+@contextmanager
+def kept_environment(begun: Begun) -> Iterator[None]:
+    """Name the attempt in the environment inside, and put the environment back as it was."""
+    before = dict(os.environ)
+    os.environ.update(environment_of(begun))
+    try:
+        yield
+    finally:
+        os.environ.clear()
+        os.environ.update(before)
 
 
 class _Tee(io.TextIOBase):
@@ -154,17 +173,6 @@ def _captured(sink: Sink) -> Iterator[None]:
     finally:
         root.removeHandler(handler)
         root.setLevel(level)
-
-
-@contextmanager
-def _environment(begun: Begun) -> Iterator[None]:
-    before = dict(os.environ)
-    os.environ.update(environment_of(begun))
-    try:
-        yield
-    finally:
-        os.environ.clear()
-        os.environ.update(before)
 
 
 @contextmanager

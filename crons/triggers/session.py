@@ -14,7 +14,7 @@ from types import FrameType, TracebackType
 
 from django.db import connections
 
-from crons import ledger, watch
+from crons import ledger, suite, watch
 from crons.alerts import outbox
 from crons.conf import conf
 from crons.dispatch import Dispatcher, Scribe
@@ -35,6 +35,7 @@ class Session:
     """Prepares executors before any database connection is open, and leaves nothing behind.
 
     SIGTERM and SIGINT set *stopping*; a second one cuts the grace short.
+    Raises: Disabled in a test suite that has not asked for schedulers.
     """
 
     def __init__(
@@ -45,6 +46,7 @@ class Session:
         *,
         echo: Callable[[str, str], None] | None = None,
     ) -> None:
+        suite.refuse_schedulers()  # before anything of the test's is touched
         # Forked processes must not share a connection with this one.
         connections.close_all()
         self.instance = Instance.start(kind)

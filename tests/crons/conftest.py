@@ -13,6 +13,7 @@ from crons.dispatch import plan_entry
 from crons.instances import Instance
 from crons.jobs import Policy, Registry, registry
 from crons.models import Entry
+from crons.testing import sandbox
 from crons.verdicts import Ending, Outcome
 
 NOON = datetime(2026, 3, 2, 12, 0, tzinfo=UTC)
@@ -21,12 +22,8 @@ NOON = datetime(2026, 3, 2, 12, 0, tzinfo=UTC)
 @pytest.fixture(autouse=True)
 def clean_registry() -> Iterator[None]:
     """Leave the declared jobs as they were."""
-    jobs, entries = dict(registry.jobs), dict(registry.entries)
-    yield
-    registry.jobs.clear()
-    registry.jobs.update(jobs)
-    registry.entries.clear()
-    registry.entries.update(entries)
+    with sandbox(empty=False):
+        yield
 
 
 @pytest.fixture

@@ -91,7 +91,7 @@ def test_checks_are_registered_with_django():
     deploy = {check.__name__ for check in django_checks.registry.deployment_checks if "crons" in check.tags}
 
     assert usual == {check.__name__ for check in ALL[:-1]}
-    assert deploy == {"check_deployment"}
+    assert deploy == {"check_deployment", "check_suite"}
 
 
 def test_settings_that_cannot_work_are_errors(settings):
@@ -475,6 +475,20 @@ def test_durable_database_is_well(settings, engine):
     settings.DATABASES["default"]["OPTIONS"] = {"init_command": "PRAGMA synchronous=NORMAL"}
 
     assert found() == []
+
+
+def test_a_suites_mark_left_in_an_environment_is_a_warning(monkeypatch):
+    """In an env file it would keep production still; serve says so as well, and ends."""
+    monkeypatch.setenv("CRONS_IN_TESTS", "1")
+    (message,) = checks.check_suite()
+
+    assert (message.id, message.msg) == (
+        "crons.W043",
+        "CRONS_IN_TESTS is set, so this process counts as part of a test suite: serve, tick and run begin nothing.",
+    )
+    assert message.hint.startswith("Take it out of the environment")
+    monkeypatch.setenv("CRONS_IN_TESTS", "0")
+    assert checks.check_suite() == []
 
 
 def test_every_id_is_documented_and_tested_once():

@@ -6,7 +6,6 @@ import argparse
 import importlib
 import inspect
 import re
-from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -16,7 +15,7 @@ import pytest
 import crons
 from crons import api
 from crons.conf import DEFAULTS
-from crons.jobs import Policy, registry
+from crons.jobs import Policy, Registry
 from crons.management.verbs import VERBS, load
 from crons.runner import Context
 from crons.verdicts import MEANINGS, Kind, Outcome, Reason, State, Verdict
@@ -187,23 +186,12 @@ def test_readme_names_only_targets_that_exist():
     assert {"run", "test"} <= named <= targets
 
 
-@pytest.fixture
-def empty_registry() -> Iterator[None]:
-    """The real registry without what the project declares, put back afterwards."""
-    jobs, entries = dict(registry.jobs), dict(registry.entries)
-    registry.clear()
-    yield
-    registry.clear()
-    registry.jobs.update(jobs)
-    registry.entries.update(entries)
-
-
 @pytest.mark.parametrize(("declared", "code"), EXAMPLES)
-def test_examples_declare_what_they_show(declared: list[str], code: str, empty_registry: None):
+def test_examples_declare_what_they_show(declared: list[str], code: str, crons_sandbox: Registry):
     """The lines that a newcomer copies are run as they stand."""
     exec(compile(code, "example", "exec"), {"__name__": "stock.cron"})
 
-    assert list(registry.entries) == declared
+    assert list(crons_sandbox.entries) == declared
 
 
 def test_both_first_pages_have_an_example():

@@ -1,6 +1,6 @@
 """What the tests of the command line share: a frozen clock, rows made directly, `manage.py crons …`."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from io import StringIO
@@ -12,6 +12,7 @@ from django.core.management import CommandError, call_command
 
 from crons.jobs import Policy
 from crons.models import Attempt, Entry, Run
+from crons.testing import clock as stopped
 from crons.verdicts import Kind, State
 
 NOW = datetime(2026, 10, 25, 0, 15, tzinfo=UTC)
@@ -19,10 +20,10 @@ NOW = datetime(2026, 10, 25, 0, 15, tzinfo=UTC)
 
 
 @pytest.fixture
-def clock(monkeypatch: pytest.MonkeyPatch) -> datetime:
+def clock() -> Iterator[datetime]:
     """The database's time stands still at NOW."""
-    monkeypatch.setattr("crons.ledger.database_now", lambda: NOW)
-    return NOW
+    with stopped.at(NOW):
+        yield NOW
 
 
 @pytest.fixture

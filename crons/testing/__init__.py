@@ -1,0 +1,12 @@
+"""Testing scheduled jobs in one's own project: what is due, one run, a whole weekend; by a clock of the test's own.
+
+How to use it, with examples that are run: docs/howto/testing.md.
+"""
+
+from crons.suite import schedulers
+from crons.testing import clock
+from crons.testing.declared import Due, due, sandbox
+from crons.testing.playing import play
+from crons.testing.running import Result, run, run_recorded
+
+__all__ = ["Due", "Result", "clock", "due", "play", "run", "run_recorded", "sandbox", "schedulers"]
