@@ -13,7 +13,8 @@
     ├── Disabled                    CRONS["ENABLED"] is off
     ├── Refused                     the ledger says no: overlapping, not running, already over
     ├── Fenced                      the attempt no longer owns its run
-    └── LedgerUnavailable           the database could not be asked or did not answer: nothing was run
+    ├── LedgerUnavailable           the database could not be asked or did not answer: nothing was run
+    └── TargetError                 a crontab cannot be read or written, or is not what it was: nothing was changed
 """
 
 
@@ -63,3 +64,7 @@ class Fenced(CronsError):
 
 class LedgerUnavailable(CronsError):
     """The database could not be asked or did not answer: nothing was run."""
+
+
+class TargetError(CronsError):
+    """A foreign schedule cannot be read or written, or is not what it was: nothing was changed."""
