@@ -52,13 +52,17 @@ class Installation:
 
     def command(self, *words: str, log: str) -> bytes:
         """Write the shell command that runs `manage.py …` from anywhere, with what it prints appended to *log*."""
+        return os.fsencode(f"{self.shell(str(self.manage_py), *words)} >> {_quoted(self.log_dir / log)} 2>&1")
+
+    def shell(self, *words: str) -> str:
+        """Write the shell command that has the interpreter run *words* from anywhere."""
         parts = [f"cd {_quoted(self.folder)}"]
         if self.env_file is not None:
             parts.append(f"set -a && . {_quoted(self.env_file)} && set +a")
-        parts.append(shlex.join([str(self.python), str(self.manage_py), *words]))
+        parts.append(shlex.join([str(self.python), *words]))
         if self.settings_module:
             parts[-1] = f"DJANGO_SETTINGS_MODULE={shlex.quote(self.settings_module)} {parts[-1]}"
-        return os.fsencode(f"{' && '.join(parts)} >> {_quoted(self.log_dir / log)} 2>&1")
+        return " && ".join(parts)
 
     def make_log_dir(self) -> None:
         """Make the directory of the logs.

@@ -24,6 +24,7 @@ VERBS: dict[str, tuple[str, str]] = {
     "plan": ("plan", "Show what apply would change in the crontab."),
     "apply": ("apply", "Install this project's lines in the crontab."),
     "undo": ("undo", "Take back what the last apply changed."),
+    "doctor": ("doctor", "Say what would keep cron from running the jobs."),
     "pause": ("pause", "Skip the slots of an entry from now on."),
     "resume": ("resume", "End a pause."),
     "cancel": ("cancel", "Stop a run."),
