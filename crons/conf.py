@@ -36,6 +36,9 @@ DEFAULTS: dict[str, Any] = {
     "LOG_LEVEL": "INFO",
     "REDACT": [],
     "CRONTAB_FILES": [],
+    "LOG_DIR": "",
+    "ENV_FILE": "",
+    "STATE_DIR": "",
     "RELEASE": "",
     "MAIL_ADMINS": True,
     "KEEP": {
@@ -144,6 +147,21 @@ class Conf:
         return [Path(path) for path in self._get("CRONTAB_FILES", (list, tuple))]
 
     @property
+    def log_dir(self) -> Path | None:
+        """Where lines that `crons apply` writes send what they print. Default "": below the state directory."""
+        return self._path("LOG_DIR")
+
+    @property
+    def env_file(self) -> Path | None:
+        """A file of variables that a shell can read, for lines that `crons apply` writes. Default "": none."""
+        return self._path("ENV_FILE")
+
+    @property
+    def state_dir(self) -> Path | None:
+        """Where backups of crontabs are kept. Default "": .local/state/crons in the account's home."""
+        return self._path("STATE_DIR")
+
+    @property
     def release(self) -> str:
         """What a heartbeat calls the running code. Default "": none."""
         return str(self._get("RELEASE", str))
@@ -209,6 +227,12 @@ class Conf:
             article = "an" if names[0] in "aeiou" else "a"
             raise InvalidSetting(f"CRONS[{key!r}] is {value!r}, expected {article} {names}.")
         return value
+
+    def _path(self, key: str) -> Path | None:
+        value = str(self._get(key, (str, Path)))
+        if value and not Path(value).is_absolute():
+            raise InvalidSetting(f"CRONS[{key!r}] is {value!r}, expected an absolute path: cron starts elsewhere.")
+        return Path(value) if value else None
 
     def _positive(self, key: str) -> int:
         value = cast(int, self._get(key, int))

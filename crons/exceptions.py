@@ -14,7 +14,8 @@
     ├── Refused                     the ledger says no: overlapping, not running, already over
     ├── GiveUp                      raised by a job: it failed, and trying again is of no use
     ├── Fenced                      the attempt no longer owns its run
-    └── LedgerUnavailable           the database could not be asked or did not answer: nothing was run
+    ├── LedgerUnavailable           the database could not be asked or did not answer: nothing was run
+    └── TargetError                 a crontab cannot be read or written, or is not what it was: nothing was changed
 """
 
 
@@ -68,3 +69,7 @@ class Fenced(CronsError):
 
 class LedgerUnavailable(CronsError):
     """The database could not be asked or did not answer: nothing was run."""
+
+
+class TargetError(CronsError):
+    """A foreign schedule cannot be read or written, or is not what it was: nothing was changed."""
