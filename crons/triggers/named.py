@@ -35,6 +35,7 @@ class Door:
     session: Session
     say: Callable[[str], None]
     wait: bool = False
+    patience: timedelta = RETRY_PATIENCE
     run: Run | None = None
 
     def scheduled(self, name: str, *, guess: bool = False) -> int:
@@ -99,7 +100,7 @@ class Door:
                 return True
             self.say(f"{who} is recorded and waits for its turn.")
             return False
-        if run.wake_at - now > RETRY_PATIENCE:
+        if run.wake_at - now > self.patience:
             self.say(f"{who}: {run.detail}; it is tried again at {run.wake_at:%Y-%m-%d %H:%M:%S} UTC.")
             return False
         self.say(f"{who}: {run.detail}; again at {run.wake_at:%H:%M:%S} UTC.")

@@ -201,6 +201,32 @@ def test_forced_failure_is_the_exit_code(shop, settings):
     assert "failed: ValueError: no stock" in err
 
 
+def test_forced_failure_does_not_wait_for_its_retry(shop, monkeypatch):
+    """The next call begins it: this one would stay for RETRY_AFTER_FAILURE_MINS, again and again."""
+
+    def fail(self):
+        raise ValueError("no stock")
+
+    monkeypatch.setattr(cron_classes.CloseOrders, "do", fail)
+
+    code, out, _ = runcrons("shop.close_orders", "--force")
+
+    run = Run.objects.get()
+    assert (code, out) == (1, "[✘] shop.close_orders\n")
+    assert (run.state, run.tries) == ("waiting", 1)
+
+
+def test_class_taken_out_is_retired_while_another_is_warned_of(shop, settings):
+    """A warning is no mistake of reading: what the setting does not name is gone."""
+    settings.CRON_CLASSES = [f"{HERE}.Mails", f"{HERE}.Report"]
+    sync(ledger.database_now(), plan_entry)
+    settings.CRON_CLASSES = [f"{HERE}.Mails"]
+
+    done = sync(ledger.database_now(), plan_entry)
+
+    assert done.retired == ["shop.report"]
+
+
 def test_dry_run_writes_nothing(shop):
     """What it says is what the next call does."""
     Entry.objects.filter(name="shop.other").update(accounted_until=timezone.now())

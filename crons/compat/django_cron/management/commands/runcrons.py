@@ -7,6 +7,7 @@ import getpass
 import sys
 from argparse import ArgumentParser
 from collections.abc import Callable, Sequence
+from datetime import timedelta
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError
@@ -145,7 +146,8 @@ def _see_through(session: Session, run: int) -> str:
 
 
 def _forced(session: Session, entry: Entry, say: Callable[[str], None]) -> str:
-    door = Door(session, say, wait=True)
+    # The next call begins the retries: this one must not stay for minutes.
+    door = Door(session, say, wait=True, patience=timedelta(0))
     return FAILED if door.manual(entry.name, by=f"runcrons --force by {_who()}") else DID
 
 
