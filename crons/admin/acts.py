@@ -104,8 +104,7 @@ def _cancel(run: Any, by: str, given: Mapping[str, Any]) -> None:
 
 
 def _retry(run: Any, by: str, given: Mapping[str, Any]) -> None:
-    operations: Any = api
-    operations.retry(run.pk, by=by, reason=given["reason"])
+    api.retry(run.pk, by=by, reason=given["reason"])
 
 
 def _is_declared(entry: Any) -> bool:
