@@ -215,5 +215,6 @@ CRONTAB_DJANGO_SETTINGS_MODULE = "crm.settings"
 CRONTAB_COMMAND_SUFFIX = f">> {shlex.quote(str(CRM_LOG_DIR / 'django_crontab.log'))} 2>&1".replace("%", r"\%")
 _LINES = BASE_DIR / "crm" / "cron_jobs"
 CRONS: dict[str, Any] = {
-    "CRONTAB_FILES": [_LINES / "customer_cleanup_crontab.txt", _LINES / "order_reminders_crontab.txt"]
+    "CRONTAB_FILES": [_LINES / "customer_cleanup_crontab.txt", _LINES / "order_reminders_crontab.txt"],
+    "LOG_DIR": CRM_LOG_DIR,  # of the lines that `crons apply` writes
 }

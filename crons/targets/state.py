@@ -40,9 +40,9 @@ def locked(name: str) -> Iterator[None]:
 
     Raises: TargetError if somebody is at it, or the state directory cannot be written.
     """
+    _own(folder())
     with _explained():
-        folder().mkdir(mode=0o700, parents=True, exist_ok=True)
-        lock = os.open(folder() / f"{name}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        lock = os.open(folder() / f"{name}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         yield
@@ -60,11 +60,13 @@ class Backups:
 
     def prepare(self) -> None:
         """Make the directory, closed to other accounts."""
-        with _explained():
-            self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        _own(folder())
+        _own(self.folder)
 
     def newest(self) -> Path | None:
         """Return the newest backup that no undo has used."""
+        if self.folder.exists():
+            self.prepare()
         found = [path for path in self._files() if path.suffix in (FILE, NONE)]
         return found[-1] if found else None
 
@@ -95,6 +97,18 @@ class Backups:
     def _files(self) -> list[Path]:
         with _explained():
             return sorted(path for path in self.folder.glob("*") if path.suffix in (FILE, NONE, UNDONE))
+
+
+def _own(path: Path) -> None:
+    """Make the directory at *path*; refuse one that others may write: undo installs lines from there."""
+    with _explained():
+        path.mkdir(mode=0o700, parents=True, exist_ok=True)
+        found = path.stat()
+    if found.st_uid != os.geteuid() or found.st_mode & 0o022:
+        raise TargetError(
+            f"the state directory {path} can be written by other accounts, who could have lines installed from there: "
+            f"chmod go-w {path}, and let this account own it; or set CRONS['STATE_DIR']."
+        )
 
 
 @contextmanager

@@ -14,7 +14,7 @@ from tests.acceptance.installation import Installation
 
 FAKE = Path(__file__).resolve().parents[1] / "crons" / "fake_crontab.py"
 ENDING = """
-CRONS |= {"STATE_DIR": str(VAR_DIR / "state"), "LOG_DIR": str(VAR_DIR / "log")}
+CRONS["STATE_DIR"] = VAR_DIR / "state"
 MUST_HAVE = environment.text("SHOP_TOKEN", "none")
 """
 JOBS = """

@@ -36,7 +36,7 @@ def test_the_applied_line_fires_and_undo_gives_the_crontab_back(tmp_path: Path) 
     namespaces.need(namespaces.OWN_MACHINE, "cron, which changes to each crontab's user")
     installed = Installation.make(tmp_path / "shop's 100% crm")
     with (installed.place / "crm" / "settings.py").open("a") as settings:
-        settings.write('CRONS |= {"STATE_DIR": str(VAR_DIR / "state"), "LOG_DIR": str(VAR_DIR / "log")}\n')
+        settings.write('CRONS["STATE_DIR"] = VAR_DIR / "state"\n')
     (tmp_path / "foreign").write_bytes(FOREIGN)
 
     process = subprocess.Popen(
