@@ -17,7 +17,7 @@ from django.test import TestCase
 from django.utils import timezone
 
 from crons import Retry, api, command, cron, current_context, entry, every, job, ledger, shell
-from crons.exceptions import InvalidJob, Refused, UnknownJob
+from crons.exceptions import InvalidJob, LedgerUnavailable, Refused, UnknownJob
 from crons.jobs import registry
 from crons.models import Attempt, Entry, OutputChunk, Range, Run
 from crons.testing import clock, due, play, run, run_recorded, sandbox
@@ -320,6 +320,30 @@ def test_a_run_that_the_ledger_does_not_begin_says_so(report, instance):
     with pytest.raises(Refused, match=r"run \d+ of report was not begun: it is skipped"):
         run_recorded(report)
     assert report.done == []
+
+
+@pytest.mark.postgres
+@pytest.mark.django_db
+def test_a_job_that_breaks_the_tests_transaction_is_told_what_to_do(crons_sandbox):
+    """PostgreSQL takes nothing more after an error; in production the job's transaction is its own."""
+
+    @job(None)
+    def broken():
+        connection.cursor().execute("SELECT 1 / 0")
+
+    with pytest.raises(LedgerUnavailable, match=r"Use a TransactionTestCase, or django_db\(transaction=True\)\."):
+        run_recorded(broken)
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_job_whose_statement_fails_is_recorded_where_the_transaction_is_its_own(crons_sandbox):
+    """What the message above advises."""
+
+    @job(None)
+    def broken():
+        connection.cursor().execute("SELECT nothing FROM nowhere")
+
+    assert run_recorded(broken).run.verdict == "failed"
 
 
 class InsideATestCase(TestCase):
