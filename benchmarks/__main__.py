@@ -113,7 +113,22 @@ def dispatching() -> Iterator[Figure]:
     yield Figure("D", "1,000 no-op jobs, fork each", median(took), limit, "s", 1.7, "record and fork, bare")
 
 
-ALL = {"A": [fired_line], "C": [idle_pass, recording, beginning], "D": [dispatching]}
+def graphql_page() -> Iterator[Figure]:
+    """F: a page of 50 customers with five orders each over GraphQL."""
+    settings = {
+        "DJANGO_SETTINGS_MODULE": "crm.settings",
+        "CRM_ENV_FILE": os.devnull,
+        "CRM_DEBUG": "0",
+        "CRM_SECRET_KEY": "x" * 50,
+    }
+    with sqlite_url() as url:
+        found = child("graphql_page", DATABASE_URL=url, **settings)
+    yield Figure("F", "GraphQL, 50 customers, 5 orders each", found["graphql"], found["by hand"], "s", 2.0, "a view")
+    statements, by_hand = found["graphql statements"], found["by hand statements"]
+    assert statements == by_hand + 1, "the page and its token's row; more would grow with the rows"
+
+
+ALL = {"A": [fired_line], "C": [idle_pass, recording, beginning], "D": [dispatching], "F": [graphql_page]}
 
 
 def main() -> None:

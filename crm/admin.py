@@ -3,7 +3,7 @@
 from datetime import datetime
 from typing import Any
 
-from django.contrib import admin
+from django.contrib import admin, messages
 from django.contrib.humanize.templatetags.humanize import intcomma
 from django.db.models import Count, F, IntegerField, Model, OuterRef, QuerySet, Subquery
 from django.db.models.functions import Coalesce
@@ -11,8 +11,8 @@ from django.http import HttpRequest
 from django.utils import timezone
 from django.utils.html import format_html
 
-from crm import customers, orders
-from crm.models import Customer, CustomerTombstone, Order, OrderItem, Product
+from crm import customers, orders, stock, tokens
+from crm.models import Customer, CustomerTombstone, Order, OrderItem, Product, Restock, ServiceToken, StockMovement
 
 
 def _moment(moment: datetime) -> str:
@@ -30,6 +30,19 @@ class _Admin(admin.ModelAdmin):
 
     class Media:
         css = {"all": ["crm/admin.css"]}
+
+
+class _ReadOnlyAdmin(_Admin):
+    """To be looked at only: what says what happened must not vanish or change by a click."""
+
+    def has_add_permission(self, request: HttpRequest) -> bool:
+        return False
+
+    def has_change_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
+        return False
+
+    def has_delete_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
+        return False
 
 
 @admin.register(Customer)
@@ -64,6 +77,15 @@ class CustomerAdmin(_Admin):
 class ProductAdmin(_Admin):
     list_display = ["name", "price_shown", "stock_shown"]
     search_fields = ["name"]
+
+    def save_model(self, request: HttpRequest, obj: Product, form: Any, change: bool) -> None:
+        """Save; a new stock leaves a movement, and one that was not touched stays what a sale has left meanwhile."""
+        wanted = obj.stock
+        obj.stock = stock.locked([obj.pk])[obj.pk].stock if change else 0
+        super().save_model(request, obj, form, change)
+        if "stock" in form.changed_data:
+            difference = (obj, wanted - obj.stock, "")
+            stock.move([difference], StockMovement.Reason.CORRECTION, now=timezone.now())
 
     @admin.display(description="price", ordering="price")
     def price_shown(self, product: Product) -> str:
@@ -125,9 +147,7 @@ class OrderAdmin(_Admin):
 
 
 @admin.register(CustomerTombstone)
-class CustomerTombstoneAdmin(_Admin):
-    """Read only: what says why a customer vanished must not vanish or change by a click."""
-
+class CustomerTombstoneAdmin(_ReadOnlyAdmin):
     list_display = ["deleted", "reason", "orders_shown", "run_key"]
     search_fields = ["run_key"]
     search_help_text = "The customer's whole e-mail address or id, or part of the run"
@@ -149,11 +169,75 @@ class CustomerTombstoneAdmin(_Admin):
     def orders_shown(self, tombstone: CustomerTombstone) -> str:
         return intcomma(tombstone.orders)
 
-    def has_add_permission(self, request: HttpRequest) -> bool:
-        return False
 
-    def has_change_permission(self, request: HttpRequest, obj: CustomerTombstone | None = None) -> bool:
-        return False
+@admin.register(StockMovement)
+class StockMovementAdmin(_ReadOnlyAdmin):
+    list_display = ["moved", "product_name", "change", "reason", "stock_after", "key"]
+    list_filter = ["reason"]
+    list_select_related = ["product"]
+    search_fields = ["=key"]
+    search_help_text = "The run's key, or the order such as order-17"
+    date_hierarchy = "created_at"
+    fields = readonly_fields = ["product", "delta", "reason", "key", "stock_after", "created_at"]
 
-    def has_delete_permission(self, request: HttpRequest, obj: CustomerTombstone | None = None) -> bool:
-        return False
+    @admin.display(description="moved", ordering="created_at")
+    def moved(self, movement: StockMovement) -> str:
+        return _moment(movement.created_at)
+
+    @admin.display(description="product", ordering="product__name")
+    def product_name(self, movement: StockMovement) -> str:
+        return movement.product.name
+
+    @admin.display(description="change", ordering="delta")
+    def change(self, movement: StockMovement) -> str:
+        return f"{movement.delta:+}"
+
+
+@admin.register(Restock)
+class RestockAdmin(_ReadOnlyAdmin):
+    list_display = ["key", "restocked", "count"]
+    search_fields = ["=key"]
+    search_help_text = "The run's key"
+    fields = readonly_fields = ["key", "created_at", "count"]
+
+    @admin.display(description="restocked", ordering="created_at")
+    def restocked(self, restock: Restock) -> str:
+        return _moment(restock.created_at)
+
+
+@admin.register(ServiceToken)
+class ServiceTokenAdmin(_ReadOnlyAdmin):
+    """Tokens can be seen and closed here; made and replaced where their text is shown to one person only."""
+
+    list_display = ["prefix", "name", "state", "scopes_shown", "expires", "last_used"]
+    search_fields = ["name", "=prefix"]
+    search_help_text = "Name, or the eight letters after crm_"
+    fields = readonly_fields = [
+        "prefix", "name", "state", "scopes_shown", "created_at", "expires_at", "revoked_at", "last_used_at",
+    ]  # fmt: skip
+    actions = ["revoke"]
+
+    @admin.action(description="Revoke the selected tokens at once", permissions=["revoke"])
+    def revoke(self, request: HttpRequest, queryset: QuerySet[ServiceToken]) -> None:
+        for row in queryset.filter(revoked_at=None):
+            self.log_change(request, tokens.revoke(row.prefix), "Revoked.")
+            self.message_user(request, f"{row} is revoked: what uses it is refused from now on.", messages.WARNING)
+
+    def has_revoke_permission(self, request: HttpRequest) -> bool:
+        return bool(request.user.has_perm("crm.change_servicetoken"))
+
+    @admin.display(description="state")
+    def state(self, token: ServiceToken) -> str:
+        return tokens.state_of(token, timezone.now())
+
+    @admin.display(description="scopes")
+    def scopes_shown(self, token: ServiceToken) -> str:
+        return ", ".join(token.scopes)
+
+    @admin.display(description="expires", ordering="expires_at")
+    def expires(self, token: ServiceToken) -> str:
+        return _moment(token.expires_at)
+
+    @admin.display(description="last used", ordering=F("last_used_at").desc(nulls_last=True))
+    def last_used(self, token: ServiceToken) -> str:
+        return _moment(token.last_used_at) if token.last_used_at else "never"

@@ -1,27 +1,25 @@
 """The scheduled jobs, declared: when, under which policies, and which domain verb. No rule lives here."""
 
-import json
 import os
+import sys
 from datetime import timedelta
-from http.client import HTTPException
-from typing import Any
-from urllib.request import Request, urlopen
 
 from django.conf import settings
 from django.utils import timezone
 
-from crm import customers, logs
+from crm import customers, logs, progress, reminders, reports, restocking
+from crm.api_client import ApiClient, ApiFailed
 from crm.schema import schema
-from crons import Retry, cron, job
+from crons import GiveUp, Retry, cron, job
 
 CLEANUP_LOG = "customer_cleanup_log.txt"
-FORCE = "CRM_CLEANUP_FORCE"
+REMINDERS_LOG = "order_reminders_log.txt"
 HEARTBEAT_LOG = "crm_heartbeat_log.txt"
-_ANSWER_BYTES = 10_000
-
-
-class HeartbeatFailed(Exception):
-    """GraphQL did not answer `hello`."""
+LOW_STOCK_LOG = "low_stock_updates_log.txt"
+REPORT_LOG = "crm_report_log.txt"
+FORCE = "CRM_CLEANUP_FORCE"
+HELLO = "{ hello }"
+_HELLO_SECONDS = 5
 
 
 @job(
@@ -33,15 +31,98 @@ class HeartbeatFailed(Exception):
     owner="customer-care",
     tags=("crm", "cleanup"),
 )
-def clean_inactive_customers(context=None, *, force=False, on_progress=None):
+def clean_inactive_customers(context=None, *, force=False):
     """Delete inactive customers as of the slot, however late it runs, and log their number."""
-    now, key = (context.until, context.key) if context else (timezone.now(), os.getenv("CRONS_ATTEMPT", ""))
+    until, key = _run_of(context)
     force = force or FORCE in os.environ
-    cleanup = customers.delete_inactive(now=now, force=force, key=key, on_progress=on_progress)
-    logs.append_line(
-        CLEANUP_LOG, f"{timezone.localtime():%Y-%m-%d %H:%M:%S} Deleted {cleanup.deleted} inactive customers"
-    )
+    logs.require_writable(CLEANUP_LOG)
+    with progress.shown("Deleting") as on_progress:
+        try:
+            cleanup = customers.delete_inactive(now=until, force=force, key=key, on_progress=on_progress)
+        except customers.CleanupRefused as error:
+            if context is None:
+                raise
+            raise GiveUp(str(error)) from error  # a person has to look: the next tries would refuse as well
+    # Before the log: whatever becomes of that, the run's output says how many are gone.
+    _say(*told_of_cleanup(cleanup))
+    # Also those that an earlier attempt of this run deleted, before it was killed or could not log.
+    count = customers.deleted_under(key) if key else cleanup.deleted
+    _log(CLEANUP_LOG, [f"Deleted {count} inactive customers"], key=key)
     return cleanup
+
+
+def told_of_cleanup(cleanup):
+    """Give the counts by reason, a line each."""
+    cut_at = timezone.localtime(cleanup.cut_at)
+    verb = "Would delete" if cleanup.dry_run else "Deleted"
+    since = f"no order since {cut_at:%Y-%m-%d %H:%M:%S %z}"
+    return [
+        f"{verb} {cleanup.deleted} of {cleanup.examined} customers: {since}.",
+        *(f"Kept {count}: {reason}." for reason, count in cleanup.skipped.items()),
+    ]
+
+
+@job(
+    cron("0 8 * * *"),
+    timeout=timedelta(minutes=10),
+    idempotent=True,
+    retry=Retry(times=3, wait=timedelta(minutes=1)),
+    description="Note whom to remind of an order that is pending for up to a week.",
+    owner="customer-care",
+    tags=("crm", "reminders"),
+)
+def send_order_reminders(context=None):
+    """Log a line for each pending order of the seven days before the slot; a run's lines are written once."""
+    until, key = _run_of(context)
+    with progress.shown("Asking for orders") as on_progress:
+        due = reminders.due(ApiClient.of_jobs(), until=until, on_progress=on_progress)
+    # Only now, and at once: a run that got half of the orders must leave no lines.
+    _log(REMINDERS_LOG, [str(each) for each in due], key=key)
+    _say("Order reminders processed!")
+    return due
+
+
+@job(
+    cron("0 */12 * * *"),
+    timeout=timedelta(minutes=5),
+    idempotent=True,
+    retry=Retry(times=3, wait=timedelta(minutes=1)),
+    description="Raise the stock of every product that runs low.",
+    owner="purchasing",
+    tags=("crm", "stock"),
+)
+def update_low_stock(context=None):
+    """Raise low stocks over GraphQL, once for each run, and log the products' new stock; a run's lines once too."""
+    _, key = _run_of(context)
+    logs.require_writable(LOW_STOCK_LOG)
+    done = restocking.update_low_stock(ApiClient.of_jobs(), key=key)
+    # Before the log: whatever becomes of that, the run's output says what was raised.
+    _say(done.message, *(str(each) for each in done.products))
+    _log(LOW_STOCK_LOG, [str(each) for each in done.products], key=key)
+    return done
+
+
+@job(
+    cron("0 6 * * MON"),
+    timeout=timedelta(minutes=10),
+    idempotent=True,
+    retry=Retry(times=3, wait=timedelta(minutes=5)),
+    description="Log how many customers, orders and how much revenue there are.",
+    owner="management",
+    tags=("crm", "report"),
+)
+def generate_crm_report(context=None):
+    """Log the totals up to the slot; a run's line is written once."""
+    until, key = _run_of(context)
+    line = told_of_totals(until)
+    _say(line)
+    _log(REPORT_LOG, [f"- {line}"], key=key)
+
+
+def told_of_totals(until):
+    """Give the report up to *until* as a line."""
+    totals = reports.totals(until)
+    return f"Report: {totals.customers} customers, {totals.orders} orders, {totals.revenue:.2f} revenue"
 
 
 @job(
@@ -57,24 +138,31 @@ def log_crm_heartbeat():
     logs.append_line(HEARTBEAT_LOG, f"{timezone.localtime():%d/%m/%Y-%H:%M:%S} CRM is alive")
 
 
+def _run_of(context):
+    """Give the moment up to which a run works, and its key; called directly, that is now, and no key."""
+    return (context.until, context.key) if context else (timezone.now(), "")
+
+
+def _log(filename, texts, *, key=""):
+    now = f"{timezone.localtime():%Y-%m-%d %H:%M:%S}"
+    if not logs.append_lines(filename, [f"{now} {text}" for text in texts], key=key):
+        _say(f"{filename} has the lines of this run already, from an attempt before: none was written.")
+
+
+def _say(*lines):
+    for line in lines:
+        sys.stdout.write(f"{logs.one_line(line)}\n")
+    sys.stdout.flush()
+
+
 def _ask_hello() -> None:
-    answer = _hello_over_http(settings.CRM_GRAPHQL_URL) if settings.CRM_GRAPHQL_URL else _hello_in_process()
-    if answer.get("errors") or not (answer.get("data") or {}).get("hello"):
-        raise HeartbeatFailed(f"GraphQL did not say hello but: {json.dumps(answer, default=str)[:500]}")
-
-
-def _hello_in_process() -> dict[str, Any]:
-    result = schema.execute_sync("{ hello }")
-    return {"data": result.data, "errors": result.errors}
-
-
-def _hello_over_http(url: str) -> dict[str, Any]:
-    request = Request(url, json.dumps({"query": "{ hello }"}).encode(), {"Content-Type": "application/json"})
-    try:
-        with urlopen(request, timeout=5) as response:
-            answer = json.loads(response.read(_ANSWER_BYTES))
-    except (OSError, HTTPException, ValueError) as error:
-        raise HeartbeatFailed(
-            f"{url} did not answer hello: {error}. Is the site up, and does CRM_GRAPHQL_URL point at it?"
-        ) from error
-    return answer if isinstance(answer, dict) else {"errors": [answer]}
+    if settings.CRM_GRAPHQL_URL:
+        # Without the token: hello is for anyone, and a heartbeat must not fail for want of one.
+        data = ApiClient(settings.CRM_GRAPHQL_URL, timeout_seconds=_HELLO_SECONDS).ask(HELLO)
+    else:
+        result = schema.execute_sync(HELLO)
+        if result.errors:
+            raise ApiFailed(f"GraphQL did not say hello but: {result.errors}")
+        data = result.data or {}
+    if not data.get("hello"):
+        raise ApiFailed(f"GraphQL did not say hello but: {data}")

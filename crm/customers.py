@@ -2,22 +2,30 @@
 re-checked under lock, capped, and leaving a tombstone.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from typing import Any
 from zoneinfo import ZoneInfo
 
 from django.conf import settings
-from django.db import models, transaction
+from django.db import IntegrityError, models, transaction
 from django.db.models import Case, Count, Exists, OuterRef, Value, When
+from django.db.models.functions import Lower
 from django.utils.crypto import salted_hmac
 
+from crm import bulk
+from crm.bulk import Result
 from crm.models import Customer, CustomerTombstone, Order, OrderItem
+from crm.problems import Code, Problem, Refused, of_fields
 
 TOO_YOUNG = "signed up within the year"
 ORDERED = "ordered within the year"
 OPEN_ORDER = "has an open order"
 SAVED_MEANWHILE = "saved while the cleanup ran"
+
+_FIELDS = ("name", "email", "phone")
+_TAKEN = Problem(Code.TAKEN, "A customer with this e-mail address exists.", ("email",))
 
 # A share says nothing about a handful: one inactive customer of one is 100 %.
 _SHARE_COUNTS_FROM = 50
@@ -39,6 +47,67 @@ class Cleanup:
     skipped: dict[str, int] = field(default_factory=dict)
     dry_run: bool = False
     cut_at: datetime | None = None
+
+
+def create(values: Mapping[str, Any], *, now: datetime) -> Customer:
+    """Make a customer of *values*: name, email, phone.
+
+    Raises: Refused.
+    """
+    return create_many([values], now=now)[0].made()
+
+
+def create_many(
+    items: Sequence[Mapping[str, Any]], *, now: datetime, all_or_nothing: bool = False
+) -> list[Result[Customer]]:
+    """Make a customer of each of *items*; give what became of each, in their order.
+
+    Of items with one address the first is made.
+
+    Raises: Refused for more than bulk.MOST.
+    Cost: one transaction of two statements; another pair where someone took an address in between.
+    """
+    bulk.check_number(items)
+    results = []
+    for values in items:
+        name, email, phone = (values.get(each) for each in _FIELDS)
+        customer = Customer(name=name, email=email, phone=phone or "", created_at=now)
+        results.append(Result(customer, of_fields(customer, _FIELDS)))
+    _refuse_repeated(results)
+    while True:
+        _refuse_taken(results)
+        try:
+            with transaction.atomic():
+                bulk.write(results, Customer.objects.bulk_create, all_or_nothing=all_or_nothing)
+        except IntegrityError:
+            # Someone took an address after the look; whose it was is found now, else it was another rule.
+            if not _refuse_taken(results):
+                raise
+        else:
+            return results
+
+
+def update(customer_id: int, changes: Mapping[str, Any]) -> Customer:
+    """Change what *changes* names, and nothing else.
+
+    Raises: Refused.
+    """
+    with transaction.atomic():
+        customer = Customer.objects.select_for_update().filter(pk=customer_id).first()
+        if customer is None:
+            raise Refused([Problem(Code.NOT_FOUND, "There is no such customer.", ("id",))])
+        for name, value in changes.items():
+            setattr(customer, name, "" if name == "phone" and value is None else value)
+        if problems := of_fields(customer, changes):
+            raise Refused(problems)
+        try:
+            with transaction.atomic():
+                customer.save(update_fields=list(changes))
+        except IntegrityError as error:
+            if _taken([customer.email], but=customer_id):
+                raise Refused([_TAKEN]) from error
+            raise
+    return customer
 
 
 def delete_inactive(
@@ -100,12 +169,43 @@ def a_year_before(moment: datetime, zone: ZoneInfo) -> datetime:
     return local.replace(year=local.year - 1, day=day, fold=0).astimezone(UTC)
 
 
+def deleted_under(key: str) -> int:
+    """Count the customers whom the run *key* deleted, in all of its attempts."""
+    return CustomerTombstone.objects.filter(run_key=key).count()
+
+
 def tombstones_of(id_or_email: str) -> models.QuerySet[CustomerTombstone]:
     """Select the tombstones of the customer with this id or e-mail address, under old secret keys as well."""
     keys = [settings.SECRET_KEY, *settings.SECRET_KEY_FALLBACKS]
     hashes = [_hash(id_or_email, secret=key) for key in keys]
     column = "email_hash" if "@" in id_or_email else "id_hash"
     return CustomerTombstone.objects.filter(**{f"{column}__in": hashes})
+
+
+def _refuse_repeated(results: Sequence[Result[Customer]]) -> None:
+    seen: dict[str, int] = {}
+    for index, result in enumerate(results):
+        if result.row is not None and not result.problems:
+            first = seen.setdefault(result.row.email.lower(), index)
+            if first != index:
+                message = f"This e-mail address is already that of item {first} of this request."
+                result.problems = [Problem(Code.TAKEN, message, ("email",))]
+
+
+def _refuse_taken(results: Sequence[Result[Customer]]) -> bool:
+    """Mark those whose address a customer has; say whether there were any."""
+    good = {result.row.email.lower(): result for result in results if result.row is not None and not result.problems}
+    taken = _taken(list(good))
+    for email in taken:
+        good[email].problems = [_TAKEN]
+    return bool(taken)
+
+
+def _taken(emails: list[str], *, but: int | None = None) -> set[str]:
+    """Give those of *emails*, in small letters, that customers have, whatever the case of their letters."""
+    lower = {email.lower() for email in emails}
+    rows = Customer.objects.order_by().exclude(pk=but).annotate(_lower=Lower("email")).filter(_lower__in=lower)
+    return lower.intersection(rows.values_list("_lower", flat=True))
 
 
 def _orders_since(cut_at: datetime) -> models.QuerySet[Order]:

@@ -2,14 +2,18 @@
 
 import fcntl
 import os
+import re
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from django.conf import settings
 
+from crm import log_receipts
+
 _FILE_MODE, _DIRECTORY_MODE = 0o640, 0o750
+_CONTROLS = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]+")
 
 
 class LogRefused(Exception):
@@ -17,35 +21,65 @@ class LogRefused(Exception):
 
 
 def append_line(filename: str, text: str) -> None:
-    """Append *text* as one line to *filename* in CRM_LOG_DIR, rotating first when it would grow too big.
+    """Append *text* as one line to *filename* in CRM_LOG_DIR; see append_lines."""
+    append_lines(filename, [text])
 
-    Line breaks inside *text* become spaces, so that no value can forge a line.
 
+def append_lines(filename: str, texts: Sequence[str], *, key: str = "") -> bool:
+    """Append each of *texts* as one line to *filename* in CRM_LOG_DIR, all of them or none, rotating first
+    when it would grow too big.
+
+    Line breaks and other control characters become spaces, so that no value can forge a line.
+
+    Args: *key* names what the lines come from: under one key lines are written once, also where the writer
+        was killed in the middle or right after (see crm/log_receipts.py).
+    Returns: False where lines stand there under *key* already, and nothing was written now.
     Raises: LogRefused for a symlink, a directory that is one, something that is no plain file, a path,
-    or a disk that is full; half a line does not stay.
+        or a disk that is full; half a line does not stay.
     """
     if filename != os.path.basename(filename) or filename in ("", ".", ".."):
         raise LogRefused(f"{filename!r} is not a plain file name. Give a name; CRM_LOG_DIR is the directory.")
-    line = (" ".join(text.splitlines()) + "\n").encode()
+    lines = "".join(f"{one_line(text)}\n" for text in texts).encode(errors="backslashreplace")
     with _directory(Path(settings.CRM_LOG_DIR)) as directory:
         file = _open_locked(filename, directory)
         try:
-            if _is_full(file, len(line)):
+            receipts = log_receipts.read(filename, directory)
+            receipts.settle(file)
+            if key and key in receipts.keys:
+                return False
+            if lines and _is_full(file, len(lines)):
                 _rotate(filename, directory)
-                # The lock on the old file is held until this line stands in the new one.
+                # The lock on the old file is held until these lines stand in the new one.
                 fresh = _open_locked(filename, directory)
                 os.close(file)
                 file = fresh
-            _write(file, line, filename)
+            with receipts.noting(key, file, len(lines)):
+                _write(file, lines, filename)
+        except log_receipts.ReceiptsRefused as error:
+            raise LogRefused(str(error)) from error
         finally:
             os.close(file)
+    return True
+
+
+def require_writable(filename: str) -> None:
+    """Open *filename* as append_lines would: a job whose effects cannot be undone asks before them.
+
+    Raises: LogRefused, but for a disk that is full.
+    """
+    append_lines(filename, [])
+
+
+def one_line(text: str) -> str:
+    """Give *text* without what ends a line somewhere, drives a terminal, or turns the direction of reading."""
+    return _CONTROLS.sub(" ", text)
 
 
 @contextmanager
 def _directory(path: Path) -> Iterator[int]:
     """Hold the log directory open: what is done relative to it cannot be led elsewhere by a later swap."""
-    path.mkdir(mode=_DIRECTORY_MODE, parents=True, exist_ok=True)
     try:
+        path.mkdir(mode=_DIRECTORY_MODE, parents=True, exist_ok=True)
         directory = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
     except OSError as error:
         raise LogRefused(
@@ -89,13 +123,13 @@ def _open(filename: str, directory: int) -> int:
     raise LogRefused(f"Log file {filename!r} is no plain file. Move away what stands there.")
 
 
-def _write(file: int, line: bytes, filename: str) -> None:
+def _write(file: int, lines: bytes, filename: str) -> None:
     size = os.fstat(file).st_size
     try:
-        written = os.write(file, line)
-        if written == len(line):
+        written = os.write(file, lines)
+        if written == len(lines):
             return
-        os.ftruncate(file, size)  # the lock is held: what lies behind is only this line's beginning
+        os.ftruncate(file, size)  # the lock is held: what lies behind is only the beginning of these
         reason = "no room for the whole line"
     except OSError as error:
         reason = str(error.strerror)

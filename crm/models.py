@@ -1,4 +1,5 @@
-"""What the CRM keeps: customers, products, orders, and what is left of customers who are gone.
+"""What the CRM keeps: customers, products, orders, each change of stock, the programs that may ask,
+and what is left of customers who are gone.
 
 Rules that a row can be checked against stand in the database, not only in forms: jobs and imports write too.
 """
@@ -35,7 +36,10 @@ class Customer(models.Model):
             models.CheckConstraint(condition=~models.Q(name=""), name="crm_customer_name_given"),
             models.CheckConstraint(condition=~models.Q(email=""), name="crm_customer_email_given"),
         ]
-        indexes = [models.Index(fields=["created_at"], name="crm_customer_created")]
+        indexes = [
+            models.Index(fields=["created_at"], name="crm_customer_created"),
+            models.Index(fields=["name"], name="crm_customer_name"),
+        ]
 
     def __str__(self) -> str:
         return f"{self.name} <{self.email}>"
@@ -55,7 +59,11 @@ class Product(models.Model):
             models.CheckConstraint(condition=models.Q(price__gte=0), name="crm_product_price_not_negative"),
             models.CheckConstraint(condition=models.Q(stock__gte=0), name="crm_product_stock_not_negative"),
         ]
-        indexes = [models.Index(fields=["stock"], name="crm_product_stock")]
+        indexes = [
+            models.Index(fields=["stock"], name="crm_product_stock"),
+            models.Index(fields=["name"], name="crm_product_name"),
+            models.Index(fields=["price"], name="crm_product_price"),
+        ]
 
     def __str__(self) -> str:
         return self.name
@@ -141,3 +149,90 @@ class CustomerTombstone(models.Model):
 
     def __str__(self) -> str:
         return f"Customer deleted {self.deleted_at:%Y-%m-%d}: {self.reason}"
+
+
+class Restock(models.Model):
+    """One call that raised low stock. Unique: its key, so that the same run restocks once, whoever repeats it."""
+
+    key = models.CharField(max_length=200, unique=True, editable=False)
+    created_at = models.DateTimeField(editable=False)
+    count = models.IntegerField("products raised", default=0, editable=False)
+
+    class Meta:
+        ordering = ["-pk"]
+        constraints = [
+            models.CheckConstraint(condition=~models.Q(key=""), name="crm_restock_key_given"),
+            models.CheckConstraint(condition=models.Q(count__gte=0), name="crm_restock_count_not_negative"),
+        ]
+
+    def __str__(self) -> str:
+        return f"Restock {self.key}"
+
+
+class StockMovement(models.Model):
+    """One change of one product's stock, and why.
+
+    Unique: product, reason and key, where there is a key: a run restocks a product once, an order takes it once.
+    """
+
+    class Reason(models.TextChoices):
+        RESTOCK = "restock", "Restock"
+        SALE = "sale", "Sale"
+        RETURN = "return", "Return"
+        CORRECTION = "correction", "Correction"
+
+    product = models.ForeignKey(Product, on_delete=models.PROTECT, related_name="movements", editable=False)
+    delta = models.IntegerField("change", editable=False)
+    reason = models.CharField(max_length=10, choices=Reason, editable=False)
+    key = models.CharField("run or order", max_length=200, blank=True, editable=False)
+    stock_after = models.IntegerField(editable=False)
+    created_at = models.DateTimeField(editable=False)
+
+    class Meta:
+        ordering = ["-created_at", "-pk"]
+        constraints = [
+            models.UniqueConstraint(
+                fields=["key", "reason", "product"], condition=~models.Q(key=""), name="crm_movement_once"
+            ),
+            models.CheckConstraint(
+                condition=models.Q(reason__in=["restock", "sale", "return", "correction"]),
+                name="crm_movement_reason_known",
+            ),
+            models.CheckConstraint(condition=~models.Q(delta=0), name="crm_movement_changes_something"),
+            models.CheckConstraint(condition=models.Q(stock_after__gte=0), name="crm_movement_stock_not_negative"),
+        ]
+        indexes = [models.Index(fields=["-created_at", "-id"], name="crm_movement_newest")]
+
+    def __str__(self) -> str:
+        return f"{self.delta:+} {self.product}"
+
+
+class ServiceToken(models.Model):
+    """What a program shows to use the API: scopes until a day. Unique: the prefix, by which it is known.
+
+    Of the secret only the SHA-256 is kept: it has 256 random bits, so a slow hash would guard nothing more.
+    """
+
+    name = models.CharField(max_length=100, editable=False)
+    prefix = models.CharField(max_length=8, unique=True, editable=False)
+    secret_hash = models.CharField(max_length=64, editable=False)
+    scopes = models.JSONField(default=list, editable=False)
+    created_at = models.DateTimeField(editable=False)
+    expires_at = models.DateTimeField(editable=False)
+    revoked_at = models.DateTimeField(null=True, editable=False)
+    last_used_at = models.DateTimeField(null=True, editable=False)
+
+    class Meta:
+        ordering = ["-created_at", "-pk"]
+        constraints = [
+            models.CheckConstraint(condition=~models.Q(name=""), name="crm_token_name_given"),
+            models.CheckConstraint(condition=~models.Q(prefix=""), name="crm_token_prefix_given"),
+            models.CheckConstraint(condition=~models.Q(secret_hash=""), name="crm_token_secret_given"),
+            models.CheckConstraint(
+                condition=models.Q(expires_at__gte=models.F("created_at")), name="crm_token_expires_after_creation"
+            ),
+        ]
+        indexes = [models.Index(fields=["expires_at"], name="crm_token_expires")]
+
+    def __str__(self) -> str:
+        return f"{self.name} ({self.prefix})"

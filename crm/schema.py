@@ -5,10 +5,10 @@ from django.conf import settings
 from graphql import GraphQLError
 from strawberry.schema.config import StrawberryConfig
 from strawberry.types import ExecutionContext
-from strawberry_django.optimizer import DjangoOptimizerExtension
 
 from crm.graph.errors import is_unexpected
 from crm.graph.limits import MAX_PAGE, Limits
+from crm.graph.mutations import Mutation
 from crm.graph.queries import Query
 
 
@@ -20,7 +20,8 @@ class _Schema(strawberry.Schema):
 
 schema = _Schema(
     Query,
-    extensions=[Limits, DjangoOptimizerExtension],
+    Mutation,
+    extensions=[Limits],
     config=StrawberryConfig(
         relay_max_results=MAX_PAGE,
         # "Did you mean …?" spells out the schema to those who may not read it.

@@ -13,7 +13,11 @@ The variables may stand in `var/crm.env` too (see crm/environment.py): cron star
     CRM_TIME_ZONE       default UTC. The zone of the business: what "a year ago" and "02:00" mean
     CRM_LOG_DIR         default var/log. Where the jobs' logs go
     CRM_LOG_MAX_BYTES, CRM_LOG_KEEP         default 5000000 and 5: rotation; 0 bytes = never
-    CRM_GRAPHQL_URL     default empty: the heartbeat asks the schema in its own process
+    CRM_GRAPHQL_URL     where the jobs ask, such as https://crm.example.com/graphql. Default empty:
+                        http://127.0.0.1:8000/graphql, and the heartbeat asks the schema in its own process
+    CRM_GRAPHQL_TIMEOUT default 30: seconds in which an answer must have come whole
+    CRM_TOKEN           default empty: the jobs' service token is in CRM_TOKEN_FILE
+    CRM_TOKEN_FILE      default var/jobs_token. The file, mode 0600, with the service token that the jobs use
     CRM_CLEANUP_MAX_SHARE, CRM_CLEANUP_MAX_COUNT    default 0.5 and 10000: a cleanup above either stops
     CRM_ADMINS          e-mail addresses that are told of errors, parted by commas
     CRM_EMAIL_HOST …    default empty: mail is printed. Also CRM_EMAIL_PORT, USER, PASSWORD, TLS, FROM
@@ -71,6 +75,7 @@ CSRF_TRUSTED_ORIGINS = environment.names("CRM_TRUSTED_ORIGINS")
 
 INSTALLED_APPS = [
     "crons",
+    "crons.compat.django_cron",  # CRON_CLASSES: gives the name django_cron to modules that import it
     "crons.compat.django_crontab",  # before the next: what its lines fire goes through the ledger
     "django_crontab",
     "crm",
@@ -155,6 +160,10 @@ if CRM_GRAPHQL_URL and not CRM_GRAPHQL_URL.startswith(("http://", "https://")):
         f"CRM_GRAPHQL_URL={CRM_GRAPHQL_URL!r} must start with http:// or https://, "
         "such as http://127.0.0.1:8000/graphql."
     )
+CRM_GRAPHQL_TIMEOUT = environment.whole("CRM_GRAPHQL_TIMEOUT", 30)
+if CRM_GRAPHQL_TIMEOUT == 0:
+    raise ImproperlyConfigured("CRM_GRAPHQL_TIMEOUT=0 leaves no time to answer. Set it to seconds, such as 30.")
+CRM_TOKEN_FILE = BASE_DIR / environment.text("CRM_TOKEN_FILE", "var/jobs_token")
 
 # ── mail and logs ─────────────────────────────────────────────────────────────────────────────────
 # A pair until Django 5.2, an address from 6.0 on.
@@ -194,10 +203,17 @@ LOGGING = {
 CRM_CLEANUP_MAX_SHARE = environment.share("CRM_CLEANUP_MAX_SHARE", 0.5)
 CRM_CLEANUP_MAX_COUNT = environment.whole("CRM_CLEANUP_MAX_COUNT", 10_000)
 
-CRONJOBS = [("*/5 * * * *", "crm.cron.log_crm_heartbeat")]
+CRONJOBS = [
+    ("*/5 * * * *", "crm.cron.log_crm_heartbeat"),
+    ("0 */12 * * *", "crm.cron.update_low_stock"),
+]
+CRON_CLASSES = ["crm.cron_classes.ExpireSessionsAndTokens"]
 # django-crontab looks for manage.py in the working directory, which under cron is the home directory.
 CRONTAB_DJANGO_MANAGE_PATH = str(BASE_DIR / "manage.py")
 CRONTAB_DJANGO_SETTINGS_MODULE = "crm.settings"
 # Else cron mails each line that a firing prints, every five minutes. In crontabs % ends the command.
 CRONTAB_COMMAND_SUFFIX = f">> {shlex.quote(str(CRM_LOG_DIR / 'django_crontab.log'))} 2>&1".replace("%", r"\%")
-CRONS: dict[str, Any] = {"CRONTAB_FILES": [BASE_DIR / "crm" / "cron_jobs" / "customer_cleanup_crontab.txt"]}
+_LINES = BASE_DIR / "crm" / "cron_jobs"
+CRONS: dict[str, Any] = {
+    "CRONTAB_FILES": [_LINES / "customer_cleanup_crontab.txt", _LINES / "order_reminders_crontab.txt"]
+}

@@ -3,8 +3,9 @@
 This module imports no models, so it can be imported anywhere, at any time.
 """
 
+from crons.exceptions import GiveUp
 from crons.jobs import Job, Retry, command, entry, job, shell
 from crons.runner import Context, current_context
 from crons.schedules import cron, every
 
-__all__ = ["Context", "Job", "Retry", "command", "cron", "current_context", "entry", "every", "job", "shell"]
+__all__ = ["Context", "GiveUp", "Job", "Retry", "command", "cron", "current_context", "entry", "every", "job", "shell"]

@@ -2,26 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
-from datetime import datetime
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import asdict, dataclass
+from datetime import datetime, timedelta
 from typing import Any
 
 from django.db import DatabaseError
-from django.db.models import Count, Exists, Min, OuterRef, QuerySet
+from django.db.models import QuerySet
 
-from crons import deployment, ledger
+from crons import arguments, board, deployment, ledger
 from crons import sync as declarations
 from crons.conf import conf
 from crons.dispatch import plan_entry
-from crons.exceptions import CronsError, LedgerUnavailable, UnknownJob
+from crons.exceptions import CronsError, LedgerUnavailable, Refused, UnknownJob
 from crons.instances import is_gone
 from crons.jobs import not_declared
-from crons.ledger import account_for, account_of, locked, verb, writing
-from crons.models import AuditEvent, Entry, Heartbeat, Incident, Range, Run
+from crons.ledger import Pruned, Reconciled, account_of
+from crons.ledger.audit import note
+from crons.models import Entry, Heartbeat, Incident, Pause, Range, Run
 from crons.schedules import FAR_FUTURE
 from crons.sync import Synced
-from crons.verdicts import State
+from crons.verdicts import Kind, State
 
 
 @dataclass(frozen=True)
@@ -55,34 +56,57 @@ def sync() -> Synced:
 def run_now(name: str, *, by: str, args: Mapping[str, Any] | None = None, key: str = "") -> Run:
     """Record a manual run; the next scheduler that looks begins it.
 
-    Inside a transaction it is recorded when that commits. The same *key* gives the same run.
-    Raises: UnknownJob.
+    Inside a transaction it is recorded when that commits. The same *key* gives the same run. *args* are given
+    to the job over the entry's own, for this run only.
+    Raises: UnknownJob; Refused or InvalidJob if the job cannot be called with *args*, or *key* cannot be one.
     """
     deployment.permit()
-    run = ledger.request(name, ledger.database_now(), "api", by=by, args=args, key=key)
-    _audit("run", "run", str(run.pk), by, after={"entry": name, "args": None if args is None else dict(args)})
-    return run
+    if args:
+        arguments.check(entry(name), args)
+    return ledger.request(name, ledger.database_now(), "api", by=by, args=args, key=key)
 
 
 def pause(name: str, *, by: str, reason: str, until: datetime | None = None) -> None:
     """Skip the slots of one entry from now on, until *until* or until it is resumed; each is recorded.
 
-    Raises: UnknownJob.
+    Raises: UnknownJob; Refused without a reason, or if *until* is no moment to come.
     """
     deployment.permit()
-    _change_pause(name, by, {"paused_until": until, "pause_reason": reason}, pausing=True)
-    after = {"until": until.isoformat() if until else None}
-    _audit("pause", "entry", name, by, after=after, reason=reason)
+    ledger.pause(name, ledger.database_now(), plan_entry, by=by, reason=reason, until=until)
 
 
-def resume(name: str, *, by: str) -> None:
-    """Run the slots of one entry again from now on; those of the pause stay skipped.
+def pause_all(*, by: str, reason: str, until: datetime | None = None, tag: str = "") -> list[str]:
+    """Skip the slots of every entry, or of every one with *tag*, from now on; return their names.
 
-    Raises: UnknownJob.
+    Entries that are declared while it holds are held as well. Pauses that were there stay beside it.
+    Raises: Refused without a reason, if *until* is no moment to come, or if no entry has that tag.
     """
     deployment.permit()
-    _change_pause(name, by, {"paused_until": None, "pause_reason": ""}, pausing=False)
-    _audit("resume", "entry", name, by)
+    return ledger.pause_all(ledger.database_now(), plan_entry, by=by, reason=reason, until=until, tag=tag)
+
+
+def resume(name: str, *, by: str) -> Entry:
+    """End one entry's own pause and return the entry; the slots of the pause stay skipped.
+
+    It stays held where a tag or everything is paused too.
+    Raises: UnknownJob; Refused if only such a pause holds it: that one has to end.
+    """
+    deployment.permit()
+    return ledger.resume(name, ledger.database_now(), plan_entry, by=by)
+
+
+def resume_all(*, by: str, tag: str = "") -> list[str]:
+    """End what `pause_all` with the same *tag* began; return the names of the entries that run again.
+
+    Entries that are paused on their own, or by another tag, stay so.
+    """
+    deployment.permit()
+    return ledger.resume_all(ledger.database_now(), plan_entry, by=by, tag=tag)
+
+
+def wide_pauses() -> list[Pause]:
+    """List the pauses of everything and of tags that hold now, the widest first."""
+    return ledger.wide_pauses(ledger.database_now(), conf.database)
 
 
 def cancel(run_id: int, *, by: str, reason: str) -> Run:
@@ -90,9 +114,65 @@ def cancel(run_id: int, *, by: str, reason: str) -> Run:
 
     Raises: Refused if it is over.
     """
-    run = ledger.request_cancel(run_id, ledger.database_now(), reason=f"{reason} (by {by})")
-    _audit("cancel", "run", str(run_id), by, reason=reason)
-    return run
+    return ledger.request_cancel(run_id, ledger.database_now(), by=by, reason=reason)
+
+
+def retry(run_id: int, *, by: str, reason: str = "") -> Run:
+    """Let a run that is over and did not succeed be tried once more: same slot, same key, next attempt.
+
+    A slot that was missed or skipped is run after all. The former verdict is kept in the audit trail.
+    Raises: Refused if the run does not exist, is not over or has succeeded, or if its entry is retired.
+    """
+    deployment.permit()
+    return ledger.retry(run_id, ledger.database_now(), by=by, reason=reason)
+
+
+def backfill(name: str, first: datetime, last: datetime, *, by: str, dry_run: bool = False) -> list[datetime]:
+    """Let the slots of one entry in [*first*, *last*) that have no success be run; return them, oldest first.
+
+    Each has the key and the window of its slot, also before the entry was first seen; those that were
+    recorded and did not succeed are tried again as the same run. With *dry_run* nothing is recorded.
+    Raises: UnknownJob; Refused if the span is none, reaches into the future or holds more than 1,000 of them,
+    or if the entry is retired, has no schedule or cannot be planned.
+    """
+    deployment.permit()
+    return ledger.backfill(name, first, last, ledger.database_now(), plan_entry, by=by, dry_run=dry_run)
+
+
+def cancel_entry(name: str, *, by: str, reason: str, backfill: bool = False) -> list[Run]:
+    """Ask for every run of one entry to be stopped that goes or waits, and return them; with *backfill* only
+    those that somebody asked for again or after all.
+
+    Raises: UnknownJob.
+    """
+    return ledger.cancel_entry(name, ledger.database_now(), by=by, reason=reason, asked_only=backfill)
+
+
+def prune(*, by: str, dry_run: bool = False, budget: timedelta | None = None) -> Pruned:
+    """Delete what is older than CRONS["KEEP"], in short transactions; with *dry_run* only count it.
+
+    Args: *budget* is how long it may take; what is left then is for the next time.
+    """
+    deployment.permit()
+    done = ledger.prune(ledger.database_now(), dry_run=dry_run, budget=budget)
+    if done.total and not dry_run:
+        after = {**asdict(done), "longest_seconds": round(done.longest_seconds, 3)}
+        note("prune", "ledger", "", by, ledger.database_now(), conf.database, after=after)
+    return done
+
+
+def reconcile(since: datetime, *, by: str, until: datetime | None = None, dry_run: bool = False) -> Reconciled:
+    """After a restore: write off what may have run since the backup, but for idempotent jobs; push the tokens.
+
+    Also while switched off, which is when it belongs. Args: *since* is when the backup was made; *until* when the
+    database that it replaces stopped, now unless told.
+    Raises: Refused while a scheduler runs, or if this is no database restored from then.
+    """
+    if running := schedulers():
+        who = ", ".join(f"{beat.kind} on {beat.host} (pid {beat.pid})" for beat in running)
+        raise Refused(f"{who} is running on this database: stop it first, and set CRONS_ENABLED=0 until this is done.")
+    now = ledger.database_now()
+    return ledger.reconcile(since, until or now, now, by=by, dry_run=dry_run)
 
 
 def entry(name: str) -> Entry:
@@ -136,6 +216,34 @@ def ranges(name: str | None = None) -> QuerySet[Range]:
     return rows.filter(entry=entry(name)) if name else rows
 
 
+def why_waiting(runs: Iterable[Run]) -> dict[int, str]:
+    """Say of each run that could begin now why it has not, by its id; runs are read with their entries.
+
+    Cost: two queries, and one more where CRONS["GROUPS"] limits any.
+    """
+    now = ledger.database_now()
+    ready = [run for run in runs if run.state in (State.DUE, State.WAITING) and run.wake_at and run.wake_at <= now]
+    going = Run.objects.using(conf.database).filter(active_key__in={run.entry_id for run in ready})
+    in_the_way = dict(going.values_list("active_key", "pk"))
+    full = ledger.full_groups(conf.database)
+    return {run.pk: _why_waiting(run, in_the_way.get(run.entry_id), full, now) for run in ready}
+
+
+def _why_waiting(run: Run, in_the_way: int | None, full: Mapping[str, int], now: datetime) -> str:
+    held_by, group = run.entry, run.entry.policy.get("group")
+    since, until = held_by.paused_at, held_by.paused_until
+    # What somebody asks for during a pause is let through.
+    is_let_through = run.kind == Kind.MANUAL or (since and run.asked_at is not None and run.asked_at >= since)
+    if since is not None and (until is None or until > now) and not is_let_through:
+        reason = f": {held_by.pause_reason}" if held_by.pause_reason else ""
+        return f"for the end of the pause by {held_by.paused_by or 'somebody'}{reason}"
+    if in_the_way is not None:
+        return f"for run {in_the_way} of the same entry, which is going"
+    if group in full:
+        return f"for the group {group!r}, which is full: {full[group]} of its runs are going"
+    return f"for a free place, or for a process that knows the job {held_by.job!r}"
+
+
 def schedulers() -> list[Heartbeat]:
     """List the running schedulers, by host: those that are not silent and that this machine's kernel still knows."""
     beats = Heartbeat.objects.using(conf.database).filter(expected_by__gte=ledger.database_now())
@@ -168,14 +276,16 @@ def _overdue(now: datetime) -> Iterator[Ailment]:
 
 def _waiting(now: datetime) -> Iterator[Ailment]:
     """Due runs that nobody begins, though nothing of their entry is in the way."""
-    using = conf.database
-    active = Run.objects.using(using).filter(active_key=OuterRef("entry_id"))
-    due = Run.objects.using(using).filter(state=State.DUE, wake_at__lt=now - conf.grace)
-    stuck = due.filter(~Exists(active), entry__paused_at=None).values("entry__name", "entry__job")
-    for row in stuck.annotate(count=Count("pk"), since=Min("wake_at")).order_by("entry__name"):
-        waits = f"{row['count']} run(s) due since {row['since']:%Y-%m-%d %H:%M:%S} UTC have not begun"
-        why = f"no place has come free, or no running process knows the job {row['entry__job']!r}"
-        yield Ailment("waiting", row["entry__name"], f"{waits}: {why}")
+    full = ledger.full_groups(conf.database)
+    stuck = sorted(board.waiting(now - conf.grace), key=lambda each: each.entry.name)
+    named = Entry.objects.using(conf.database).filter(pk__in=[each.entry.pk for each in stuck])
+    groups = dict(named.values_list("pk", "policy__group")) if full else {}
+    for each in stuck:
+        waits = f"{each.count} run(s) due since {each.since:%Y-%m-%d %H:%M:%S} UTC have not begun"
+        why = f"no place has come free, or no running process knows the job {each.entry.job!r}"
+        if (group := groups.get(each.entry.pk)) in full:
+            why = f"the group {group!r} is full, {full[group]} of its runs are going"
+        yield Ailment("waiting", each.entry.name, f"{waits}: {why}")
 
 
 def _failing() -> Iterator[Ailment]:
@@ -208,39 +318,3 @@ def _slots_of(each: Entry, after: datetime, count: int) -> Iterator[Upcoming]:
             return
         paused = each.paused_at is not None and (each.paused_until is None or at <= each.paused_until)
         yield Upcoming(at, each.name, each.zone, paused)
-
-
-@verb
-def _change_pause(name: str, by: str, values: dict[str, Any], *, pausing: bool) -> None:
-    with writing() as using:
-        each = locked(name, using)
-        now = ledger.database_now()
-        # What fell due so far is recorded as it stood: not paused before a pause, paused before a resume.
-        account_for([each], now, plan_entry, "api", using)
-        each.paused_at, each.paused_by = (now, by) if pausing else (None, "")
-        for field, value in values.items():
-            setattr(each, field, value)
-        each.version += 1
-        each.save(using=using)
-
-
-def _audit(
-    verb_: str,
-    subject_type: str,
-    subject: str,
-    by: str,
-    *,
-    before: Mapping[str, Any] | None = None,
-    after: Mapping[str, Any] | None = None,
-    reason: str = "",
-) -> None:
-    AuditEvent.objects.using(conf.database).create(
-        at=ledger.database_now(),
-        actor=by[:150],
-        verb=verb_,
-        subject_type=subject_type,
-        subject=subject,
-        before=before,
-        after=after,
-        reason=reason[:255],
-    )

@@ -6,6 +6,7 @@ The project's own stands beside the settings: `mysite/cron.py` for `mysite.setti
 
 from __future__ import annotations
 
+from contextlib import suppress
 from importlib import import_module
 from importlib.util import find_spec
 
@@ -25,16 +26,22 @@ class CronsConfig(AppConfig):
     def ready(self) -> None:
         from crons import checks, suite  # noqa: F401 (registers the checks; needs models)
         from crons.conf import conf
+        from crons.exceptions import DeclarationError
         from crons.jobs import registry
+        from crons.own_jobs import declare
+        from crons.sources.cron_classes import CronClassesSource
         from crons.sources.cronjobs import CronjobsSource
 
         pre_migrate.connect(suite.mark_by_test_database, sender=self)
         registry.defaults = lambda: conf.defaults
+        with suppress(DeclarationError):  # crons.E001 says it
+            declare()
         autodiscover_modules("cron")
         if beside := cron_beside(settings.SETTINGS_MODULE or ""):
             import_module(beside)
-        # A process begins only jobs that it knows, and tick and run never sync: read what CRONJOBS declares here.
+        # A process begins only jobs that it knows, and tick and run never sync: read what settings declare here.
         CronjobsSource().read()
+        CronClassesSource().read()
 
 
 def cron_beside(settings_module: str) -> str:

@@ -12,9 +12,12 @@ crons.E030  a line of CRONJOBS cannot work
 crons.E031  a crontab file cannot be read
 crons.W031  a line of a crontab file calls no declared job
 crons.E032  a line and the code disagree on a schedule
-crons.W033  a setting's name is nearly CRONJOBS
+crons.W033  a setting's name is nearly CRONJOBS, CRON_CLASSES or CRONS
 crons.W034  django_crontab fires past the ledger: crons.compat.django_crontab is missing
 crons.W035  django_crontab fires past the ledger: crons.compat.django_crontab stands after it
+crons.E037  a class of CRON_CLASSES cannot work
+crons.W037  a class of CRON_CLASSES says something that nothing reads
+crons.W038  django_cron is installed as an app
 crons.W040  with --deploy: alerts go to ADMINS, and there are none
 crons.W041  with --deploy: SQLite may forget what it has committed (synchronous=OFF)
 crons.W042  with --deploy: the ledger is kept in memory
@@ -50,6 +53,13 @@ from crons.sources.base import Binding, Problem, says
 
 TAG = "crons"
 DJANGO_CRONTAB, COMPAT = "django_crontab", "crons.compat.django_crontab"
+DJANGO_CRON, CLASSES_COMPAT = "django_cron", "crons.compat.django_cron"
+# What nothing reads under a misspelt name, and what is lost by that.
+OURS = {
+    "CRONJOBS": "its lines are installed nowhere",
+    "CRON_CLASSES": "its classes are never run",
+    "CRONS": "what it says is not heeded",
+}
 FORGETFUL = re.compile(r"synchronous\s*=\s*(off|0)\b", re.IGNORECASE)
 
 
@@ -160,7 +170,7 @@ def check_zones() -> Iterator[CheckMessage]:
 @register(TAG)
 @_known_good
 def check_sources() -> Iterator[CheckMessage]:
-    """Check what CRONJOBS and crontab files say, and that it is what the code says."""
+    """Check what CRONJOBS, CRON_CLASSES and crontab files say, and that it is what the code says."""
     readings = [source.read() for source in SOURCES]
     for reading in readings:
         for problem in reading.problems:
@@ -170,17 +180,39 @@ def check_sources() -> Iterator[CheckMessage]:
             yield from _disagreement(binding)
 
 
+@register(TAG)
+@_known_good
+def check_spelling() -> Iterator[CheckMessage]:
+    """Check that no setting is nearly called what is read."""
+    for name in filter(str.isupper, dir(settings)):
+        near = difflib.get_close_matches(name, OURS, 1, 0.8)
+        # Nobody mistypes the first letter and reads on; ICONS is a word of its own.
+        if name not in OURS and near and name[0] == near[0][0]:
+            yield Warning(
+                f"settings.{name} is nearly {near[0]}, and nothing reads it: {OURS[near[0]]}.",
+                hint=f"Rename it to {near[0]}.",
+                id="crons.W033",
+            )
+
+
+@register(TAG, Tags.compatibility)
+@_known_good
+def check_django_cron() -> Iterator[CheckMessage]:
+    """Check that django-cron's app is not installed: its classes need none, and its command runs past the ledger."""
+    installed = [config.name for config in apps.get_app_configs()]
+    if DJANGO_CRON in installed:
+        has = "stands in for it" if CLASSES_COMPAT in installed else "runs its classes through the ledger"
+        yield Warning(
+            f"django_cron is in INSTALLED_APPS, and {CLASSES_COMPAT} {has}.",
+            hint=f"Put {CLASSES_COMPAT!r} first in INSTALLED_APPS, and take {DJANGO_CRON!r} away.",
+            id="crons.W038",
+        )
+
+
 @register(TAG, Tags.compatibility)
 @_known_good
 def check_django_crontab() -> Iterator[CheckMessage]:
-    """Check that what django-crontab installs goes through the ledger, and that its setting is spelt right."""
-    for name in difflib.get_close_matches("CRONJOBS", [name for name in dir(settings) if name.isupper()], 5, 0.8):
-        if name != "CRONJOBS":
-            yield Warning(
-                f"settings.{name} is nearly CRONJOBS, and nothing reads it: its lines are installed nowhere.",
-                hint="Rename it to CRONJOBS.",
-                id="crons.W033",
-            )
+    """Check that what django-crontab installs goes through the ledger."""
     installed = [config.name for config in apps.get_app_configs()]
     if DJANGO_CRONTAB not in installed:
         return

@@ -13,7 +13,9 @@ from typing import Any, cast
 from django.conf import settings
 from django.utils.module_loading import import_string
 
-from crons.exceptions import InvalidSetting
+from crons.exceptions import InvalidSchedule, InvalidSetting
+from crons.schedules import parse
+from crons.verdicts import Verdict
 
 DEFAULTS: dict[str, Any] = {
     "ENABLED": True,
@@ -34,9 +36,21 @@ DEFAULTS: dict[str, Any] = {
     "LOG_LEVEL": "INFO",
     "REDACT": [],
     "CRONTAB_FILES": [],
+    "LOG_DIR": "",
+    "ENV_FILE": "",
+    "STATE_DIR": "",
     "RELEASE": "",
     "MAIL_ADMINS": True,
+    "KEEP": {
+        "default": timedelta(days=180),
+        "succeeded": timedelta(days=30),
+        "skipped": timedelta(days=30),
+        "incidents": timedelta(days=365),
+        "audit": timedelta(days=730),
+    },
+    "PRUNE": "17 3 * * *",
 }
+KEPT = (*(verdict.value for verdict in Verdict), "incidents", "audit")
 
 
 class Conf:
@@ -133,6 +147,21 @@ class Conf:
         return [Path(path) for path in self._get("CRONTAB_FILES", (list, tuple))]
 
     @property
+    def log_dir(self) -> Path | None:
+        """Where lines that `crons apply` writes send what they print. Default "": below the state directory."""
+        return self._path("LOG_DIR")
+
+    @property
+    def env_file(self) -> Path | None:
+        """A file of variables that a shell can read, for lines that `crons apply` writes. Default "": none."""
+        return self._path("ENV_FILE")
+
+    @property
+    def state_dir(self) -> Path | None:
+        """Where backups of crontabs are kept. Default "": .local/state/crons in the account's home."""
+        return self._path("STATE_DIR")
+
+    @property
     def release(self) -> str:
         """What a heartbeat calls the running code. Default "": none."""
         return str(self._get("RELEASE", str))
@@ -141,6 +170,27 @@ class Conf:
     def mail_admins(self) -> bool:
         """Whether ADMINS get mail of failing jobs. Default True."""
         return bool(self._get("MAIL_ADMINS", bool))
+
+    @property
+    def keep(self) -> Mapping[str, timedelta | None]:
+        """How long rows are kept: by verdict, incidents and audit; None is for ever. Default 30 days to 2 years."""
+        given = self._get("KEEP", dict)
+        for name, length in given.items():
+            if name not in (*KEPT, "default"):
+                raise InvalidSetting(f"CRONS['KEEP'][{name!r}] is unknown{_nearest(name, dict.fromkeys(KEPT))}.")
+            if length is not None and not (isinstance(length, timedelta) and length > timedelta(0)):
+                raise InvalidSetting(f"CRONS['KEEP'][{name!r}] is {length!r}, expected a positive timedelta or None.")
+        told = {**DEFAULTS["KEEP"], **given}
+        return {name: told.get(name, told["default"]) for name in KEPT}
+
+    @property
+    def prune(self) -> str:
+        """When the built-in job crons.prune deletes what is older than KEEP. Default 03:17 each day; "" never."""
+        text = str(self._get("PRUNE", str))
+        try:
+            return parse(text).text
+        except InvalidSchedule as error:
+            raise InvalidSetting(f"CRONS['PRUNE'] is {text!r}: {error}") from error
 
     def make_executor(self, alias: str) -> Any:
         """Build the executor called *alias*.
@@ -177,6 +227,12 @@ class Conf:
             article = "an" if names[0] in "aeiou" else "a"
             raise InvalidSetting(f"CRONS[{key!r}] is {value!r}, expected {article} {names}.")
         return value
+
+    def _path(self, key: str) -> Path | None:
+        value = str(self._get(key, (str, Path)))
+        if value and not Path(value).is_absolute():
+            raise InvalidSetting(f"CRONS[{key!r}] is {value!r}, expected an absolute path: cron starts elsewhere.")
+        return Path(value) if value else None
 
     def _positive(self, key: str) -> int:
         value = cast(int, self._get(key, int))

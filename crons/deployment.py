@@ -35,6 +35,11 @@ def here() -> Place:
     """Return the identity of the place that this process's database lives in."""
     if conf.identity:
         return Place(f"name:{conf.identity}", f'CRONS["IDENTITY"] {conf.identity!r}')
+    return located()
+
+
+def located() -> Place:
+    """Return where this process's database lives, whatever the deployment is named."""
     described, parts = _place()
     return Place(hashlib.sha256("\0".join(parts).encode()).hexdigest()[:32], described)
 
@@ -64,6 +69,19 @@ def require() -> None:
             f"this database was adopted by another deployment ({adopted.described}) "
             f"and this one is {place.described}: nothing is recorded or begun, so that a copy fires nothing. "
             "If it is meant to run here from now on: manage.py crons adopt"
+        )
+
+
+def refuse_a_copy() -> None:
+    """Refuse to look at the rows of a copy as if they were true here. A look must not adopt, so this is not require().
+
+    Raises: NotAdopted.
+    """
+    adopted = Deployment.objects.using(conf.database).filter(pk=ONLY).first()
+    if adopted is not None and adopted.identity != here().identity:
+        raise NotAdopted(
+            f"this database belongs to another deployment ({adopted.described}), so what its rows say "
+            "is true of that one. If it is meant to run here from now on: manage.py crons adopt"
         )
 
 

@@ -12,8 +12,10 @@
     ├── NotAdopted                  this database belongs to another deployment
     ├── Disabled                    CRONS["ENABLED"] is off
     ├── Refused                     the ledger says no: overlapping, not running, already over
+    ├── GiveUp                      raised by a job: it failed, and trying again is of no use
     ├── Fenced                      the attempt no longer owns its run
-    └── LedgerUnavailable           the database could not be asked or did not answer: nothing was run
+    ├── LedgerUnavailable           the database could not be asked or did not answer: nothing was run
+    └── TargetError                 a crontab cannot be read or written, or is not what it was: nothing was changed
 """
 
 
@@ -57,9 +59,17 @@ class Refused(CronsError):
     """The ledger refuses: the run is overlapping, not running, or already over."""
 
 
+class GiveUp(CronsError):
+    """For jobs to raise: this failed, and trying again is of no use, whatever retry= says."""
+
+
 class Fenced(CronsError):
     """The attempt no longer owns its run, so its effects must not commit."""
 
 
 class LedgerUnavailable(CronsError):
     """The database could not be asked or did not answer: nothing was run."""
+
+
+class TargetError(CronsError):
+    """A foreign schedule cannot be read or written, or is not what it was: nothing was changed."""

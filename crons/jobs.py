@@ -291,9 +291,13 @@ def entry(name: str, job_name: str, schedule: Schedule, *, args: Mapping[str, An
 
 def not_declared(name: str, known: Iterable[str]) -> str:
     """Say that *name* is unknown, and what was probably meant."""
+    return f"{name!r} is not declared.{nearest(name, known)} See: manage.py crons list"
+
+
+def nearest(name: str, known: Iterable[str]) -> str:
+    """Return " Did you mean …?" with the nearest of *known*, or nothing."""
     near = difflib.get_close_matches(name, list(known), n=1)
-    hint = f" Did you mean {near[0]!r}?" if near else ""
-    return f"{name!r} is not declared.{hint} See: manage.py crons list"
+    return f" Did you mean {near[0]!r}?" if near else ""
 
 
 def _declare_body(body: Body, name: str, schedule: Schedule | None, options: dict[str, Any]) -> Job:
@@ -360,8 +364,7 @@ def make_policy(name: str, given: Mapping[str, Any]) -> Policy:
     defaults = registry.defaults()
     for key in (*given, *defaults):
         if key not in Policy.__dataclass_fields__:
-            near = difflib.get_close_matches(key, Policy.__dataclass_fields__, n=1)
-            hint = f" Did you mean {near[0]!r}?" if near else ""
+            hint = nearest(key, Policy.__dataclass_fields__)
             where = name if key in given else "CRONS['DEFAULTS']"
             raise InvalidJob(f"{where}: {key!r} is no policy.{hint} Known: {', '.join(Policy.__dataclass_fields__)}.")
     try:

@@ -6,6 +6,10 @@ from django.db import models
 
 from crons.verdicts import Kind, Outcome, Reason, State, Verdict
 
+# What an ending may be without anybody having to look at it. Indexes that leave these out stay small and cheap:
+# of a million runs they hold the few that a person looks for. See crons/board.py for the same words in SQL.
+UNREMARKABLE = ["", "succeeded"]
+
 
 def _choices(words: type[Kind | Outcome | Reason | State | Verdict]) -> list[tuple[str, str]]:
     return [(word.value, word.value.replace("_", " ")) for word in words]
@@ -16,6 +20,7 @@ class Entry(models.Model):
 
     *accounted_until*: every slot up to here has a run or a range; only planning moves it.
     *wake_at*: when to plan again; NULL means now, far in the future means never.
+    *paused_…*: what holds it now, folded from the rows of Pause; *pause_scope* is empty for a pause of its own.
     *policy*: what the declaration said, so that planning needs no code; *overrides*: what a person changed.
     """
 
@@ -38,6 +43,7 @@ class Entry(models.Model):
     paused_until = models.DateTimeField(null=True)
     paused_by = models.CharField(max_length=150, blank=True, default="")
     pause_reason = models.CharField(max_length=255, blank=True, default="")
+    pause_scope = models.CharField(max_length=150, blank=True, default="", db_default="")
     parked_reason = models.TextField(blank=True, default="")
     accounted_until = models.DateTimeField()
     wake_at = models.DateTimeField(null=True, db_index=True)
@@ -45,9 +51,31 @@ class Entry(models.Model):
 
     class Meta:
         verbose_name_plural = "entries"
+        permissions = [
+            ("run_entry", "Can run entry now"),
+            ("pause_entry", "Can pause and resume entry"),
+        ]
 
     def __str__(self) -> str:
         return self.name
+
+
+class Pause(models.Model):
+    """What somebody has paused: an entry, a tag (*tag*), or everything (neither). Unique: scope.
+
+    *until*: when it ends by itself; such rows are deleted when somebody comes by.
+    """
+
+    scope = models.CharField(max_length=150, unique=True)
+    entry = models.ForeignKey(Entry, on_delete=models.CASCADE, null=True, related_name="pauses")
+    tag = models.CharField(max_length=140, blank=True, default="")
+    paused_at = models.DateTimeField()
+    until = models.DateTimeField(null=True)
+    by = models.CharField(max_length=150, blank=True, default="")
+    reason = models.CharField(max_length=255, blank=True, default="")
+
+    def __str__(self) -> str:
+        return f"pause of {self.scope}"
 
 
 class Run(models.Model):
@@ -55,6 +83,7 @@ class Run(models.Model):
 
     *active_key* is the entry's id while an attempt is going, unless the job allows overlap.
     *wake_at*: when it may be begun (again); *start_before*: begun later than this, it is missed.
+    *asked_at*: when a person last asked for this slot to be run again or after all.
     *inspect_at* is set while an incident still has to be considered.
     """
 
@@ -77,6 +106,7 @@ class Run(models.Model):
     trigger = models.CharField(max_length=50)
     recorded_at = models.DateTimeField()
     ended_at = models.DateTimeField(null=True)
+    asked_at = models.DateTimeField(null=True)
     inspect_at = models.DateTimeField(null=True, db_index=True)
 
     class Meta:
@@ -85,7 +115,11 @@ class Run(models.Model):
             models.Index(fields=["state", "wake_at"], name="crons_run_state_wake"),
             models.Index(fields=["entry", "-planned_at"], name="crons_run_entry_planned"),
             models.Index(fields=["-planned_at"], name="crons_run_planned"),
+            models.Index(
+                fields=["-planned_at"], condition=~models.Q(verdict__in=UNREMARKABLE), name="crons_run_not_well"
+            ),
         ]
+        permissions = [("cancel_run", "Can cancel run"), ("retry_run", "Can retry run")]
 
     def __str__(self) -> str:
         return f"run {self.pk} of {self.entry_id}"
@@ -105,7 +139,10 @@ class Range(models.Model):
 
     class Meta:
         constraints = [models.UniqueConstraint(fields=["entry", "first_at"], name="crons_range_once_per_first")]
-        indexes = [models.Index(fields=["entry", "-last_at"], name="crons_range_entry_last")]
+        indexes = [
+            models.Index(fields=["entry", "-last_at"], name="crons_range_entry_last"),
+            models.Index(fields=["-last_at"], name="crons_range_last"),
+        ]
 
     def __str__(self) -> str:
         return f"{self.count} slots {self.verdict} ({self.reason})"
@@ -141,6 +178,9 @@ class Attempt(models.Model):
 
     class Meta:
         constraints = [models.UniqueConstraint(fields=["run", "number"], name="crons_attempt_number")]
+        indexes = [
+            models.Index(fields=["-id"], condition=~models.Q(outcome__in=UNREMARKABLE), name="crons_attempt_not_well")
+        ]
 
     def __str__(self) -> str:
         return f"attempt {self.pk}"
@@ -225,6 +265,9 @@ class AuditEvent(models.Model):
     before = models.JSONField(null=True)
     after = models.JSONField(null=True)
     reason = models.CharField(max_length=255, blank=True, default="")
+
+    class Meta:
+        indexes = [models.Index(fields=["subject_type", "subject"], name="crons_audit_subject")]
 
 
 class Deployment(models.Model):

@@ -14,6 +14,7 @@ from datetime import datetime
 from typing import Any
 
 from crons.bodies import Body
+from crons.exceptions import GiveUp
 from crons.verdicts import Ending, Outcome
 
 
@@ -73,6 +74,8 @@ def call(body: Body, context: Context) -> Ending:
         return _exited(error)
     except subprocess.CalledProcessError as error:
         return Ending(Outcome.FAILED, _program_failed(error), error.returncode)
+    except GiveUp:
+        return Ending(Outcome.FAILED, traceback.format_exc(), final=True)
     except BaseException:  # noqa: BLE001 (the one place where everything is recorded)
         return Ending(Outcome.FAILED, traceback.format_exc())
     finally:

@@ -14,7 +14,7 @@ from typing import Any
 from crons import zone_data
 from crons.conf import conf
 from crons.jobs import Declaration, Job, registry
-from crons.ledger import account_for, account_of, cancel_open, verb, writing
+from crons.ledger import account_for, account_of, cancel_open, hold, hold_declarations, verb, writing
 from crons.models import Entry
 from crons.planner import Account, Plan
 from crons.schedules import FAR_FUTURE
@@ -45,7 +45,7 @@ def sync(now: datetime, plan: Planner) -> Synced:
     whole: list[str] = []
     for source in SOURCES:
         reading = source.read()
-        if not reading.problems:
+        if not any(problem.id.startswith("E") for problem in reading.problems):
             whole.append(source.name)
         declared.update({each.name: each for each in reading.declarations})
         done.problems += [problem.text for problem in reading.problems]
@@ -74,6 +74,7 @@ def _write(declaration: Declaration, now: datetime, plan: Planner, declared: dic
     job = registry.get(declaration.job)
     wanted = _columns(declaration, job)
     with writing() as using:
+        hold_declarations(using)
         entries = Entry.objects.using(using).select_for_update()
         entry = entries.filter(name=declaration.name).first()
         deed = "unchanged"
@@ -87,7 +88,7 @@ def _write(declaration: Declaration, now: datetime, plan: Planner, declared: dic
         differing = [name for name, value in wanted.items() if getattr(entry, name) != value]
         if entry.retired_at is not None:
             _reopen(entry, wanted, now)
-        elif {"schedule", "zone", "policy"} & set(differing) or entry.parked_reason:
+        elif {"schedule", "zone", "policy", "tags"} & set(differing) or entry.parked_reason:
             _close_account(entry, wanted, now, plan, using)
         if deed == "unchanged" and (differing or entry.retired_at is not None or entry.parked_reason):
             deed = "changed"
@@ -96,6 +97,7 @@ def _write(declaration: Declaration, now: datetime, plan: Planner, declared: dic
         for name, value in {**wanted, "name": declaration.name}.items():
             setattr(entry, name, value)
         entry.retired_at, entry.parked_reason = None, ""
+        hold([entry], now, using)  # its tags may be others now, or everything paused since it was retired
         entry.version += 1
         entry.save(using=using)
     return deed
@@ -121,6 +123,7 @@ def _columns(declaration: Declaration, job: Job) -> dict[str, Any]:
 def _create(declaration: Declaration, wanted: dict[str, Any], now: datetime, using: str) -> None:
     entry = Entry(name=declaration.name, first_seen_at=now, accounted_until=now, **wanted)
     entry.wake_at = _next_wake(entry, now)
+    hold([entry], now, using)
     entry.save(using=using)
 
 

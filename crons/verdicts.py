@@ -52,7 +52,7 @@ class Verdict(StrEnum):
 
 
 class Reason(StrEnum):
-    """Why a slot was skipped or missed."""
+    """Why a slot was skipped or missed, or is lost without an attempt."""
 
     OVERLAP = "overlap"
     PAUSED = "paused"
@@ -60,6 +60,7 @@ class Reason(StrEnum):
     DEADLINE = "deadline"
     CAP = "cap"
     NOT_STARTED = "not_started"
+    RESTORED = "restored"
 
 
 BAD_VERDICTS = frozenset({Verdict.FAILED, Verdict.TIMED_OUT, Verdict.LOST})
@@ -79,6 +80,7 @@ MEANINGS: dict[str, str] = {
     Reason.DEADLINE: "Nothing looked at the clock before the job's deadline had passed.",
     Reason.CAP: "More slots were overdue than the job's cap lets through at once.",
     Reason.NOT_STARTED: "It was recorded, but no place came free before its deadline.",
+    Reason.RESTORED: "A backup was restored: the database that it replaced may or may not have run it.",
 }
 
 
@@ -88,7 +90,8 @@ class Ending:
 
     *error* is a traceback or a sentence, empty when it succeeded; *exit_code* is the process's
     (negative: killed by that signal); *cpu_seconds* includes everything the job started and
-    waited for; *peak_memory_bytes* is the largest resident size of its process.
+    waited for; *peak_memory_bytes* is the largest resident size of its process; *final*: the job
+    said that trying again is of no use.
     """
 
     outcome: Outcome
@@ -96,6 +99,7 @@ class Ending:
     exit_code: int | None = None
     cpu_seconds: float | None = None
     peak_memory_bytes: int | None = None
+    final: bool = False
 
 
 def named_error(error: str) -> str:

@@ -28,7 +28,13 @@ QUICK_DEATH_SECONDS = 10.0
 QUICK_DEATHS = 5
 LONGEST_PAUSE_SECONDS = 30.0
 LAST_LINES = 15
-SET_UP = (("migrate", "--no-input", "--verbosity=0"), ("crons", "sync"), ("demo_data",), ("ensure_admin",))
+SET_UP = (
+    ("migrate", "--no-input", "--verbosity=0"),
+    ("crons", "sync"),
+    ("demo_data",),
+    ("service_token", "jobs"),
+    ("ensure_admin",),
+)
 JOBS = ("crons", "list")
 
 _COLOURS = {"web": 36, "cron": 33}

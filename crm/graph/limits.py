@@ -4,7 +4,7 @@ A fragment is measured once and remembered: a document of n fragments that each 
 is n measurements, where a walk that follows every spread takes 2 to the n.
 
 What counts: *depth* is nested fields; *aliases* and *fields* count as the document expands, each spread anew;
-*cost* is one for each field times the page size of the connections around it.
+*cost* is one for each field times the page size of the connections around it, or the number of ids asked for.
 """
 
 from collections.abc import Iterator, Mapping
@@ -19,6 +19,7 @@ from graphql import (
     FragmentSpreadNode,
     InlineFragmentNode,
     IntValueNode,
+    ListValueNode,
     OperationDefinitionNode,
     SelectionSetNode,
     VariableNode,
@@ -26,6 +27,7 @@ from graphql import (
 from strawberry.extensions import SchemaExtension
 
 from crm.graph.errors import ClientError
+from crm.graph.permissions import may_introspect
 
 MAX_DEPTH = 10
 MAX_ALIASES = 15
@@ -34,6 +36,7 @@ MAX_COST = 5_000
 MAX_FRAGMENTS = 20
 MAX_TOKENS = 1_000
 MAX_PAGE = 100
+MAX_NESTED_PAGE = 50
 DEFAULT_PAGE = 50
 
 # Braces within one definition: bounds the recursion below whatever the document looks like.
@@ -109,15 +112,14 @@ class Limits(SchemaExtension):
             size = measure(context.graphql_document, context.variables)
             check(size)
             if size.introspects and not self._may_introspect():
-                raise ClientError("INTROSPECTION_OFF", "The schema is shown to staff only: log in first.")
+                raise ClientError("INTROSPECTION_OFF", "The schema is shown to staff and to service tokens only.")
         except ClientError as error:
             # Set before validation, this skips it: its own walks are the expensive part of a bomb.
             context.pre_execution_errors = [error]
         yield
 
     def _may_introspect(self) -> bool:
-        user = getattr(getattr(self.execution_context.context, "request", None), "user", None)
-        return settings.DEBUG or (user is not None and user.is_active and user.is_staff)
+        return settings.DEBUG or may_introspect(getattr(self.execution_context.context, "request", None))
 
 
 @dataclass
@@ -169,7 +171,14 @@ class _Walk:
         sizes = [self.number(argument.value) for argument in paging]
         given = [size for size in sizes if size is not None]
         # Never under one: "first: 0" must not make what is below it free.
-        return max(1, *given) if given else DEFAULT_PAGE if inner.paged else 1
+        size = max(1, *given) if given else DEFAULT_PAGE if inner.paged else 1
+        return size * max([1, *(self.length(each.value) for each in node.arguments or () if each.name.value == "ids")])
+
+    def length(self, value: Any) -> int:
+        if isinstance(value, VariableNode):
+            given = self.variables.get(value.name.value)
+            return len(given) if isinstance(given, list) else MAX_PAGE
+        return len(value.values) if isinstance(value, ListValueNode) else 1
 
     def number(self, value: Any) -> int | None:
         if isinstance(value, IntValueNode):

@@ -1,25 +1,80 @@
-"""Who may see what. A refusal is an error, never an empty list: a job with a revoked login must fail."""
+"""Who may see and do what. A refusal is an error, never an empty list: a job with a revoked token must fail.
 
+A request shows a service token or comes with a staff login; one that shows a token has no other rights than
+the token's, whatever cookies it brings along.
+"""
+
+from typing import Any
+
+from django.contrib.auth.models import AnonymousUser
+from django.http import HttpRequest
 from strawberry import Info
 
+from crm import tokens
 from crm.graph.errors import ClientError
+from crm.models import ServiceToken
+
+# What a staff user needs of Django's permissions; of those in braces the one that the field names.
+_PERMISSIONS = {
+    "customers:read": ("crm.view_customer",),
+    "customers:write": ("crm.{}_customer",),
+    "products:read": ("crm.view_product",),
+    "products:write": ("crm.{}_product",),
+    "orders:read": ("crm.view_order",),
+    "orders:write": ("crm.{}_order",),
+    "stock:write": ("crm.change_product",),
+    "reports:read": ("crm.view_customer", "crm.view_order"),
+}
 
 
-def require_staff(info: Info) -> None:
-    """Let an active staff user pass.
+def identify(request: HttpRequest) -> None:
+    """Note the service token that *request* shows, if it has an Authorization header at all.
 
-    Raises: ClientError UNAUTHENTICATED without a login, FORBIDDEN for any other user.
+    Raises: InvalidToken for a header of any other form or a token that opens nothing: a request that meant
+    to be a program's is never taken for its user's.
     """
-    user = getattr(getattr(info.context, "request", None), "user", None)
-    if user is None or not user.is_authenticated:
-        raise ClientError("UNAUTHENTICATED", "Log in first: this field is for staff.")
-    if not (user.is_active and user.is_staff):
-        raise ClientError("FORBIDDEN", "Your account is no staff account: this field is for staff.")
+    header = request.headers.get("Authorization")
+    if header is None:
+        return
+    scheme, _, text = header.partition(" ")
+    if scheme.lower() != "bearer":
+        raise tokens.InvalidToken("The Authorization header is of no known form. Expected: Bearer crm_…")
+    request.service_token = tokens.authenticate(text.strip(" "))
 
 
-def require(info: Info, scope: str) -> None:
-    """Let whoever may use *scope* (such as "orders:read") pass; staff may use every one.
+def token_of(request: HttpRequest | None) -> ServiceToken | None:
+    """Give the token that identify() noted."""
+    return getattr(request, "service_token", None)
 
+
+def may_introspect(request: HttpRequest | None) -> bool:
+    """Say whether *request* may read the schema: with any token, or as staff."""
+    user = _user_of(request)
+    return token_of(request) is not None or (user.is_active and user.is_staff)
+
+
+def require(info: Info, scope: str, verb: str = "change") -> None:
+    """Let whoever may use *scope* (such as "orders:read") pass.
+
+    Args: *verb* is what a staff user must be allowed for a scope that writes: add or change.
     Raises: ClientError UNAUTHENTICATED or FORBIDDEN.
     """
-    require_staff(info)
+    request = getattr(info.context, "request", None)
+    needed = [permission.format(verb) for permission in _PERMISSIONS[scope]]
+    token = token_of(request)
+    if token is not None:
+        if scope not in token.scopes:
+            raise ClientError("FORBIDDEN", f"The service token {token.prefix} has no scope {scope}.")
+        return
+    user = _user_of(request)
+    if not user.is_authenticated:
+        raise ClientError("UNAUTHENTICATED", f"Show a service token with the scope {scope}, or log in as staff.")
+    if not (user.is_active and user.is_staff):
+        raise ClientError("FORBIDDEN", "Your account is no staff account: this field is for staff.")
+    for permission in needed:
+        if not user.has_perm(permission):
+            raise ClientError("FORBIDDEN", f"Your account lacks the permission {permission}.")
+
+
+def _user_of(request: HttpRequest | None) -> Any:
+    return getattr(request, "user", None) or AnonymousUser()

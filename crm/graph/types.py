@@ -1,55 +1,155 @@
-"""The types of the API. Every one names its NodeID: without it the id is searched anew for each row."""
+"""The types of the API. Every one names its NodeID: without it the id is searched anew for each row.
 
-from typing import Any, Self
+A field that leads to another type asks for that type's scope: whoever may read orders need not see customers.
+"""
+
+from datetime import datetime
+from decimal import Decimal
+from typing import Annotated, Any
 
 import strawberry
 import strawberry_django
+from django.db.models import QuerySet
 from strawberry import Info, relay
-from strawberry.relay.types import NodeIterableType, NodeType
-from strawberry_django.relay import DjangoCursorConnection
 
 from crm import models
-from crm.graph.errors import ClientError
-from crm.graph.limits import DEFAULT_PAGE, MAX_PAGE
+from crm.graph import filters, pages, peers
+from crm.graph.filters import (
+    OrderFilter,
+    OrderItemFilter,
+    OrderItemOrder,
+    OrderOrder,
+    OrderStatus,
+)
+from crm.graph.pages import Asked, Connection
+from crm.graph.permissions import require
+
+_PK = "The number people see."
+
+First = Annotated[int | None, strawberry.argument(description="How many rows, from the beginning or from *after* on.")]
+After = Annotated[str | None, strawberry.argument(description="Only rows after this cursor.")]
+Last = Annotated[int | None, strawberry.argument(description="How many rows, from the end or back from *before*.")]
+Before = Annotated[str | None, strawberry.argument(description="Only rows before this cursor.")]
+
+
+def connection(
+    node: str, model: type[Any], inputs: tuple[type, type], *, scope: str, below: str = "", description: str
+) -> Any:
+    """Declare a list of *node*, of all rows of *model* or of those whose foreign key *below* is the parent.
+
+    Args: *inputs* are its filter and its order; *scope* is what must be held to read it.
+    """
+    which, order = inputs
+    rows: Any = Annotated[node, strawberry.lazy("crm.graph.types")]
+
+    def resolve(
+        root: Any,
+        info: Info,
+        first: First = None,
+        after: After = None,
+        last: Last = None,
+        before: Before = None,
+        filters: Any = None,
+        ordering: Any = None,
+    ) -> Any:
+        require(info, scope)
+        asked = Asked(first=first, after=after, last=last, before=before)
+        if below:
+            return pages.nested(root, info, below, lambda: _choose(model, filters, ordering), asked)
+        return pages.root(*_choose(model, filters, ordering), asked)
+
+    resolve.__annotations__ |= {
+        "filters": Annotated[which | None, strawberry.argument(description="Which rows; all, if not given.")],  # type: ignore[operator]
+        "ordering": Annotated[
+            list[order] | None,  # type: ignore[valid-type]
+            strawberry.argument(description="Keys to order by, the first weighs most; by pk in the end."),
+        ],
+        "return": Connection[rows],
+    }
+    return strawberry.field(resolver=resolve, description=f"{description} Needs {scope}.")
+
+
+def related(node: str, name: str, *, scope: str, description: str) -> Any:
+    """Declare the *node* that the foreign key *name* points to; *scope* is what must be held to read it."""
+
+    def resolve(root: Any, info: Info) -> Any:
+        require(info, scope)
+        return peers.related(root, name)
+
+    resolve.__annotations__["return"] = Annotated[node, strawberry.lazy("crm.graph.types")]
+    return strawberry.field(resolver=resolve, description=f"{description} Needs {scope}.")
+
+
+def _choose(model: type[Any], given: Any, ordering: Any) -> tuple[QuerySet[Any], tuple[str, ...]]:
+    return model.objects.filter(filters.condition(given)), filters.order(ordering)
 
 
 @strawberry_django.type(models.Customer, description="Someone who buys.")
 class Customer(relay.Node):
     id: relay.NodeID[int]
-    name: str = strawberry_django.field(description="Full name.")
-    email: str = strawberry_django.field(description="E-mail address, unique whatever its case.")
-    phone: str = strawberry_django.field(description="Phone number, or empty.")
-    created_at: strawberry.auto = strawberry_django.field(description="When the customer signed up.")
+    pk: int = strawberry.field(description=_PK)
+    name: str = strawberry.field(description="Full name.")
+    email: str = strawberry.field(description="E-mail address, unique whatever its case.")
+    phone: str = strawberry.field(description="Phone number, or empty.")
+    created_at: datetime = strawberry.field(description="When the customer signed up.")
+    orders = connection(
+        "Order",
+        models.Order,
+        (OrderFilter, OrderOrder),
+        scope="orders:read",
+        below="customer",
+        description="What the customer ordered.",
+    )
 
 
-@strawberry.type(name="Connection", description="A page of a list; cursors are keys, so changes shift nothing.")
-class Connection(DjangoCursorConnection[NodeType]):
-    @classmethod
-    def resolve_connection(
-        cls,
-        nodes: NodeIterableType[NodeType],
-        *,
-        info: Info,
-        before: str | None = None,
-        after: str | None = None,
-        first: int | None = None,
-        last: int | None = None,
-        **kwargs: Any,
-    ) -> Self:
-        """Give the page, of DEFAULT_PAGE rows unless asked, of MAX_PAGE at most."""
-        if first is not None and last is not None:
-            raise ClientError("BAD_USER_INPUT", "Give first or last, not both.")
-        for name, value in (("first", first), ("last", last)):
-            if value is not None and not 0 <= value <= MAX_PAGE:
-                raise ClientError("BAD_USER_INPUT", f"{name} is {value}; expected 0 to {MAX_PAGE}.")
-        if first is None and last is None:
-            first = DEFAULT_PAGE
-        try:
-            return super().resolve_connection(
-                nodes, info=info, before=before, after=after, first=first, last=last, **kwargs
-            )
-        except ValueError as error:
-            raise ClientError(
-                "BAD_USER_INPUT",
-                "after or before is no cursor of this list. Pass one of its cursors unchanged.",
-            ) from error
+@strawberry_django.type(models.Product, description="Something that is sold.")
+class Product(relay.Node):
+    id: relay.NodeID[int]
+    pk: int = strawberry.field(description=_PK)
+    name: str = strawberry.field(description="Name.")
+    price: Decimal = strawberry.field(description="Price of one.")
+    stock: int = strawberry.field(description="How many are there.")
+    order_items = connection(
+        "OrderItem",
+        models.OrderItem,
+        (OrderItemFilter, OrderItemOrder),
+        scope="orders:read",
+        below="product",
+        description="Where it was ordered.",
+    )
+
+
+@strawberry_django.type(models.Order, description="What a customer ordered at one moment.")
+class Order(relay.Node):
+    id: relay.NodeID[int]
+    pk: int = strawberry.field(description=_PK)
+    status: OrderStatus = strawberry.field(description="How far it has come.")
+    ordered_at: datetime = strawberry.field(description="When it was made.")
+    total: Decimal = strawberry.field(description="The sum of its items.")
+    customer = related("Customer", "customer", scope="customers:read", description="Who ordered.")
+    items = connection(
+        "OrderItem",
+        models.OrderItem,
+        (OrderItemFilter, OrderItemOrder),
+        scope="orders:read",
+        below="order",
+        description="What was ordered.",
+    )
+
+
+@strawberry_django.type(models.OrderItem, description="One product in an order, at the price of that day.")
+class OrderItem(relay.Node):
+    id: relay.NodeID[int]
+    pk: int = strawberry.field(description=_PK)
+    quantity: int = strawberry.field(description="How many were ordered.")
+    unit_price: Decimal = strawberry.field(description="Price of one on that day.")
+    order = related("Order", "order", scope="orders:read", description="The order it is part of.")
+    product = related("Product", "product", scope="products:read", description="What was ordered.")
+
+
+@strawberry.type(description="Figures about the whole shop, of all that happened before a moment.")
+class ReportTotals:
+    customers: int = strawberry.field(description="Customers who signed up.")
+    orders: int = strawberry.field(description="Orders made, cancelled ones included.")
+    revenue: Decimal = strawberry.field(description="The sum of all orders that are not cancelled.")
+    as_of: datetime = strawberry.field(description="The moment; what happened at it is not counted yet.")

@@ -13,6 +13,8 @@ from strawberry.django.views import GraphQLView
 from strawberry.types import ExecutionResult
 
 from crm.graph.errors import masked
+from crm.graph.permissions import identify, token_of
+from crm.tokens import InvalidToken
 
 MAX_BODY_BYTES = 100_000
 
@@ -20,7 +22,8 @@ MAX_BODY_BYTES = 100_000
 def endpoint(schema: Schema) -> Any:
     """Give the view that answers for *schema*.
 
-    A login by cookie keeps Django's CSRF protection; a request without one has nothing to protect.
+    A login by cookie keeps Django's CSRF protection; a request without one, or with a service token, which no
+    browser adds by itself, has nothing to protect. A token that opens nothing is refused whatever is asked.
     """
     execute = _View.as_view(schema=schema, allow_queries_via_get=False)
     execute_guarded = csrf_protect(execute)
@@ -32,7 +35,11 @@ def endpoint(schema: Schema) -> Any:
             return explore(request)
         if refusal := _refusal(request):
             return refusal
-        has_login = settings.SESSION_COOKIE_NAME in request.COOKIES
+        try:
+            identify(request)
+        except InvalidToken as error:
+            return _refuse(401, str(error), "UNAUTHENTICATED", headers={"WWW-Authenticate": 'Bearer realm="crm"'})
+        has_login = settings.SESSION_COOKIE_NAME in request.COOKIES and token_of(request) is None
         return execute_guarded(request) if has_login else execute(request)
 
     return view
@@ -75,5 +82,6 @@ def _refusal(request: HttpRequest) -> HttpResponse | None:
     return None
 
 
-def _refuse(status: int, message: str, headers: dict[str, str] | None = None) -> HttpResponse:
-    return JsonResponse({"errors": [{"message": message}]}, status=status, headers=headers)
+def _refuse(status: int, message: str, code: str = "", headers: dict[str, str] | None = None) -> HttpResponse:
+    error = {"message": message, "extensions": {"code": code}} if code else {"message": message}
+    return JsonResponse({"errors": [error]}, status=status, headers=headers)

@@ -11,6 +11,7 @@ import os
 import signal
 from collections.abc import Mapping
 from contextlib import AbstractContextManager
+from dataclasses import replace
 from typing import NoReturn
 
 from django.db import connections
@@ -43,7 +44,7 @@ def become_job(
         capture.flush()
         os._exit(ending.exit_code or 0)
     _close_connections()
-    said = {"outcome": ending.outcome, "error": ending.error, "exit_code": ending.exit_code}
+    said = {"outcome": ending.outcome, "error": ending.error, "exit_code": ending.exit_code, "final": ending.final}
     capture.write_whole(result, json.dumps(said).encode())
     capture.flush()
     # Neither threads left behind nor somebody's atexit may keep the attempt open.
@@ -57,7 +58,7 @@ def run(begun: Begun) -> Ending:
     except UnknownJob as error:
         return Ending(Outcome.FAILED, str(error))
     ending = call(body, context_of(begun))
-    return Ending(ending.outcome, shortened(ending.error), ending.exit_code)
+    return replace(ending, error=shortened(ending.error))
 
 
 def context_of(begun: Begun) -> Context:

@@ -21,7 +21,9 @@ def judge(begun: Begun, report: dict[str, Any], reason: str) -> Ending:
     if "refused" in report:
         return not_started(report["refused"])
     outcome, error, code = _outcome(begun, report, reason)
-    return Ending(outcome, error, code, report["cpu_seconds"], report["peak_memory_bytes"])
+    # What stopped the job outweighs what it said: then it did not fail, and nothing is final.
+    final = outcome == Outcome.FAILED and report["said"] is not None and bool(report["said"].get("final"))
+    return Ending(outcome, error, code, report["cpu_seconds"], report["peak_memory_bytes"], final)
 
 
 def not_started(why: object) -> Ending:

@@ -7,8 +7,22 @@ when the database does not answer.
 """
 
 from crons.ledger.agenda import Agenda, agenda
-from crons.ledger.begin import begin, read_attempt
-from crons.ledger.finish import cancel_open, expire, fenced, finish, give_back, renew, request_cancel, write_output
+from crons.ledger.backfill import backfill
+from crons.ledger.begin import begin, full_groups, read_attempt
+from crons.ledger.finish import (
+    cancel_entry,
+    cancel_open,
+    expire,
+    fenced,
+    finish,
+    give_back,
+    renew,
+    request_cancel,
+    write_output,
+)
+from crons.ledger.pauses import hold, hold_declarations, pause, pause_all, resume, resume_all, told, wide_pauses
+from crons.ledger.prune import Pruned, prune
+from crons.ledger.reconcile import Reconciled, reconcile
 from crons.ledger.record import (
     BATCH,
     Recorded,
@@ -20,33 +34,50 @@ from crons.ledger.record import (
     record_entry,
     request,
 )
+from crons.ledger.reopen import retry
 from crons.ledger.settle import settle
 from crons.ledger.transactions import database_now, verb, writing
 
 __all__ = [
     "BATCH",
     "Agenda",
+    "Pruned",
+    "Reconciled",
     "Recorded",
     "account_for",
     "account_of",
     "agenda",
+    "backfill",
     "begin",
+    "cancel_entry",
     "cancel_open",
     "database_now",
     "expire",
     "fenced",
     "finish",
+    "full_groups",
     "give_back",
+    "hold",
+    "hold_declarations",
     "locked",
+    "pause",
+    "pause_all",
     "policy_of",
+    "prune",
     "read_attempt",
+    "reconcile",
     "record",
     "record_entry",
     "renew",
     "request",
     "request_cancel",
+    "resume",
+    "resume_all",
+    "retry",
     "settle",
+    "told",
     "verb",
+    "wide_pauses",
     "write_output",
     "writing",
 ]

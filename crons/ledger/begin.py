@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Collection, Mapping
 from contextlib import suppress
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -24,11 +24,11 @@ from crons.exceptions import CronsError, LedgerUnavailable
 from crons.instances import Instance
 from crons.jobs import Policy
 from crons.ledger import rows
-from crons.ledger.record import policy_of
+from crons.ledger.record import account_of, policy_of
 from crons.ledger.transactions import verb, writing
 from crons.ledger.verdict import end, write_ended
 from crons.models import Attempt, Deployment, Entry, Run
-from crons.verdicts import State, Verdict
+from crons.verdicts import Kind, State, Verdict
 
 BEGUN = ["state", "wake_at", "tries", "current_attempt", "active_key"]
 
@@ -104,10 +104,17 @@ def _begin(
 # By hand: building this query took longer than running it, at each of a thousand begins.
 CANDIDATES = """
 SELECT r.id FROM crons_run r JOIN crons_entry e ON e.id = r.entry_id
-WHERE r.state = %s AND r.wake_at <= %s
-AND (e.paused_at IS NULL OR e.paused_until <= %s OR r.kind = 'manual')
+WHERE r.state = %s AND r.wake_at <= %s /* queue */
+AND (e.paused_at IS NULL OR e.paused_until <= %s OR r.kind = 'manual' OR r.asked_at >= e.paused_at)
 AND NOT EXISTS (SELECT 1 FROM crons_run a WHERE a.active_key = r.entry_id)
 """
+# What somebody asked for again or after all comes last: a hole of a thousand slots must not hold up the present.
+QUEUE = "/* queue */"
+QUEUES = (
+    ("", State.DUE.value),
+    ("AND r.asked_at IS NULL", State.WAITING.value),
+    ("AND r.asked_at IS NOT NULL", State.WAITING.value),
+)
 
 
 def _candidates(
@@ -142,8 +149,8 @@ def _candidates(
     ids: list[int] = []
     with connection.cursor() as cursor:
         # One state at a time: the index then yields the oldest first, however long the queue is.
-        for state in (State.DUE.value, State.WAITING.value):
-            cursor.execute(sql, [state, *values])
+        for queue, state in QUEUES:
+            cursor.execute(sql.replace(QUEUE, queue), [state, *values])
             ids += [row[0] for row in cursor.fetchall()]
     if not ids:
         return []
@@ -151,7 +158,7 @@ def _candidates(
     # scheduler began a run of the same entry, whose active key then made this transaction fail.
     active = Run.objects.filter(active_key=OuterRef("entry_id"))
     found = Run.objects.using(using).filter(~Exists(active), pk__in=ids).select_related("entry")
-    return sorted(found, key=lambda run: (run.wake_at, run.pk))
+    return sorted(found, key=lambda run: (run.asked_at is not None, run.wake_at, run.pk))
 
 
 def _choose(runs: list[Run], now: datetime, room: Mapping[str, int], using: str) -> list[tuple[Run, Policy]]:
@@ -229,7 +236,7 @@ def _begun(attempt: Attempt, run: Run, windows: Mapping[int, datetime | None]) -
         number=attempt.number,
         kind=run.kind,
         trigger=run.trigger,
-        since=windows[run.pk] or entry.first_seen_at,
+        since=windows[run.pk] or _first_since(run),
         until=run.slot_at or run.planned_at,
         slot_at=run.slot_at,
         timeout=policy_of(entry).timeout,
@@ -257,9 +264,22 @@ def _windows(runs: Collection[Run], using: str) -> dict[int, datetime | None]:
         return {pk: rows.moment(slot_at) for pk, slot_at in cursor.fetchall()}
 
 
+def _first_since(run: Run) -> datetime:
+    """Return where the window of a run begins before which nothing has succeeded."""
+    entry, until = run.entry, run.planned_at
+    if entry.first_seen_at < until or run.kind != Kind.BACKFILL:
+        return entry.first_seen_at
+    # Filled in from before the entry was known: as if the slot before it had succeeded.
+    try:
+        account = account_of(entry)
+    except CronsError:
+        return until  # somebody has garbled the row since; it must not keep everybody from beginning
+    return account.schedule.latest(until - timedelta.resolution, account.tz)
+
+
 def _is_overtaken(run: Run, using: str) -> bool:
-    if run.slot_at is None:
-        return False
+    if run.slot_at is None or run.asked_at is not None:
+        return False  # who asks for one slot wants that one
     newer = Run.objects.using(using).filter(entry=run.entry_id, verdict=Verdict.SUCCEEDED, slot_at__gt=run.slot_at)
     return newer.exists()
 
@@ -272,6 +292,13 @@ def _lock_full_groups(using: str) -> list[str]:
     list(Deployment.objects.using(using).select_for_update())
     running = _running_by_group(using)
     return [group for group, limit in limits.items() if running[group] >= limit]
+
+
+def full_groups(using: str) -> dict[str, int]:
+    """Return the groups at their limit, with how many runs of each are going."""
+    limits = conf.groups
+    running = _running_by_group(using) if limits else Counter()
+    return {group: running[group] for group, limit in limits.items() if running[group] >= limit}
 
 
 def _running_by_group(using: str) -> Counter[str]:

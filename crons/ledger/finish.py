@@ -16,7 +16,8 @@ from crons.exceptions import CronsError, Fenced, LedgerUnavailable, Refused
 from crons.instances import boot_id, is_gone
 from crons.jobs import Policy
 from crons.ledger import rows
-from crons.ledger.record import BATCH, policy_of
+from crons.ledger.audit import note
+from crons.ledger.record import BATCH, locked, policy_of
 from crons.ledger.transactions import lock_all, lock_free, verb, writing
 from crons.ledger.verdict import ENDED, announce, end, write_ended
 from crons.models import Attempt, Entry, OutputChunk, Run
@@ -45,7 +46,8 @@ def finish(finished: Sequence[Finished], now: datetime) -> dict[int, bool]:
         found = Attempt.objects.using(using).filter(pk__in=by_id).select_related("run__entry").order_by("pk")
         attempts = list(lock_all(found, using, "self", "run"))
         accepted = {attempt.pk: _close(attempt, by_id[attempt.pk], now) for attempt in attempts}
-        _write(attempts, [attempt for attempt in attempts if accepted[attempt.pk]], now, using)
+        final = {pk for pk, each in by_id.items() if each.ending.final}
+        _write(attempts, [attempt for attempt in attempts if accepted[attempt.pk]], now, using, final)
     return accepted
 
 
@@ -131,7 +133,7 @@ def _write_output(chunks: Sequence[Chunk]) -> None:
 
 
 @verb
-def request_cancel(run_id: int, now: datetime, *, reason: str) -> Run:
+def request_cancel(run_id: int, now: datetime, *, reason: str, by: str = "") -> Run:
     """Ask for a run to be stopped: at once if nothing runs yet, else at its attempt's next renewal.
 
     Raises: Refused if it is over.
@@ -143,14 +145,41 @@ def request_cancel(run_id: int, now: datetime, *, reason: str) -> Run:
         run = Run.objects.using(using).select_for_update().filter(pk=run_id).first()
         if run is None or run.state == State.DONE:
             raise Refused(f"run {run_id} " + ("does not exist" if run is None else f"is over: {run.verdict}") + ".")
+        before = {"state": run.state, "detail": run.detail}
+        told = f"{reason} (by {by})" if by else reason
         if run.state == State.RUNNING:
             going = Attempt.objects.using(using).filter(pk=run.current_attempt or 0, outcome="")
-            going.update(cancel_requested_at=now, cancel_reason=reason[:255])
+            going.update(cancel_requested_at=now, cancel_reason=told[:255])
         else:
-            end(run, Verdict.CANCELLED, now, detail=reason)
+            end(run, Verdict.CANCELLED, now, detail=told)
             rows.update([run], ENDED, using)
             announce(run, using)
+        note("cancel", "run", run_id, by, now, using, before=before, reason=reason)
     return run
+
+
+@verb
+def cancel_entry(name: str, now: datetime, *, by: str, reason: str, asked_only: bool = False) -> list[Run]:
+    """Ask for all runs of one entry that are not over to be stopped, or for those that somebody asked for only."""
+    told = f"{reason} (by {by})"
+    with writing() as using:
+        entry = locked(name, using)
+        attempts = Attempt.objects.using(using).filter(run__entry=entry, outcome="").order_by("pk")
+        list(lock_all(attempts, using, "self").values_list("pk"))
+        unended = Run.objects.using(using).filter(entry=entry).exclude(state=State.DONE).order_by("pk")
+        if asked_only:
+            unended = unended.filter(asked_at__isnull=False)
+        runs = list(lock_all(unended, using, "self"))
+        going = [run.current_attempt or 0 for run in runs if run.state == State.RUNNING]
+        mine = Attempt.objects.using(using).filter(pk__in=going, outcome="")
+        mine.update(cancel_requested_at=now, cancel_reason=told[:255])
+        ended = [run for run in runs if run.state != State.RUNNING]
+        for run in ended:
+            end(run, Verdict.CANCELLED, now, detail=told)
+        write_ended(ended, using)
+        if runs:
+            note("cancel", "entry", name, by, now, using, after={"runs": [run.pk for run in runs]}, reason=reason)
+    return runs
 
 
 def cancel_open(entry: Entry, now: datetime, using: str, *, detail: str) -> None:
@@ -194,10 +223,10 @@ def next_after(ending: Ending, tries: int, policy: Policy, now: datetime, *, ask
     Exceptions are tried again as retry= says; lost and timed out only where the job is idempotent,
     because the job may have done its work. So is what a stopping scheduler cancelled: that nobody
     *asked* for, and whoever comes next can do it. What somebody asked to stop is not tried again,
-    however its try ended before the request reached it.
+    however its try ended before the request reached it; nor what the job itself gave up.
     """
     outcome, retry = ending.outcome, policy.retry
-    if asked:
+    if asked or ending.final:
         return Next(Verdict(outcome))
     if outcome == Outcome.FAILED and tries <= retry.times:
         return Next(None, now + retry.delay(tries))
@@ -223,10 +252,12 @@ def _close(attempt: Attempt, finished: Finished, now: datetime) -> bool:
     return attempt.run.current_attempt == attempt.pk
 
 
-def _write(attempts: list[Attempt], accepted: list[Attempt], now: datetime, using: str) -> None:
+def _write(
+    attempts: list[Attempt], accepted: list[Attempt], now: datetime, using: str, final: Collection[int] = ()
+) -> None:
     rows.update(attempts, ATTEMPT_ENDED, using)
     for attempt in accepted:
-        _judge(attempt, now)
+        _judge(attempt, now, final=attempt.pk in final)
     runs = [attempt.run for attempt in accepted]
     rows.update(runs, ENDED, using)
     for run in runs:
@@ -234,9 +265,9 @@ def _write(attempts: list[Attempt], accepted: list[Attempt], now: datetime, usin
             announce(run, using)
 
 
-def _judge(attempt: Attempt, now: datetime) -> None:
+def _judge(attempt: Attempt, now: datetime, *, final: bool) -> None:
     run = attempt.run
-    ending = Ending(Outcome(attempt.outcome), attempt.error)
+    ending = Ending(Outcome(attempt.outcome), attempt.error, final=final)
     asked = attempt.cancel_requested_at is not None
     following = next_after(ending, run.tries, _policy(run.entry), now, asked=asked)
     if following.verdict is None:

@@ -15,6 +15,7 @@ from django.db.models import Q
 from crons.exceptions import CronsError, Refused, UnknownJob
 from crons.jobs import Policy, not_declared
 from crons.ledger import rows
+from crons.ledger.audit import note
 from crons.ledger.transactions import verb, writing
 from crons.models import Entry, Range, Run
 from crons.planner import Account, Plan, PlannedRange
@@ -24,6 +25,7 @@ from crons.verdicts import Kind
 
 Planner = Callable[[Account, datetime], Plan]
 BATCH = 1_000
+LONGEST_KEY = 150
 MOVED = ["accounted_until", "wake_at", "version", "paused_at", "paused_until", "parked_reason"]
 
 
@@ -90,7 +92,6 @@ def record_entry(name: str, now: datetime, plan: Planner, trigger: str, *, by: s
     return done
 
 
-@verb
 def request(
     name: str,
     now: datetime,
@@ -102,28 +103,54 @@ def request(
 ) -> Run:
     """Record a manual run of one entry; it never moves the account. The same *key* gives the same run.
 
-    Raises: UnknownJob; Refused if the entry is retired.
+    Raises: UnknownJob; Refused if the entry is retired, or *key* cannot be one or is another entry's.
     """
+    _check_key(key)
+    key = key or uuid.uuid4().hex
+    try:
+        return _request(name, now, trigger, by, args, key)
+    except IntegrityError:
+        # Another entry's run took the key at this moment: the second look sees whose it is.
+        return _request(name, now, trigger, by, args, key)
+
+
+@verb
+def _request(name: str, now: datetime, trigger: str, by: str, args: Mapping[str, Any] | None, key: str) -> Run:
     with writing() as using:
         entry = locked(name, using)
-        if entry.retired_at is not None:
-            since = f"{entry.retired_at:%Y-%m-%d %H:%M:%S} UTC"
-            raise Refused(f"{name!r} is retired since {since}: nobody declares it, so nothing would begin it.")
-        key = key or uuid.uuid4().hex
-        known = Run.objects.using(using).filter(request_key=key).first()
+        refuse_retired(entry)
+        known = Run.objects.using(using).select_related("entry").filter(request_key=key).first()
+        if known is not None and known.entry_id != entry.pk:
+            raise Refused(
+                f"the key {key!r} is that of run {known.pk} of {known.entry.name!r}: "
+                f"nothing was requested. Give runs of {name!r} keys of their own."
+            )
         if known is not None:
             return known
-        return Run.objects.using(using).create(
+        run = Run.objects.using(using).create(
             entry=entry,
             kind=Kind.MANUAL,
             request_key=key,
-            requested_by=by,
+            requested_by=by[:150],
             args=None if args is None else dict(args),
             planned_at=now,
             wake_at=now,
             trigger=trigger,
             recorded_at=now,
         )
+        note("run", "run", run.pk, by, now, using, after={"entry": name, "args": run.args})
+    return run
+
+
+def _check_key(key: object) -> None:
+    if not isinstance(key, str):
+        raise Refused(f"key={key!r}: expected a text.")
+    if len(key) > LONGEST_KEY:
+        raise Refused(
+            f"key={key[:40]!r}… has {len(key)} characters, expected at most {LONGEST_KEY}. Nothing was requested."
+        )
+    if "\x00" in key:
+        raise Refused(f"key={key!r} has a NUL in it, which no database keeps. Nothing was requested.")
 
 
 def locked(name: str, using: str) -> Entry:
@@ -132,6 +159,13 @@ def locked(name: str, using: str) -> Entry:
     if entry is None:
         raise UnknownJob(not_declared(name, Entry.objects.using(using).values_list("name", flat=True)))
     return entry
+
+
+def refuse_retired(entry: Entry) -> None:
+    """Raise Refused if nobody would begin a run of *entry*."""
+    if entry.retired_at is not None:
+        since = f"{entry.retired_at:%Y-%m-%d %H:%M:%S} UTC"
+        raise Refused(f"{entry.name!r} is retired since {since}: nobody declares it, so nothing would begin it.")
 
 
 def account_for(

@@ -22,7 +22,8 @@ def settle(now: datetime) -> None:
     """
     active = Run.objects.filter(active_key=OuterRef("entry_id"))
     # With catch_up="all" every slot matters: they wait for their turn instead.
-    overlapping = Q(Exists(active), wake_at__lte=now) & ~Q(entry__policy__catch_up="all")
+    # What somebody asked for besides the schedule may hold its slots up, but must not use them up.
+    overlapping = Q(Exists(active.filter(asked_at=None)), wake_at__lte=now) & ~Q(entry__policy__catch_up="all")
     hopeless = Run.objects.using(conf.database).filter(Q(start_before__lt=now) | overlapping, state=State.DUE)
     if not hopeless.exists():
         return

@@ -6,12 +6,14 @@ import json
 import os
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Protocol
 from uuid import UUID
 
-from crons.management.moments import iso
+from crons.moments import iso
+from crons.telling import Cell
+
+__all__ = ["Cell", "Out"]
 
 TONES = {"good": "32", "bad": "31", "warn": "33", "quiet": "2"}
 RICH_TONES = {"good": "green", "bad": "bold red", "warn": "yellow", "quiet": "dim", "": ""}
@@ -29,13 +31,8 @@ class Stream(Protocol):
     def isatty(self) -> bool:
         """Say whether a person reads this."""
 
-
-@dataclass(frozen=True)
-class Cell:
-    """A text in a table; *tone* (good, bad, warn, quiet) colours it and adds nothing to what it says."""
-
-    text: str
-    tone: str = ""
+    def flush(self) -> None:
+        """Let out what was written."""
 
 
 class Out:

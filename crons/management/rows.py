@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from datetime import datetime, timedelta
+import json
+from collections.abc import Iterable, Mapping
+from datetime import timedelta
 from typing import Any
 
 from django.db.models import Model
 
 from crons.conf import conf
-from crons.management.moments import length
-from crons.management.output import Cell
 from crons.models import Attempt, Run
-from crons.verdicts import BAD_VERDICTS, State, Verdict
+from crons.telling import BAD, standing, took, verdict, words
 
-BAD = {*BAD_VERDICTS, Verdict.MISSED}
+__all__ = ["BAD", "as_json", "last_attempts", "standing", "took", "took_seconds", "verdict", "words"]
 
 
 def as_json(row: Model) -> dict[str, Any]:
@@ -25,23 +24,9 @@ def as_json(row: Model) -> dict[str, Any]:
     return values
 
 
-def verdict(word: str, reason: str = "", detail: str = "") -> Cell:
-    """Say how something ended; readable without its colour."""
-    tone = "good" if word == Verdict.SUCCEEDED else "bad" if word in BAD else "warn"
-    told = words(word) + (f" ({words(reason)})" if reason else "")
-    return Cell(f"{told}: {detail}" if detail else told, tone)
-
-
-def standing(run: Run) -> Cell:
-    """Say how a run ended, or where it stands."""
-    if run.state == State.DONE:
-        return verdict(run.verdict, run.reason, run.detail)
-    return Cell(f"{run.state}: {run.detail}" if run.detail else run.state)
-
-
-def words(name: str) -> str:
-    """Write timed_out as people do."""
-    return name.replace("_", " ")
+def arguments(args: Mapping[str, Any]) -> str:
+    """Write arguments as --arg takes them."""
+    return ", ".join(f"{key}={value if isinstance(value, str) else json.dumps(value)}" for key, value in args.items())
 
 
 def last_attempts(runs: Iterable[Run]) -> dict[int, Attempt]:
@@ -51,15 +36,6 @@ def last_attempts(runs: Iterable[Run]) -> dict[int, Attempt]:
     """
     ids = [run.current_attempt for run in runs if run.current_attempt is not None]
     return {attempt.run_id: attempt for attempt in Attempt.objects.using(conf.database).filter(pk__in=ids)}
-
-
-def took(attempt: Attempt | None, now: datetime) -> str:
-    """Write how long an attempt took, or takes so far."""
-    if attempt is None:
-        return ""
-    if attempt.ended_at is None:
-        return f"{length(now - attempt.begun_at)} so far"
-    return length(attempt.ended_at - attempt.begun_at)
 
 
 def took_seconds(attempt: Attempt | None) -> float | None:

@@ -43,7 +43,10 @@ class CronjobsSource(Source):
     def read(self) -> Reading:
         """Return entries for undeclared functions, doors for declared ones, problems for the rest."""
         declarations, bindings, problems = [], [], []
-        for number, raw in enumerate(getattr(settings, "CRONJOBS", ())):
+        lines = getattr(settings, "CRONJOBS", ())
+        if not isinstance(lines, list | tuple):
+            return Reading(problems=(Problem("E030", f"CRONJOBS is {lines!r}, expected a list of tuples.", FIX),))
+        for number, raw in enumerate(lines):
             try:
                 line = read_line(number, raw)
                 body = _function(line)

@@ -5,9 +5,10 @@ from __future__ import annotations
 import os
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from typing import Any
 
 from crons import api, deployment, ledger
 from crons.conf import conf
@@ -34,6 +35,7 @@ class Door:
     session: Session
     say: Callable[[str], None]
     wait: bool = False
+    patience: timedelta = RETRY_PATIENCE
     run: Run | None = None
 
     def scheduled(self, name: str, *, guess: bool = False) -> int:
@@ -61,11 +63,11 @@ class Door:
             self._see_through(older)
         return self._see_through(run)
 
-    def manual(self, name: str, *, by: str) -> int:
-        """Run the entry once, now, besides its schedule; return the exit code."""
+    def manual(self, name: str, *, by: str, args: Mapping[str, Any] | None = None) -> int:
+        """Run the entry once, now, besides its schedule, with *args* that were checked; return the exit code."""
         deployment.permit()
         _known(name)
-        run = ledger.request(name, ledger.database_now(), self.session.dispatcher.trigger, by=by)
+        run = ledger.request(name, ledger.database_now(), self.session.dispatcher.trigger, by=by, args=args or None)
         return self._see_through(run)
 
     def _see_through(self, run: Run) -> int:
@@ -98,7 +100,7 @@ class Door:
                 return True
             self.say(f"{who} is recorded and waits for its turn.")
             return False
-        if run.wake_at - now > RETRY_PATIENCE:
+        if run.wake_at - now > self.patience:
             self.say(f"{who}: {run.detail}; it is tried again at {run.wake_at:%Y-%m-%d %H:%M:%S} UTC.")
             return False
         self.say(f"{who}: {run.detail}; again at {run.wake_at:%H:%M:%S} UTC.")

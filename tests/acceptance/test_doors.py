@@ -1,13 +1,18 @@
-"""Every way into the user's two jobs: one entry each, one run per firing, an exit code that is true."""
+"""Every way into the user's jobs: one entry each, one run per firing, an exit code that is true."""
 
 from __future__ import annotations
 
 import os
 import pty
 import shlex
+import signal
+import socket
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import ExitStack
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -18,11 +23,19 @@ from django.core.management.base import SystemCheckError
 from crons.sources import CronjobsSource, CrontabFilesSource
 from crons.sources.base import Binding
 from tests.acceptance import namespaces
-from tests.acceptance.conftest import ROOT, Site
+from tests.acceptance.conftest import PATIENCE_SECONDS, ROOT, Site
+from tests.crm import graphql_server
 from tests.databases import OwnDatabase
 
 SCRIPT = ROOT / "crm" / "cron_jobs" / "clean_inactive_customers.sh"
-CLEANUP, HEARTBEAT = "clean_inactive_customers", "log_crm_heartbeat"
+REMINDERS_SCRIPT = SCRIPT.with_name("send_order_reminders.py")
+CLEANUP, HEARTBEAT, REMINDERS, RESTOCK, REPORT = (
+    "clean_inactive_customers",
+    "log_crm_heartbeat",
+    "send_order_reminders",
+    "update_low_stock",
+    "generate_crm_report",
+)
 FAR_SCHEDULE = "0 12 29 2 *"
 NEAR_SCHEDULE = "* * * * *"
 NO_RETRY = '{"retry": [0, 0, 1, 0]}'
@@ -104,9 +117,56 @@ def shop(own_database: OwnDatabase, tmp_path: Path) -> Shop:
     for arguments in (("demo_data", "--customers=40"), ("crons", "sync")):
         done = made.manage(*arguments)
         assert done.returncode == 0, done.stderr
-    for entry in (CLEANUP, HEARTBEAT):
+    for (entry,) in site.sql("SELECT name FROM crons_entry"):
         made.reschedule(entry, FAR_SCHEDULE)
     return made
+
+
+@pytest.fixture
+def web(shop: Shop, tmp_path: Path) -> Iterator[Shop]:
+    """The shop with its web server, which the jobs ask, and a token of theirs."""
+    shop.env["CRM_TOKEN_FILE"] = str(tmp_path / "jobs_token")
+    shop.env["CRM_HTTPS"] = "0"
+    issued = shop.manage("service_token", "jobs")
+    assert issued.returncode == 0, issued.stderr
+    # Its port is ours before it starts: who asks meanwhile waits in the queue.
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        shop.env["CRM_GRAPHQL_URL"] = f"http://127.0.0.1:{listening.getsockname()[1]}/graphql"
+        server = subprocess.Popen(
+            [
+                sys.executable,
+                "-m",
+                "uvicorn",
+                "crm.asgi:application",
+                "--fd",
+                str(listening.fileno()),
+                "--lifespan",
+                "off",
+            ],
+            env=shop.env,
+            cwd=ROOT,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            pass_fds=(listening.fileno(),),
+        )
+    try:
+        yield shop
+    finally:
+        server.terminate()
+        server.wait(PATIENCE_SECONDS)
+
+
+@pytest.fixture
+def orders(shop: Shop) -> Iterator[graphql_server.Server]:
+    """The shop with a server that says which orders are pending, two pages of them."""
+    with graphql_server.running() as server:
+        shop.env |= {"CRM_GRAPHQL_URL": server.url, "CRM_TOKEN": "crm_12345678_secret"}
+        server.answers = [
+            graphql_server.page("orders", [graphql_server.order(7, "a@example.com")], "next"),
+            graphql_server.page("orders", [graphql_server.order(8, "b@example.com")]),
+        ]
+        yield server
 
 
 # ── the shell script ──────────────────────────────────────────────────────────────────────────────
@@ -206,7 +266,7 @@ def test_called_from_within_an_attempt_it_does_the_work(shop: Shop) -> None:
     shop.start(SCRIPT)
     [(attempt,)] = shop.site.sql("SELECT id FROM crons_attempt")
     shop.site.sql("UPDATE crons_attempt SET outcome = ''")
-    [(beat,)] = [line.split()[9:10] for line in lines_of_django_crontab(shop)]
+    beat = lines_of_django_crontab(shop)[0].split()[9]
     within = {"CRONS_ATTEMPT": str(attempt)}
 
     done = [
@@ -217,7 +277,9 @@ def test_called_from_within_an_attempt_it_does_the_work(shop: Shop) -> None:
 
     assert [(each.returncode, each.stderr) for each in done] == [(0, "")] * 3
     assert len(shop.runs()) == 1
-    assert len(shop.log("customer_cleanup_log.txt")) == 3
+    assert [each.stdout.count("Deleted ") for each in done] == [1, 1, 0]
+    # The run's line stands there once, however often its attempt does the work.
+    assert len(shop.log("customer_cleanup_log.txt")) == 1
     assert len(shop.log("crm_heartbeat_log.txt")) == 1
 
 
@@ -226,7 +288,7 @@ def test_called_from_within_an_attempt_it_does_the_work(shop: Shop) -> None:
 
 def test_line_of_the_real_package_runs_the_slot(shop: Shop) -> None:
     """As /bin/sh gets it from cron; what it prints goes to a log, for cron would mail it."""
-    [line] = lines_of_django_crontab(shop)
+    line = lines_of_django_crontab(shop)[0]
     minutes, command = line.split(None, 5)[:5], line.split(None, 5)[5]
     shop.reschedule(HEARTBEAT, NEAR_SCHEDULE)
 
@@ -254,13 +316,174 @@ def test_hash_that_no_line_has_runs_nothing(shop: Shop) -> None:
 
 
 def test_each_job_is_one_entry(shop: Shop) -> None:
-    """Code, CRONJOBS and the crontab file name the same two."""
+    """Code, CRONJOBS and the crontab files name the same ones; CRON_CLASSES and crons bring one each."""
     assert shop.site.sql("SELECT name, source FROM crons_entry ORDER BY name") == [
         (CLEANUP, "code"),
+        ("crons.prune", "code"),
+        ("expire_sessions_and_tokens", "cron_classes"),
+        (REPORT, "code"),
         (HEARTBEAT, "code"),
+        (REMINDERS, "code"),
+        (RESTOCK, "code"),
     ]
-    assert CronjobsSource().read().bindings == (Binding(HEARTBEAT, "*/5 * * * *", "CRONJOBS[0]"),)
-    assert CrontabFilesSource().read().bindings == (Binding(CLEANUP, "0 2 * * 0", "customer_cleanup_crontab.txt:1"),)
+    assert CronjobsSource().read().bindings == (
+        Binding(HEARTBEAT, "*/5 * * * *", "CRONJOBS[0]"),
+        Binding(RESTOCK, "0 */12 * * *", "CRONJOBS[1]"),
+    )
+    assert CrontabFilesSource().read().bindings == (
+        Binding(CLEANUP, "0 2 * * 0", "customer_cleanup_crontab.txt:1"),
+        Binding(REMINDERS, "0 8 * * *", "order_reminders_crontab.txt:1"),
+    )
+
+
+@dataclass
+class Doors:
+    """Ways into the jobs, opened one after the other without waiting."""
+
+    shop: Shop
+    opened: list[tuple[str, subprocess.Popen[str]]] = field(default_factory=list)
+    stack: ExitStack = field(default_factory=ExitStack)
+
+    def open(self, *command: str | Path) -> subprocess.Popen[str]:
+        """Start *command* as cron would."""
+        process = subprocess.Popen(
+            [str(part) for part in command],
+            env=self.shop.env,
+            cwd="/",
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        self.stack.callback(process.kill)
+        self.opened.append((" ".join(str(part) for part in command), process))
+        return process
+
+    def endings(self) -> list[tuple[str, str]]:
+        """Wait for all; give those that failed, with what they said."""
+        ended = [
+            (command, process, process.communicate(timeout=PATIENCE_SECONDS * 3)) for command, process in self.opened
+        ]
+        return [(command, said[1]) for command, process, said in ended if process.returncode != 0]
+
+
+def test_all_doors_of_all_jobs_at_once_run_each_slot_once(web: Shop) -> None:
+    """Scripts, crontab lines, commands, `crons run`, `tick` and a scheduler: one attempt per job, no failure."""
+    jobs = (CLEANUP, HEARTBEAT, RESTOCK, REPORT)
+    crontab = [line.split(None, 5)[5] for line in lines_of_django_crontab(web)]
+    # A moment of this year: no second slot comes while the test runs.
+    slot = f"{datetime.now(UTC):%-M %-H %-d %-m} *"
+    for entry in jobs:
+        web.reschedule(entry, slot)
+    manage = (sys.executable, ROOT / "manage.py")
+    doors = Doors(web)
+
+    with doors.stack:
+        serve = doors.open(*manage, "crons", "serve")
+        doors.open(SCRIPT, "--scheduled", "--wait")
+        for line in crontab:
+            doors.open("/bin/sh", "-c", line)
+        for command in (CLEANUP, RESTOCK, "crm_report"):
+            doors.open(*manage, command, "--scheduled", "--wait")
+        doors.open(*manage, "crons", "run", HEARTBEAT, "--scheduled", "--wait")
+        doors.open(*manage, "crons", "tick")
+        for entry in jobs:
+            web.site.wait_for_row(
+                "SELECT 1 FROM crons_run r JOIN crons_entry e ON e.id = r.entry_id "
+                f"WHERE e.name = '{entry}' AND r.verdict <> ''",
+                serve,
+            )
+        serve.send_signal(signal.SIGTERM)
+        failed = doors.endings()
+
+    assert failed == []
+    assert web.site.sql(
+        "SELECT e.name, r.verdict, r.tries FROM crons_run r JOIN crons_entry e ON e.id = r.entry_id ORDER BY e.name"
+    ) == [(entry, "succeeded", 1) for entry in sorted(jobs)]
+    assert len(web.log("customer_cleanup_log.txt")) == len(web.log("crm_heartbeat_log.txt")) == 1
+    assert len(web.log("crm_report_log.txt")) == 1
+    [(raised,)] = web.site.sql("SELECT count(*) FROM crm_stockmovement WHERE reason = 'restock'")
+    assert len(web.log("low_stock_updates_log.txt")) == raised > 0
+
+
+# ── the reminders ─────────────────────────────────────────────────────────────────────────────────
+
+
+def test_reminders_run_their_slot_from_the_crontab_line_once(shop: Shop, orders: Any, tmp_path: Path) -> None:
+    """From /, through a symlink, with what the line gives and nothing else."""
+    (tmp_path / "linked.py").symlink_to(REMINDERS_SCRIPT)
+    shop.reschedule(REMINDERS, f"{datetime.now(UTC):%-M %-H %-d %-m} *")
+
+    first = shop.start(tmp_path / "linked.py", "--scheduled")
+    second = shop.start(REMINDERS_SCRIPT, "--scheduled")
+
+    assert (first.returncode, first.stdout, first.stderr) == (0, "Order reminders processed!\n", "")
+    assert (second.returncode, second.stdout) == (0, "")
+    assert "has succeeded already" in second.stderr
+    assert shop.runs() == [("slot", "succeeded", "crontab", "")]
+    assert [line[19:] for line in shop.log("order_reminders_log.txt")] == [
+        " Order 7 a@example.com",
+        " Order 8 b@example.com",
+    ]
+    assert len(orders.asked) == 2
+
+
+def test_reminders_of_a_dry_run_leave_nothing(shop: Shop, orders: Any) -> None:
+    done = shop.start(REMINDERS_SCRIPT, "--dry-run")
+
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout == "Would log 2 reminders.\nOrder 7 a@example.com\nOrder 8 b@example.com\n"
+    assert (shop.runs(), shop.log("order_reminders_log.txt")) == ([], [])
+
+
+def test_reminders_that_fail_say_why_and_log_nothing(shop: Shop, orders: Any) -> None:
+    """A refusal is not an empty list, half of the orders are not all."""
+    orders.answers[1] = {"errors": [{"message": "It was revoked.", "extensions": {"code": "UNAUTHENTICATED"}}]}
+
+    refused = shop.start(REMINDERS_SCRIPT)
+    shop.reschedule(REMINDERS, FAR_SCHEDULE)
+    without_token = shop.start(REMINDERS_SCRIPT, CRM_TOKEN="", CRM_TOKEN_FILE="/nowhere/token")
+    shop.reschedule(REMINDERS, FAR_SCHEDULE)
+    without_site = shop.start(REMINDERS_SCRIPT, CRM_GRAPHQL_URL="http://127.0.0.1:9/graphql")
+
+    assert [done.returncode for done in (refused, without_token, without_site)] == [1, 1, 1]
+    assert "orders, page 2 (after 1 rows): " in refused.stderr
+    assert "It was revoked. (UNAUTHENTICATED)" in refused.stderr
+    assert "The jobs have no token: CRM_TOKEN is not set, and CRM_TOKEN_FILE, " in without_token.stderr
+    assert "http://127.0.0.1:9/graphql did not answer: Connection refused." in without_site.stderr
+    assert "processed" not in refused.stdout + without_token.stdout + without_site.stdout
+    assert shop.log("order_reminders_log.txt") == []
+    assert "crm_12345678_secret" not in refused.stderr + without_site.stderr
+
+
+# ── the restock ───────────────────────────────────────────────────────────────────────────────────
+
+
+def test_restock_of_django_crontabs_line_runs_its_slot_once(web: Shop) -> None:
+    """Over GraphQL, with the token that `service_token jobs` left in its file."""
+    command = lines_of_django_crontab(web)[1].split(None, 5)[5]
+    web.reschedule(RESTOCK, f"{datetime.now(UTC):%-M %-H %-d %-m} *")
+    low = web.site.sql("SELECT name, stock + 10 FROM crm_product WHERE stock < 10 ORDER BY id")
+    assert low
+
+    done = [web.start("/bin/sh", "-c", command) for _ in range(2)]
+
+    assert [(each.returncode, each.stdout, each.stderr) for each in done] == [(0, "", "")] * 2
+    assert web.runs() == [("slot", "succeeded", "crontab", "")]
+    assert [line[20:] for line in web.log("low_stock_updates_log.txt")] == [
+        f"{name} new stock {stock}" for name, stock in low
+    ]
+
+
+def test_revoked_token_fails_the_restock(web: Shop) -> None:
+    web.site.sql("UPDATE crm_servicetoken SET revoked_at = created_at")
+
+    done = web.manage("update_low_stock")
+
+    assert done.returncode == 1
+    assert "(UNAUTHENTICATED)" in done.stderr
+    assert web.site.sql("SELECT count(*) FROM crm_stockmovement WHERE reason = 'restock'") == [(0,)]
+    assert web.log("low_stock_updates_log.txt") == []
 
 
 @pytest.mark.django_db  # some of Django's own checks ask the database
@@ -316,6 +539,36 @@ def test_full_disk_fails_the_job(shop: Shop) -> None:
     assert done.returncode == 1
     assert "Log file 'crm_heartbeat_log.txt' cannot be written: No space left on device." in done.stderr
     assert "No space left on device" in shop.manage("crons", "show", "1").stdout
+
+
+def test_full_disk_does_not_hide_that_customers_are_gone(shop: Shop) -> None:
+    """The log has no room for their number; the run's output has it, and the run is no success."""
+    before = shop.customers()
+
+    done = over_the_log_folder(shop, f"size=4k none {shop.log_dir} && head -c 4096 /dev/zero >{shop.log_dir}/big")
+
+    gone = before - shop.customers()
+    assert gone > 0
+    assert done.returncode == 1
+    assert f"Deleted {gone} of {before} customers" in done.stdout
+    assert "No space left on device" in done.stderr
+    assert f"Deleted {gone} of {before} customers" in shop.manage("crons", "log", "1").stdout
+
+
+def test_log_folder_that_is_read_only_stops_the_cleanup_before_it_deletes(shop: Shop) -> None:
+    before = shop.customers()
+
+    done = over_the_log_folder(shop, f"ro none {shop.log_dir}")
+
+    assert (done.returncode, shop.customers()) == (1, before)
+    assert "Log file 'customer_cleanup_log.txt' cannot be opened: Read-only file system." in done.stderr
+
+
+def over_the_log_folder(shop: Shop, mount: str) -> subprocess.CompletedProcess[str]:
+    """Run the cleanup with another file system in the place of its log folder."""
+    namespaces.need(namespaces.OWN_MOUNTS, "a disk that is full or read-only")
+    command = f'mount -t tmpfs -o {mount} && exec "$@"'
+    return shop.start(*namespaces.OWN_MOUNTS, "/bin/sh", "-c", command, "sh", SCRIPT)
 
 
 def lines_of_django_crontab(shop: Shop) -> list[str]:

@@ -5,10 +5,12 @@ from __future__ import annotations
 import os
 import re
 import select
+import socket
 import subprocess
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
+from contextlib import ExitStack
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -16,11 +18,12 @@ import pytest
 
 from tests.acceptance import namespaces
 from tests.acceptance.installation import Installation
+from tests.crm import graphql_server
 
 SCRIPT = Path(__file__).with_name("real_cron.sh")
 SPOOL = Path("/var/spool/cron/crontabs")
 # So long before the slot everything is started; it must be up by then, on a busy machine too.
-LEAD = timedelta(seconds=40)
+LEAD = timedelta(seconds=50)
 PATIENCE_SECONDS = 120
 LOOK_SECONDS = 0.25
 # libfaketime 0.9.10 with the monotonic clock left alone, as threads need it, has Python's sleep end in EINVAL.
@@ -32,14 +35,41 @@ RUNS = """
 """
 
 
+JOBS_OUTPUT = re.compile(r"Deleted \d|Kept \d|Order reminders processed!\Z|Raised |.* new stock \d+\Z")
+ORDERS = {
+    "hello": "Hello, GraphQL!",  # the heartbeat asks the same server
+    **graphql_server.page("orders", [graphql_server.order(7, "a@example.com")])["data"],
+}
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Who fires *job* at *hour* of a Sunday: cron, and so many schedulers beside it."""
+
+    job: str
+    hour: int
+    serves: int
+
+
+PLANS = (
+    Plan("clean_inactive_customers", 2, 0),
+    Plan("clean_inactive_customers", 2, 2),
+    Plan("send_order_reminders", 8, 1),
+    Plan("update_low_stock", 12, 1),
+)
+
+
 @dataclass
 class Machine:
-    """An installation with cron and schedulers, in namespaces of their own."""
+    """An installation with cron, a web server and schedulers, in namespaces of their own."""
 
+    plan: Plan
+    slot_at: datetime
     installed: Installation
     folder: Path
     process: subprocess.Popen[str]
     customers: int
+    low: list[tuple[str, int]] = field(default_factory=list)
 
     def is_through(self) -> bool:
         """Say whether both slots have verdicts and both of cron's lines have ended."""
@@ -50,7 +80,7 @@ class Machine:
 
     def told(self) -> str:
         """Give what its processes said, for a person who must find out why it failed."""
-        files = [self.folder / "told", *self.folder.glob("serve-*.log"), *self.folder.glob("crm/var/log/*")]
+        files = [self.folder / "told", *self.folder.glob("*.log"), *self.folder.glob("crm/var/log/*")]
         return "".join(f"\n── {file.name}\n{file.read_text()}" for file in files if file.exists())
 
     def stop(self) -> None:
@@ -65,77 +95,99 @@ class Machine:
 
 
 @pytest.fixture
-def slot_at() -> datetime:
-    """The next Sunday's 02:00, which is a slot of the heartbeat too."""
-    sunday = datetime.now(UTC) + timedelta(minutes=2)
-    sunday += timedelta(days=(6 - sunday.weekday()) % 7)
-    at = sunday.replace(hour=2, minute=0, second=0, microsecond=0)
-    return at if at > datetime.now(UTC) + timedelta(minutes=2) else at + timedelta(days=7)
+def sunday() -> datetime:
+    """The next Sunday of which every hour of PLANS is still to come."""
+    at = datetime.now(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
+    return at + timedelta(days=(6 - at.weekday()) % 7 or 7)
 
 
 @pytest.fixture
-def machines(tmp_path: Path, slot_at: datetime) -> Iterator[dict[int, Machine]]:
-    """By its number of schedulers: a machine whose clock reaches the slot in LEAD."""
+def machines(tmp_path: Path, sunday: datetime) -> Iterator[list[Machine]]:
+    """For each plan a machine whose clock reaches the slot in LEAD."""
     namespaces.need(namespaces.OWN_MACHINE, "cron, which changes to each crontab's user")
-    installed = {serves: Installation.make(tmp_path / f"{serves}" / "crm") for serves in (0, 2)}
-    for each in installed.values():
-        each.manage("demo_data", "--customers=200", f"--now={slot_at.isoformat()}")
     (tmp_path / "sitecustomize.py").write_text(SLEEP)
-    clock = [*_clock(slot_at - LEAD - datetime.now(UTC)), f"PYTHONPATH={tmp_path}"]
-    started = {serves: _start(each, serves, clock) for serves, each in installed.items()}
-    yield started
-    for machine in started.values():
-        machine.stop()
+    installed = [Installation.make(tmp_path / f"{number}" / "crm") for number, _ in enumerate(PLANS)]
+    for each in installed:
+        each.manage("demo_data", "--customers=200", f"--now={sunday.isoformat()}")
+    started: list[Machine] = []
+    with graphql_server.running() as orders, ExitStack() as stack:
+        orders.answers = [{"data": ORDERS}]
+        for plan, each in zip(PLANS, installed, strict=True):
+            web = stack.enter_context(socket.create_server(("127.0.0.1", 0)))
+            started.append(_start(plan, sunday + timedelta(hours=plan.hour), each, tmp_path, web, orders.url))
+            stack.callback(started[-1].stop)
+        yield started
 
 
 @pytest.mark.needs("cron", "faketime")
-def test_one_attempt_per_slot_whoever_fires(machines: dict[int, Machine], slot_at: datetime) -> None:
-    """The first promise, on the user's own lines: cron alone, and cron beside two schedulers; losers are quiet."""
+def test_one_attempt_per_slot_whoever_fires(machines: list[Machine]) -> None:
+    """The first promise, on the user's own lines: cron alone, and cron beside schedulers; losers are quiet."""
     crontabs = _names(SPOOL)
-    _wait_for_all(list(machines.values()))
-    for machine in machines.values():
+    _wait_for_all(machines)
+    for machine in machines:
         machine.stop()
 
-    slot = f"{slot_at:%Y-%m-%d %H:%M:%S}"
-    for machine in machines.values():
+    for machine in machines:
+        slot = f"{machine.slot_at:%Y-%m-%d %H:%M:%S}"
         assert machine.installed.rows(RUNS) == [
-            ("clean_inactive_customers", slot, "succeeded", 1, 1),
-            ("log_crm_heartbeat", slot, "succeeded", 1, 1),
+            (job, slot, "succeeded", 1, 1) for job in sorted([machine.plan.job, "log_crm_heartbeat"])
         ], machine.told()
         assert machine.installed.rows("SELECT count(*) FROM crons_range") == [(0,)]
         assert machine.installed.lines("exits") == ["0", "0"]
-        _assert_logged(machine, slot_at)
+        [heartbeat] = machine.installed.lines("log/crm_heartbeat_log.txt")
+        assert re.fullmatch(rf"{machine.slot_at:%d/%m/%Y-%H}:0\d:\d\d CRM is alive", heartbeat)
+        _assert_logged(machine)
         assert [line for line in _said_by_lines(machine.installed) if "already" not in line] == []
     assert set(machines[0].installed.rows('SELECT "trigger" FROM crons_run')) == {("crontab",)}
     assert _names(SPOOL) == crontabs
 
 
-def _assert_logged(machine: Machine, slot_at: datetime) -> None:
+def _assert_logged(machine: Machine) -> None:
     [(left,)] = machine.installed.rows("SELECT count(*) FROM crm_customer")
-    deleted = machine.customers - left
-    assert deleted > 0
-    [cleanup] = machine.installed.lines("log/customer_cleanup_log.txt")
-    assert re.fullmatch(rf"{slot_at:%Y-%m-%d} 02:0\d:\d\d Deleted {deleted} inactive customers", cleanup)
-    [heartbeat] = machine.installed.lines("log/crm_heartbeat_log.txt")
-    assert re.fullmatch(rf"{slot_at:%d/%m/%Y}-02:0\d:\d\d CRM is alive", heartbeat)
+    expected = {
+        "customer_cleanup_log.txt": [f"Deleted {machine.customers - left} inactive customers"],
+        "order_reminders_log.txt": ["Order 7 a@example.com"],
+        "low_stock_updates_log.txt": [f"{name} new stock {stock + 10}" for name, stock in machine.low],
+    }
+    mine = {
+        "clean_inactive_customers": "customer_cleanup_log.txt",
+        "send_order_reminders": "order_reminders_log.txt",
+        "update_low_stock": "low_stock_updates_log.txt",
+    }[machine.plan.job]
+    assert expected[mine]
+    for name, texts in expected.items():
+        lines = machine.installed.lines(f"log/{name}")
+        assert [line[20:] for line in lines] == (texts if name == mine else []), machine.told()
+        assert all(re.match(rf"{machine.slot_at:%Y-%m-%d %H}:0\d:\d\d ", line) for line in lines)
+    assert (left < machine.customers) == (mine == "customer_cleanup_log.txt")
 
 
 def _said_by_lines(installed: Installation) -> list[str]:
-    return [*installed.lines("log/customer_cleanup_cron.log"), *installed.lines("log/django_crontab.log")]
+    files = ("customer_cleanup_cron.log", "order_reminders_cron.log", "django_crontab.log")
+    return [line for name in files for line in installed.lines(f"log/{name}") if not JOBS_OUTPUT.match(line)]
 
 
-def _start(installed: Installation, serves: int, clock: list[str]) -> Machine:
+def _start(
+    plan: Plan, slot_at: datetime, installed: Installation, folder: Path, web: socket.socket, orders: str
+) -> Machine:
     [(customers,)] = installed.rows("SELECT count(*) FROM crm_customer")
-    folder = installed.place.parent
-    with (folder / "told").open("w") as told:
+    low = installed.rows("SELECT name, stock FROM crm_product WHERE stock < 10 ORDER BY id")
+    own = f"http://127.0.0.1:{web.getsockname()[1]}/graphql"
+    url = orders if plan.job == "send_order_reminders" else own
+    with (installed.place / "var" / "crm.env").open("a") as settings:
+        settings.write(f"CRM_GRAPHQL_URL={url}\n")
+    place = installed.place.parent
+    clock = [*_clock(slot_at - LEAD - datetime.now(UTC)), f"PYTHONPATH={folder}"]
+    with (place / "told").open("w") as told:
         process = subprocess.Popen(
-            [*namespaces.OWN_MACHINE, str(SCRIPT), str(folder), str(serves), *clock],
+            [*namespaces.OWN_MACHINE, str(SCRIPT), str(place), str(plan.serves), str(web.fileno()), *clock],
             stdin=subprocess.PIPE,
             stdout=told,
             stderr=subprocess.STDOUT,
             text=True,
+            pass_fds=(web.fileno(),),
         )
-    return Machine(installed, folder, process, customers)
+    return Machine(plan, slot_at, installed, place, process, customers, low)
 
 
 def _wait_for_all(machines: list[Machine]) -> None:

@@ -59,6 +59,9 @@ def test_wheel_holds_crons_and_nothing_else(wheel: Path) -> None:
     assert {name.split("/")[0] for name in names} == {"crons", metadata.split("/")[0]}
     in_tree = {str(path.relative_to(ROOT)) for path in (ROOT / "crons").rglob("*.py")}
     assert {name for name in names if name.endswith(".py")} == in_tree
+    pages = [path for kind in ("templates", "static") for path in (ROOT / "crons" / kind).rglob("*") if path.is_file()]
+    assert pages
+    assert {str(path.relative_to(ROOT)) for path in pages} <= set(names)
     assert "crons/py.typed" in names
     required = [each for each in described.get_all("Requires-Dist", []) if "extra ==" not in each]
     assert sorted(required) == ["Django>=5.2"]
@@ -142,9 +145,10 @@ def test_newcomer_sees_verdicts_after_five_lines(newcomer: Newcomer) -> None:
     assert [row["verdict"] for row in rows] == ["succeeded"] * len(rows)
     assert len(rows) >= 2
     assert newcomer.manage("crons", "log", str(rows[0]["id"])).strip().endswith("12 products, all there")
-    [header, first] = newcomer.manage("crons", "list").splitlines()
+    [header, first, brought_along] = newcomer.manage("crons", "list").splitlines()
     assert header.split() == ["name", "schedule", "next", "slot", "last", "verdict", "state"]
     assert first.startswith("count_stock ")
+    assert brought_along.startswith("crons.prune ")
     assert '"rich"' not in newcomer.run(newcomer.bin / "python", "-m", "pip", "list", "--format=json")
 
 

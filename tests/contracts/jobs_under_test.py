@@ -15,6 +15,7 @@ import threading
 from collections.abc import Callable
 from typing import Any
 
+from crons import GiveUp
 from crons.runner import Context
 
 BODIES: dict[str, Callable[..., Any]] = {}
@@ -77,6 +78,11 @@ def describes_itself(context: Context, colour: str) -> None:
 @body
 def raises() -> None:
     raise LookupError("no customer 42")
+
+
+@body
+def gives_up() -> None:
+    raise GiveUp("the account is closed") from LookupError("no customer 42")
 
 
 @body

@@ -100,6 +100,16 @@ def test_an_exception_fails_with_its_traceback(host: Host) -> None:
 
 
 @all_executors
+def test_a_job_that_gives_up_says_that_it_is_final(host: Host) -> None:
+    """Only that: an error of another kind may pass."""
+    ending = host.run("gives_up")
+
+    assert (ending.outcome, ending.final, host.run("raises").final) == (Outcome.FAILED, True, False)
+    assert "LookupError: no customer 42\n" in ending.error
+    assert ending.error.endswith("crons.exceptions.GiveUp: the account is closed\n")
+
+
+@all_executors
 @pytest.mark.parametrize(
     ("code", "expected"),
     [

@@ -4,6 +4,8 @@ from datetime import UTC, datetime
 
 import pytest
 
+from . import graphql_server
+
 NOW = datetime(2026, 11, 22, 2, 0, tzinfo=UTC)
 CUT = datetime(2025, 11, 22, 2, 0, tzinfo=UTC)
 
@@ -31,3 +33,18 @@ def make_customer(db):
         return customer
 
     return make
+
+
+@pytest.fixture
+def graphql():
+    """A GraphQL server that says what the test puts into .answers."""
+    with graphql_server.running() as server:
+        yield server
+
+
+@pytest.fixture
+def api(graphql, settings, monkeypatch):
+    """The same server, as the one that the jobs ask, with a token of theirs."""
+    settings.CRM_GRAPHQL_URL = graphql.url
+    monkeypatch.setenv("CRM_TOKEN", "crm_12345678_secret")
+    return graphql

@@ -1,17 +1,22 @@
 """The admin's pages: they open, need few statements, and let nobody touch a tombstone."""
 
 import re
+from datetime import timedelta
 
 import pytest
-from django.contrib.auth.models import User
+from django.contrib.admin.models import LogEntry
+from django.contrib.auth.models import Permission, User
 from django.contrib.staticfiles.storage import staticfiles_storage
 from django.core.management import call_command
 from django.db import connection
+from django.test import Client
 from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
+from django.utils import timezone
 
+from crm import stock, tokens
 from crm.customers import delete_inactive
-from crm.models import CustomerTombstone, Order
+from crm.models import CustomerTombstone, Order, Product, Restock, ServiceToken, StockMovement
 
 from .conftest import CUT, NOW
 
@@ -22,7 +27,7 @@ def superuser(client, db):
     return client
 
 
-@pytest.mark.parametrize("model", ["customer", "product", "order"])
+@pytest.mark.parametrize("model", ["customer", "product", "order", "stockmovement", "servicetoken"])
 def test_list_needs_the_same_statements_for_any_number_of_rows(superuser, model):
     url = reverse(f"admin:crm_{model}_changelist")
     call_command("demo_data", "--customers=60", "--now=2026-11-22T02:00:00+00:00")
@@ -74,6 +79,86 @@ def test_tombstones_can_be_read_and_found_but_not_touched(superuser, make_custom
     assert superuser.get(reverse("admin:crm_customertombstone_change", args=[tombstone.pk])).status_code == 200
     assert superuser.get(reverse("admin:crm_customertombstone_add")).status_code == 403
     assert superuser.post(reverse("admin:crm_customertombstone_delete", args=[tombstone.pk])).status_code == 403
+
+
+def test_stock_changed_by_hand_leaves_a_movement(superuser):
+    superuser.post(reverse("admin:crm_product_add"), {"name": "Lamp", "price": "1", "stock": "3"})
+    lamp = Product.objects.get()
+    superuser.post(reverse("admin:crm_product_change", args=[lamp.pk]), {"name": "Lamp", "price": "2", "stock": "3"})
+    superuser.post(reverse("admin:crm_product_change", args=[lamp.pk]), {"name": "Lamp", "price": "2", "stock": "7"})
+
+    lamp.refresh_from_db()
+    assert (lamp.price, lamp.stock) == (2, 7)
+    movements = StockMovement.objects.order_by("pk").values_list("delta", "stock_after", "reason")
+    assert list(movements) == [(3, 3, "correction"), (4, 7, "correction")]
+
+
+def test_price_changed_by_hand_keeps_what_a_sale_has_left(superuser, monkeypatch):
+    """The form was read before the sale; saving its old stock would bring back what was sold."""
+    lamp = Product.objects.create(name="Lamp", price=1, stock=3)
+    locked = stock.locked
+
+    def sold_just_before(ids):
+        Product.objects.update(stock=1)
+        return locked(ids)
+
+    monkeypatch.setattr(stock, "locked", sold_just_before)
+    superuser.post(reverse("admin:crm_product_change", args=[lamp.pk]), {"name": "Lamp", "price": "2", "stock": "3"})
+
+    lamp.refresh_from_db()
+    assert (lamp.price, lamp.stock) == (2, 1)
+    assert not StockMovement.objects.exists()
+
+
+def test_movements_and_restocks_can_be_read_but_not_touched(superuser):
+    Product.objects.create(name="Lamp", price=1, stock=3)
+    stock.update_low_stock(key="run-1", now=NOW)
+
+    for row, shown in ((StockMovement.objects.get(), "+10"), (Restock.objects.get(), "run-1")):
+        name = f"admin:crm_{row._meta.model_name}"
+        found = superuser.get(reverse(f"{name}_changelist"), {"q": "run-1"})
+
+        assert shown in found.text
+        assert superuser.get(reverse(f"{name}_change", args=[row.pk])).status_code == 200
+        assert superuser.post(reverse(f"{name}_change", args=[row.pk]), {"delta": 5}).status_code == 403
+        assert superuser.get(reverse(f"{name}_add")).status_code == 403
+        assert superuser.post(reverse(f"{name}_delete", args=[row.pk])).status_code == 403
+
+
+def test_tokens_are_seen_without_secret_or_hash(superuser):
+    row, text = tokens.issue("reports", ["orders:read"], timezone.now() + timedelta(days=1))
+
+    pages = [superuser.get(reverse("admin:crm_servicetoken_changelist"))]
+    pages.append(superuser.get(reverse("admin:crm_servicetoken_change", args=[row.pk])))
+
+    for page in pages:
+        assert page.status_code == 200
+        assert row.prefix in page.text
+        assert "orders:read" in page.text
+        assert row.secret_hash not in page.text
+        assert text[13:] not in page.text
+    assert superuser.get(reverse("admin:crm_servicetoken_add")).status_code == 403
+    assert superuser.post(reverse("admin:crm_servicetoken_delete", args=[row.pk])).status_code == 403
+
+
+def test_token_is_revoked_by_who_may_and_that_is_noted(client, superuser):
+    row, text = tokens.issue("reports", ["orders:read"], timezone.now() + timedelta(days=1))
+    url = reverse("admin:crm_servicetoken_changelist")
+    action = {"action": "revoke", "_selected_action": [row.pk]}
+    reader = User.objects.create_user("reader", is_staff=True)
+    reader.user_permissions.add(Permission.objects.get(codename="view_servicetoken"))
+    other = Client()
+    other.force_login(reader)
+
+    other.post(url, action)
+    assert tokens.authenticate(text) == row
+    superuser.post(url, action)
+
+    with pytest.raises(tokens.InvalidToken, match="was revoked"):
+        tokens.authenticate(text)
+    entry = LogEntry.objects.get()
+    assert (entry.object_id, entry.change_message, entry.user.username) == (str(row.pk), "Revoked.", "root")
+    assert ServiceToken.objects.count() == 1
 
 
 def test_site_opens_before_the_first_collectstatic(superuser, settings, tmp_path):

@@ -1,12 +1,9 @@
 """The ways in: the jobs, the commands, the shell script, the crontab line."""
 
-import http.server
-import json
 import os
 import shutil
 import subprocess
 import sys
-import threading
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from types import SimpleNamespace
@@ -16,7 +13,11 @@ from django.contrib.auth.models import User
 from django.core.management import CommandError, call_command
 from django.utils import timezone
 
+from crm.api_client import ApiFailed
+from crm.customers import CleanupRefused
+from crm.logs import LogRefused
 from crm.models import Customer, CustomerTombstone, Order, OrderItem, Product
+from crons import GiveUp
 
 from .conftest import CUT, NOW
 
@@ -42,7 +43,7 @@ def at_two(monkeypatch):
 def ledger(monkeypatch):
     """What was handed to the ledger."""
     calls = []
-    target = "crm.management.commands.clean_inactive_customers.call_command"
+    target = "crm.management.entry_point.call_command"
     monkeypatch.setattr(target, lambda *args: calls.append(args))
     monkeypatch.delenv("CRONS_ATTEMPT", raising=False)
     return calls
@@ -72,13 +73,53 @@ def test_cleanup_that_runs_late_judges_as_of_its_slot(cron, make_customer, at_tw
     assert CustomerTombstone.objects.get().run_key == "k"
 
 
-def test_log_that_cannot_be_written_fails_the_job(cron, settings, tmp_path, db):
+def test_cleanup_above_its_caps_is_not_tried_again(cron, make_customer, settings, at_two):
+    """A person has to look; the retries would refuse as well. Called by hand it refuses in its own words."""
+    settings.CRM_CLEANUP_MAX_COUNT = 1
+    for _ in range(2):
+        make_customer(CUT - timedelta(days=1))
+
+    with pytest.raises(GiveUp, match=r"\(CRM_CLEANUP_MAX_COUNT\)\."):
+        cron.clean_inactive_customers(SimpleNamespace(until=NOW, since=None, key="k"))
+    with pytest.raises(CleanupRefused):
+        cron.clean_inactive_customers()
+
+    assert Customer.objects.count() == 2
+
+
+def test_log_that_cannot_be_written_fails_the_cleanup_before_it_deletes(cron, settings, tmp_path, make_customer):
     (tmp_path / "real").mkdir()
     settings.CRM_LOG_DIR = tmp_path / "link"
     settings.CRM_LOG_DIR.symlink_to(tmp_path / "real")
 
-    with pytest.raises(Exception, match="CRM_LOG_DIR"):
+    make_customer(CUT - timedelta(days=1))
+
+    with pytest.raises(LogRefused, match="CRM_LOG_DIR"):
         cron.clean_inactive_customers()
+
+    assert Customer.objects.count() == 1
+
+
+def test_deleted_customers_are_told_of_though_the_disk_is_full(cron, make_customer, log_dir, monkeypatch, capsys):
+    """They are gone; and the run's next attempt logs how many, though it finds none to delete."""
+    make_customer(CUT - timedelta(days=1))
+    context = SimpleNamespace(until=NOW, key="k")
+    with monkeypatch.context() as patch:
+        patch.setattr("crm.logs._write", full_disk)
+        with pytest.raises(LogRefused):
+            cron.clean_inactive_customers(context)
+    assert capsys.readouterr().out.startswith("Deleted 1 of 1 customers: ")
+
+    assert cron.clean_inactive_customers(context).deleted == 0
+
+    [line] = (log_dir / "customer_cleanup_log.txt").read_text().splitlines()
+    assert line[19:] == " Deleted 1 inactive customers"
+
+
+def full_disk(file, lines, filename):
+    """Refuse as a full disk does, but let nothing through what only opens the file."""
+    if lines:
+        raise LogRefused(f"{filename} has no room")
 
 
 def test_command_enters_the_ledger_and_does_nothing_itself(ledger, make_customer, log_dir):
@@ -95,15 +136,14 @@ def test_command_enters_the_ledger_and_does_nothing_itself(ledger, make_customer
     assert not log_dir.exists()
 
 
-def test_force_reaches_the_attempt_through_the_ledger(monkeypatch, make_customer, settings, log_dir):
+def test_force_reaches_the_attempt_through_the_ledger(cron, monkeypatch, make_customer, settings, log_dir):
     settings.CRM_CLEANUP_MAX_COUNT = 0
     make_customer(CUT - timedelta(days=1))
 
     def run_attempt(*args):
-        monkeypatch.setenv("CRONS_ATTEMPT", "7")
-        call_command("clean_inactive_customers")
+        cron.clean_inactive_customers()
 
-    monkeypatch.setattr("crm.management.commands.clean_inactive_customers.call_command", run_attempt)
+    monkeypatch.setattr("crm.management.entry_point.call_command", run_attempt)
     monkeypatch.delenv("CRONS_ATTEMPT", raising=False)
     call_command("clean_inactive_customers", "--force")
 
@@ -111,19 +151,25 @@ def test_force_reaches_the_attempt_through_the_ledger(monkeypatch, make_customer
     assert "CRM_CLEANUP_FORCE" not in os.environ
 
 
-def test_command_within_an_attempt_does_the_work(ledger, make_customer, monkeypatch, log_dir, at_two, capsys):
-    """No recursion: the ledger's own attempt calls this command again."""
+def test_command_within_an_attempt_hands_that_on(ledger, make_customer, monkeypatch, log_dir):
+    """`crons run` does the work of the attempt it is called in; how to enter the ledger is decided already."""
     monkeypatch.setenv("CRONS_ATTEMPT", "7")
+
+    call_command("clean_inactive_customers", "--scheduled", "--wait")
+
+    assert ledger == [("crons", "run", "clean_inactive_customers")]
+    assert not log_dir.exists()
+
+
+def test_cleanup_says_its_counts_by_reason(cron, make_customer, log_dir, at_two, capsys):
     make_customer(CUT - timedelta(days=1))
     make_customer(CUT + timedelta(days=1))
 
-    call_command("clean_inactive_customers", "--scheduled")
+    cron.clean_inactive_customers()
 
     assert capsys.readouterr().out == (
         "Deleted 1 of 2 customers: no order since 2025-11-22 02:00:01 +0000.\nKept 1: ordered within the year.\n"
     )
-    assert ledger == []
-    assert (log_dir / "customer_cleanup_log.txt").exists()
 
 
 def test_dry_run_prints_the_same_counts_and_leaves_no_trace(ledger, make_customer, log_dir, at_two, capsys):
@@ -135,16 +181,17 @@ def test_dry_run_prints_the_same_counts_and_leaves_no_trace(ledger, make_custome
     assert (ledger, Customer.objects.count(), log_dir.exists()) == ([], 1, False)
 
 
-def test_refused_cleanup_is_an_error_of_the_command(make_customer, settings, monkeypatch, log_dir):
-    monkeypatch.setenv("CRONS_ATTEMPT", "7")
+def test_refused_cleanup_deletes_and_logs_nothing(cron, make_customer, settings, log_dir):
     settings.CRM_CLEANUP_MAX_COUNT = 0
     make_customer(CUT - timedelta(days=1))
 
+    with pytest.raises(CleanupRefused, match=r"^1 of 1 customers would be deleted"):
+        cron.clean_inactive_customers()
     with pytest.raises(CommandError, match=r"^1 of 1 customers would be deleted"):
-        call_command("clean_inactive_customers")
+        call_command("clean_inactive_customers", "--dry-run")
 
-    assert not log_dir.exists()
-    call_command("clean_inactive_customers", "--force")
+    assert (log_dir / "customer_cleanup_log.txt").read_text() == ""
+    cron.clean_inactive_customers(force=True)
     assert Customer.objects.count() == 0
 
 
@@ -162,11 +209,10 @@ def shop(tmp_path_factory):
         "CRM_ENV_FILE": os.devnull,
         "CRM_LOG_DIR": str(root / "log"),
         "DATABASE_URL": f"sqlite:///{root / 'shop.sqlite3'}",
-        "CRONS_ATTEMPT": "1",
     }
     insert = "from crm.models import Customer as C; from datetime import datetime as d, UTC; "
     insert += "C.objects.create(name='A', email='a@example.com', created_at=d(2020, 1, 1, tzinfo=UTC))"
-    for arguments in (["migrate", "-v0"], ["shell", "-v0", "-c", insert]):
+    for arguments in (["migrate", "-v0"], ["shell", "-v0", "-c", insert], ["crons", "sync"]):
         subprocess.run([sys.executable, PROJECT / "manage.py", *arguments], env=environment, check=True)
     return SimpleNamespace(root=root, environment=environment, log=root / "log" / "customer_cleanup_log.txt")
 
@@ -183,7 +229,7 @@ def test_script_works_in_a_bare_environment_from_anywhere(shop):
     link.symlink_to(SCRIPT)
 
     dry = start(SCRIPT, shop, "--dry-run")
-    first = start(link, shop, "--scheduled")
+    first = start(link, shop)
     second = start(SCRIPT, shop)
 
     assert (dry.returncode, dry.stderr) == (0, "")
@@ -260,62 +306,41 @@ def test_heartbeat_logs_a_line_in_local_time(cron, log_dir, settings, at_two):
 
 def test_heartbeat_without_hello_fails_and_logs_nothing(cron, log_dir, monkeypatch):
     """A line is a proof of life: a dead API must not leave one."""
-    monkeypatch.setattr(cron, "_hello_in_process", lambda: {"data": None, "errors": ["down"]})
+    monkeypatch.setattr(cron, "HELLO", "{ goodbye }")
 
-    with pytest.raises(
-        cron.HeartbeatFailed, match=r'^GraphQL did not say hello but: {"data": null, "errors": \["down"\]}$'
-    ):
+    with pytest.raises(ApiFailed, match=r"^GraphQL did not say hello but: .*goodbye"):
         cron.log_crm_heartbeat()
 
     assert not log_dir.exists()
 
 
-@pytest.fixture
-def answering(settings):
-    """A GraphQL server that gives the answer set on it and keeps what it was asked."""
+def test_heartbeat_asks_over_http_where_a_url_is_set_without_a_token(cron, log_dir, graphql, settings, monkeypatch):
+    """hello is for anyone: the heartbeat must not stop when a token expires."""
+    monkeypatch.setenv("CRM_TOKEN", "crm_12345678_secret")
+    settings.CRM_GRAPHQL_URL = graphql.url
 
-    class Handler(http.server.BaseHTTPRequestHandler):
-        def do_POST(self):
-            server.asked.append(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
-            self.send_response(server.status)
-            self.end_headers()
-            self.wfile.write(server.answer)
-
-        def log_message(self, *args):
-            pass
-
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    server.asked, server.status, server.answer = [], 200, b'{"data": {"hello": "Hello, GraphQL!"}}'
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
-    thread.start()
-    settings.CRM_GRAPHQL_URL = f"http://127.0.0.1:{server.server_port}/graphql"
-    yield server
-    server.shutdown()
-    thread.join()
-    server.server_close()
-
-
-def test_heartbeat_asks_over_http_where_a_url_is_set(cron, log_dir, answering):
     cron.log_crm_heartbeat()
 
-    assert answering.asked == [{"query": "{ hello }"}]
+    assert [each["query"].split() for each in graphql.asked] == [["{", "hello", "}"]]
+    assert "Authorization" not in graphql.headers[0]
     assert (log_dir / "crm_heartbeat_log.txt").read_text().endswith(" CRM is alive\n")
 
 
 @pytest.mark.parametrize(
-    ("status", "answer", "message"),
+    ("answer", "message"),
     [
-        (500, b"{}", "HTTP Error 500"),
-        (200, b"<html>", "did not answer hello: "),
-        (200, b'{"data": {"hello": "x"}, "errors": [{"message": "partly"}]}', "partly"),
-        (200, b'{"data": null}', "GraphQL did not say hello"),
-        (200, b"[]", "GraphQL did not say hello"),
+        ((500, "application/json", b"{}"), "answered HTTP 500"),
+        ((200, "text/html", b"<html>"), "answered HTTP 200, text/html: <html>"),
+        ({"data": {"hello": "x"}, "errors": [{"message": "partly"}]}, "partly"),
+        ({"data": None}, "Expected HTTP 200 with data"),
+        ({"data": {"hello": None}}, "GraphQL did not say hello but: {'hello': None}"),
+        ([], "Expected GraphQL's JSON"),
     ],
 )
-def test_heartbeat_takes_no_half_answer(cron, log_dir, answering, status, answer, message):
-    answering.status, answering.answer = status, answer
+def test_heartbeat_takes_no_half_answer(cron, log_dir, graphql, settings, answer, message):
+    settings.CRM_GRAPHQL_URL, graphql.answers = graphql.url, [answer]
 
-    with pytest.raises(cron.HeartbeatFailed, match=message):
+    with pytest.raises(ApiFailed, match=message):
         cron.log_crm_heartbeat()
 
     assert not log_dir.exists()

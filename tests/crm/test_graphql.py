@@ -23,7 +23,7 @@ CUSTOMERS += " edges { cursor node { id name email } } pageInfo { hasNextPage en
 
 @pytest.fixture
 def staff(client, db):
-    client.force_login(User.objects.create_user("staff", is_staff=True))
+    client.force_login(User.objects.create_superuser("staff"))
     return client
 
 
@@ -128,10 +128,10 @@ def test_statements_of_customers_do_not_grow_with_the_rows(staff, make_customer)
 
 
 def test_unexpected_error_is_masked_and_logged(staff, monkeypatch, caplog):
-    def explode(info):
+    def explode(info, scope):
         raise RuntimeError("SELECT secret FROM crm_customer")
 
-    monkeypatch.setattr("crm.graph.queries.require_staff", explode)
+    monkeypatch.setattr("crm.graph.types.require", explode)
 
     response = ask(staff, CUSTOMERS)
 
@@ -226,7 +226,7 @@ def test_body_that_makes_no_sense_is_a_bad_request(client, body):
 
 def test_login_by_cookie_needs_the_csrf_token(make_customer):
     client = Client(enforce_csrf_checks=True)
-    client.force_login(User.objects.create_user("staff", is_staff=True))
+    client.force_login(User.objects.create_superuser("staff"))
     client.cookies["csrftoken"] = token = "a" * 32
 
     without = ask(client, CUSTOMERS)
@@ -319,6 +319,9 @@ def test_tokens_are_limited(client):
         ("{ customers(first: $n) { edges { node { id } } } }", {}, 301),  # may have a default of any size
         ("{ customers(first: 0) { edges { node { id } } } }", {}, 4),
         ("{ customers(first: 10) { ...E } } fragment E on X { edges { node { id } } }", {}, 31),
+        ('{ nodes(ids: ["a", "b", "c"]) { id } }', {}, 4),
+        ("{ nodes(ids: $ids) { id } }", {"ids": ["a", "b"]}, 3),
+        ("{ nodes(ids: $ids) { id } }", {}, 101),
         ("{ a(first: 100) { edges { b(first: 100) { edges { c } } } } }", {}, 20201),
     ],
 )

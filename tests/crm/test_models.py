@@ -1,5 +1,6 @@
 """What the database refuses by itself: jobs and imports do not go through forms."""
 
+from datetime import timedelta
 from decimal import Decimal
 
 import pytest
@@ -8,7 +9,9 @@ from django.core.management import call_command
 from django.db import IntegrityError, transaction
 
 from crm import orders
-from crm.models import Customer, Order, OrderItem, Product
+from crm.models import Customer, Order, OrderItem, Product, Restock, ServiceToken, StockMovement
+
+from .conftest import NOW
 
 
 def refused(model, **values):
@@ -54,6 +57,42 @@ def test_database_refuses_what_no_row_may_hold(make_customer):
     assert refused(Order, customer=customer, total=-1)
     assert refused(OrderItem, order=order, product=lamp, unit_price=1)  # twice in one order
     assert refused(OrderItem, order=Order.objects.create(customer=customer), product=lamp, unit_price=1, quantity=0)
+
+
+def test_database_refuses_what_no_movement_may_be(db):
+    lamp = Product.objects.create(name="Lamp", price=1, stock=3)
+    desk = Product.objects.create(name="Desk", price=1, stock=3)
+    values = {"product": lamp, "delta": 10, "reason": "restock", "stock_after": 13, "created_at": NOW}
+    StockMovement.objects.create(**values, key="run-1")
+
+    assert refused(StockMovement, **values, key="run-1")
+    assert not refused(StockMovement, **values, key="run-2")
+    assert not refused(StockMovement, **values | {"product": desk}, key="run-1")
+    assert not refused(StockMovement, **values)  # without a key nothing is to happen once
+    assert not refused(StockMovement, **values)
+    assert refused(StockMovement, **values | {"delta": 0})
+    assert refused(StockMovement, **values | {"stock_after": -1})
+    assert refused(StockMovement, **values | {"reason": "theft"})
+
+
+def test_key_restocks_once(db):
+    Restock.objects.create(key="run-1", created_at=NOW)
+
+    assert refused(Restock, key="run-1", created_at=NOW)
+    assert refused(Restock, key="", created_at=NOW)
+    assert refused(Restock, key="run-2", created_at=NOW, count=-1)
+
+
+def test_database_refuses_what_no_token_may_be(db):
+    values = {"name": "jobs", "prefix": "abcd1234", "secret_hash": "0" * 64, "scopes": []}
+    values |= {"created_at": NOW, "expires_at": NOW + timedelta(days=1)}
+    ServiceToken.objects.create(**values)
+
+    assert refused(ServiceToken, **values)  # the prefix is taken
+    assert refused(ServiceToken, **values | {"prefix": ""})
+    assert refused(ServiceToken, **values | {"prefix": "abcd1235", "name": ""})
+    assert refused(ServiceToken, **values | {"prefix": "abcd1235", "secret_hash": ""})
+    assert refused(ServiceToken, **values | {"prefix": "abcd1235", "expires_at": NOW - timedelta(days=1)})
 
 
 def test_status_is_open_until_completed_or_cancelled():

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from importlib import import_module
 from unittest import mock
 
 import pytest
+from django.db import IntegrityError
 
-from crons import api, heartbeat, ledger
+from crons import api, heartbeat, job, ledger
 from crons.exceptions import Refused, UnknownJob
 from crons.instances import Instance
 from crons.models import AuditEvent, Entry, Heartbeat, Incident, Range, Run
@@ -28,6 +30,7 @@ def clock(monkeypatch):
 def test_run_now_is_recorded_for_the_next_scheduler(make_entry):
     """A button press is a row; whoever has room begins it, once."""
     make_entry()
+    job(None, name="heartbeat")(lambda loud=False: None)
 
     run = api.run_now("heartbeat", by="dana", args={"loud": True}, key="click 1")
     again = api.run_now("heartbeat", by="dana", key="click 1")
@@ -35,6 +38,66 @@ def test_run_now_is_recorded_for_the_next_scheduler(make_entry):
     assert (run.kind, run.state, run.requested_by, run.args) == ("manual", "due", "dana", {"loud": True})
     assert again.pk == run.pk
     assert AuditEvent.objects.first().actor == "dana"
+
+
+def test_a_key_that_cannot_be_one_is_refused_before_anything_is_recorded(make_entry):
+    """It came from a form or another system; the caller must learn what is wrong with it."""
+    make_entry()
+    make_entry("other")
+    theirs = api.run_now("other", by="dana", key="order 7")
+    told = []
+    for key in ("x" * 151, "a\x00b", "order 7"):
+        with pytest.raises(Refused) as error:
+            api.run_now("heartbeat", by="dana", key=key)
+        told.append(str(error.value))
+
+    assert told == [
+        f"key={'x' * 40!r}… has 151 characters, expected at most 150. Nothing was requested.",
+        "key='a\\x00b' has a NUL in it, which no database keeps. Nothing was requested.",
+        f"the key 'order 7' is that of run {theirs.pk} of 'other': "
+        "nothing was requested. Give runs of 'heartbeat' keys of their own.",
+    ]
+    assert (Run.objects.count(), AuditEvent.objects.count()) == (1, 1)
+
+
+def test_a_key_that_another_takes_at_that_moment_is_seen(make_entry, monkeypatch):
+    """Two systems that number their orders alike: the unique key tells, in words."""
+    make_entry()
+    make_entry("other")
+    record = import_module("crons.ledger.record")
+    real, beaten = record._request, []
+
+    def request(*args):
+        if beaten:
+            return real(*args)
+        beaten.append(real("other", NOON, "api", "eve", None, "order 7"))
+        raise IntegrityError("UNIQUE constraint failed: crons_run.request_key")
+
+    monkeypatch.setattr(record, "_request", request)
+
+    with pytest.raises(Refused, match=r"^the key 'order 7' is that of run \d+ of 'other'"):
+        ledger.request("heartbeat", NOON, "api", key="order 7")
+
+
+@pytest.mark.parametrize("deed", ["run", "cancel"])
+def test_a_deed_that_cannot_be_written_down_is_not_done(make_entry, monkeypatch, deed):
+    """The audit event and the deed are one transaction."""
+    make_entry()
+    waiting = api.run_now("heartbeat", by="dana")
+    before = list(Run.objects.values())
+    module = import_module("crons.ledger.record" if deed == "run" else "crons.ledger.finish")
+    monkeypatch.setattr(module, "note", lambda *args, **kwargs: 1 / 0)
+
+    do = {
+        "run": lambda: api.run_now("heartbeat", by="dana"),
+        "cancel": lambda: api.cancel(waiting.pk, by="dana", reason="no"),
+    }[deed]
+
+    with pytest.raises(ZeroDivisionError):
+        do()
+
+    assert list(Run.objects.values()) == before
+    assert AuditEvent.objects.count() == 1
 
 
 def test_pause_and_resume_settle_the_account_first(make_entry, clock):

@@ -23,6 +23,8 @@ ALL = [
     checks.check_commands,
     checks.check_zones,
     checks.check_sources,
+    checks.check_spelling,
+    checks.check_django_cron,
     checks.check_django_crontab,
     checks.check_deployment,
 ]
@@ -44,6 +46,7 @@ def well(settings, monkeypatch, installed):
     """A configuration without a mistake."""
     settings.CRONS = dict(INLINE)
     settings.CRONJOBS = []
+    settings.CRON_CLASSES = []
     installed("crons")
     # Django remembers its answer: it must not be of apps that are made up.
     monkeypatch.setattr(checks, "get_commands", lambda: {"clearsessions": "django.contrib.sessions"})
@@ -297,16 +300,96 @@ def test_crontab_line_that_cannot_be_read_as_a_schedule_is_a_disagreement(settin
     assert "crontab.txt:1" in message.msg
 
 
-@pytest.mark.parametrize("name", ["CRONJOB", "CRON_JOBS", "CRONJBOBS"])
-def test_setting_nearly_called_cronjobs_is_a_warning(settings, name):
+@pytest.mark.parametrize(
+    ("name", "meant", "lost"),
+    [
+        ("CRONJOB", "CRONJOBS", "its lines are installed nowhere"),
+        ("CRON_JOBS", "CRONJOBS", "its lines are installed nowhere"),
+        ("CRONJBOBS", "CRONJOBS", "its lines are installed nowhere"),
+        ("CRON_CLASES", "CRON_CLASSES", "its classes are never run"),
+        ("CRONCLASSES", "CRON_CLASSES", "its classes are never run"),
+        ("CRON", "CRONS", "what it says is not heeded"),
+        ("CORNS", "CRONS", "what it says is not heeded"),
+    ],
+)
+def test_setting_nearly_called_what_is_read_is_a_warning(settings, name, meant, lost):
     """It is the seed of hours of looking: nothing complains, nothing runs."""
     setattr(settings, name, [])
 
-    told(
-        f"settings.{name} is nearly CRONJOBS, and nothing reads it: its lines are installed nowhere.",
-        "Rename it to CRONJOBS.",
-    )
+    told(f"settings.{name} is nearly {meant}, and nothing reads it: {lost}.", f"Rename it to {meant}.")
     assert only().id == "crons.W033"
+
+
+@pytest.mark.parametrize(
+    "name", ["CRONTAB_COMMAND_SUFFIX", "CRONTAB_LOCK_JOBS", "CORS", "ICONS", "DJANGO_CRON_LOCK_BACKEND"]
+)
+def test_setting_of_another_name_is_well(settings, name):
+    """A warning that is wrong is silenced, and with it the one that is right."""
+    setattr(settings, name, [])
+
+    assert found() == []
+
+
+def test_line_of_cronjobs_that_names_no_function_is_an_error(settings):
+    """Misspelt, it would be a job that never runs."""
+    settings.CRONJOBS = [("@daily", f"{HERE}.beet")]
+
+    told(
+        f"CRONJOBS[0] names '{HERE}.beet', which cannot be imported: "
+        f'Module "{HERE}" does not define a "beet" attribute/class.',
+        "See docs/howto/django-crontab.md for the forms that a line may have.",
+    )
+    assert only().id == "crons.E030"
+
+
+def test_class_that_does_not_exist_is_an_error(settings):
+    """The same for CRON_CLASSES."""
+    settings.CRON_CLASSES = ["tests.crons.cron_classes.CloseOrder"]
+
+    told(
+        "CRON_CLASSES[0] names 'tests.crons.cron_classes.CloseOrder', which cannot be imported: "
+        'Module "tests.crons.cron_classes" does not define a "CloseOrder" attribute/class.',
+        "See docs/howto/django-cron.md for what a class may say.",
+    )
+    assert only().id == "crons.E037"
+
+
+def test_class_that_disagrees_with_the_code_is_an_error(settings):
+    """Both schedules, and where each stands."""
+    job(every(minutes=5), name="shop.close_orders")(cronjobs.beat)
+    settings.CRON_CLASSES = ["tests.crons.cron_classes.CloseOrders"]
+
+    told(
+        f"shop.close_orders is on two schedules: 'every 300s' in {HERE}.beat, 'every 3600s' in CRON_CLASSES[0] "
+        "tests.crons.cron_classes.CloseOrders.",
+        "Write the same schedule in both places; the code's decides which slots there are.",
+    )
+    assert only().id == "crons.E032"
+
+
+def test_class_says_something_that_nothing_reads_is_a_warning(settings):
+    """One for each."""
+    settings.CRON_CLASSES = ["tests.crons.cron_classes.Mails"]
+
+    assert [message.id for message in found()] == ["crons.W037", "crons.W037"]
+
+
+@pytest.mark.parametrize(
+    ("names", "has"),
+    [
+        (("crons.compat.django_cron", "django_cron"), "stands in for it"),
+        (("django_cron",), "runs its classes through the ledger"),
+    ],
+)
+def test_django_cron_as_an_app_is_a_warning(installed, names, has):
+    """Its runcrons runs classes past the ledger, where it runs at all."""
+    installed(*names)
+
+    told(
+        f"django_cron is in INSTALLED_APPS, and crons.compat.django_cron {has}.",
+        "Put 'crons.compat.django_cron' first in INSTALLED_APPS, and take 'django_cron' away.",
+    )
+    assert only().id == "crons.W038"
 
 
 BEFORE = "Put 'crons.compat.django_crontab' before 'django_crontab' in INSTALLED_APPS."

@@ -470,6 +470,20 @@ def test_exceptions_are_retried_as_declared(led, make_entry):
     assert (run.verdict, run.tries, run.detail) == ("failed", 3, "boom")
 
 
+def test_a_job_that_gives_up_has_failed_at_once(led, make_entry):
+    """It knows that the next try would fail as well; the incident is there now and not after three more."""
+    make_entry(retry=Retry(3), idempotent=True)
+    led.record(NOON + minutes(5))
+    [begun] = led.begin(NOON + minutes(5))
+
+    given_up = Finished(begun.attempt, Ending(Outcome.FAILED, "GiveUp: the account is closed", final=True))
+    assert ledger.finish([given_up], NOON + minutes(6)) == {begun.attempt: True}
+
+    run = Run.objects.get()
+    assert (run.state, run.verdict, run.wake_at, run.inspect_at) == ("done", "failed", None, NOON + minutes(6))
+    assert run.detail == "GiveUp: the account is closed"
+
+
 @pytest.mark.parametrize("outcome", [Outcome.TIMED_OUT, Outcome.LOST])
 @pytest.mark.parametrize(("idempotent", "state"), [(False, "done"), (True, "waiting")])
 def test_doubtful_endings_are_retried_only_where_that_is_safe(led, make_entry, outcome, idempotent, state):

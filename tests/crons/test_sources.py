@@ -25,6 +25,16 @@ def no_other_lines(settings):
 # CRONJOBS
 
 
+@pytest.mark.parametrize("lines", [None, "*/5 * * * *", {"@daily": "a.b"}])
+def test_setting_that_is_no_list_is_one_problem(settings, lines):
+    """Not a site that does not start, nor a problem per letter."""
+    settings.CRONJOBS = lines
+
+    [problem] = CronjobsSource().read().problems
+
+    assert (problem.id, problem.text) == ("E030", f"CRONJOBS is {lines!r}, expected a list of tuples.")
+
+
 @pytest.mark.parametrize(
     ("raw", "line"),
     [

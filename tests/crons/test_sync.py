@@ -184,7 +184,7 @@ def test_a_pause_survives_a_deploy():
     """What a person said holds until a person says otherwise."""
     declare(cron("0 * * * *"))
     run_sync(NOON)
-    Entry.objects.update(paused_at=NOON, pause_reason="audit")
+    ledger.pause("report", NOON, plan_entry, by="dana", reason="audit")
     declare(every(minutes=30))
 
     run_sync(NOON + minutes(61))

@@ -168,6 +168,28 @@ def test_children_end_with_a_killed_supervisor(start):
     assert select.select([watch], [], [], PATIENCE_SECONDS)[0] == [watch], "it still runs"
 
 
+def test_set_up_gives_the_jobs_a_token_once_also_when_two_start(own_database, tmp_path):
+    """Without it the first reminder would fail; each start making another would fill the list."""
+    path = tmp_path / "jobs_token"
+    env = {**own_database.env, "DJANGO_SETTINGS_MODULE": "crm.settings", "CRM_DEBUG": "1", "CRM_TOKEN_FILE": str(path)}
+    own_database.migrate()
+    give = [sys.executable, str(DEPLOY.parent / "manage.py"), "service_token", "jobs"]
+
+    at_once = [subprocess.Popen(give, env=env, stdout=subprocess.PIPE, text=True) for _ in range(2)]
+    said = sorted(process.communicate(timeout=PATIENCE_SECONDS)[0].split()[0] for process in at_once)
+    text = path.read_text()
+    third = subprocess.run(
+        [sys.executable, str(DEPLOY / "run_demo.py"), "--set-up"], env=env, capture_output=True, text=True,
+        timeout=3 * PATIENCE_SECONDS, stdin=subprocess.DEVNULL,
+    )  # fmt: skip
+
+    assert said == ["Issued", "The"]
+    assert f"The token of the jobs in {path} is good.\n" in third.stdout, third.stderr
+    assert path.read_text() == text
+    assert path.stat().st_mode & 0o777 == 0o600
+    assert text.strip() not in third.stdout + third.stderr
+
+
 @pytest.mark.parametrize(
     ("port", "line"),
     [

@@ -21,9 +21,17 @@ VERBS: dict[str, tuple[str, str]] = {
     "log": ("log", "Print what a run wrote."),
     "sync": ("sync", "Bring the entries in step with the declarations."),
     "health": ("health", "Say what is wrong now, by exit code too."),
+    "plan": ("plan", "Show what apply would change in the crontab."),
+    "apply": ("apply", "Install this project's lines in the crontab."),
+    "undo": ("undo", "Take back what the last apply changed."),
+    "doctor": ("doctor", "Say what would keep cron from running the jobs."),
     "pause": ("pause", "Skip the slots of an entry from now on."),
     "resume": ("resume", "End a pause."),
     "cancel": ("cancel", "Stop a run."),
+    "prune": ("prune", "Delete rows older than CRONS['KEEP'] says."),
+    "reconcile": ("reconcile", "After a restore: run nothing twice."),
+    "retry": ("retry", "Try a run again that did not succeed."),
+    "backfill": ("backfill", "Run the slots of a span that have no success."),
     "adopt": ("adopt", "Let this database fire from here."),
 }
 

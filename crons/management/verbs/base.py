@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import argparse
 import getpass
+import json
+import sys
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from datetime import datetime, time
@@ -13,6 +15,7 @@ from zoneinfo import ZoneInfo
 from django.utils.dateparse import parse_date, parse_datetime
 
 from crons.conf import conf
+from crons.exceptions import Refused
 from crons.instances import host
 from crons.management.output import Out
 
@@ -41,6 +44,18 @@ class Verb(ABC):
         """Do it; return the exit code."""
 
 
+def confirm(out: Out, question: str, without_asking: str) -> None:
+    """Ask the person at the terminal; *without_asking* is the command line that needs none.
+
+    Raises: Refused unless the answer is yes.
+    """
+    if out.json or not (out.is_terminal and sys.stdin.isatty()):
+        raise Refused(f"this needs a yes, and nobody is here to ask: manage.py crons {without_asking}")
+    out.raw(f"{question} [y/N] ")
+    if sys.stdin.readline().strip().lower() not in ("y", "yes"):
+        raise Refused("nothing was changed.")
+
+
 def operator() -> str:
     """Name the person at this machine, for the audit trail."""
     try:
@@ -48,6 +63,14 @@ def operator() -> str:
     except (OSError, KeyError):  # a container's user id without a name
         user = "unknown"
     return f"{user}@{host()}"
+
+
+def add_scope(parser: argparse.ArgumentParser) -> None:
+    """Take one of NAME, --tag and --all."""
+    scope = parser.add_mutually_exclusive_group(required=True)
+    scope.add_argument("entry", metavar="NAME", nargs="?", help="The entry.")
+    scope.add_argument("--tag", metavar="TAG", help="All entries with this tag.")
+    scope.add_argument("--all", action="store_true", help="All entries.")
 
 
 def moment(text: str) -> datetime:
@@ -62,6 +85,21 @@ def moment(text: str) -> datetime:
     if found is None:
         raise argparse.ArgumentTypeError(f"{text!r} is no moment, expected one such as 2026-10-25T02:30+01:00")
     return found if found.tzinfo else found.replace(tzinfo=ZoneInfo(conf.time_zone))
+
+
+def argument(text: str) -> tuple[str, Any]:
+    """Read KEY=VALUE given on the command line; the value is JSON where it reads as such, else a text."""
+    key, sign, value = text.partition("=")
+    if not sign or not key.isidentifier():
+        raise argparse.ArgumentTypeError(f"{text!r} is no argument, expected KEY=VALUE such as city=Paris or days=7")
+    try:
+        return key, json.loads(value, parse_constant=_no_constant)
+    except ValueError:
+        return key, value
+
+
+def _no_constant(word: str) -> Any:
+    raise ValueError(f"{word} is not JSON")
 
 
 def at_least_one(text: str) -> int:

@@ -11,14 +11,16 @@ from django.db.models import OuterRef, Subquery
 
 from crons import api, ledger
 from crons.conf import conf
-from crons.exceptions import CronsError
 from crons.management import rows
 from crons.management.moments import distance, local
 from crons.management.output import Cell, Out
 from crons.management.verbs.base import Verb
 from crons.models import Attempt, Entry, Range, Run
-from crons.schedules import FAR_FUTURE, parse
+from crons.schedules import FAR_FUTURE
+from crons.telling import explained, state
 from crons.verdicts import State
+
+__all__ = ["List", "explained", "next_at", "state"]
 
 COLUMNS = ("name", "schedule", "next slot", "last verdict", "state")
 
@@ -46,20 +48,21 @@ class List(Verb):
         if not entries:
             out.line("There are no entries. Declare a job, then: manage.py crons sync")
             return 0
+        held_up = _held_up(now)
         table = [
-            (entry.name, explained(entry), _next(entry, now), lasts.cell(entry, now), state(entry)) for entry in entries
+            (
+                entry.name,
+                explained(entry),
+                _next(entry, now),
+                lasts.cell(entry, now),
+                held_up.get(entry.pk, state(entry)),
+            )
+            for entry in entries
         ]
         out.table(COLUMNS, table)
+        for pause in api.wide_pauses():
+            out.note(ledger.told(pause))
         return 0
-
-
-def explained(entry: Entry) -> str:
-    """Say a schedule in plain English, with its own text."""
-    try:
-        said = parse(entry.schedule).explain()
-    except CronsError as error:
-        return f"{entry.schedule}: {error}"
-    return f"{said} ({entry.schedule})" if entry.schedule and said != entry.schedule else said
 
 
 def next_at(entry: Entry) -> datetime | None:
@@ -69,18 +72,15 @@ def next_at(entry: Entry) -> datetime | None:
     return entry.wake_at
 
 
-def state(entry: Entry) -> Cell:
-    """Say what holds an entry, or that nothing does."""
-    if entry.retired_at is not None:
-        return Cell(f"retired {local(entry.retired_at, entry.zone)}", "quiet")
-    if entry.parked_reason:
-        return Cell(f"parked: {entry.parked_reason}", "bad")
-    if entry.paused_at is not None:
-        until = f" until {local(entry.paused_until, entry.zone)}" if entry.paused_until else ""
-        by = f" by {entry.paused_by}" if entry.paused_by else ""
-        reason = f": {entry.pause_reason}" if entry.pause_reason else ""
-        return Cell(f"paused{until}{by}{reason}", "warn")
-    return Cell("active")
+def _held_up(now: datetime) -> dict[int, Cell]:
+    """Return, by entry, which full group its runs wait for. Cost: no query where no group has a limit."""
+    full = ledger.full_groups(conf.database)
+    if not full:
+        return {}
+    ready = Run.objects.using(conf.database).filter(state__in=[State.DUE, State.WAITING], wake_at__lte=now)
+    found = ready.filter(entry__paused_at=None).values_list("entry_id", "entry__policy__group").distinct()
+    told = "active: waits for the group {!r}, which is full ({} going)"
+    return {pk: Cell(told.format(group, full[group]), "warn") for pk, group in found if group in full}
 
 
 def _next(entry: Entry, now: datetime) -> str:

@@ -9,12 +9,12 @@ from typing import Any
 
 from crons import api, deployment, ledger
 from crons.conf import conf
-from crons.exceptions import InvalidSetting, NotAdopted
+from crons.exceptions import InvalidSetting
 from crons.management import rows
 from crons.management.moments import distance
 from crons.management.output import Out
 from crons.management.verbs.base import Verb
-from crons.models import Deployment, Heartbeat
+from crons.models import Heartbeat
 
 
 class Health(Verb):
@@ -36,7 +36,7 @@ class Health(Verb):
             # With some of them tick and run refuse to begin anything: rows that look well would be a lie.
             raise InvalidSetting(" ".join(problems))
         ailments = api.health()
-        _refuse_a_copy()
+        deployment.refuse_a_copy()
         now = ledger.database_now()
         alive = api.schedulers()
         if out.json:
@@ -48,6 +48,8 @@ class Health(Verb):
             for ailment in ailments:
                 about = f"{ailment.entry}: " if ailment.entry else ""
                 out.line(f"{ailment.kind}: {about}{ailment.text}", "bad")
+            for pause in api.wide_pauses():
+                out.line(ledger.told(pause), "warn")
             if not ailments:
                 out.line("Nothing is wrong.", "good")
             for beat in alive:
@@ -65,13 +67,3 @@ def _alive(beat: Heartbeat, now: datetime) -> str:
     skew = f", its clock is {beat.clock_skew_seconds:+.1f} s off" if abs(beat.clock_skew_seconds) >= 1 else ""
     started, seen = distance(beat.started_at, now), distance(beat.beat_at, now)
     return f"{beat.kind} on {beat.host} (pid {beat.pid}): started {started}, seen {seen}{release}{skew}{draining}"
-
-
-def _refuse_a_copy() -> None:
-    """Raise NotAdopted in a copy. A look must not adopt a database, so deployment.require() is not for here."""
-    adopted = Deployment.objects.using(conf.database).filter(pk=deployment.ONLY).first()
-    if adopted is not None and adopted.identity != deployment.here().identity:
-        raise NotAdopted(
-            f"this database belongs to another deployment ({adopted.described}), so what its rows say "
-            "is true of that one. If it is meant to run here from now on: manage.py crons adopt"
-        )

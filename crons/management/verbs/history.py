@@ -88,6 +88,8 @@ def _line(row: Run | Range, attempts: Mapping[int, Attempt], now: datetime) -> t
         return ("", local(row.last_at, zone), row.entry.name, said, "", "", row.trigger, "")
     last = attempts.get(row.pk)
     by_hand = "" if row.kind == Kind.SLOT else f" {row.kind}"
+    if row.args:
+        by_hand += f" ({rows.arguments(row.args)})"
     return (
         str(row.pk),
         local(row.planned_at, zone) + by_hand,

@@ -8,12 +8,14 @@ from typing import Any
 
 from crons import api
 from crons.conf import conf
-from crons.exceptions import CronsError
+from crons.exceptions import CronsError, Refused
 from crons.management import rows
+from crons.management.following import Follower
 from crons.management.output import Out
 from crons.management.verbs.base import Verb, at_least_one
 from crons.management.verbs.show import find_run
 from crons.models import Attempt, OutputChunk, Run
+from crons.verdicts import State
 
 
 class Log(Verb):
@@ -28,10 +30,20 @@ class Log(Verb):
         parser.add_argument("run", metavar="RUN_ID|NAME", help="A run's number, or an entry: its last run begun.")
         parser.add_argument("--attempt", type=at_least_one, metavar="N", help="Which try; the last unless told.")
         parser.add_argument("--stream", choices=["stdout", "stderr", "log"], help="Only this one.")
+        parser.add_argument(
+            "--follow", action="store_true", help="Print what comes until the run is over; end as it ends."
+        )
 
     def handle(self, options: Mapping[str, Any], out: Out) -> int:
         """Print the chunks."""
-        attempt = _attempt(_run(options["run"]), options["attempt"])
+        if options["follow"]:
+            if options["attempt"]:
+                raise Refused("--follow shows every attempt as it comes, so it cannot be one --attempt only.")
+            return Follower(_run_to_follow(options["run"]), out, options["stream"] or "").follow()
+        run = _run(options["run"])
+        attempt = _attempt(run, options["attempt"])
+        if run.args:
+            out.note(f"run {run.pk} was given {rows.arguments(run.args)}")
         chunks = OutputChunk.objects.using(conf.database).filter(attempt=attempt).order_by("seq")
         if options["stream"]:
             chunks = chunks.filter(stream=options["stream"])
@@ -55,6 +67,15 @@ def _run(asked: str) -> Run:
     if run is None:
         raise CronsError(f"{asked!r} has never run, so it wrote nothing. See: manage.py crons history {asked}")
     return run
+
+
+def _run_to_follow(asked: str) -> Run:
+    """Return the run that is meant: of an entry the one that goes, else the next to begin, else the last."""
+    if asked.isdecimal():
+        return find_run(int(asked))
+    unended = api.history(asked).exclude(state=State.DONE)
+    going = unended.filter(state=State.RUNNING).first()
+    return going or unended.order_by("wake_at", "pk").first() or _run(asked)
 
 
 def _attempt(run: Run, number: int | None) -> Attempt:

@@ -10,20 +10,23 @@ from crons import api, ledger
 from crons.exceptions import Refused
 from crons.management import rows
 from crons.management.output import Out
-from crons.management.verbs.base import Verb, moment, operator
+from crons.management.verbs.base import Verb, add_scope, moment, operator
 from crons.management.verbs.entries import state
 
 
 class Pause(Verb):
-    """Hold an entry."""
+    """Hold an entry, those with a tag, or all of them."""
 
     name = "pause"
-    help = "Skip the slots of an entry from now on; each is recorded as skipped. What runs already goes on."
+    help = (
+        "Skip the slots of an entry from now on; each is recorded as skipped. What runs already goes on.\n"
+        "With --tag or --all also those of entries that are declared later; pauses that are there stay."
+    )
     example = 'pause nightly_report --until 2026-10-26T06:00 --reason "warehouse is moving"'
 
     def add_arguments(self, parser: argparse.ArgumentParser) -> None:
-        """Take NAME, --reason and --until."""
-        parser.add_argument("entry", metavar="NAME", help="The entry.")
+        """Take NAME, --tag or --all, --reason and --until."""
+        add_scope(parser)
         parser.add_argument("--reason", required=True, help="Why; whoever wonders will read it.")
         parser.add_argument("--until", type=moment, metavar="ISO", help="When to go on; until resumed unless told.")
 
@@ -31,10 +34,23 @@ class Pause(Verb):
         """Pause, and say so."""
         if options["until"] and options["until"] <= ledger.database_now():
             raise Refused(f"--until {options['until'].isoformat()} is past: expected a moment to come.")
-        api.pause(options["entry"], by=operator(), reason=options["reason"], until=options["until"])
-        entry = api.entry(options["entry"])
+        given: dict[str, Any] = {"by": operator(), "reason": options["reason"], "until": options["until"]}
+        if options["entry"]:
+            api.pause(options["entry"], **given)
+            names = [options["entry"]]
+        else:
+            names = api.pause_all(**given, tag=options["tag"] or "")
+        print_entries(names, out)
+        if not out.json and not options["entry"]:
+            what = f"with the tag {options['tag']!r}" if options["tag"] else "of all"
+            out.line(f"{len(names)} entries {what} are paused. What runs already goes on; crons cancel stops it.")
+        return 0
+
+
+def print_entries(names: list[str], out: Out) -> None:
+    """Print the row of each entry, or what holds it."""
+    for entry in api.entries(retired=True).filter(name__in=names):
         if out.json:
             out.row(rows.as_json(entry))
         else:
             out.line(f"{entry.name} is {state(entry).text}")
-        return 0

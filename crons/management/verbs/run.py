@@ -8,8 +8,9 @@ from argparse import ArgumentParser
 from collections.abc import Mapping
 from typing import Any
 
+from crons.exceptions import Refused
 from crons.management.output import Out
-from crons.management.verbs.base import Verb, operator
+from crons.management.verbs.base import Verb, argument, operator
 
 
 class Run(Verb):
@@ -28,6 +29,15 @@ class Run(Verb):
             "--manual", action="store_true", help="run once besides the schedule, also without a terminal"
         )
         parser.add_argument(
+            "--arg",
+            dest="args_given",
+            action="append",
+            type=argument,
+            default=[],
+            metavar="KEY=VALUE",
+            help="a keyword argument for this run only, JSON or else text; may be repeated; means --manual",
+        )
+        parser.add_argument(
             "--wait", action="store_true", help="if somebody has it: show its output, end with its exit code"
         )
         parser.add_argument(
@@ -40,22 +50,39 @@ class Run(Verb):
         from crons.triggers.named import Door, do_the_work, print_chunk
         from crons.triggers.session import Session
 
-        name = options["entry"]
+        name, args = options["entry"], _args(options)
         if os.environ.get("CRONS_ATTEMPT"):
             # Called from within an attempt: that one is the run, this is its work.
             return do_the_work(name)
+        if args:
+            from crons import api, arguments
+
+            arguments.check(api.entry(name), args)  # before processes are started for it
         at_terminal = any(stream is not None and stream.isatty() for stream in (sys.stdin, sys.stdout))
-        scheduled = options["scheduled"] or not (options["manual"] or at_terminal)
+        scheduled = options["scheduled"] or not (options["manual"] or at_terminal or args)
         trigger = "crontab" if scheduled else "manual"
         # With --json stdout belongs to the row at the end; inline, the job writes to the terminal itself.
         echo = None if options["foreground"] or out.json else print_chunk
         with Session("run", trigger, _executors(name, options["foreground"]), echo=echo) as session:
             door = Door(session, out.note, wait=options["wait"])
             guess = not options["scheduled"]
-            code = door.scheduled(name, guess=guess) if scheduled else door.manual(name, by=operator())
+            code = door.scheduled(name, guess=guess) if scheduled else door.manual(name, by=operator(), args=args)
         if out.json and door.run is not None:
             out.row(run_as_json(door.run.pk))
         return code
+
+
+def _args(options: Mapping[str, Any]) -> dict[str, Any]:
+    given: dict[str, Any] = {}
+    for key, value in options["args_given"]:
+        if key in given:
+            raise Refused(f"--arg {key}=… is given twice.")
+        given[key] = value
+    if given and options["scheduled"]:
+        raise Refused("--arg is for manual runs: a slot runs with the arguments that its entry was declared with.")
+    if given and os.environ.get("CRONS_ATTEMPT"):
+        raise Refused("--arg is for starting a run; this process works for one that was started with its arguments.")
+    return given
 
 
 def _executors(name: str, foreground: bool) -> dict[str, Any] | None:

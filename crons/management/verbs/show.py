@@ -14,7 +14,7 @@ from crons.management import rows
 from crons.management.moments import local
 from crons.management.output import Cell, Out
 from crons.management.verbs.base import Verb, at_least_one
-from crons.models import Attempt, Run
+from crons.models import Attempt, AuditEvent, Run
 from crons.verdicts import MEANINGS
 
 
@@ -33,10 +33,14 @@ class Show(Verb):
         """Print the run."""
         run = find_run(options["run"])
         attempts = list(run.attempts.using(conf.database).order_by("number"))
+        deeds = AuditEvent.objects.using(conf.database).filter(subject_type="run", subject=str(run.pk)).order_by("pk")
         if out.json:
-            out.row({"model": "run", **rows.as_json(run), "attempts": [rows.as_json(each) for each in attempts]})
+            tried, done = ([rows.as_json(each) for each in found] for found in (attempts, deeds))
+            out.row({"model": "run", **rows.as_json(run), "audit": done, "attempts": tried})
             return 0
         _print_run(run, out)
+        for deed in deeds:
+            out.line(f"  {_told(deed, run.entry.zone)}")
         now = ledger.database_now()
         for attempt in attempts:
             out.line()
@@ -67,11 +71,18 @@ def _print_run(run: Run, out: Out) -> None:
             ("meaning", Cell(MEANINGS.get(run.reason or run.verdict, ""), "quiet")),
             ("recorded", f"{local(run.recorded_at, zone)} by {run.trigger}{by}"),
             ("ended", local(run.ended_at, zone) if run.ended_at else ""),
+            ("waits", api.why_waiting([run]).get(run.pk, "")),
             ("next try", local(run.wake_at, zone) if run.wake_at and run.tries else ""),
             ("arguments", str({**run.entry.args, **(run.args or {})} or "")),
             ("owner", run.entry.owner),
         ]
     )
+
+
+def _told(deed: AuditEvent, zone: str) -> str:
+    was = f"; it was {rows.words(deed.before['verdict'])}" if deed.before and deed.before.get("verdict") else ""
+    reason = f": {deed.reason}" if deed.reason else ""
+    return f"{deed.verb} by {deed.actor} at {local(deed.at, zone)}{reason}{was}"
 
 
 def _print_attempt(attempt: Attempt, zone: str, now: datetime, out: Out) -> None:

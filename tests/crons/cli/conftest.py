@@ -123,19 +123,20 @@ class Said:
     code: int
 
 
+def call_crons(*words: str) -> Said:
+    """Call `manage.py crons …` in this process."""
+    out, err, code = StringIO(), StringIO(), 0
+    try:
+        call_command("crons", *words, stdout=out, stderr=err)
+    except CommandError as error:
+        err.write(f"{error}\n")
+        code = error.returncode
+    except SystemExit as ending:
+        code = int(ending.code or 0)
+    return Said(out.getvalue(), err.getvalue(), code)
+
+
 @pytest.fixture
 def crons() -> Callable[..., Said]:
     """Call `manage.py crons …`."""
-
-    def call(*words: str) -> Said:
-        out, err, code = StringIO(), StringIO(), 0
-        try:
-            call_command("crons", *words, stdout=out, stderr=err)
-        except CommandError as error:
-            err.write(f"{error}\n")
-            code = error.returncode
-        except SystemExit as ending:
-            code = int(ending.code or 0)
-        return Said(out.getvalue(), err.getvalue(), code)
-
-    return call
+    return call_crons

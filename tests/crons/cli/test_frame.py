@@ -96,7 +96,7 @@ def test_only_the_verb_asked_for_is_imported():
     code = (
         "import django, sys; django.setup()\n"
         "from crons.management.commands.crons import Command\n"
-        "options = Command().create_parser('manage.py', 'crons').parse_args(['resume', 'report', '--json'])\n"
+        "options = Command().create_parser('manage.py', 'crons').parse_args(['next', 'report', '--json'])\n"
         "print(options.entry, options.json)\n"
         "print([name for name in sys.modules if name.startswith(('rich', 'crons.management.verbs.'))])\n"
     )
@@ -105,7 +105,7 @@ def test_only_the_verb_asked_for_is_imported():
 
     assert done.stdout.splitlines() == [
         "report True",
-        "['crons.management.verbs.base', 'crons.management.verbs.resume']",
+        "['crons.management.verbs.base', 'crons.management.verbs.upcoming']",
     ]
 
 

@@ -97,7 +97,7 @@ def test_list_json_has_the_fields_of_the_model(crons, clock, make_entry, make_ru
     }
 
 
-def test_list_costs_four_queries_for_any_number_of_entries(
+def test_list_costs_five_queries_for_any_number_of_entries(
     clock, make_entry, make_run, make_attempt, django_assert_num_queries
 ):
     """A hundred entries must not be three hundred queries."""
@@ -106,7 +106,7 @@ def test_list_costs_four_queries_for_any_number_of_entries(
         make_attempt(make_run(entry, NOW))
         make_range(entry)
 
-    with django_assert_num_queries(4):
+    with django_assert_num_queries(5):
         call_command("crons", "list", stdout=StringIO())
 
 
@@ -606,6 +606,54 @@ def test_pause_and_resume_say_what_holds(crons, clock, make_entry):
     assert list(AuditEvent.objects.order_by("pk").values_list("verb", flat=True)[:2]) == ["pause", "resume"]
 
 
+def test_pausing_everything_says_so_wherever_somebody_looks(crons, clock, make_entry):
+    """A house that was stopped and forgotten must not look like one at rest."""
+    make_entry("bill", tags=["billing"])
+    make_entry("report")
+
+    paused = crons("pause", "--all", "--reason", "flood")
+    listed, health = crons("list"), crons("health")
+    resumed = crons("resume", "--all")
+
+    lines = paused.out.splitlines()
+    assert re.fullmatch(r"bill is paused \(everything is\) by \S+@\S+: flood", lines[0])
+    assert lines[2] == "2 entries of all are paused. What runs already goes on; crons cancel stops it."
+    told = r"everything is paused since 2026-10-25 00:15:00 UTC by \S+@\S+: flood\. "
+    assert re.search(f"^{told}To end it: manage.py crons resume --all$", listed.err, re.MULTILINE)
+    assert re.search(f"^{told}", health.out, re.MULTILINE)
+    assert resumed.out.splitlines() == [
+        "bill runs again.",
+        "report runs again.",
+        "2 entries run again after crons pause --all; 0 are paused still.",
+    ]
+
+
+def test_pausing_a_tag_leaves_the_others(crons, clock, make_entry):
+    """The rows are told as JSON, one each."""
+    make_entry("bill", tags=["billing"])
+    make_entry("report")
+
+    paused = crons("pause", "--tag", "billing", "--reason", "bank is down", "--json")
+    one = crons("resume", "bill")
+    resumed = crons("resume", "--tag", "billing", "--json")
+
+    assert [(row["name"], row["pause_scope"]) for row in objects(paused.out)] == [("bill", "tag:billing")]
+    assert one.code == 1
+    assert one.err.endswith("To end it: manage.py crons resume --tag billing\n")
+    assert [(row["name"], row["paused_at"]) for row in objects(resumed.out)] == [("bill", None)]
+
+
+@pytest.mark.parametrize("verb", ["pause", "resume"])
+def test_what_is_to_be_paused_has_to_be_said(crons, clock, make_entry, verb):
+    """Nothing, or two things at once, is a mistake of usage, not everything."""
+    make_entry()
+    reason = ["--reason", "x"] if verb == "pause" else []
+
+    assert "one of the arguments NAME --tag --all is required" in crons(verb, *reason).err
+    assert "not allowed with argument" in crons(verb, "report", "--all", *reason).err
+    assert Entry.objects.get().paused_at is None
+
+
 def test_pause_refuses_an_end_that_is_past(crons, clock, make_entry):
     """It would hold nothing, and look as if it did."""
     make_entry()
@@ -659,3 +707,43 @@ def test_cancel_of_what_is_over_is_refused(crons, clock, make_entry, make_run):
     said = crons("cancel", str(run.pk), "--reason", "x")
 
     assert (said.code, said.err) == (1, f"run {run.pk} is over: succeeded.\n")
+
+
+# retry
+
+
+def test_retry_says_where_to_look(crons, clock, make_entry, make_run, make_attempt):
+    """It does not wait; and of a lost run it says what nobody can know."""
+    run = make_run(make_entry(), verdict="lost")
+    make_attempt(run, outcome="lost")
+
+    said = crons("retry", str(run.pk), "--reason", "host is back")
+
+    assert said.out == f"run {run.pk} of report is tried again. See: manage.py crons show {run.pk}\n"
+    assert said.err == "Its last attempt is lost: it may have done some of its work already.\n"
+    run.refresh_from_db()
+    assert (run.state, run.asked_at) == ("waiting", NOW)
+    assert AuditEvent.objects.get().reason == "host is back"
+
+
+def test_retry_of_a_success_is_refused(crons, clock, make_entry, make_run):
+    """What is done is done."""
+    run = make_run(make_entry())
+
+    said = crons("retry", str(run.pk), "--json")
+
+    assert (said.code, said.out) == (1, "")
+    assert said.err == (
+        f"run {run.pk} has succeeded, so there is nothing to try again. "
+        "Once more besides: manage.py crons run report --manual\n"
+    )
+
+
+def test_retry_as_json_is_the_row(crons, clock, make_entry, make_run):
+    """As of cancel."""
+    run = make_run(make_entry(), verdict="failed")
+
+    said = crons("retry", str(run.pk), "--json")
+
+    [row] = objects(said.out)
+    assert (row["id"], row["state"], row["asked_at"], said.err) == (run.pk, "waiting", "2026-10-25T00:15:00Z", "")

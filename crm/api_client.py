@@ -1,0 +1,212 @@
+"""Asking our GraphQL over HTTP, as the jobs do: the whole answer, or one exception that says what came instead.
+
+A job that took half an answer, or a refusal for "no orders", would be green and have done nothing.
+"""
+
+import json
+import os
+import re
+import stat
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import requests
+import urllib3
+from django.conf import settings
+from gql import GraphQLRequest
+from gql.transport.exceptions import TransportError
+
+from crm.api_transport import Answer, Transport, within
+
+DEFAULT_URL = "http://127.0.0.1:8000/graphql"
+MAX_ANSWER_BYTES = 5_000_000
+_MAX_TOKEN_BYTES = 1_000
+_SHOWN = 200
+_TOKEN = re.compile(r"[\x21-\x7e]+")
+_HINTS = {
+    "UNAUTHENTICATED": " Give the jobs a token that is valid: manage.py service_token jobs",
+    "FORBIDDEN": " Give the jobs a token with that scope: manage.py service_token jobs",
+}
+
+
+class ApiFailed(Exception):
+    """GraphQL did not give the whole answer: nothing of it may be used."""
+
+
+@dataclass(frozen=True)
+class ApiClient:
+    """GraphQL at *url*, asked with *token*; each answer must have come whole within *timeout_seconds*."""
+
+    url: str = DEFAULT_URL
+    token: str = field(default="", repr=False)
+    timeout_seconds: float = 30
+    max_bytes: int = MAX_ANSWER_BYTES
+
+    @classmethod
+    def of_jobs(cls) -> "ApiClient":
+        """Give the client of CRM_GRAPHQL_URL and CRM_GRAPHQL_TIMEOUT, with the jobs' token.
+
+        Raises: ApiFailed where there is no token.
+        """
+        return cls(settings.CRM_GRAPHQL_URL or DEFAULT_URL, jobs_token(), settings.CRM_GRAPHQL_TIMEOUT)
+
+    def ask(self, document: str, variables: Mapping[str, Any] | None = None) -> dict[str, Any]:
+        """Give the data that answers *document*, which is sent once: a mutation is never repeated here.
+
+        Raises: ApiFailed for anything but the whole answer.
+        """
+        request = GraphQLRequest(document, variable_values=dict(variables or {}))
+        answer = Answer(self.max_bytes)
+        try:
+            return within(self.timeout_seconds, lambda: self._data(request, answer))
+        except (TransportError, TimeoutError) as error:
+            told = self._too_slow() if _is_timeout(error) else self._what_came(error, answer)
+        raise ApiFailed(self._masked(told))
+
+    def pages(
+        self, document: str, connection: str, variables: Mapping[str, Any] | None = None
+    ) -> Iterator[list[dict[str, Any]]]:
+        """Give the rows of each page of *connection* in turn; *document* takes $after and asks for pageInfo.
+
+        Raises: ApiFailed, saying at which page and after how many rows.
+        """
+        after: str | None = None
+        seen: set[str] = set()
+        count = 0
+        while True:
+            try:
+                rows, after = self._page(document, connection, {**(variables or {}), "after": after}, seen)
+            except ApiFailed as error:
+                raise ApiFailed(f"{connection}, page {len(seen) + 1} (after {count} rows): {error}") from error
+            yield rows
+            count += len(rows)
+            if after is None:
+                return
+            seen.add(after)
+
+    def _page(
+        self, document: str, connection: str, variables: Mapping[str, Any], seen: set[str]
+    ) -> tuple[list[dict[str, Any]], str | None]:
+        data = self.ask(document, variables)
+        try:
+            rows = [dict(edge["node"]) for edge in data[connection]["edges"]]
+            info = data[connection]["pageInfo"]
+            follows, cursor = info["hasNextPage"], info["endCursor"]
+        except (KeyError, TypeError, ValueError):
+            raise ApiFailed(self._masked(f"{self.url} gave no page but {_shown(json.dumps(data))}")) from None
+        if not follows:
+            return rows, None
+        if not rows or not isinstance(cursor, str) or not cursor or cursor in seen:
+            raise ApiFailed(
+                f"{self.url} says that more rows follow, but its cursor {cursor!r} does not lead on to them."
+            )
+        return rows, cursor
+
+    def _data(self, request: GraphQLRequest, answer: Answer) -> dict[str, Any]:
+        transport = Transport(self.url, self.token, self.timeout_seconds, answer)
+        # The transport alone: gql's client would look at a schema, and read an answer without data as a bug of its own.
+        transport.connect()
+        try:
+            result = transport.execute(request)
+        finally:
+            transport.close()
+        if result.errors is not None:
+            raise ApiFailed(self._masked(_errors(self.url, result.errors)))
+        if answer.status != 200 or not isinstance(result.data, dict):
+            raise ApiFailed(self._masked(f"{self.url} answered {_seen(answer)}. Expected HTTP 200 with data."))
+        return result.data
+
+    def _too_slow(self) -> str:
+        return (
+            f"{self.url} gave no whole answer within {self.timeout_seconds:g} s (CRM_GRAPHQL_TIMEOUT). "
+            "What it was asked to change, it may have changed. Is the site overloaded, or stuck?"
+        )
+
+    def _what_came(self, error: BaseException, answer: Answer) -> str:
+        if not answer.status:
+            return f"{self.url} did not answer: {_reason(error)}. Is the site up, and is that CRM_GRAPHQL_URL?"
+        if answer.location:
+            return (
+                f"{self.url} answered HTTP {answer.status} and leads to {_shown(answer.location)}, which is not "
+                "followed with a token. Set CRM_GRAPHQL_URL to the address that answers itself."
+            )
+        if not answer.is_whole:
+            return f"{self.url} answered HTTP {answer.status}, which cannot be read: {_reason(error)}."
+        hint = " Is its name among CRM_ALLOWED_HOSTS?" if answer.status == 400 else ""
+        return f"{self.url} answered {_seen(answer)}. Expected GraphQL's JSON: is that CRM_GRAPHQL_URL?{hint}"
+
+    def _masked(self, text: str) -> str:
+        return text.replace(self.token, "********") if self.token else text
+
+
+def jobs_token() -> str:
+    """Give the token of the jobs: CRM_TOKEN, else the one line of the file CRM_TOKEN_FILE.
+
+    Raises: ApiFailed where it is missing, or others may read it; the message never shows it.
+    """
+    if given := os.environ.get("CRM_TOKEN", "").strip():
+        return _checked(given, "CRM_TOKEN")
+    path = Path(settings.CRM_TOKEN_FILE)
+    try:
+        # Not through a symlink, which leads to another's file; without waiting at a named pipe.
+        file = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+    except OSError as error:
+        reason = "it is a symlink" if path.is_symlink() else error.strerror
+        raise ApiFailed(
+            f"The jobs have no token: CRM_TOKEN is not set, and CRM_TOKEN_FILE, {path}, cannot be read: {reason}. "
+            "Expected a plain file of mode 0600 with one token: manage.py service_token jobs makes it."
+        ) from error
+    try:
+        mode = os.fstat(file).st_mode
+        if not stat.S_ISREG(mode):
+            raise ApiFailed(f"{path} is no plain file. Put a file of mode 0600 there, with the jobs' token.")
+        if mode & 0o077:
+            raise ApiFailed(
+                f"{path} has mode {stat.S_IMODE(mode):04o}: others can read the jobs' token. Run: chmod 600 {path}; "
+                "and where others had access, manage.py service_token rotate"
+            )
+        content = os.read(file, _MAX_TOKEN_BYTES + 1).decode("ascii", "replace")
+    finally:
+        os.close(file)
+    return _checked(content.removesuffix("\n").removesuffix("\r"), str(path))
+
+
+def _checked(token: str, source: str) -> str:
+    if _TOKEN.fullmatch(token) and len(token) <= _MAX_TOKEN_BYTES:
+        return token
+    what = "holds more than one token, or what is none" if token.strip() else "is empty"
+    raise ApiFailed(f"{source} {what}. Expected the one line that manage.py service_token issue printed.")
+
+
+def _is_timeout(error: BaseException) -> bool:
+    late = (requests.ReadTimeout, urllib3.exceptions.ReadTimeoutError)
+    return isinstance(error, TimeoutError) or isinstance(error.__cause__, late)
+
+
+def _reason(error: BaseException) -> str:
+    """Give the innermost reason: those around it repeat it, with the addresses of objects."""
+    while (inner := error.__cause__ or error.__context__) is not None:
+        error = inner
+    return _shown(getattr(error, "strerror", None) or str(error) or type(error).__name__)
+
+
+def _errors(url: str, errors: Any) -> str:
+    told, hints = [], {}
+    for each in errors if isinstance(errors, list) else [errors]:
+        found = each if isinstance(each, dict) else {"message": each}
+        extensions = found.get("extensions")
+        code = str(extensions.get("code") or "") if isinstance(extensions, dict) else ""
+        told.append(_shown(str(found.get("message"))) + (f" ({code})" if code else ""))
+        hints[_HINTS.get(code, "")] = True
+    return f"{url} answered with errors: {'; '.join(told[:3]) or 'an empty list of them'}{''.join(hints)}"
+
+
+def _seen(answer: Answer) -> str:
+    return f"HTTP {answer.status}, {answer.kind}: {_shown(answer.text) or 'nothing'}"
+
+
+def _shown(text: str) -> str:
+    text = " ".join(text.split())
+    return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}…"

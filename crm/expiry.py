@@ -1,0 +1,57 @@
+"""What has expired goes: sessions at once, service tokens once nobody can be puzzled by it."""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from django.contrib.sessions.models import Session
+from django.db.models import Model, Q, QuerySet
+
+from crm.models import ServiceToken
+
+# For so long who shows a token is told that it has expired, or was revoked; after that, that nobody knows it.
+TOKENS_KEPT = timedelta(days=30)
+
+
+@dataclass(frozen=True)
+class Expired:
+    """How many rows went; *finished* unless the time for it was over before."""
+
+    sessions: int
+    tokens: int
+    finished: bool = True
+
+
+def delete_expired(
+    *,
+    now: datetime,
+    budget: timedelta = timedelta(minutes=5),
+    batch_size: int = 500,
+    clock: Callable[[], float] = time.monotonic,
+) -> Expired:
+    """Delete sessions expired at *now*, and tokens that ended TOKENS_KEPT ago, for at most about *budget*.
+
+    Cost: two statements per batch, each batch in a transaction of its own.
+    """
+    until = clock() + budget.total_seconds()
+    cut = now - TOKENS_KEPT
+
+    def is_time_left() -> bool:
+        return clock() < until
+
+    sessions, sessions_done = _delete(Session.objects.filter(expire_date__lt=now), batch_size, is_time_left)
+    ended = ServiceToken.objects.filter(Q(expires_at__lt=cut) | Q(revoked_at__lt=cut))
+    tokens, tokens_done = _delete(ended, batch_size, is_time_left)
+    return Expired(sessions, tokens, sessions_done and tokens_done)
+
+
+def _delete(expired: QuerySet[Model], batch_size: int, is_time_left: Callable[[], bool]) -> tuple[int, bool]:
+    """Delete rows batch by batch while *is_time_left*; say how many went, and whether all did."""
+    count = 0
+    while keys := list(expired.order_by("pk").values_list("pk", flat=True)[:batch_size]):
+        if not is_time_left():
+            return count, False
+        # The condition again: a session that was used meanwhile has another end now.
+        count += expired.filter(pk__in=keys).delete()[0]
+    return count, True

@@ -1,0 +1,68 @@
+"""Arguments that somebody gives a run: values for what was declared, checked before anything is recorded."""
+
+from __future__ import annotations
+
+import inspect
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from django.core.management import BaseCommand, get_commands, load_command_class
+
+from crons.bodies import CommandBody, ShellBody
+from crons.exceptions import Refused
+from crons.jobs import check_args, nearest, registry
+from crons.models import Entry
+
+# Of Django's own options those that decide which code runs, and where its words go.
+NOT_FOR_RUNS = frozenset(
+    {"settings", "pythonpath", "traceback", "skip_checks", "help", "version", "stdout", "stderr", "force_color"}
+)
+
+
+def check(entry: Entry, args: Mapping[str, Any]) -> None:
+    """Raise Refused, or InvalidJob, unless the job of *entry* can be called with *args* over the entry's own.
+
+    Raises: UnknownJob if this process does not know the job, and so cannot tell.
+    """
+    body = registry.get(entry.job).body
+    _check_storable(entry.name, args)
+    if isinstance(body, ShellBody):
+        raise Refused(f"{entry.name!r} runs a program with the arguments it was declared with; it takes no others.")
+    known = _known_to(body)
+    for key in args:
+        if known is not None and key not in known:
+            takes = f"It takes: {', '.join(known)}." if known else "It takes none."
+            raise Refused(f"{entry.name!r} takes no argument {key!r}.{nearest(key, known)} {takes}")
+    check_args(entry.name, body, {**entry.args, **args})
+
+
+def _check_storable(name: str, args: Mapping[str, Any]) -> None:
+    try:
+        text = json.dumps(dict(args), ensure_ascii=False, allow_nan=False)
+        text.encode()
+    except (TypeError, ValueError) as error:  # a half of a surrogate pair is a ValueError, too
+        raise Refused(f"arguments of {name!r}: {dict(args)!r} cannot be kept as JSON: {error}.") from error
+    if "\\u0000" in text:
+        raise Refused(f"arguments of {name!r}: {dict(args)!r} have a NUL in them, which no database keeps.")
+
+
+def _known_to(body: Any) -> list[str] | None:
+    """List what *body* can be given; None where it takes any name."""
+    if isinstance(body, CommandBody):
+        return sorted(_options_of(body.command_name) - NOT_FOR_RUNS)
+    parameters = inspect.signature(body).parameters.values()
+    if any(each.kind == each.VAR_KEYWORD for each in parameters):
+        return None
+    positional = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.VAR_POSITIONAL)
+    # The context is what the ledger says of the attempt; nobody else may say it.
+    return [each.name for each in parameters if each.kind not in positional and each.name != "context"]
+
+
+def _options_of(command_name: str) -> set[str]:
+    app = get_commands().get(command_name)
+    if app is None:
+        raise Refused(f"the command {command_name!r} does not exist, so its options are not known.")
+    command = app if isinstance(app, BaseCommand) else load_command_class(app, command_name)
+    parser = command.create_parser("manage.py", command_name)
+    return {action.dest for action in parser._actions} | set(command.stealth_options)

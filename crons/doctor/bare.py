@@ -1,0 +1,89 @@
+"""Cron's own environment: next to nothing. What this project comes to when it is started in it."""
+
+from __future__ import annotations
+
+import json
+import os
+import pwd
+import subprocess
+import tempfile
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from crons.exceptions import TargetError
+from crons.targets import crond
+from crons.targets.installation import Installation
+
+WITNESS = Path(__file__).with_name("witness.py")
+TIMEOUT_SECONDS = 60
+
+
+@dataclass(frozen=True)
+class Sight:
+    """What a start in cron's environment came to: *found* by the witness, the exit code, the last it said."""
+
+    found: dict[str, Any]
+    exit_code: int
+    said: str
+
+    @property
+    def stage(self) -> str:
+        """How far it got: "", start, settings, apps, database, tables, end."""
+        return str(self.found.get("stage", ""))
+
+    @property
+    def asked(self) -> dict[str, str | None]:
+        """The variables that the settings asked for; None where they are not set."""
+        return dict(self.found.get("asked", {}))
+
+
+@dataclass(frozen=True)
+class Ended:
+    """A command that ran to its end."""
+
+    exit_code: int
+    output: str = field(repr=False)
+
+
+def environment() -> dict[str, str]:
+    """Return the variables with which Debian's cron starts a job of this account.
+
+    Raises: TargetError for an account without a name.
+    """
+    try:
+        account = pwd.getpwuid(os.getuid())
+    except KeyError as error:
+        raise TargetError(f"the user id {os.getuid()} has no name, and cron serves only accounts.") from error
+    return {"HOME": account.pw_dir, "LOGNAME": account.pw_name, "SHELL": "/bin/sh", "PATH": crond.PATH}
+
+
+def look(installation: Installation) -> Sight:
+    """Start the project as a line would, up to where it would do its work."""
+    with tempfile.TemporaryDirectory(prefix="crons-doctor-") as folder:
+        report = Path(folder) / "report"
+        ended = run(installation.shell(str(WITNESS), str(report), str(installation.manage_py)))
+        found = json.loads(report.read_text(encoding="utf-8")) if report.exists() else {}
+    lines = [line for line in ended.output.splitlines() if line.strip()]
+    return Sight(found, ended.exit_code, lines[-1].strip() if lines else "")
+
+
+def run(command: str, *, timeout_seconds: float | None = TIMEOUT_SECONDS) -> Ended:
+    """Run a shell command as cron does: no environment, in the home directory, without a terminal."""
+    variables = environment()
+    home = variables["HOME"] if os.path.isdir(variables["HOME"]) else "/"
+    try:
+        done = subprocess.run(
+            ["/bin/sh", "-c", command],
+            env=variables,
+            cwd=home,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            timeout=timeout_seconds,
+            check=False,
+            start_new_session=True,
+        )
+    except subprocess.TimeoutExpired as error:
+        raise TargetError(f"it did not start within {timeout_seconds:g} seconds: {command}") from error
+    return Ended(done.returncode, done.stdout.decode("utf-8", "replace"))

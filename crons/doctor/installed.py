@@ -1,0 +1,91 @@
+"""This machine's cron, the lines in it, and whether anything looks at the clock."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Generator, Iterator
+
+from crons import api
+from crons.doctor.findings import BAD, GOOD, WARN, Finding
+from crons.exceptions import CronsError
+from crons.sources.crontab_files import job_of
+from crons.targets import CrontabTarget, blocks, crond, declared, state
+from crons.targets.installation import Installation
+
+DOOR = re.compile(rb"crons\s+(?:tick|run)\b|crontab\s+run\b")
+
+
+def look(name: str | None) -> Iterator[Finding]:
+    """Look at this machine's cron, and whether anything looks at the clock."""
+    alive = api.schedulers()
+    by_cron = yield from _lines(name, has_scheduler=bool(alive))
+    is_running = crond.is_running()
+    if is_running is False and by_cron:
+        yield Finding(
+            "cron daemon",
+            WARN if alive else BAD,
+            "no process called cron or crond runs here",
+            "one, for the lines in the crontab",
+            "systemctl start cron; in a container, crons serve instead.",
+        )
+    elif is_running:
+        yield Finding("cron daemon", GOOD, "runs")
+    if alive:
+        told = ", ".join(f"{beat.kind} on {beat.host} (pid {beat.pid})" for beat in alive)
+        yield Finding("triggers", GOOD, told)
+    elif not by_cron:
+        yield Finding(
+            "triggers",
+            BAD,
+            "no scheduler has shown a sign of life, and no line here calls this project: nothing will fire",
+            "a scheduler or a line",
+            "manage.py crons apply, or start manage.py crons serve. Triggers on other hosts are not seen from here.",
+        )
+
+
+def _lines(name: str | None, *, has_scheduler: bool) -> Generator[Finding, None, bool]:
+    """Yield findings on the crontab; return whether a line calls this project."""
+    try:
+        plan = CrontabTarget().plan(declared())
+    except CronsError as error:
+        # Where a scheduler runs, nobody needs a crontab.
+        level = WARN if has_scheduler else BAD
+        yield Finding("crontab", level, str(error), "a crontab that can be read", "See the message.")
+        return False
+    by_hand = _lines_by_hand(plan.found or b"")
+    if not plan.ours:
+        found = f"no line of ours; by hand: {', '.join(by_hand)}" if by_hand else "no line of ours"
+        yield Finding("crontab", GOOD, found)
+    elif plan.is_in_step:
+        yield Finding("crontab", GOOD, f"our lines are installed ({plan.mode})")
+    else:
+        why = plan.drift or "the declarations, paths or settings have changed since"
+        yield Finding(
+            "crontab", BAD, f"our lines are not as they should be: {why}", "as declared", "manage.py crons apply"
+        )
+    if plan.ours:
+        for entry, reason in plan.refused:
+            if name in (None, entry):
+                yield Finding(
+                    f"line of {entry}", WARN if has_scheduler else BAD, reason, "a line", "crons apply --tick"
+                )
+    for note in plan.notes:
+        yield Finding("crontab", WARN, note)
+    return bool(plan.ours or by_hand)
+
+
+def _lines_by_hand(content: bytes) -> list[str]:
+    """Name the lines that somebody else wrote and that call this project."""
+    manage_py = os.fsencode(Installation.find(state.folder()).manage_py)
+    folder = os.fsencode(Installation.find(state.folder()).folder)
+    block = blocks.find(content, CrontabTarget().key)
+    own = content[: block.start] + b"\n" * 4 + content[block.end :] if block else content
+    lines = [(f"line {number}", line) for number, line in enumerate(own.split(b"\n"), start=1)]
+    found = []
+    for where, line in [*lines, *crond.system_lines()]:
+        if line.lstrip().startswith(b"#") or folder not in line:
+            continue
+        if (DOOR.search(line) and b"manage.py" in line) or job_of(line.decode("utf-8", "replace")) or manage_py in line:
+            found.append(where)
+    return found

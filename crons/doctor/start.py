@@ -1,0 +1,113 @@
+"""The start of the project in cron's own environment, and what a line needs of the disk."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+from crons import deployment
+from crons.bodies import ShellBody
+from crons.doctor import bare, witness
+from crons.doctor.findings import BAD, GOOD, Finding
+from crons.jobs import registry
+from crons.targets import CrontabTarget, crond, crontab, state
+from crons.targets.installation import Installation
+
+# Set by every line that is written, and by Django.
+OF_EVERY_START = ("DJANGO_SETTINGS_MODULE", "TZ")
+
+
+def look(name: str | None) -> Iterator[Finding]:
+    """Look at a start of the project in cron's environment."""
+    installation = Installation.find(state.folder() / "log")
+    sight = bare.look(installation)
+    yield from _variables(sight)
+    if sight.stage != "end":
+        stage = sight.stage or "the interpreter"
+        check = installation.shell(str(installation.manage_py), "check")
+        variables = " ".join(f"{key}={value}" for key, value in bare.environment().items())
+        yield Finding(
+            "start",
+            BAD,
+            f"in cron's environment it stops at {stage} (exit {sight.exit_code}): {sight.said}",
+            "a start that comes to its work",
+            f"See it all: env -i {variables} /bin/sh -c {shlex.quote(check)}",
+        )
+        return
+    yield Finding("start", GOOD, f"{installation.python} starts with {sight.found['settings_module']}")
+    here = deployment.here()
+    if sight.found["identity"] != here.identity:
+        yield Finding(
+            "database",
+            BAD,
+            f"cron's environment leads to {sight.found['described']}",
+            f"{here.described}, where this shell leads to",
+            "Have both read the same: see the variables above, CRONS['ENV_FILE'].",
+        )
+    elif not sight.found["has_tables"]:
+        yield Finding("database", BAD, f"{here.described} lacks the tables of crons", "its tables", "manage.py migrate")
+    else:
+        yield Finding("database", GOOD, here.described)
+    wanted = {name} if name else set(registry.entries)
+    if missing := sorted(wanted - set(sight.found["entries"])):
+        yield Finding(
+            "entries",
+            BAD,
+            f"not declared in cron's environment: {', '.join(missing)}",
+            "the same entries as here",
+            "Look for what declares them only where a variable is set.",
+        )
+    if not sight.found["enabled"]:
+        yield Finding("enabled", BAD, "CRONS['ENABLED'] is off there", "on", "Set it, and CRONS_ENABLED, to on.")
+
+
+def _variables(sight: bare.Sight) -> Iterator[Finding]:
+    for name, there in sight.asked.items():
+        here = os.environ.get(name)
+        if here is None or name in OF_EVERY_START or there == witness.fingerprint(here):
+            continue
+        yield Finding(
+            f"variable {name}",
+            BAD,
+            "the settings read it, and cron has none" if there is None else "the settings read another value there",
+            "what this shell has",
+            "Put it into the file that CRONS['ENV_FILE'] names, or into one that the settings read.",
+        )
+
+
+def look_at_files(name: str | None) -> Iterator[Finding]:
+    """Look at what a line needs of the disk."""
+    folder = Installation.find(state.folder() / CrontabTarget().key / "log").log_dir
+    there = next(path for path in [folder, *folder.parents] if path.exists())
+    if there.is_dir() and os.access(there, os.W_OK | os.X_OK):
+        yield Finding("log directory", GOOD, str(folder))
+    else:
+        yield Finding(
+            "log directory",
+            BAD,
+            f"{there} cannot be written by {crontab.account()}",
+            "a directory that it may write",
+            f"chown {crontab.account()} {there}, or set CRONS['LOG_DIR'].",
+        )
+    for each in registry.entries.values():
+        body = registry.jobs[each.job].body
+        if name in (None, each.name) and isinstance(body, ShellBody):
+            yield from _program(each.name, body)
+
+
+def _program(name: str, body: ShellBody) -> Iterator[Finding]:
+    program = body.program[0]
+    path = Path(body.cwd or "", program)
+    folder = Installation.find(state.folder()).folder
+    found = shutil.which(str(folder / path)) if "/" in program else shutil.which(program, path=crond.PATH)
+    if found is None:
+        yield Finding(
+            f"program of {name}",
+            BAD,
+            f"{program} is not there, or not executable, with PATH={crond.PATH}",
+            "a program",
+            "Name it by its absolute path; chmod +x.",
+        )

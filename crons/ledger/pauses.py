@@ -1,0 +1,241 @@
+"""Pausing: which slots are skipped from now on. An entry may be held by its own pause, by its tags', by everything's.
+
+Each pause is a row, and ends only by its own end: resuming everything does not forget that one job was
+paused before. What holds an entry in the end stands on the entry's row, where planning reads it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from datetime import datetime
+from typing import Any
+
+from django.db.models import Q
+
+from crons.exceptions import Refused
+from crons.jobs import nearest
+from crons.ledger.audit import note
+from crons.ledger.record import BATCH, Planner, account_for, locked
+from crons.ledger.rows import update
+from crons.ledger.transactions import verb, writing
+from crons.models import Deployment, Entry, Pause
+from crons.schedules import FAR_FUTURE
+
+ALL = "all"
+HELD = ["paused_at", "paused_until", "paused_by", "pause_reason", "pause_scope", "version"]
+
+
+@verb
+def pause(name: str, now: datetime, plan: Planner, *, by: str, reason: str, until: datetime | None = None) -> Entry:
+    """Hold one entry from now on; what fell due before is recorded as it stood.
+
+    Raises: UnknownJob; Refused without a reason, or if *until* is no moment to come.
+    """
+    _check(reason, until, now)
+    with writing() as using:
+        entry = locked(name, using)
+        _put(f"entry:{entry.pk}", now, by, reason, until, using, entry=entry)
+        _account_and_hold([entry], now, plan, using)
+        note("pause", "entry", name, by, now, using, after=_told(until), reason=reason)
+    return entry
+
+
+@verb
+def resume(name: str, now: datetime, plan: Planner, *, by: str) -> Entry:
+    """End the entry's own pause; it stays held if another pause holds it.
+
+    Raises: UnknownJob; Refused if only a pause of a tag or of everything holds it: that one has to end.
+    """
+    with writing() as using:
+        entry = locked(name, using)
+        own = Pause.objects.using(using).filter(entry=entry)
+        if not own.exists() and (holding := list(_standing(entry, _wide(now, using)))):
+            raise Refused(f"{name!r} has no pause of its own: {told(holding[0])}")
+        if entry.paused_at is not None:
+            before = {"until": entry.paused_until and entry.paused_until.isoformat(), "reason": entry.pause_reason}
+            own.delete()
+            _account_and_hold([entry], now, plan, using)
+            note("resume", "entry", name, by, now, using, before=before)
+    return entry
+
+
+@verb
+def pause_all(
+    now: datetime, plan: Planner, *, by: str, reason: str, until: datetime | None = None, tag: str = ""
+) -> list[str]:
+    """Hold every entry, or every one with *tag*, also those that are declared later; return their names.
+
+    Cost: one transaction; some statements for each thousand entries.
+    Raises: Refused without a reason, if *until* is no moment to come, or if no entry has that tag.
+    """
+    _check(reason, until, now)
+    with writing() as using:
+        hold_declarations(using)
+        concerned = _tagged(tag, using)
+        _put(_scope(tag), now, by, reason, until, using, tag=tag)
+        names = _each_batch(concerned, now, plan, using)
+        after = {**_told(until), "entries": len(names)}
+        note("pause", "tag" if tag else ALL, tag or ALL, by, now, using, after=after, reason=reason)
+    return names
+
+
+@verb
+def resume_all(now: datetime, plan: Planner, *, by: str, tag: str = "") -> list[str]:
+    """End the pause of everything, or of *tag*, and return the names of the entries that run again.
+
+    What is paused on its own, or by another tag, stays so.
+    """
+    with writing() as using:
+        hold_declarations(using)
+        ended = Pause.objects.using(using).filter(scope=_scope(tag)).first()
+        if ended is None:
+            return []
+        held = Entry.objects.using(using).filter(paused_at__isnull=False).order_by("pk")
+        concerned = [pk for pk, tags in held.values_list("pk", "tags") if not tag or tag in tags]
+        ended.delete(using=using)
+        left = set(_each_batch(concerned, now, plan, using, wanted=lambda entry: entry.paused_at is None))
+        before = {"until": ended.until and ended.until.isoformat(), "reason": ended.reason, "by": ended.by}
+        after = {"entries": len(left)}
+        note("resume", "tag" if tag else ALL, tag or ALL, by, now, using, before=before, after=after)
+    return sorted(left)
+
+
+def wide_pauses(now: datetime, using: str) -> list[Pause]:
+    """List the pauses of everything and of tags that hold now, the widest first."""
+    return sorted(_wide(now, using), key=lambda each: (each.scope != ALL, each.tag))
+
+
+def hold_declarations(using: str) -> None:
+    """Wait for whoever pauses widely or writes declarations; for use first inside a transaction.
+
+    An entry that is declared at this moment either is seen by the pause, or sees it.
+    """
+    list(Deployment.objects.using(using).select_for_update().values_list("pk"))
+
+
+def hold(entries: Sequence[Entry], now: datetime, using: str) -> None:
+    """Put on *entries*, in memory, what of the pauses holds them; for use inside a transaction that locks them."""
+    wide = _wide(now, using)
+    own = {
+        each.entry_id: each
+        for each in _active(now, using).filter(entry__in=[entry.pk for entry in entries if entry.pk])
+    }
+    for entry in entries:
+        standing = [*_standing(entry, wide), *([own[entry.pk]] if entry.pk in own else [])]
+        _put_on(entry, standing)
+
+
+def told(pause: Pause) -> str:
+    """Say that a pause holds, and how it is ended."""
+    what, flag = (
+        (f"entries tagged {pause.tag!r} are", f"--tag {pause.tag}") if pause.tag else ("everything is", "--all")
+    )
+    until = f" until {pause.until:%Y-%m-%d %H:%M:%S} UTC" if pause.until else ""
+    since = f"{pause.paused_at:%Y-%m-%d %H:%M:%S} UTC"
+    return f"{what} paused since {since}{until} by {pause.by}: {pause.reason}. To end it: manage.py crons resume {flag}"
+
+
+def _check(reason: str, until: datetime | None, now: datetime) -> None:
+    if not reason.strip():
+        raise Refused("a pause needs a reason: whoever wonders why nothing runs will read it.")
+    if until is not None and until.tzinfo is None:
+        raise Refused(f"until={until.isoformat()} has no time zone: expected an aware moment.")
+    if until is not None and until <= now:
+        raise Refused(f"until {until.isoformat()} is past: expected a moment to come.")
+
+
+def _scope(tag: str) -> str:
+    return f"tag:{tag}" if tag else ALL
+
+
+def _told(until: datetime | None) -> dict[str, Any]:
+    return {"until": until and until.isoformat()}
+
+
+def _put(
+    scope: str,
+    now: datetime,
+    by: str,
+    reason: str,
+    until: datetime | None,
+    using: str,
+    *,
+    entry: Entry | None = None,
+    tag: str = "",
+) -> None:
+    # What has ended by itself goes whenever somebody comes by.
+    Pause.objects.using(using).filter(until__lte=now).delete()
+    row = {"entry": entry, "tag": tag, "paused_at": now, "until": until, "by": by[:150], "reason": reason[:255]}
+    Pause.objects.using(using).update_or_create(scope=scope, defaults=row)
+
+
+def _tagged(tag: str, using: str) -> list[int]:
+    rows = list(Entry.objects.using(using).filter(retired_at=None).order_by("pk").values_list("pk", "tags"))
+    if not tag:
+        return [pk for pk, _ in rows]
+    # JSON columns cannot be searched alike on all databases; there are thousands of entries, not millions.
+    found = [pk for pk, tags in rows if tag in tags]
+    if not found:
+        known = sorted({each for _, tags in rows for each in tags})
+        hint = nearest(tag, known)
+        raise Refused(f"no entry is tagged {tag!r}.{hint} Known tags: {', '.join(known) or 'none'}.")
+    return found
+
+
+def _each_batch(
+    ids: Sequence[int],
+    now: datetime,
+    plan: Planner,
+    using: str,
+    *,
+    wanted: Callable[[Entry], bool] = lambda entry: True,
+) -> list[str]:
+    names = []
+    for start in range(0, len(ids), BATCH):
+        batch = Entry.objects.using(using).select_for_update().filter(pk__in=ids[start : start + BATCH]).order_by("pk")
+        entries = list(batch)
+        _account_and_hold(entries, now, plan, using)
+        names += [entry.name for entry in entries if wanted(entry)]
+    return sorted(names)
+
+
+def _account_and_hold(entries: Sequence[Entry], now: datetime, plan: Planner, using: str) -> None:
+    # What fell due so far is recorded as it stood: not paused before a pause, paused before a resume.
+    account_for(entries, now, plan, "api", using)
+    hold(entries, now, using)
+    for entry in entries:
+        entry.version += 1
+    update(entries, HELD, using)
+
+
+def _active(now: datetime, using: str) -> Any:
+    return Pause.objects.using(using).filter(Q(until=None) | Q(until__gt=now))
+
+
+def _wide(now: datetime, using: str) -> list[Pause]:
+    return list(_active(now, using).filter(entry=None))
+
+
+def _standing(entry: Entry, wide: Iterable[Pause]) -> Iterator[Pause]:
+    return (each for each in wide if not each.tag or each.tag in _tags(entry))
+
+
+def _tags(entry: Entry) -> Collection[str]:
+    return entry.tags or ()
+
+
+def _put_on(entry: Entry, standing: Sequence[Pause]) -> None:
+    if not standing:
+        entry.paused_at = entry.paused_until = None
+        entry.paused_by = entry.pause_reason = entry.pause_scope = ""
+        return
+    longest = max(standing, key=_length)
+    # The newest, because what was asked for before somebody stopped everything is stopped too.
+    entry.paused_at, entry.paused_until = max(each.paused_at for each in standing), longest.until
+    entry.paused_by, entry.pause_reason = longest.by, longest.reason
+    entry.pause_scope = "" if longest.entry_id is not None else longest.scope
+
+
+def _length(pause: Pause) -> tuple[datetime, bool, bool, int]:
+    """Order pauses by how long they hold; of those that hold alike the widest, then the newest, is named."""
+    return (pause.until or FAR_FUTURE, pause.entry_id is None, pause.scope == ALL, pause.pk)

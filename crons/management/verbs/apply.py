@@ -1,0 +1,44 @@
+"""`crons apply`."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Mapping
+from typing import Any
+
+from crons import api
+from crons.management.output import Out
+from crons.management.verbs.base import Verb, operator
+from crons.management.verbs.plan import add_mode, add_target, show
+from crons.targets import TARGETS, declared
+
+
+class Apply(Verb):
+    """Declarations → rows → the crontab."""
+
+    name = "apply"
+    help = (
+        "Sync the declarations, and have the crontab of this account call them; lines of others stay as they are.\n"
+        "Exit code 1 if nothing was changed because of an error, or if an entry has no line or cannot work."
+    )
+    example = "apply --to crontab --per-job"
+    checks = "__all__"
+
+    def add_arguments(self, parser: argparse.ArgumentParser) -> None:
+        """Take the target and its mode."""
+        add_target(parser)
+        add_mode(parser)
+
+    def handle(self, options: Mapping[str, Any], out: Out) -> int:
+        """Plan, sync, write; print what was changed."""
+        target = TARGETS[options["to"]](take_over=options["take_over"])
+        # Planned first: a crontab that cannot be read must not leave the rows changed alone.
+        plan = target.plan(declared(), mode=options["mode"])
+        done = api.sync()
+        backup = None if plan.is_in_step else target.apply(plan, operator())
+        show(plan, out, backup=str(backup) if backup else None, problems=done.problems)
+        if backup and not out.json:
+            out.line(f"Installed in the crontab ({plan.mode}). What it was before: {backup}", "good")
+        for problem in done.problems:
+            out.note(f"problem: {problem}")
+        return 1 if plan.refused or done.problems else 0

@@ -1,0 +1,62 @@
+"""`crons doctor`."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Mapping
+from dataclasses import asdict
+from typing import Any
+
+from crons import doctor
+from crons.exceptions import Refused
+from crons.management.output import Out
+from crons.management.verbs.base import Verb
+
+
+class Doctor(Verb):
+    """Works here, fails under cron: why."""
+
+    name = "doctor"
+    help = (
+        "Start the project as cron would, without its work, and say what is missing there; look at this\n"
+        "machine's cron, its clocks, and at jobs that take longer than they have.\n"
+        "Exit code 0: nothing is wrong. 1: something is, with what to do."
+    )
+    example = "doctor clean_inactive_customers --run"
+
+    def add_arguments(self, parser: argparse.ArgumentParser) -> None:
+        """Take NAME and --run."""
+        parser.add_argument("entry", metavar="NAME", nargs="?", help="Only what this entry needs.")
+        parser.add_argument("--run", action="store_true", help="Then run it once, as cron would start it.")
+
+    def handle(self, options: Mapping[str, Any], out: Out) -> int:
+        """Print what was found, the good in a word, the bad with its remedy."""
+        name = options["entry"]
+        if options["run"] and name is None:
+            raise Refused("--run needs the NAME of the entry that is to be run.")
+        is_well = True
+        for finding in doctor.examine(name):
+            is_well = is_well and finding.level != doctor.BAD
+            _show(finding, out)
+        if options["run"]:
+            ended = doctor.run(name)
+            is_well = is_well and ended.exit_code == 0
+            level = doctor.BAD if ended.exit_code else doctor.GOOD
+            text = f"ended with exit code {ended.exit_code} in cron's environment"
+            if out.json:
+                out.row({"model": "run", "entry": name, "exit_code": ended.exit_code, "output": ended.output})
+            else:
+                out.line(ended.output.rstrip("\n"))
+                _show(doctor.Finding(f"run of {name}", level, text, "0" if ended.exit_code else "", ""), out)
+        return 0 if is_well else 1
+
+
+def _show(finding: doctor.Finding, out: Out) -> None:
+    if out.json:
+        out.row({"model": "finding", **asdict(finding)})
+        return
+    expected = f"; expected {finding.expected}" if finding.expected else ""
+    word = {doctor.GOOD: "ok", doctor.WARN: "look", doctor.BAD: "BAD"}[finding.level]
+    out.line(f"{word:<4}  {finding.what}: {finding.found}{expected}", finding.level)
+    if finding.do:
+        out.line(f"      do: {finding.do}")

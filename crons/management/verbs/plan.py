@@ -1,0 +1,98 @@
+"""`crons plan`, and what it shares with `apply` and `undo`."""
+
+from __future__ import annotations
+
+import argparse
+import difflib
+from collections.abc import Mapping
+from typing import Any
+
+from crons import deployment
+from crons.management.output import Out
+from crons.management.verbs.base import Verb
+from crons.targets import TARGETS, declared
+from crons.targets import Plan as Planned
+from crons.targets.crontab import PER_JOB, TICK
+
+DIFFERS = 3
+TONES = {"+": "good", "-": "bad", " ": ""}
+
+
+class Plan(Verb):
+    """What is installed against what is declared."""
+
+    name = "plan"
+    help = (
+        "Show what apply would change; nothing is changed. Exit code 0: nothing. 3: something.\n"
+        "1: the crontab is as it would be written, and some entries have no line in it."
+    )
+    example = "plan --to crontab"
+
+    def add_arguments(self, parser: argparse.ArgumentParser) -> None:
+        """Take the target and its mode."""
+        add_target(parser)
+        add_mode(parser)
+
+    def handle(self, options: Mapping[str, Any], out: Out) -> int:
+        """Print the difference."""
+        deployment.refuse_a_copy()
+        plan = TARGETS[options["to"]](take_over=options["take_over"]).plan(declared(), mode=options["mode"])
+        show(plan, out)
+        if not plan.is_in_step:
+            return DIFFERS
+        return 1 if plan.refused else 0
+
+
+def add_target(parser: argparse.ArgumentParser) -> None:
+    """Take --to."""
+    parser.add_argument("--to", default="crontab", choices=sorted(TARGETS), help="The foreign schedule.")
+
+
+def add_mode(parser: argparse.ArgumentParser) -> None:
+    """Take --tick, --per-job and --take-over."""
+    mode = parser.add_mutually_exclusive_group()
+    mode.add_argument(
+        "--tick", dest="mode", action="store_const", const=TICK, help="One line, each minute, that runs what is due."
+    )
+    mode.add_argument(
+        "--per-job", dest="mode", action="store_const", const=PER_JOB, help="A line per entry, on its own schedule."
+    )
+    parser.add_argument(
+        "--take-over", action="store_true", help="Take over the block of this IDENTITY though its database moved."
+    )
+
+
+def show(plan: Planned, out: Out, **more: Any) -> None:
+    """Print a plan: its difference, how the installed part is not ours any more, and what has no line."""
+    if out.json:
+        out.row(
+            {
+                "model": "plan",
+                "target": plan.target,
+                "mode": plan.mode,
+                "in_step": plan.is_in_step,
+                "drift": plan.drift,
+                "found": list(plan.ours),
+                "wanted": list(plan.ours_wanted),
+                "refused": [{"entry": entry, "reason": reason} for entry, reason in plan.refused],
+                "notes": list(plan.notes),
+                **more,
+            }
+        )
+    else:
+        for line in _difference(plan):
+            out.line(line, TONES.get(line[:1], ""))
+        if plan.is_in_step:
+            out.line(f"The {plan.target} is as it should be ({plan.mode or 'without lines of ours'}).", "good")
+    if plan.drift:
+        out.note(f"our block in the {plan.target} is not as it was written: {plan.drift}.")
+    for entry, reason in plan.refused:
+        out.note(f"no line for {entry}: {reason}")
+    for note in plan.notes:
+        out.note(f"note: {note}")
+
+
+def _difference(plan: Planned) -> list[str]:
+    lines = list(difflib.unified_diff(plan.ours, plan.ours_wanted, "installed", "wanted", n=1000, lineterm=""))[3:]
+    moved = not lines and not plan.is_in_step
+    return [f"  {line}" for line in plan.ours_wanted] + ["moved to the top"] if moved else lines

@@ -1,0 +1,64 @@
+"""`crons reconcile`."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Mapping
+from dataclasses import asdict
+from typing import Any
+
+from crons import api
+from crons.ledger import Reconciled
+from crons.management.output import Out
+from crons.management.verbs.base import Verb, moment, operator
+
+
+class Reconcile(Verb):
+    """Make a restored database safe to run."""
+
+    name = "reconcile"
+    help = (
+        "After a backup was restored: what may have run since it was made is written off as lost, but for jobs\n"
+        "that are idempotent, and fencing tokens go on above any that may have been issued.\n"
+        "With CRONS_ENABLED=0 and no scheduler running; then switch on."
+    )
+    example = "reconcile --from 2026-11-23T02:00Z --dry-run"
+
+    def add_arguments(self, parser: argparse.ArgumentParser) -> None:
+        """Take --from, --until, --dry-run."""
+        parser.add_argument(
+            "--from", dest="since", metavar="MOMENT", type=moment, required=True, help="When the backup was made."
+        )
+        parser.add_argument(
+            "--until",
+            metavar="MOMENT",
+            type=moment,
+            help="When the lost database stopped; now unless told.",
+        )
+        parser.add_argument("--dry-run", action="store_true", help="Say what would be done, and change nothing.")
+
+    def handle(self, options: Mapping[str, Any], out: Out) -> int:
+        """Reconcile, and say what became of what."""
+        dry_run = options["dry_run"]
+        done = api.reconcile(options["since"], by=operator(), until=options["until"], dry_run=dry_run)
+        if out.json:
+            out.row({**asdict(done), "dry_run": dry_run})
+            return 0
+        for text in _lines(done):
+            out.line(text)
+        out.line("Nothing was changed: this was a dry run." if dry_run else "Reconciled. Now switch on, and start.")
+        return 0
+
+
+def _lines(done: Reconciled) -> list[str]:
+    lines = [f"run {pk} of {name}: lost, it may have run since the backup" for pk, name in done.lost_runs]
+    lines += [f"run {pk} of {name}: will be run again, the job is idempotent" for pk, name in done.runs_to_repeat]
+    lines += [f"{name}: {count} slot(s) lost, they may have run" for name, count in done.slots_written_off.items()]
+    lines += [
+        f"{name}: {count} slot(s) are caught up as the job declares, it is idempotent"
+        for name, count in done.slots_to_catch_up.items()
+    ]
+    lines += [f"{name}: left as it is, it cannot be read: {why}" for name, why in done.unreadable.items()]
+    lines.append(f"{done.lost_attempts} attempt(s) were running in the backup: lost")
+    lines.append(f"tokens go on above {done.tokens_above}")
+    return lines

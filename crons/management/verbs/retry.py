@@ -1,0 +1,43 @@
+"""`crons retry`."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Mapping
+from typing import Any
+
+from crons import api
+from crons.management import rows
+from crons.management.output import Out
+from crons.management.verbs.base import Verb, at_least_one, operator
+from crons.management.verbs.show import find_run
+from crons.verdicts import Verdict
+
+
+class Retry(Verb):
+    """Try a run again."""
+
+    name = "retry"
+    help = (
+        "Let a run that is over and did not succeed be tried once more: the same slot, the same context.key.\n"
+        "A slot that was missed or skipped is run after all. Any scheduler begins it; this does not wait for it."
+    )
+    example = 'retry 1042 --reason "the mail server is back"'
+
+    def add_arguments(self, parser: argparse.ArgumentParser) -> None:
+        """Take RUN_ID and --reason."""
+        parser.add_argument("run", metavar="RUN_ID", type=at_least_one, help="A run's number, from crons history.")
+        parser.add_argument("--reason", default="", help="Why; it is kept in the audit trail.")
+
+    def handle(self, options: Mapping[str, Any], out: Out) -> int:
+        """Reopen the run, and say what follows."""
+        was = find_run(options["run"])
+        api.retry(was.pk, by=operator(), reason=options["reason"])
+        run = find_run(was.pk)
+        if out.json:
+            out.row(rows.as_json(run))
+            return 0
+        out.line(f"run {run.pk} of {run.entry.name} is tried again. See: manage.py crons show {run.pk}")
+        if was.verdict in (Verdict.LOST, Verdict.TIMED_OUT):
+            out.note(f"Its last attempt is {rows.words(was.verdict)}: it may have done some of its work already.")
+        return 0

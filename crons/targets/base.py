@@ -1,0 +1,100 @@
+"""The contract of a target."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import ClassVar
+
+from crons.exceptions import CronsError
+from crons.jobs import Declaration
+from crons.ledger import database_now, writing
+from crons.models import AuditEvent
+
+
+class Unfit(CronsError):
+    """A schedule that this target cannot express; the message is the reason."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a target holds, and what it should hold.
+
+    *found*, *wanted*: the whole of the foreign schedule, None where there is none; only who made the plan reads them.
+    *ours*, *ours_wanted*: our part of it, as lines for people.
+    *drift*: how our part is not what was written last, in words; "" where it is.
+    *refused*: (entry, reason) of what the target cannot express and so will not fire.
+    *undoes*: the backup that an undo goes back to, and uses up.
+    """
+
+    target: str
+    mode: str
+    found: bytes | None
+    wanted: bytes | None
+    ours: tuple[str, ...] = ()
+    ours_wanted: tuple[str, ...] = ()
+    drift: str = ""
+    refused: tuple[tuple[str, str], ...] = ()
+    notes: tuple[str, ...] = ()
+    undoes: Path | None = None
+
+    @property
+    def is_in_step(self) -> bool:
+        """Whether there is nothing to change."""
+        return self.found == self.wanted
+
+
+class Target(ABC):
+    """A schedule outside that fires our doors.
+
+    An implementer promises: planning changes nothing; only the part with this deployment's mark is
+    changed, all else stays byte for byte; what is not as it was planned is not touched; before each
+    change what was there is kept; what was written is read back. What cannot be done is raised as TargetError.
+    It may assume: apply and undo are called within the transaction that records them.
+    """
+
+    name: ClassVar[str]
+
+    def __init__(self, *, take_over: bool = False) -> None:
+        """*take_over*: our mark is ours even where it was left by another database."""
+        self.take_over = take_over
+
+    @abstractmethod
+    def plan(self, declarations: Iterable[Declaration], *, mode: str | None = None) -> Plan:
+        """Say what would be changed; *mode* None keeps that of what is installed."""
+
+    @abstractmethod
+    def plan_undo(self, *, everything: bool = False) -> Plan:
+        """Say what would be changed to have our part as it was before the last apply, or gone altogether."""
+
+    @abstractmethod
+    def write(self, plan: Plan) -> Path | None:
+        """Have it as *plan* wants it; return where the backup is, None where nothing was kept."""
+
+    @abstractmethod
+    def write_undo(self, plan: Plan) -> Path | None:
+        """Have it as a plan of plan_undo wants it; return where what was undone is kept."""
+
+    def apply(self, plan: Plan, by: str) -> Path | None:
+        """Have it as *plan* wants it, recorded as done by *by*; return where the backup is."""
+        return self._recorded("apply", plan, by)
+
+    def undo(self, plan: Plan, by: str) -> Path | None:
+        """Have it as a plan of plan_undo wants it, recorded as done by *by*; return where what was undone is kept."""
+        return self._recorded("undo", plan, by)
+
+    def _recorded(self, verb: str, plan: Plan, by: str) -> Path | None:
+        # In one transaction: a change that is not recorded, or the record of none, would be a lie.
+        with writing() as using:
+            AuditEvent.objects.using(using).create(
+                at=database_now(),
+                actor=by[:150],
+                verb=verb,
+                subject_type="target",
+                subject=self.name,
+                before={"lines": list(plan.ours)},
+                after={"lines": list(plan.ours_wanted), "mode": plan.mode},
+            )
+            return self.write(plan) if verb == "apply" else self.write_undo(plan)

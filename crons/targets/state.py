@@ -1,0 +1,108 @@
+"""What is kept on this machine between two commands: backups, and a lock."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import pwd
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+
+from crons.conf import conf
+from crons.exceptions import TargetError
+
+KEPT = 20
+FILE, NONE, UNDONE = ".crontab", ".none", ".undone"
+
+
+def folder() -> Path:
+    """Return the state directory.
+
+    Raises: TargetError for an account without a home.
+    """
+    if conf.state_dir is not None:
+        return conf.state_dir
+    try:
+        # As cron does, and not $HOME: sudo may leave that of another account.
+        return Path(pwd.getpwuid(os.geteuid()).pw_dir) / ".local" / "state" / "crons"
+    except KeyError as error:
+        raise TargetError(
+            f"the user id {os.geteuid()} has no name and no home, so there is no place for backups: "
+            "set CRONS['STATE_DIR']."
+        ) from error
+
+
+@contextmanager
+def locked(name: str) -> Iterator[None]:
+    """Keep all other changes of the target *name* by this account out.
+
+    Raises: TargetError if somebody is at it, or the state directory cannot be written.
+    """
+    with _explained():
+        folder().mkdir(mode=0o700, parents=True, exist_ok=True)
+        lock = os.open(folder() / f"{name}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        yield
+    except BlockingIOError as error:
+        raise TargetError(f"another crons apply or undo is changing the {name}: try again when it is done.") from error
+    finally:
+        os.close(lock)
+
+
+class Backups:
+    """What a foreign schedule was before each apply of one deployment, newest last; None stands for none at all."""
+
+    def __init__(self, key: str) -> None:
+        self.folder = folder() / key
+
+    def prepare(self) -> None:
+        """Make the directory, closed to other accounts."""
+        with _explained():
+            self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+
+    def newest(self) -> Path | None:
+        """Return the newest backup that no undo has used."""
+        found = [path for path in self._files() if path.suffix in (FILE, NONE)]
+        return found[-1] if found else None
+
+    def read(self, path: Path) -> bytes | None:
+        """Return what *path* keeps."""
+        with _explained():
+            return None if path.suffix == NONE else path.read_bytes()
+
+    def keep(self, content: bytes | None, *, suffix: str = "") -> Path:
+        """Write *content* down for good, readable by this account only; forget all but the newest."""
+        path = self.folder / f"{datetime.now(UTC):%Y%m%dT%H%M%S.%fZ}{suffix or (NONE if content is None else FILE)}"
+        self.prepare()
+        with _explained():
+            file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+            with os.fdopen(file, "wb") as out:
+                out.write(content or b"")
+                out.flush()
+                os.fsync(out.fileno())
+            for old in self._files()[:-KEPT]:
+                old.unlink()
+        return path
+
+    def drop(self, path: Path) -> None:
+        """Forget one backup."""
+        with _explained():
+            path.unlink(missing_ok=True)
+
+    def _files(self) -> list[Path]:
+        with _explained():
+            return sorted(path for path in self.folder.glob("*") if path.suffix in (FILE, NONE, UNDONE))
+
+
+@contextmanager
+def _explained() -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise TargetError(
+            f"the state directory cannot be used: {error.filename}: {error.strerror}. Backups of the crontab are kept "
+            "there, so nothing was changed: make it writable for this account, or set CRONS['STATE_DIR']."
+        ) from error

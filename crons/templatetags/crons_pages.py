@@ -1,0 +1,90 @@
+"""What the pages' templates say moments, verdicts and links with."""
+
+from __future__ import annotations
+
+import re
+from datetime import datetime
+from urllib.parse import urlencode
+
+from django import template
+from django.urls import NoReverseMatch, reverse
+from django.utils.html import format_html, format_html_join
+from django.utils.safestring import SafeString, mark_safe
+
+from crons import moments, telling
+from crons.models import Attempt, Entry, Run
+
+register = template.Library()
+
+
+@register.simple_tag
+def at(moment: datetime, zone: str, now: datetime | None = None) -> SafeString:
+    """Write a moment in *zone* with its offset, and how far it is from *now*."""
+    written = format_html('<time datetime="{}">{}</time>', moments.iso(moment), moments.local(moment, zone))
+    if now is None:
+        return written
+    return format_html('{} <span class="away">{}</span>', written, moments.distance(moment, now))
+
+
+@register.simple_tag
+def took(attempt: Attempt, now: datetime) -> str:
+    """Write how long an attempt took, or takes so far."""
+    return telling.took(attempt, now)
+
+
+@register.simple_tag
+def verdict(word: str, reason: str = "") -> SafeString:
+    """Write how something ended, with a mark of its tone."""
+    said = telling.verdict(word, reason)
+    return format_html('<span class="verdict {}">{}</span>', said.tone, said.text)
+
+
+@register.simple_tag
+def standing(run: Run) -> SafeString:
+    """Write how a run ended, or where it stands, and beside it what is known of why."""
+    said = telling.verdict(run.verdict, run.reason) if run.verdict else telling.Cell(run.state)
+    detail = telling.readable(run.detail)
+    return format_html(
+        '<span class="verdict {}">{}</span> <span class="detail">{}</span>', said.tone, said.text, detail
+    )
+
+
+@register.simple_tag
+def schedule(entry: Entry) -> str:
+    """Say when an entry is due, in English."""
+    return telling.explained(entry)
+
+
+@register.simple_tag
+def board_page() -> str:
+    """Return the address of the first page; empty where a project does not include it."""
+    try:
+        return reverse("crons:home")
+    except NoReverseMatch:
+        return ""
+
+
+@register.filter
+def breakable(name: str) -> SafeString:
+    """Let a long name break after its underscores, not within a word."""
+    parts = [(part,) for part in re.findall(r"[^_.:-]*[_.:-]+|[^_.:-]+", name)]
+    return format_html_join(mark_safe("<wbr>"), "{}", parts)
+
+
+@register.filter
+def readable(text: str) -> str:
+    """Write what a job said without what a browser, or a person, would not see."""
+    return telling.readable(text)
+
+
+@register.simple_tag
+def admin_page(name: str, *args: object, **query: object) -> str:
+    """Return the address of a page of the admin; empty where a project has no admin.
+
+    A *next* among *query* is where an action comes back to.
+    """
+    try:
+        address = reverse(f"admin:crons_{name}", args=args)
+    except NoReverseMatch:
+        return ""
+    return f"{address}?{urlencode(query)}" if query else address

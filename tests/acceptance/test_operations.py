@@ -1,0 +1,74 @@
+"""What an operator types, in real processes on a real database."""
+
+from __future__ import annotations
+
+import os
+import signal
+from datetime import UTC, datetime, timedelta
+
+from tests.acceptance.conftest import Site, wait_for_line
+
+
+def test_a_failed_run_is_mended_and_tried_again_with_its_key(site: Site) -> None:
+    """Retry is one transaction: what a crash leaves after it is a run that anybody begins."""
+    orders = site.folder / "orders"
+    orders.write_text("no mail server")
+    site.crons("run", "does_as_told", "--manual", check=False)
+    [(run,)] = site.sql("SELECT id FROM crons_run")
+    orders.write_text("")
+
+    site.crons("retry", str(run), "--reason", "it is back")
+    site.crash("before begin commits", "tick")
+    site.crons("tick")
+
+    assert site.verdicts("does_as_told") == [("succeeded", 2, "failed succeeded")]
+
+
+def test_a_hole_is_filled_once_by_racing_ticks(site: Site) -> None:
+    """Two fill the same span, two look at the clock, one dies: each slot has one success under its own key."""
+    hour = datetime.now(UTC).replace(minute=0, second=0, microsecond=0)
+    span = ("--from", (hour - timedelta(hours=3)).isoformat(), "--to", hour.isoformat(), "--yes")
+    fillers = [site.start("backfill", "harmless", *span) for _ in range(2)]
+    assert [filler.wait(60) for filler in fillers] == [0, 0]
+
+    site.crash("begun, not started", "tick")
+    ticks = [site.start("tick") for _ in range(2)]
+    assert [tick.wait(60) for tick in ticks] == [0, 0]
+    site.crons("tick")
+
+    assert [verdict for verdict, _, _ in site.verdicts("harmless")] == ["succeeded"] * 3
+    keys = [key for entry, key, _ in site.traces() if entry == "harmless"]
+    assert sorted(set(keys)) == [f"harmless@{hour - timedelta(hours=ago):%Y-%m-%dT%H:%M:%SZ}" for ago in (3, 2, 1)]
+    assert len(keys) == 3
+
+
+def test_a_run_is_followed_to_its_end(site: Site) -> None:
+    """What it writes comes as it is written; the one who follows ends as the job did."""
+    os.mkfifo(site.folder / "gate")
+    site.make_due("waits_for_release")
+    tick = site.start("tick")
+    gate = os.open(site.folder / "gate", os.O_WRONLY)  # opens once the job reads
+    follower = site.start("log", "waits_for_release", "--follow")
+
+    cancelled = site.crons("cancel", "waits_for_release", "--reason", "enough")
+
+    assert "was asked to stop" in cancelled.stdout
+    assert "waits_for_release: cancelled: enough (by " in wait_for_line(follower, "cancelled")
+    assert follower.wait(60) == 128 + signal.SIGTERM
+    assert tick.wait(60) == 0
+    os.close(gate)
+
+
+def test_ctrl_c_at_a_follower_leaves_the_run(site: Site) -> None:
+    """The terminal's signal is for the one who looks."""
+    site.make_due("plain")
+    site.crash("recorded, not begun", "tick")
+    follower = site.start("log", "plain", "--follow")
+    wait_for_line(follower, r"waits: for a free place, or for a process that knows the job 'plain'\.")
+
+    follower.send_signal(signal.SIGINT)
+
+    wait_for_line(follower, r"^run \d+ goes on\. See: manage\.py crons show \d+$")
+    assert follower.wait(60) == 130
+    site.crons("tick")
+    assert site.verdicts("plain") == [("succeeded", 1, "succeeded")]

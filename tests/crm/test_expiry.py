@@ -1,0 +1,120 @@
+"""Expired sessions and service tokens go, in batches."""
+
+from datetime import timedelta
+
+import pytest
+from django.contrib.sessions.models import Session
+
+from crm import cron_classes, expiry
+from crm.expiry import TOKENS_KEPT, Expired, delete_expired
+from crm.models import ServiceToken
+
+from .conftest import NOW
+
+SECOND = timedelta(seconds=1)
+pytestmark = pytest.mark.django_db
+
+
+def make_session(key, expires_at):
+    Session.objects.create(session_key=key, session_data="x", expire_date=expires_at)
+
+
+def make_token(prefix, expires_at, revoked_at=None):
+    ServiceToken.objects.create(
+        name="jobs",
+        prefix=prefix,
+        secret_hash="0" * 64,
+        created_at=expires_at - timedelta(days=90),
+        expires_at=expires_at,
+        revoked_at=revoked_at,
+    )
+
+
+def test_sessions_go_when_they_have_expired():
+    """One that ends at this very moment is still good."""
+    make_session("gone", NOW - SECOND)
+    make_session("now", NOW)
+    make_session("later", NOW + SECOND)
+
+    assert delete_expired(now=NOW) == Expired(1, 0)
+    assert set(Session.objects.values_list("pk", flat=True)) == {"now", "later"}
+
+
+def test_tokens_stay_for_a_month_after_their_end():
+    """Who shows one is told that it has expired, not that nobody knows it."""
+    make_token("expired1", NOW - TOKENS_KEPT - SECOND)
+    make_token("expired2", NOW - TOKENS_KEPT)
+    make_token("revoked1", NOW + TOKENS_KEPT, revoked_at=NOW - TOKENS_KEPT - SECOND)
+    make_token("revoked2", NOW + TOKENS_KEPT, revoked_at=NOW - SECOND)
+    make_token("in force", NOW + TOKENS_KEPT)
+
+    assert delete_expired(now=NOW) == Expired(0, 2)
+    assert set(ServiceToken.objects.values_list("prefix", flat=True)) == {"expired2", "revoked2", "in force"}
+
+
+def test_batches_are_bounded(django_assert_num_queries):
+    """A million sessions must not be one transaction."""
+    for number in range(7):
+        make_session(f"s{number}", NOW - SECOND)
+
+    with django_assert_num_queries(3 * 2 + 2):  # three batches and a look that finds nothing, a look at the tokens
+        assert delete_expired(now=NOW, batch_size=3) == Expired(7, 0)
+
+
+def test_time_budget_ends_it_between_two_batches():
+    """What is left goes at the next slot."""
+    for number in range(7):
+        make_session(f"s{number}", NOW - SECOND)
+    make_token("expired1", NOW - TOKENS_KEPT - SECOND)
+    moments = iter(range(100))
+
+    done = delete_expired(now=NOW, batch_size=3, budget=timedelta(seconds=3), clock=lambda: next(moments))
+
+    assert done == Expired(6, 0, finished=False)
+    assert (Session.objects.count(), ServiceToken.objects.count()) == (1, 1)
+
+
+def test_session_that_was_used_meanwhile_stays(monkeypatch):
+    """Its end has moved between the look and the deletion."""
+    make_session("used", NOW - SECOND)
+
+    class Moved:
+        def __init__(self):
+            self.looked = False
+
+        def __call__(self):
+            if self.looked:
+                Session.objects.update(expire_date=NOW + SECOND)
+            self.looked = True
+            return 0.0
+
+    assert delete_expired(now=NOW, clock=Moved()) == Expired(0, 0)
+    assert Session.objects.count() == 1
+
+
+@pytest.mark.parametrize(
+    ("finished", "said"),
+    [
+        (True, "3 sessions and 1 service tokens deleted"),
+        (
+            False,
+            "3 sessions and 1 service tokens deleted; the time for it is over, the rest goes at the next slot",
+        ),
+    ],
+)
+def test_job_says_how_many_went(monkeypatch, finished, said):
+    """ "Ran, but did nothing" must show."""
+    monkeypatch.setattr(expiry, "delete_expired", lambda *, now: Expired(3, 1, finished))
+
+    assert cron_classes.ExpireSessionsAndTokens().do() == said
+
+
+def test_job_is_declared_by_cron_classes(settings):
+    """Under its code, with the class's own words."""
+    from crons.jobs import registry
+
+    job = registry.get("expire_sessions_and_tokens")
+    assert settings.CRON_CLASSES == ["crm.cron_classes.ExpireSessionsAndTokens"]
+    assert (job.source, job.owner, job.policy.idempotent) == ("cron_classes", "operations", True)
+    assert job.description == "Delete the sessions and service tokens that have expired."
+    assert registry.entries[job.name].schedule.text == "40 3 * * *"

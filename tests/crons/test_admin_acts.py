@@ -1,0 +1,336 @@
+"""What people do from the admin: asked first, permitted one by one, audited, and told honestly."""
+
+from __future__ import annotations
+
+import re
+from datetime import timedelta
+
+import pytest
+from django.contrib.auth.models import Permission, User
+from django.utils import timezone
+
+from crons import api, models
+from crons.admin.acts import MOST
+from crons.exceptions import Refused
+
+pytestmark = pytest.mark.django_db
+LOOKING = ["view_entry", "view_run", "view_attempt"]
+
+
+@pytest.fixture
+def staff(client):
+    """Log dana in, who may look, and besides only what is named."""
+
+    def log_in(*permissions):
+        user = User.objects.create_user("dana", is_staff=True)
+        user.user_permissions.set(Permission.objects.filter(codename__in=[*LOOKING, *permissions]))
+        client.force_login(user)
+        return client
+
+    return log_in
+
+
+@pytest.fixture
+def entries(make_entry):
+    """Three entries that are accounted for."""
+    now = timezone.now()
+    return [make_entry(name, since=now) for name in ("a", "b", "c")]
+
+
+def run_of(entry, **fields):
+    """A run that waits to be begun, unless *fields* say otherwise."""
+    now = timezone.now()
+    given = {"state": "due", "wake_at": now, "planned_at": now, "recorded_at": now, "slot_at": now, **fields}
+    return models.Run.objects.create(entry=entry, trigger="resident", **given)
+
+
+def ids(*rows):
+    """The rows as a form sends them."""
+    return [str(row.pk) for row in rows]
+
+
+def told(response):
+    """The messages of the page that follows."""
+    return [str(message) for message in response.context["messages"]]
+
+
+def asked(client, verb, *rows):
+    """The page that asks, and the form's hidden key."""
+    response = client.get(f"/admin/crons/{verb}/", {"ids": ids(*rows)})
+    return response, re.findall(r'name="key" value="([0-9a-f-]{36})"', response.content.decode())
+
+
+def do(client, verb, *rows, **given):
+    """Answer the question with yes."""
+    _, [key] = asked(client, verb, *rows)
+    return client.post(f"/admin/crons/{verb}/", {"ids": ids(*rows), "key": key, **given}, follow=True)
+
+
+def trace():
+    """What the audit trail says."""
+    return list(models.AuditEvent.objects.order_by("pk").values_list("actor", "verb", "subject", "reason"))
+
+
+def test_asking_does_nothing(staff, entries):
+    """A link that a crawler or a colleague follows must not pause anything."""
+    response, keys = asked(staff("pause_entry"), "entry/pause", *entries[:2])
+
+    page = response.content.decode()
+    assert response.status_code == 200
+    assert "Slots from now on are skipped, and each is recorded as such." in page
+    assert "<li>a</li><li>b</li>" in page
+    assert len(keys) == 1
+    assert not models.Entry.objects.filter(paused_at__isnull=False).exists()
+    assert trace() == []
+
+
+def test_pause_and_resume_are_recorded_with_who_and_why(staff, entries):
+    """Whoever wonders next week finds the name."""
+    client = staff("pause_entry")
+    until = timezone.localtime(timezone.now() + timedelta(days=2)).replace(second=0, microsecond=0)
+
+    paused = do(client, "entry/pause", *entries[:2], reason="moving", until=f"{until:%Y-%m-%dT%H:%M}")
+    rows = models.Entry.objects.filter(paused_at__isnull=False).order_by("name")
+    kept = [(row.name, row.paused_by, row.pause_reason, row.paused_until) for row in rows]
+    resumed = do(client, "entry/resume", entries[0], entries[2])
+
+    assert told(paused) == ["a, b: paused (2 of 2)."]
+    assert kept == [("a", "dana", "moving", until), ("b", "dana", "moving", until)]
+    assert told(resumed) == ["c: not resumed, because it is not paused.", "a: resumed (1 of 2)."]
+    assert [row.name for row in models.Entry.objects.filter(paused_at__isnull=False)] == ["b"]
+    assert trace() == [("dana", "pause", "a", "moving"), ("dana", "pause", "b", "moving"), ("dana", "resume", "a", "")]
+
+
+def test_run_now_is_one_run_however_often_the_button_is_pressed(staff, entries):
+    """The page's key makes both clicks one request."""
+    client = staff("run_entry")
+    _, [key] = asked(client, "entry/run", entries[0])
+    given = {"ids": ids(entries[0]), "key": key}
+
+    first = client.post("/admin/crons/entry/run/", given, follow=True)
+    client.post("/admin/crons/entry/run/", given)
+
+    run = models.Run.objects.get()
+    assert told(first) == ["a: asked to run now."]
+    assert (run.kind, run.requested_by, run.args) == ("manual", "dana", None)
+
+
+def test_cancel_says_of_each_run_what_became_of_it(staff, entries):
+    """Half done must not read as done."""
+    waiting, over = run_of(entries[0]), run_of(entries[1], state="done", verdict="succeeded")
+
+    response = do(staff("cancel_run"), "run/cancel", waiting, over, reason="wrong list")
+
+    assert told(response) == [
+        f"run {over.pk} of b: not asked to stop, because run {over.pk} is over: succeeded.",
+        f"run {waiting.pk} of a: asked to stop (1 of 2).",
+    ]
+    waiting.refresh_from_db()
+    assert (waiting.verdict, waiting.detail) == ("cancelled", "wrong list (by dana)")
+    assert trace() == [("dana", "cancel", str(waiting.pk), "wrong list")]
+
+
+def test_retry_says_of_each_run_what_became_of_it(staff, entries, monkeypatch):
+    """It asks api.retry, and passes on what that refuses."""
+    failed = run_of(entries[0], state="done", verdict="failed", tries=1)
+    fine = run_of(entries[1], state="done", verdict="succeeded", tries=1)
+    calls = []
+
+    def retry(run_id, *, by, reason=""):
+        if run_id == fine.pk:
+            raise Refused(f"run {run_id} has succeeded.")
+        calls.append((run_id, by, reason))
+
+    monkeypatch.setattr(api, "retry", retry, raising=False)
+
+    response = do(staff("retry_run"), "run/retry", failed, fine, reason="disk is free again")
+
+    assert calls == [(failed.pk, "dana", "disk is free again")]
+    assert told(response) == [
+        f"run {fine.pk} of b: not opened for another try, because run {fine.pk} has succeeded.",
+        f"run {failed.pk} of a: opened for another try (1 of 2).",
+    ]
+
+
+def test_longest_name_and_reason_fit(staff, entries, client):
+    """What is entered must not be lost because a column is short."""
+    user = User.objects.create_superuser("d" * 150)
+    client.force_login(user)
+    run = run_of(entries[0])
+
+    do(client, "run/cancel", run, reason="x" * 200)
+    do(client, "entry/pause", entries[0], reason="y" * 200)
+
+    run.refresh_from_db()
+    assert run.verdict == "cancelled"
+    assert run.detail.startswith("x" * 200 + " (by ddd")
+    assert models.Entry.objects.get(name="a").pause_reason == "y" * 200
+    assert [event.reason[0] * 200 == event.reason for event in models.AuditEvent.objects.all()] == [True, True]
+
+
+def rows_now():
+    """Everything that an action could have changed."""
+    return [list(model.objects.order_by("pk").values()) for model in (models.Entry, models.Run)]
+
+
+VERBS = {
+    "entry/run": "run_entry",
+    "entry/pause": "pause_entry",
+    "entry/resume": "pause_entry",
+    "run/cancel": "cancel_run",
+    "run/retry": "retry_run",
+}
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_who_lacks_the_permission_gets_403_and_leaves_no_trace(staff, entries, verb):
+    """Each verb has its own: all the others do not help."""
+    client = staff(*set(VERBS.values()) - {VERBS[verb]})
+    row = entries[0] if verb.startswith("entry") else run_of(entries[0])
+    before = rows_now()
+    given = {"ids": ids(row), "key": "0" * 32, "reason": "forged"}
+
+    got, posted = client.get(f"/admin/crons/{verb}/", given), client.post(f"/admin/crons/{verb}/", given)
+    model, _, action = verb.partition("/")
+    listed = client.post(f"/admin/crons/{model}/", {"action": action, "_selected_action": ids(row)})
+
+    assert [got.status_code, posted.status_code, listed.status_code] == [403, 403, 403]
+    assert rows_now() == before
+    assert trace() == []
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_permission_to_act_is_none_to_look(client, entries, verb):
+    """Who may not see the rows does nothing to them either."""
+    user = User.objects.create_user("dana", is_staff=True)
+    user.user_permissions.set(Permission.objects.filter(codename=VERBS[verb]))
+    client.force_login(user)
+
+    response = client.post(f"/admin/crons/{verb}/", {"ids": "1", "key": "0" * 32, "reason": "x"})
+
+    assert response.status_code == 403
+
+
+def test_a_post_without_the_token_of_the_page_is_refused(entries, django_user_model):
+    """Another site's form must not pause anything."""
+    from django.test import Client
+
+    client = Client(enforce_csrf_checks=True)
+    client.force_login(django_user_model.objects.create_superuser("root"))
+
+    response = client.post("/admin/crons/entry/pause/", {"ids": ids(*entries), "key": "0" * 32, "reason": "x"})
+
+    assert response.status_code == 403
+    assert trace() == []
+
+
+def test_who_only_looks_sees_no_button(staff, entries):
+    """Neither on lists nor on pages."""
+    run = run_of(entries[0])
+    client = staff()
+
+    pages = [
+        client.get(f"/admin/crons/{place}").content.decode()
+        for place in ["entry/", f"entry/{entries[0].pk}/change/", "run/", f"run/{run.pk}/change/"]
+    ]
+
+    assert [page for page in pages if 'name="action"' in page or "crons-acts" in page] == []
+
+
+def test_buttons_are_those_that_fit_the_row(staff, entries):
+    """Nobody is offered to resume what goes on."""
+    client = staff(*VERBS.values())
+    models.Entry.objects.filter(name="b").update(paused_at=timezone.now())
+    rows = [*entries[:2], run_of(entries[0]), run_of(entries[1], state="done", verdict="lost")]
+
+    offered = []
+    for row in rows:
+        page = client.get(f"/admin/crons/{row._meta.model_name}/{row.pk}/change/").content.decode()
+        offered.append(re.findall(r'<a class="button" href="[^"]+">([^<]+)</a>', page))
+
+    assert offered == [["Run now", "Pause"], ["Run now", "Resume"], ["Cancel"], ["Retry"]]
+
+
+def test_list_asks_about_the_rows_chosen_and_comes_back(staff, entries):
+    """To the same filter as before."""
+    client = staff("pause_entry")
+    chosen = {"action": "pause", "_selected_action": ids(*entries[1:])}
+
+    response = client.post("/admin/crons/entry/?source__exact=code", chosen, follow=True)
+    back = re.search(r'name="next" value="([^"]*)"', response.content.decode())
+
+    assert "<li>b</li><li>c</li>" in response.content.decode()
+    assert back
+    assert back[1] == "/admin/crons/entry/?source__exact=code"
+
+
+@pytest.mark.parametrize("asked_for", ["https://evil.example/", "//evil.example", "javascript:alert(1)", ""])
+def test_nobody_is_sent_to_another_site_afterwards(staff, entries, asked_for):
+    """An address with a verb in it is easily sent around."""
+    client = staff("pause_entry")
+    _, [key] = asked(client, "entry/pause", entries[0])
+    given = {"ids": ids(entries[0]), "key": key, "reason": "x", "next": asked_for}
+
+    response = client.post("/admin/crons/entry/pause/", given)
+
+    assert response["Location"] == "/admin/crons/entry/"
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ({"reason": ""}, "This field is required."),
+        ({"reason": "x" * 201}, "Ensure this value has at most 200 characters (it has 201)."),
+        ({"reason": "x", "until": "2001-01-01T00:00"}, "This moment is past: expected one to come."),
+        ({"reason": "x", "until": "soon"}, "Enter a valid date/time."),
+        ({"reason": "x", "key": "nonsense"}, "Enter a valid UUID."),
+    ],
+)
+def test_what_cannot_be_read_is_asked_again(staff, entries, given, said):
+    """With what was entered, and nothing done."""
+    response = do(staff("pause_entry"), "entry/pause", entries[0], **given)
+
+    assert said in response.content.decode()
+    assert trace() == []
+
+
+@pytest.mark.parametrize(
+    ("chosen", "said"),
+    [
+        ([], "Pause: nothing was done, because no row was chosen, or it is gone."),
+        (["x", "-1", "²", "9" * 30], "Pause: nothing was done, because no row was chosen, or it is gone."),
+        ([str(n) for n in range(MOST + 1)], f"Pause: nothing was done, because more than {MOST} rows were chosen."),
+    ],
+)
+def test_nothing_chosen_or_too_much_is_said(staff, entries, chosen, said):
+    """Thousands of rows at one click are a mistake."""
+    response = staff("pause_entry").get("/admin/crons/entry/pause/", {"ids": chosen}, follow=True)
+
+    assert told(response) == [said]
+
+
+def test_copy_of_a_database_refuses_and_says_why(staff, entries):
+    """What is clicked in a copy of production must not be believed done."""
+    models.Deployment.objects.update_or_create(
+        pk=1, defaults={"identity": "other", "described": "production", "adopted_at": timezone.now()}
+    )
+
+    response = do(staff("pause_entry"), "entry/pause", entries[0], reason="x")
+
+    [refused] = told(response)
+    assert refused.startswith("a: not paused, because this database was adopted by another deployment (production)")
+    assert trace() == []
+
+
+def test_nothing_names_code_a_schedule_or_arguments(staff, entries):
+    """Operators change when, never what: whatever else is sent along is not looked at."""
+    client = staff(*VERBS.values())
+    what = ("job", "schedule", "args", "policy", "overrides", "source_ref")
+    before = list(models.Entry.objects.order_by("pk").values(*what))
+    more = {"job": "os.system", "schedule": "* * * * *", "args": '{"a": 1}', "name": "z"}
+
+    do(client, "entry/run", entries[0], **more)
+    do(client, "entry/pause", entries[0], reason="x", **more)
+
+    assert list(models.Entry.objects.order_by("pk").values(*what)) == before
+    assert models.Run.objects.get().args is None

@@ -1,0 +1,259 @@
+"""The first page's questions, asked of rows."""
+
+from __future__ import annotations
+
+import uuid
+from datetime import timedelta
+
+import pytest
+from django.db import OperationalError, connection
+from django.test.utils import CaptureQueriesContext
+
+from crons import board
+from crons.exceptions import LedgerUnavailable
+from crons.models import Attempt, Entry, Heartbeat, Incident, Range, Run
+from crons.schedules import FAR_FUTURE
+from tests.crons.conftest import NOON, minutes
+from tests.crons.filling import fill, full_scans, plan
+
+pytestmark = pytest.mark.django_db
+DAY = timedelta(days=1)
+
+
+def run_of(entry, at, **fields):
+    """A run that is over, unless *fields* say otherwise."""
+    given = {"state": "done", "verdict": "succeeded", "slot_at": at, "planned_at": at, "recorded_at": at, **fields}
+    return Run.objects.create(entry=entry, trigger="resident", **given)
+
+
+def attempt_of(run, at, **fields):
+    """An attempt at *run* that began then."""
+    where = {"executor": "process", "instance": "i", "host": "web1", "pid": 7, "boot_id": "b"}
+    return Attempt.objects.create(run=run, number=1, token=uuid.uuid4(), begun_at=at, **where, **fields)
+
+
+def beat(now, **fields):
+    """A scheduler on another machine: this one's kernel says nothing of it."""
+    given = {"beat_at": now, "expected_by": now + minutes(1), "started_at": now - minutes(60), **fields}
+    return Heartbeat.objects.create(
+        instance=uuid.uuid4().hex, kind="resident", host="web1", pid=7, boot_id="b", **given
+    )
+
+
+def looked(entry, at, **fields):
+    """Something planned *entry* then."""
+    Entry.objects.filter(pk=entry.pk).update(accounted_until=at, wake_at=at + minutes(5), **fields)
+
+
+def test_nothing_is_wrong_where_everything_is_planned(make_entry):
+    """A page that cries wolf is not read."""
+    looked(make_entry(), NOON)
+
+    seen = board.look(DAY, NOON)
+
+    assert seen.is_well
+    assert (seen.troubles.rows, seen.did_not_run.rows, seen.running.rows) == ([], [], [])
+    assert [slot.at for slot in seen.coming.rows] == [NOON + minutes(5)]
+
+
+def test_silence_of_all_triggers_is_said_with_its_moment(make_entry):
+    """Nothing else on the page is true any more, so this stands first."""
+    looked(make_entry("a"), NOON - minutes(90))
+    looked(make_entry("b"), NOON - minutes(60))
+
+    seen = board.look(DAY, NOON)
+
+    assert seen.unwatched_since == NOON - minutes(60)
+    assert [(each.kind, each.entry.name) for each in seen.troubles.rows] == [("overdue", "a"), ("overdue", "b")]
+    assert not seen.is_well
+
+
+def test_one_late_entry_is_not_silence(make_entry):
+    """Where another entry was planned just now, something does look."""
+    looked(make_entry("a"), NOON - minutes(90))
+    looked(make_entry("b"), NOON)
+
+    seen = board.look(DAY, NOON)
+
+    assert seen.unwatched_since is None
+    assert [each.entry.name for each in seen.troubles.rows] == ["a"]
+
+
+def test_declared_entry_that_nothing_ever_planned_is_overdue(make_entry):
+    """A newcomer who starts no trigger must not read that nothing is wrong."""
+    make_entry(since=NOON - minutes(10))
+    Entry.objects.update(wake_at=None)
+
+    seen = board.look(DAY, NOON)
+
+    assert [(each.kind, each.text) for each in seen.troubles.rows] == [
+        ("overdue", "is declared, and nothing has looked yet")
+    ]
+    assert seen.unwatched_since == NOON - minutes(10)
+
+
+def test_scheduler_that_fell_silent_is_wrong_and_one_that_beats_is_named(make_entry):
+    """A dead process says nothing by itself."""
+    looked(make_entry(), NOON)
+    beat(NOON - minutes(30), expected_by=NOON - minutes(29))
+    alive = beat(NOON)
+
+    seen = board.look(DAY, NOON)
+
+    assert [(each.kind, each.text) for each in seen.troubles.rows] == [
+        ("scheduler", "resident on web1 (pid 7) is silent")
+    ]
+    assert seen.schedulers == [alive]
+
+
+def test_parked_entries_and_open_incidents_are_wrong(make_entry):
+    """Each with where to read on; closed incidents are history."""
+    parked, failing = make_entry("parked"), make_entry("failing")
+    looked(failing, NOON)
+    Entry.objects.filter(pk=parked.pk).update(parked_reason="the zone 'Mars' is unknown", wake_at=FAR_FUTURE)
+    run = run_of(failing, NOON - minutes(5), verdict="failed")
+    about = {"rule": "failing", "entry": failing, "run": run, "opened_at": NOON, "changed_at": NOON}
+    Incident.objects.create(open_key="failing:1", summary="failed: boom", count=3, **about)
+    Incident.objects.create(open_key=None, closed_at=NOON, summary="failed: long ago", **about)
+
+    seen = board.look(DAY, NOON)
+
+    assert [(each.kind, each.text, each.run_id) for each in seen.troubles.rows] == [
+        ("parked", "cannot be planned: the zone 'Mars' is unknown", None),
+        ("failing", "failed: boom (3 times)", run.pk),
+    ]
+
+
+def test_due_runs_that_nobody_begins_are_wrong_unless_one_is_in_the_way(make_entry):
+    """An overlapping run explains itself; a full pool does not."""
+    stuck, busy = make_entry("stuck"), make_entry("busy")
+    for entry in (stuck, busy):
+        looked(entry, NOON)
+        run_of(entry, NOON - minutes(10), state="due", verdict="", wake_at=NOON - minutes(10))
+    run_of(busy, NOON - minutes(20), state="running", verdict="", active_key=busy.pk)
+
+    seen = board.look(DAY, NOON)
+
+    [trouble] = seen.troubles.rows
+    assert (trouble.kind, trouble.entry.name, trouble.since) == ("waiting", "stuck", NOON - minutes(10))
+    assert trouble.text == (
+        "a run waits to be begun: no place has come free, or no running process knows the job 'stuck'"
+    )
+
+
+def test_runs_of_one_entry_that_wait_do_not_hide_another(make_entry, monkeypatch):
+    """A backlog of hundreds is one line, and says so where not all of it was read."""
+    monkeypatch.setattr(board, "READ", 2)
+    many, one = make_entry("many"), make_entry("one")
+    for n in range(4):
+        run_of(many, NOON - minutes(20 + n), state="due", verdict="", wake_at=NOON - minutes(20 + n))
+    first = run_of(one, NOON - minutes(10), state="due", verdict="", wake_at=NOON - minutes(10))
+
+    found = [(each.entry.name, each.count, each.at_least) for each in board.waiting(NOON)]
+    monkeypatch.setattr(board, "WAITING_READ", 3)
+    cut = [(each.entry.name, each.count, each.at_least) for each in board.waiting(NOON)]
+
+    assert found == [("many", 4, False), ("one", 1, False)]
+    assert cut == [("many", 3, True)]
+    assert board.waiting(first.wake_at)[0].entry.name == "many"
+
+
+def test_what_did_not_run_is_grouped_and_says_why(make_entry):
+    """A job that fails each minute must not hide the one that was missed once; the worst stands first."""
+    flapping, nightly = make_entry("flapping"), make_entry("nightly")
+    runs = [run_of(flapping, NOON - minutes(n), verdict="failed", detail=f"E{n}") for n in (30, 20, 10)]
+    run_of(flapping, NOON - minutes(5))
+    skipped = {"verdict": "skipped", "reason": "paused", "count": 4, "trigger": "tick", "recorded_at": NOON}
+    Range.objects.create(entry=nightly, first_at=NOON - minutes(99), last_at=NOON - minutes(2), **skipped)
+    missed = {**skipped, "verdict": "missed", "reason": "catch_up", "count": 12}
+    Range.objects.create(entry=nightly, first_at=NOON - 9 * DAY, last_at=NOON - minutes(200), **missed)
+
+    seen = board.look(DAY, NOON).did_not_run.rows
+
+    assert [(each.entry.name, each.verdict, each.reason, each.count) for each in seen] == [
+        ("flapping", "failed", "", 3),
+        ("nightly", "missed", "catch_up", 12),
+        ("nightly", "skipped", "paused", 4),
+    ]
+    assert (seen[0].run_id, seen[0].detail, seen[0].first_at) == (runs[2].pk, "E10", NOON - minutes(30))
+    assert seen[1].meaning == "Nothing looked at the clock in time, and the job's catch_up keeps fewer slots."
+
+
+def test_window_says_how_far_back_it_asks(make_entry):
+    """Last week's trouble is asked for, not shown unasked."""
+    run_of(make_entry(), NOON - 3 * DAY, verdict="lost")
+
+    assert board.look(DAY, NOON).did_not_run.rows == []
+    assert [each.verdict for each in board.look(7 * DAY, NOON).did_not_run.rows] == ["lost"]
+
+
+def test_attempts_that_go_on_are_shown_and_ended_ones_not(make_entry):
+    """A lease is what tells them apart, whatever the run says."""
+    entry = make_entry()
+    run = run_of(entry, NOON, state="running", verdict="")
+    going = attempt_of(run, NOON, lease_until=NOON + minutes(1))
+    attempt_of(run_of(entry, NOON - minutes(5)), NOON - minutes(5), outcome="succeeded", ended_at=NOON)
+
+    assert [each.pk for each in board.look(DAY, NOON).running.rows] == [going.pk]
+
+
+def test_long_lists_are_cut_and_counted(make_entry):
+    """A page of ten thousand lines answers nothing; a silent cut would be a lie."""
+    for n in range(board.SHOWN + 3):
+        run_of(make_entry(f"job{n:03}"), NOON - minutes(n), verdict="failed")
+
+    listed = board.look(DAY, NOON).did_not_run
+
+    assert (len(listed.rows), listed.more, listed.at_least) == (board.SHOWN, 3, False)
+
+
+def test_cut_says_at_least_where_not_all_was_read(make_entry, monkeypatch):
+    """More were there than were read."""
+    monkeypatch.setattr(board, "READ", 4)
+    entry = make_entry()
+    for n in range(6):
+        run_of(entry, NOON - minutes(n), verdict="failed")
+
+    listed = board.look(DAY, NOON).did_not_run
+
+    assert (listed.rows[0].count, listed.at_least) == (4, True)
+
+
+def test_time_is_the_databases_own(make_entry):
+    """The machine that shows the page may be wrong about the time."""
+    looked(make_entry(), NOON)
+
+    first = board.look(DAY).as_of
+    second = board.look(DAY).as_of
+
+    assert first.tzinfo is not None
+    assert NOON < first <= second
+
+
+def test_database_that_does_not_answer_is_said(monkeypatch):
+    """Where nothing can be told, nothing may look well."""
+
+    def fail(*args):
+        raise OperationalError("gone")
+
+    monkeypatch.setattr(board, "_look", fail)
+
+    with pytest.raises(LedgerUnavailable, match=r"^the database did not answer: gone$"):
+        board.look(DAY, NOON)
+
+
+def test_board_costs_eight_statements_and_no_scan_with_many_rows(make_entry):
+    """The page is looked at when everything is slow already."""
+    entries = [make_entry(f"job{n}") for n in range(5)]
+    fill(entries, 20_000, NOON)
+
+    with CaptureQueriesContext(connection) as captured:
+        seen = board.look(7 * DAY, NOON)
+
+    assert len(captured) == 8
+    assert full_scans(captured) == []
+    plans = "\n".join(step for query in captured.captured_queries for step in plan(query["sql"]))
+    # The few that did not end well are read in order, and reading stops at the limit.
+    assert "crons_run_not_well" in plans
+    assert "crons_range_last" in plans
+    assert seen.did_not_run.rows

@@ -1,0 +1,151 @@
+"""A schedule in another zone's crontab: exactly the same moments, or a reason."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta, tzinfo
+from pathlib import Path
+from zoneinfo import ZoneInfo
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from crons import cron, every
+from crons.exceptions import TargetError
+from crons.schedules import NEVER, Schedule, parse
+from crons.targets import crond, fitting
+from crons.targets.base import Unfit
+
+NOW = datetime(2026, 1, 1, tzinfo=UTC)
+YEAR = timedelta(days=366)
+SAME_CHANGES = "its zone and the machine's change their clocks at different moments, so no line fits all year"
+
+
+@pytest.mark.parametrize(
+    ("schedule", "zone", "machine", "lines"),
+    [
+        (cron("0 6 * * MON-FRI"), "Europe/Berlin", "Europe/Paris", ["0 6 * * MON-FRI"]),
+        (cron("@daily"), "UTC", "UTC", ["@daily"]),
+        (cron("0 6 * * *"), "UTC", "Asia/Kolkata", ["30 11 * * *"]),
+        (cron("0 6,22 * * *"), "UTC", "Asia/Kolkata", ["30 3,11 * * *"]),
+        (cron("0 2 * * SUN"), "Asia/Tokyo", "UTC", ["0 17 * * 6"]),
+        (cron("0 2,20 * * SUN"), "Asia/Tokyo", "UTC", ["0 17 * * 6", "0 11 * * SUN"]),
+        (cron("0 12 1 * *"), "Asia/Tokyo", "UTC", ["0 3 1 * *"]),
+        (cron("30 2 * * *"), "Europe/Berlin", "Europe/London", ["30 1 * * *"]),
+        (cron("*/15 * * * *"), "Europe/Berlin", "America/New_York", ["*/15 * * * *"]),
+        (cron("10 * * * *"), "Asia/Kolkata", "UTC", ["40 * * * *"]),
+        (every(minutes=5), "UTC", "Europe/Berlin", ["*/5 * * * *"]),
+        (every(hours=1), "UTC", "Asia/Kathmandu", ["45 * * * *"]),
+        (every(hours=12), "UTC", "Asia/Tokyo", ["0 9,21 * * *"]),
+        (every(minutes=90), "UTC", "UTC", ["0 */3 * * *", "30 1,4,7,10,13,16,19,22 * * *"]),
+        (every(days=7), "UTC", "UTC", ["0 0 * * 4"]),
+        (NEVER, "UTC", "UTC", []),
+    ],
+    ids=str,
+)
+def test_what_fits_is_exact(schedule: Schedule, zone: str, machine: str, lines: list[str]):
+    """A job that comes an hour off in summer is worse than none: it looks right."""
+    assert fitting.texts(schedule, ZoneInfo(zone), ZoneInfo(machine), NOW) == lines
+    assert moments(lines, ZoneInfo(machine)) == schedule.between(NOW, NOW + YEAR, ZoneInfo(zone))
+
+
+@pytest.mark.parametrize(
+    ("schedule", "zone", "machine", "reason"),
+    [
+        (cron("0 6 * * *"), "Europe/Berlin", "UTC", SAME_CHANGES),
+        (cron("0 6 * * *"), "Europe/Berlin", "America/New_York", SAME_CHANGES),
+        (cron("0 0-23 * * *"), "Europe/Berlin", "UTC", SAME_CHANGES),
+        (cron("*/20 * * * *"), "Australia/Lord_Howe", "UTC", SAME_CHANGES),
+        (every(hours=12), "UTC", "Europe/Berlin", SAME_CHANGES),
+        (cron("0 2 1 * *"), "Asia/Tokyo", "UTC", "in the machine's zone it falls on another day of the month"),
+        (cron("0 2 * 1 *"), "Asia/Tokyo", "UTC", "in the machine's zone it falls on another day of the month"),
+        (cron("0 2 1 * SUN"), "Asia/Tokyo", "UTC", "in the machine's zone it falls on another day of the month"),
+        (cron("0 */2 * * *"), "Europe/Berlin", "Europe/London", "it would behave otherwise when clocks change"),
+        (every(minutes=7), "UTC", "UTC", "every 7 minutes does not divide a day"),
+        (every(hours=48), "UTC", "UTC", "every 2 days does not divide a day"),
+        (every(seconds=30), "UTC", "UTC", "it has seconds"),
+    ],
+    ids=str,
+)
+def test_what_does_not_fit_says_why(schedule: Schedule, zone: str, machine: str, reason: str):
+    """Refused with the reason, never nearly right."""
+    with pytest.raises(Unfit, match=reason):
+        fitting.texts(schedule, ZoneInfo(zone), ZoneInfo(machine), NOW)
+
+
+ZONES = [
+    "UTC",
+    "Europe/Berlin",
+    "Europe/London",
+    "Asia/Kolkata",
+    "Asia/Tokyo",
+    "Pacific/Honolulu",
+    "Pacific/Kiritimati",
+]
+MINUTE = st.sampled_from(["0", "*/20", "*", "5,50", "10-12"])
+HOUR = st.sampled_from(["*", "0", "23", "*/6", "0-23", "3,4,22"])
+DAY = st.sampled_from(["*", "1", "*/2", "31", "1-31"])
+MONTH = st.sampled_from(["*", "3", "1-12"])
+WEEKDAY = st.sampled_from(["*", "SUN", "1-5", "*/3", "6,7"])
+EVERY = st.sampled_from([1, 5, 7, 30, 60, 90, 120, 720, 1440, 10080]).map(lambda minutes: every(minutes=minutes))
+TEXT = st.tuples(MINUTE, HOUR, DAY, MONTH, WEEKDAY).map(lambda fields: cron(" ".join(fields)))
+
+
+@given(schedule=st.one_of(TEXT, EVERY), zone=st.sampled_from(ZONES), machine=st.sampled_from(ZONES))
+def test_no_line_is_nearly_right(schedule: Schedule, zone: str, machine: str):
+    """Whatever is not refused is due at exactly the same moments, through both clock changes."""
+    try:
+        lines = fitting.texts(schedule, ZoneInfo(zone), ZoneInfo(machine), NOW)
+    except Unfit:
+        return
+    for start in (
+        datetime(2026, 3, 27, tzinfo=UTC),
+        datetime(2026, 10, 23, tzinfo=UTC),
+        datetime(2026, 2, 26, tzinfo=UTC),
+    ):
+        until = start + timedelta(days=5)
+        assert moments(lines, ZoneInfo(machine), start, until) == schedule.between(start, until, ZoneInfo(zone))
+
+
+def moments(lines: list[str], machine: tzinfo, start: datetime = NOW, until: datetime = NOW + YEAR) -> list[datetime]:
+    """List when cron would fire *lines*, each firing for itself."""
+    return sorted(moment for line in lines for moment in parse(line).between(start, until, machine))
+
+
+def test_the_zone_is_that_of_the_machine_not_of_this_process(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
+    """Django sets TZ to TIME_ZONE; cron has never heard of it."""
+    monkeypatch.setenv("TZ", "Asia/Tokyo")
+    localtime = tmp_path / "localtime"
+    localtime.symlink_to("/usr/share/zoneinfo/Europe/Berlin")
+    monkeypatch.setattr(crond, "LOCALTIME", localtime)
+    monkeypatch.setattr(crond, "PROC", tmp_path)
+
+    found, where = crond.zone()
+
+    assert fitting.texts(cron("0 6 * * *"), ZoneInfo("Europe/Paris"), found, NOW) == ["0 6 * * *"]
+    assert where == f"{localtime}, Europe/Berlin"
+
+
+def test_a_tz_of_the_daemon_wins(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
+    """Its unit, or /etc/default/cron, may give it another zone than the machine's."""
+    monkeypatch.setattr(crond, "PROC", tmp_path)
+    monkeypatch.setattr(crond, "DEFAULTS", tmp_path / "cron")
+    (tmp_path / "cron").write_text('# READ_ENV="yes"\nTZ="Asia/Tokyo"\n')
+    by_file = crond.zone()
+    (tmp_path / "12").mkdir()
+    (tmp_path / "12" / "comm").write_text("cron\n")
+    (tmp_path / "12" / "environ").write_bytes(b"A=b\0TZ=:Asia/Kolkata\0")
+    by_process = crond.zone()
+
+    assert by_file == (ZoneInfo("Asia/Tokyo"), f"Asia/Tokyo, TZ in {tmp_path}/cron")
+    assert by_process == (ZoneInfo("Asia/Kolkata"), "Asia/Kolkata, TZ of cron (pid 12)")
+
+
+def test_a_zone_that_cannot_be_told_stops(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
+    """A guess would be an hour off somewhere."""
+    monkeypatch.setattr(crond, "PROC", tmp_path)
+    monkeypatch.setattr(crond, "DEFAULTS", tmp_path / "cron")
+    (tmp_path / "cron").write_text("TZ=CET-1CEST\n")
+
+    with pytest.raises(TargetError, match=r"TZ in .*/cron is 'CET-1CEST', expected an IANA name"):
+        crond.zone()

@@ -1,0 +1,281 @@
+"""Where declarations are read from: CRON_CLASSES."""
+
+from datetime import timedelta
+
+import pytest
+
+from crons.compat.django_cron.classes import Schedule
+from crons.exceptions import DeclarationError
+from crons.jobs import Retry, job
+from crons.schedules import cron, every
+from crons.sources.base import Binding, Problem, Reading
+from crons.sources.cron_classes import FIX, CronClassesSource, paths, schedule_of
+from tests.crons import cron_classes
+
+pytestmark = pytest.mark.usefixtures("empty_registry")
+HERE = "tests.crons.cron_classes"
+
+
+@pytest.fixture(autouse=True)
+def no_calls():
+    """Each test counts its own."""
+    cron_classes.calls.clear()
+
+
+@pytest.fixture
+def read(settings):
+    """Read CRON_CLASSES with these of the classes of HERE."""
+
+    def reading(*names):
+        settings.CRON_CLASSES = [f"{HERE}.{name}" for name in names]
+        return CronClassesSource().read()
+
+    return reading
+
+
+def scheduled(**says):
+    """Return the text that Schedule(**says) becomes."""
+    found = type("Shop", (), {"schedule": Schedule(**says), "__module__": "shop.cron"})
+    return schedule_of(found, "CRON_CLASSES[0]").text
+
+
+def test_class_becomes_a_job_that_calls_do(read, empty_registry, capsys):
+    """What do() returns was its message in django-cron's log: it is output here."""
+    [made] = read("CloseOrders").declarations
+    found = empty_registry.get("shop.close_orders")
+
+    found.body()
+
+    assert (made.name, made.job, made.schedule) == ("shop.close_orders", "shop.close_orders", every(minutes=60))
+    assert (made.source, made.source_ref) == ("cron_classes", f"CRON_CLASSES[0] {HERE}.CloseOrders")
+    assert found.description == "Close what nobody will pay."
+    assert cron_classes.calls == ["shop.close_orders"]
+    assert capsys.readouterr().out == "3 orders closed\n"
+
+
+def test_policies_follow_from_what_the_class_says(read, empty_registry):
+    """Not allowed to run in parallel unless it says so, as django-cron has it."""
+    read("CloseOrders", "Report")
+    close, report = empty_registry.get("shop.close_orders"), empty_registry.get("shop.report")
+
+    five = timedelta(minutes=5)
+    assert (close.policy.overlap, close.policy.retry) == ("skip", Retry(11, wait=five, backoff=1, longest=five))
+    assert (report.policy.overlap, report.policy.retry) == ("allow", Retry(0))
+    assert (report.policy.timeout, report.owner, report.tags) == (five, "sales", ("shop",))
+    assert report.description == "What was sold."
+
+
+def test_do_that_returns_nothing_prints_nothing(read, empty_registry, capsys):
+    """A word None on each run helps nobody."""
+    read("NotOurs")
+
+    empty_registry.get("shop.other").body()
+
+    assert cron_classes.calls == ["shop.other"]
+    assert capsys.readouterr().out == ""
+
+
+@pytest.mark.parametrize(
+    ("says", "text"),
+    [
+        ({"run_every_mins": 120}, "every 7200s"),
+        ({"run_every_mins": 0.5}, "every 30s"),
+        ({"run_at_times": ["06:30"]}, "30 6 * * *"),
+        ({"run_at_times": ["14:30", "11:30"]}, "30 11,14 * * *"),
+        ({"run_at_times": ["11:30", "14:00", "23:15"]}, "30 11 * * * | 0 14 * * * | 15 23 * * *"),
+        ({"run_every_mins": 120, "run_at_times": ["6:30"]}, "every 7200s | 30 6 * * *"),
+        # Monday is 0 there and 1 in cron: names cannot be mistaken.
+        ({"run_at_times": ["6:30"], "run_weekly_on_days": [0, 6, 2]}, "30 6 * * MON,WED,SUN"),
+        ({"run_at_times": ["6:30"], "run_monthly_on_days": [10, 1]}, "30 6 1,10 * *"),
+        ({"run_every_mins": 1, "run_weekly_on_days": [5]}, "* * * * SAT"),
+        ({"run_every_mins": 20, "run_weekly_on_days": [5]}, "*/20 * * * SAT"),
+        ({"run_every_mins": 360, "run_monthly_on_days": [1]}, "0 */6 1 * *"),
+        ({"run_every_mins": 1440, "run_weekly_on_days": [5, 5]}, "0 0 * * SAT"),
+    ],
+)
+def test_schedule_is_that_of_django_crons_documents(says, text):
+    """One entry per class, whatever mixture of times: one history, and no two runs at once."""
+    assert scheduled(**says) == text
+
+
+@pytest.mark.parametrize(
+    ("says", "why"),
+    [
+        ({}, "its schedule has neither run_every_mins nor run_at_times, so it never runs"),
+        (
+            {"run_at_times": ["6:30"], "run_weekly_on_days": [1], "run_monthly_on_days": [1]},
+            "run_weekly_on_days together with run_monthly_on_days means days that are both, and no cron text can say "
+            "that: keep one of them, and test for the other in do()",
+        ),
+        (
+            {"run_every_mins": 50, "run_weekly_on_days": [1]},
+            "run_every_mins=50 on certain days cannot be said in cron's fields: take minutes that divide an hour, "
+            "hours that divide a day, or run_at_times",
+        ),
+        ({"run_at_times": ["25:30"]}, "run_at_times has '25:30', expected a time such as '06:30'"),
+        ({"run_at_times": [630]}, "run_at_times has 630, expected a time such as '06:30'"),
+        ({"run_every_mins": 0}, "run_every_mins is 0, expected a number of minutes"),
+        ({"run_every_mins": "5"}, "run_every_mins is '5', expected a number of minutes"),
+        (
+            {"run_every_mins": 5, "run_weekly_on_days": [7]},
+            "run_weekly_on_days is [7], expected a list of numbers from 0 to 6",
+        ),
+        (
+            {"run_every_mins": 5, "run_weekly_on_days": []},
+            "run_weekly_on_days is [], expected a list of numbers from 0 to 6",
+        ),
+        (
+            {"run_every_mins": 5, "run_monthly_on_days": 1},
+            "run_monthly_on_days is 1, expected a list of numbers from 1 to 31",
+        ),
+    ],
+)
+def test_schedule_that_cannot_be_had_is_refused_with_the_reason(says, why):
+    """Half of what a class asked for would be a slot that silently never comes."""
+    with pytest.raises(DeclarationError) as refused:
+        scheduled(**says)
+
+    assert str(refused.value) == f"CRON_CLASSES[0] shop.cron.Shop: {why}."
+
+
+@pytest.mark.parametrize(
+    ("line", "told"),
+    [
+        ("no.such.Class", "CRON_CLASSES[0] names 'no.such.Class', which cannot be imported: No module named 'no'."),
+        (
+            f"{HERE}.CloseOrder",
+            f"CRON_CLASSES[0] names '{HERE}.CloseOrder', which cannot be imported: "
+            f'Module "{HERE}" does not define a "CloseOrder" attribute/class.',
+        ),
+        (f"{HERE}.number", f"CRON_CLASSES[0] names '{HERE}.number', which is a int, not a class."),
+        (None, "CRON_CLASSES[0] is None, expected the path of a class, such as 'shop.cron.CloseOrders'."),
+        (7, "CRON_CLASSES[0] is 7, expected the path of a class, such as 'shop.cron.CloseOrders'."),
+        (f"{HERE}.Unnamed", f"CRON_CLASSES[0] names '{HERE}.Unnamed', which lacks a code = 'app.name'."),
+        (
+            f"{HERE}.Unscheduled",
+            f"CRON_CLASSES[0] names '{HERE}.Unscheduled', whose schedule is '*/5 * * * *', expected Schedule(…).",
+        ),
+        (
+            f"{HERE}.PerHost",
+            f"CRON_CLASSES[0] {HERE}.PerHost: APPEND_IP_TO_CODE asks for a run on each host, and a slot is run once "
+            "for all of them: take it away, or put the work of a host into that host's own crontab.",
+        ),
+        (
+            f"{HERE}.Misnamed",
+            f"CRON_CLASSES[0] {HERE}.Misnamed: 'close orders!' cannot name a job: expected 1 to 100 letters, digits "
+            "and _.:-, the first a letter or _.",
+        ),
+    ],
+)
+def test_line_that_cannot_work_is_a_problem_and_the_others_are_read(settings, line, told):
+    """One misspelt path must not stop the other jobs."""
+    settings.CRON_CLASSES = [line, f"{HERE}.Report"]
+
+    reading = CronClassesSource().read()
+
+    assert reading.problems == (Problem("E037", told, FIX),)
+    assert [each.name for each in reading.declarations] == ["shop.report"]
+    assert list(paths().values()) == ["shop.report"]
+
+
+def test_unknown_policy_names_the_nearest(read):
+    """The same words as of @job."""
+    [problem] = read("Garbled").problems
+
+    assert problem.id == "E037"
+    assert problem.text.startswith("shop.other: 'timout' is no policy. Did you mean 'timeout'? Known: ")
+
+
+def test_one_path_without_a_comma_is_one_line(settings):
+    """("a.B") is a text, and its letters are no classes."""
+    settings.CRON_CLASSES = f"{HERE}.Report"
+
+    assert [each.name for each in CronClassesSource().read().declarations] == ["shop.report"]
+
+
+def test_setting_that_is_no_list_is_a_problem(settings):
+    """Not a site that does not start."""
+    settings.CRON_CLASSES = None
+
+    [problem] = CronClassesSource().read().problems
+
+    assert problem.text == "CRON_CLASSES[0] is None, expected the path of a class, such as 'shop.cron.CloseOrders'."
+
+
+def test_two_classes_of_one_code_are_a_problem(read):
+    """Both would take the same slots from each other."""
+    reading = read("CloseOrders", "SameCode")
+
+    assert [each.source_ref for each in reading.declarations] == [f"CRON_CLASSES[0] {HERE}.CloseOrders"]
+    assert [problem.text for problem in reading.problems] == [
+        f"CRON_CLASSES[1] names {HERE}.SameCode, whose code 'shop.close_orders' is that of CRON_CLASSES[0] "
+        f"{HERE}.CloseOrders: give one of the classes another code, or take a line away."
+    ]
+
+
+def test_what_nothing_reads_is_told(read):
+    """Somebody waits for the third failure."""
+    reading = read("Mails")
+
+    assert [(each.id, each.text, each.hint) for each in reading.problems] == [
+        (
+            "W037",
+            "CRON_CLASSES[0] Mails says MIN_NUM_FAILURES, which nothing reads: a job's first failure is told, once, "
+            "and again when it fails differently or works again.",
+            "Take MIN_NUM_FAILURES away when that will do.",
+        ),
+        (
+            "W037",
+            "CRON_CLASSES[0] Mails says SEND_FAILED_EMAIL, which nothing reads: failures are told to ADMINS.",
+            "Take SEND_FAILED_EMAIL away when that will do.",
+        ),
+    ]
+    assert [each.name for each in reading.declarations] == ["shop.other"]
+
+
+def test_notifier_of_the_real_package_is_told_to_go(settings):
+    """It stands in many a CRON_CLASSES, and would be a path that cannot be imported."""
+    settings.CRON_CLASSES = ["django_cron.cron.FailedRunsNotificationCronJob"]
+
+    [problem] = CronClassesSource().read().problems
+
+    assert (problem.id, problem.text) == (
+        "W037",
+        "CRON_CLASSES[0] names django_cron.cron.FailedRunsNotificationCronJob, which does nothing here.",
+    )
+    assert paths() == {}
+
+
+def test_job_that_code_declares_under_the_code_is_the_one(read, empty_registry):
+    """The way to move over, class by class: the line is then a second door to the job's entry."""
+    job(every(minutes=5), name="shop.close_orders")(cron_classes.Report().do)
+
+    reading = read("CloseOrders")
+
+    ref = f"CRON_CLASSES[0] {HERE}.CloseOrders"
+    assert reading == Reading((), (Binding("shop.close_orders", "every 3600s", ref),), ())
+    assert empty_registry.get("shop.close_orders").source == "code"
+
+
+def test_reading_twice_changes_nothing(read):
+    """Processes read at their start and at each sync."""
+    assert read("CloseOrders", "Report") == read("CloseOrders", "Report")
+
+
+def test_absent_package_names_the_stand_in(settings, monkeypatch):
+    """The first thing that somebody meets who moves over."""
+    monkeypatch.setitem(__import__("sys").modules, "django_cron", None)
+    settings.CRON_CLASSES = ["django_cron.CronJobBase"]
+
+    [problem] = CronClassesSource().read().problems
+
+    assert problem.text == (
+        "CRON_CLASSES[0] names 'django_cron.CronJobBase', which cannot be imported: import of django_cron halted; "
+        "None in sys.modules. Put 'crons.compat.django_cron' first in INSTALLED_APPS: it stands in for that package."
+    )
+
+
+def test_daily_times_are_one_cron_text():
+    """A target that writes crontab lines can take it."""
+    assert schedule_of(cron_classes.CloseOrders, "").text == "every 3600s"
+    assert cron("30 11,14 * * *").explain() == "At 11:30 and 14:30 every day"
