@@ -39,6 +39,7 @@ class Way:
     name: str
     arguments: tuple[str, ...]
     env: dict[str, str] = field(default_factory=dict)
+    entry: str = "beat"
 
 
 @dataclass(frozen=True)
@@ -86,16 +87,16 @@ class Place:
         if code:
             raise RuntimeError(f"manage.py {' '.join(arguments)} ended {code}")
 
-    def make_due(self) -> None:
-        """Have the job be due, as after an hour in which nothing looked, and everything else be quiet."""
+    def make_due(self, entry: str = "beat") -> None:
+        """Have *entry* be due, as after an hour in which nothing looked, and everything else be quiet."""
         ago = (datetime.now(UTC) - timedelta(hours=1)).strftime("%Y-%m-%d %H:%M:%S")
         with self._writing() as database:
             for table in ("crons_outputchunk", "crons_attempt", "crons_run", "crons_range"):
                 database.execute(f"DELETE FROM {table}")
-            database.execute(
-                "UPDATE crons_entry SET wake_at = '9999-01-01', retired_at = ? WHERE name <> 'beat'", [ago]
-            )
-            database.execute("UPDATE crons_entry SET accounted_until = ?, wake_at = NULL WHERE name = 'beat'", [ago])
+            change = "UPDATE crons_entry SET {} WHERE name {} ?"
+            database.execute(change.format("wake_at = '9999-01-01', retired_at = ?", "<>"), [ago, entry])
+            values = "wake_at = NULL, accounted_until = ?, retired_at = NULL"
+            database.execute(change.format(values, "="), [ago, entry])
         for path in (self.mark, self.mark.with_suffix(".go")):
             path.unlink(missing_ok=True)
 
@@ -119,7 +120,7 @@ class Place:
 
 def fire(place: Place, way: Way, **env: str) -> Firing:
     """Fire once to the end and say what it cost, whole process tree included."""
-    place.make_due()
+    place.make_due(way.entry)
     started, clock = time.time(), time.perf_counter()
     process = place.start(way.arguments, {**way.env, **env})
     _, status, used = os.wait4(process.pid, 0)
@@ -132,7 +133,7 @@ def fire(place: Place, way: Way, **env: str) -> Firing:
 
 def fire_twice(place: Place, way: Way) -> int:
     """Fire two at once for one slot; say how many times the job ran."""
-    place.make_due()
+    place.make_due(way.entry)
     both = [place.start(way.arguments, {**way.env, "BENCH_MODE": "wait"}) for _ in range(2)]
     # The first waits in the job; the second has ended, or is in the job as well.
     _wait(lambda: len(place.beats()) == 2 or (place.beats() and any(each.poll() is not None for each in both)))
@@ -144,7 +145,7 @@ def fire_twice(place: Place, way: Way) -> int:
 
 def fire_and_kill(place: Place, way: Way, look: Way) -> str:
     """Kill the process that cron started while the job runs; say what a later look finds."""
-    place.make_due()
+    place.make_due(way.entry)
     process = place.start(way.arguments, {**way.env, "BENCH_MODE": "wait"})
     _wait(lambda: bool(place.beats()))
     process.send_signal(signal.SIGKILL)
@@ -192,6 +193,7 @@ def ways() -> list[Way]:
         Way("manage.py command", ("beat",)),
         Way("django-crontab, as shipped", fired, {"BENCH_AS_SHIPPED": "1"}),
         Way("django-crontab, through crons", fired),
+        Way("runcrons, through crons", ("runcrons",), entry="beat_class"),
         Way("crons run beat --scheduled", ("crons", "run", "beat", "--scheduled")),
         Way("crons tick", ("crons", "tick")),
     ]
