@@ -10,6 +10,7 @@ import sys
 from datetime import UTC, datetime, timedelta
 
 import pytest
+from django.conf import settings as django_settings
 from django.contrib.auth.models import User
 from django.core import mail
 from django.db import connection, transaction
@@ -20,6 +21,7 @@ from crons import Retry, api, command, cron, current_context, entry, every, job,
 from crons.exceptions import InvalidJob, LedgerUnavailable, Refused, UnknownJob
 from crons.jobs import registry
 from crons.models import Attempt, Entry, OutputChunk, Range, Run
+from crons.sources import SOURCES
 from crons.testing import clock, due, play, run, run_recorded, sandbox
 from crons.verdicts import Outcome
 
@@ -88,14 +90,14 @@ def test_what_is_no_moment_is_refused(given):
 # ── sandbox ───────────────────────────────────────────────────────────────────────────────────────
 
 
+@pytest.mark.django_db
 def test_what_a_test_declares_is_forgotten_and_what_the_project_declares_comes_back(settings):
     """One test's job must not be due in the next one."""
-    settings.CRONJOBS = [("0 5 * * *", "os.getcwd")]
     job(every(hours=1), name="outer")(lambda: None)
     before = dict(registry.entries)
 
     with sandbox() as inside:
-        assert (dict(inside.jobs), dict(inside.entries), settings.CRONJOBS) == ({}, {}, [])
+        assert (dict(inside.jobs), dict(inside.entries)) == ({}, {})
         job(every(hours=1), name="inner")(lambda: None)
         with sandbox(empty=False):
             job(every(hours=1), name="innermost")(lambda: None)
@@ -103,7 +105,20 @@ def test_what_a_test_declares_is_forgotten_and_what_the_project_declares_comes_b
         assert list(registry.jobs) == ["inner"]
 
     assert registry.entries == before
-    assert settings.CRONJOBS == [("0 5 * * *", "os.getcwd")]
+
+
+@pytest.mark.django_db
+def test_an_empty_sandbox_reads_no_settings_and_changes_none(settings):
+    """pytest-django restores settings in the order of fixtures: one that changed them besides would leave a trace."""
+    settings.CRONJOBS = [("0 5 * * *", "os.getcwd")]
+    wrapped, sources = django_settings._wrapped, list(SOURCES)
+
+    with sandbox():
+        assert django_settings._wrapped is wrapped
+        job(every(hours=1), name="inner")(lambda: None)
+        assert api.sync().created == ["inner"]
+
+    assert sources == SOURCES
 
 
 # ── run ───────────────────────────────────────────────────────────────────────────────────────────
