@@ -1,4 +1,7 @@
-"""make bench: measure, print the table, write JSON. `python -m benchmarks A C` measures only those."""
+"""make bench: measure, print the table, write JSON. `python -m benchmarks A C` measures only those.
+
+`python -m benchmarks ways` fires one job in every way and prints the tables of docs/ways.md.
+"""
 
 from __future__ import annotations
 
@@ -11,6 +14,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from statistics import median
 
+from benchmarks import ways
 from benchmarks.measure import ROOT, Figure, child, seconds, sqlite_url
 
 ROUNDS = 5
@@ -129,6 +133,9 @@ ALL = {"A": [fired_line], "C": [idle_pass, recording, beginning], "D": [dispatch
 
 def main() -> None:
     """Measure what is asked for, all by default."""
+    if sys.argv[1:] == ["ways"]:
+        ways.main()
+        return
     wanted = [name.upper() for name in sys.argv[1:]] or list(ALL)
     machine = f"{platform.python_implementation()} {platform.python_version()}, {os.cpu_count()} cores"
     print(f"{machine}, {platform.system()}; medians of {ROUNDS}; SQLite, synchronous=FULL")

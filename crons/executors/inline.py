@@ -147,6 +147,9 @@ class _Tee(io.TextIOBase):
     def writable(self) -> bool:
         return True
 
+    def close(self) -> None:
+        """Leave the real stream to its owner: whoever kept this one may let go of it at any time."""
+
 
 class _LogSink(logging.Handler):
     def __init__(self, level: int, sink: Sink) -> None:

@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from datetime import datetime, timedelta
 from typing import NamedTuple
 from zoneinfo import ZoneInfo
 
-from django.conf import settings
-from django.test import override_settings
-
 from crons.conf import conf
 from crons.jobs import Registry, registry
+from crons.sources import SOURCES
+from crons.sources.code import CodeSource
 from crons.testing.clock import moment_of
-
-OTHER_SOURCES = ("CRONJOBS", "CRON_CLASSES")
 
 
 class Due(NamedTuple):
@@ -49,12 +46,11 @@ def due(at: str | datetime, until: str | datetime | None = None, *, zone: str | 
 def sandbox(*, empty: bool = True) -> Iterator[Registry]:
     """Let a test declare jobs, and forget them after it; what the project declares comes back.
 
-    Args: with *empty* nothing is declared inside at first, by code, CRONJOBS or CRON_CLASSES; without it,
-    what the project declares stays.
+    Args: with *empty* nothing is declared inside at first, and CRONJOBS, CRON_CLASSES and crontab files are not
+    read; without it, what the project declares stays.
     """
     jobs, entries = dict(registry.jobs), dict(registry.entries)
-    nothing: dict[str, list[object]] = {name: [] for name in OTHER_SOURCES if empty and hasattr(settings, name)}
-    with override_settings(**nothing):
+    with _only_code() if empty else nullcontext():
         if empty:
             registry.clear()
         try:
@@ -63,3 +59,14 @@ def sandbox(*, empty: bool = True) -> Iterator[Registry]:
             registry.clear()
             registry.jobs.update(jobs)
             registry.entries.update(entries)
+
+
+@contextmanager
+def _only_code() -> Iterator[None]:
+    """Have nothing read but code. Settings stay as they are: other fixtures change and restore them in their order."""
+    kept = list(SOURCES)
+    SOURCES[:] = [source for source in kept if isinstance(source, CodeSource)]
+    try:
+        yield
+    finally:
+        SOURCES[:] = kept

@@ -113,6 +113,15 @@ def newcomer(tmp_path: Path, wheel: Path) -> Newcomer:
     return person
 
 
+def test_wheel_tells_pytest_of_the_plugin(wheel: Path) -> None:
+    """Named like its module: a project that names it in pytest_plugins too must not load it twice."""
+    with zipfile.ZipFile(wheel) as archive:
+        [path] = [name for name in archive.namelist() if name.endswith(".dist-info/entry_points.txt")]
+        text = archive.read(path).decode()
+
+    assert text.split() == ["[pytest11]", "crons.pytest_plugin", "=", "crons.pytest_plugin"]
+
+
 def test_newcomer_sees_verdicts_after_five_lines(newcomer: Newcomer) -> None:
     """The project's own package is no installed app, and yet where the first job is written; rich is not there."""
     settings = newcomer.folder / "mysite" / "settings.py"

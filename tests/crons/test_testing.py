@@ -10,6 +10,7 @@ import sys
 from datetime import UTC, datetime, timedelta
 
 import pytest
+from django.conf import settings as django_settings
 from django.contrib.auth.models import User
 from django.core import mail
 from django.db import connection, transaction
@@ -17,9 +18,10 @@ from django.test import TestCase
 from django.utils import timezone
 
 from crons import Retry, api, command, cron, current_context, entry, every, job, ledger, shell
-from crons.exceptions import InvalidJob, Refused, UnknownJob
+from crons.exceptions import InvalidJob, LedgerUnavailable, Refused, UnknownJob
 from crons.jobs import registry
 from crons.models import Attempt, Entry, OutputChunk, Range, Run
+from crons.sources import SOURCES
 from crons.testing import clock, due, play, run, run_recorded, sandbox
 from crons.verdicts import Outcome
 
@@ -88,14 +90,14 @@ def test_what_is_no_moment_is_refused(given):
 # ── sandbox ───────────────────────────────────────────────────────────────────────────────────────
 
 
+@pytest.mark.django_db
 def test_what_a_test_declares_is_forgotten_and_what_the_project_declares_comes_back(settings):
     """One test's job must not be due in the next one."""
-    settings.CRONJOBS = [("0 5 * * *", "os.getcwd")]
     job(every(hours=1), name="outer")(lambda: None)
     before = dict(registry.entries)
 
     with sandbox() as inside:
-        assert (dict(inside.jobs), dict(inside.entries), settings.CRONJOBS) == ({}, {}, [])
+        assert (dict(inside.jobs), dict(inside.entries)) == ({}, {})
         job(every(hours=1), name="inner")(lambda: None)
         with sandbox(empty=False):
             job(every(hours=1), name="innermost")(lambda: None)
@@ -103,7 +105,20 @@ def test_what_a_test_declares_is_forgotten_and_what_the_project_declares_comes_b
         assert list(registry.jobs) == ["inner"]
 
     assert registry.entries == before
-    assert settings.CRONJOBS == [("0 5 * * *", "os.getcwd")]
+
+
+@pytest.mark.django_db
+def test_an_empty_sandbox_reads_no_settings_and_changes_none(settings):
+    """pytest-django restores settings in the order of fixtures: one that changed them besides would leave a trace."""
+    settings.CRONJOBS = [("0 5 * * *", "os.getcwd")]
+    wrapped, sources = django_settings._wrapped, list(SOURCES)
+
+    with sandbox():
+        assert django_settings._wrapped is wrapped
+        job(every(hours=1), name="inner")(lambda: None)
+        assert api.sync().created == ["inner"]
+
+    assert sources == SOURCES
 
 
 # ── run ───────────────────────────────────────────────────────────────────────────────────────────
@@ -320,6 +335,30 @@ def test_a_run_that_the_ledger_does_not_begin_says_so(report, instance):
     with pytest.raises(Refused, match=r"run \d+ of report was not begun: it is skipped"):
         run_recorded(report)
     assert report.done == []
+
+
+@pytest.mark.postgres
+@pytest.mark.django_db
+def test_a_job_that_breaks_the_tests_transaction_is_told_what_to_do(crons_sandbox):
+    """PostgreSQL takes nothing more after an error; in production the job's transaction is its own."""
+
+    @job(None)
+    def broken():
+        connection.cursor().execute("SELECT 1 / 0")
+
+    with pytest.raises(LedgerUnavailable, match=r"Use a TransactionTestCase, or django_db\(transaction=True\)\."):
+        run_recorded(broken)
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_job_whose_statement_fails_is_recorded_where_the_transaction_is_its_own(crons_sandbox):
+    """What the message above advises."""
+
+    @job(None)
+    def broken():
+        connection.cursor().execute("SELECT nothing FROM nowhere")
+
+    assert run_recorded(broken).run.verdict == "failed"
 
 
 class InsideATestCase(TestCase):

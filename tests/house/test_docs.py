@@ -23,7 +23,9 @@ from crons.verdicts import MEANINGS, Kind, Outcome, Reason, State, Verdict
 ROOT = Path(__file__).resolve().parent.parent.parent
 DOCS = ROOT / "docs"
 REFERENCE = DOCS / "reference"
-PAGES = sorted([ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "CHANGELOG.md", *DOCS.rglob("*.md")])
+PAGES = sorted(
+    [ROOT / "README.md", ROOT / "SECURITY.md", ROOT / "CONTRIBUTING.md", ROOT / "CHANGELOG.md", *DOCS.rglob("*.md")]
+)
 ADRS = sorted((DOCS / "adr").glob("*.md"))
 LINK = re.compile(r"\]\(([^)\s]+)\)")
 FENCE = re.compile(r"^```.*?^```$", re.MULTILINE | re.DOTALL)
@@ -166,6 +168,20 @@ def test_links_lead_somewhere(page: Path):
 def _leads_somewhere(page: Path, path: str, anchor: str) -> bool:
     target = (page.parent / path).resolve() if path else page
     return target.exists() and (not anchor or anchor in anchors(target))
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_tests_that_a_page_cites_exist(page: Path):
+    """A claim is as good as the test that shows it."""
+    cited = set(re.findall(r"`(tests/[\w/]+\.py)::(\w+)`", page.read_text()))
+
+    missing = [f"{path}::{name}" for path, name in sorted(cited) if f"def {name}(" not in _text(ROOT / path)]
+
+    assert missing == []
+
+
+def _text(path: Path) -> str:
+    return path.read_text() if path.exists() else ""
 
 
 def test_every_page_is_in_the_contents():
