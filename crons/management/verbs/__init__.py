@@ -28,10 +28,10 @@ VERBS: dict[str, tuple[str, str]] = {
     "pause": ("pause", "Skip the slots of an entry from now on."),
     "resume": ("resume", "End a pause."),
     "cancel": ("cancel", "Stop a run."),
-    "prune": ("prune", "Delete rows older than CRONS['KEEP'] says."),
-    "reconcile": ("reconcile", "After a restore: run nothing twice."),
     "retry": ("retry", "Try a run again that did not succeed."),
     "backfill": ("backfill", "Run the slots of a span that have no success."),
+    "prune": ("prune", "Delete rows older than CRONS['KEEP'] says."),
+    "reconcile": ("reconcile", "After a restore: run nothing twice."),
     "adopt": ("adopt", "Let this database fire from here."),
 }
 
