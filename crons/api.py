@@ -222,11 +222,18 @@ def why_waiting(runs: Iterable[Run]) -> dict[int, str]:
     Cost: two queries, and one more where CRONS["GROUPS"] limits any.
     """
     now = ledger.database_now()
+    runs = list(runs)
+    sent = {run.pk: _why_sent(run) for run in runs if run.state == State.SENT}
     ready = [run for run in runs if run.state in (State.DUE, State.WAITING) and run.wake_at and run.wake_at <= now]
     going = Run.objects.using(conf.database).filter(active_key__in={run.entry_id for run in ready})
     in_the_way = dict(going.values_list("active_key", "pk"))
     full = ledger.full_groups(conf.database)
-    return {run.pk: _why_waiting(run, in_the_way.get(run.entry_id), full, now) for run in ready}
+    return sent | {run.pk: _why_waiting(run, in_the_way.get(run.entry_id), full, now) for run in ready}
+
+
+def _why_sent(run: Run) -> str:
+    again = f"again at {run.wake_at:%Y-%m-%d %H:%M:%S} UTC" if run.wake_at else "and not again"
+    return f"for a worker of the executor {run.entry.policy.get('executor')!r}: sent {run.sends} time(s), {again}"
 
 
 def _why_waiting(run: Run, in_the_way: int | None, full: Mapping[str, int], now: datetime) -> str:

@@ -33,6 +33,23 @@ class Begun:
 
 
 @dataclass(frozen=True)
+class Message:
+    """A due run that another process is asked to begin: what travels is who asks, and which run of which entry.
+
+    *number* counts the times it was sent; *route* is what the job says of the way: queue, priority.
+    """
+
+    run: int
+    deployment: str
+    entry: str
+    key: str
+    number: int
+    executor: str
+    timeout: timedelta | None = None
+    route: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
 class Finished:
     """How a begun attempt ended; *finish_token* makes writing it down repeatable."""
 

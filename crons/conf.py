@@ -26,6 +26,7 @@ DEFAULTS: dict[str, Any] = {
     "EXECUTORS": {
         "process": {"BACKEND": "crons.executors.process.ProcessExecutor", "OPTIONS": {}},
         "inline": {"BACKEND": "crons.executors.inline.InlineExecutor", "OPTIONS": {}},
+        "celery": {"BACKEND": "crons.executors.celery.CelerySender", "OPTIONS": {}},
     },
     "MAX_RUNNING": 4,
     "GROUPS": {},

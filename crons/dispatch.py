@@ -7,13 +7,14 @@ import time
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from crons import ledger, planner, watch
 from crons.attempts import Begun, Chunk, Finished, Renewed
 from crons.conf import conf
 from crons.exceptions import LedgerUnavailable
 from crons.executors.base import Executor
+from crons.executors.sending import Courier, Returned, Sender
 from crons.instances import Instance
 from crons.jobs import registry
 from crons.ledger import BATCH, Agenda, Recorded
@@ -37,16 +38,30 @@ class Pass:
     begun: list[Begun] = field(default_factory=list)
 
 
+# What a look waits for couriers at the end of a process that will not look again.
+LAST_CALL_SECONDS = 10.0
+
+
 class Dispatcher:
     """One process's part in the schedule: it looks at the clock, records, begins, and hands over.
 
-    *executors* by alias. It is told the time where that matters and otherwise asks the database.
+    *executors* by alias run what it begins; *senders* offer it to other processes. It is told the time where
+    that matters and otherwise asks the database. *sent* counts the messages.
     """
 
-    def __init__(self, trigger: str, instance: Instance, executors: Mapping[str, Executor]) -> None:
+    def __init__(
+        self,
+        trigger: str,
+        instance: Instance,
+        executors: Mapping[str, Executor],
+        senders: Mapping[str, Sender] | None = None,
+    ) -> None:
         self.trigger = trigger
         self.instance = instance
         self.executors = executors
+        self.couriers = {alias: Courier(sender) for alias, sender in (senders or {}).items()}
+        self.sent = 0
+        self._returned: list[Returned] = []
         self._after_trouble = False
         self._settle_at = 0.0
         self._in_doubt = False
@@ -58,6 +73,7 @@ class Dispatcher:
         Raises: LedgerUnavailable; what was begun before is still ours and goes on.
         """
         self._give_back(now)
+        self._take_back(now)
         agenda = ledger.agenda(now)
         done = Pass(agenda)
         if agenda.must_record:
@@ -75,15 +91,18 @@ class Dispatcher:
             watch.inspect(agenda.now)
         return done
 
-    def begin(self, now: datetime, *, only_run: int | None = None) -> list[Begun]:
-        """Begin what there is room for and hand it to its executor."""
+    def begin(self, now: datetime, *, only_run: int | None = None, arrived: bool = False) -> list[Begun]:
+        """Begin what there is room for and hand it to its executor; send what others begin.
+
+        Args: *arrived* says that *only_run* is here because a message named it.
+        """
         free = {alias: executor.free() for alias, executor in self.executors.items()}
         if only_run is not None or self._settle_at <= time.monotonic():
             ledger.settle(now)
             self._settle_at = time.monotonic() + SETTLE_SECONDS
         self._give_back(now)
         self._in_doubt = True
-        begun = ledger.begin(now, free, registry.jobs, self.instance, only_run=only_run)
+        begun = ledger.begin(now, free, registry.jobs, self.instance, only_run=only_run, arrived=arrived)
         for alias, executor in self.executors.items():
             mine = [each for each in begun if each.executor == alias]
             if mine:
@@ -92,7 +111,34 @@ class Dispatcher:
         self._in_doubt = False
         for each in begun:
             attempt_begun.send_robust(None, begun=each)
+        self._send(now, only_run)
         return begun
+
+    def finish_sending(self) -> None:
+        """Wait for what is being sent, a short while; what was not taken is due again."""
+        until = time.monotonic() + LAST_CALL_SECONDS
+        for courier in self.couriers.values():
+            courier.join(max(until - time.monotonic(), 0.0))
+        self._take_back(None)
+        for courier in self.couriers.values():
+            courier.close()
+
+    def _send(self, now: datetime, only_run: int | None) -> None:
+        room = {alias: courier.room() for alias, courier in self.couriers.items()}
+        if any(room.values()):
+            messages = ledger.send(now, room, only_run=only_run)
+            self.sent += len(messages)
+            for alias, courier in self.couriers.items():
+                courier.post([each for each in messages if each.executor == alias])
+
+    def _take_back(self, now: datetime | None) -> None:
+        self._returned += [each for courier in self.couriers.values() for each in courier.returned()]
+        if self._returned:
+            at = now or ledger.database_now()
+            for each in self._returned:
+                detail = f"could not be sent: {each.error}"
+                ledger.take_back([each.run], at + timedelta(seconds=each.pause_seconds), detail)
+            self._returned = []
 
     def running(self) -> int:
         """Count the attempts started here that are not yet written down as ended."""

@@ -16,6 +16,7 @@ from crons.exceptions import DuplicateJob, InvalidJob, UnknownJob
 from crons.schedules import NEVER, Schedule
 
 CATCH_UP = ("none", "latest", "all")
+ROUTE = ("queue", "priority", "routing_key", "exchange")
 OVERLAP = ("skip", "allow")
 NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_.:-]{0,99}\Z")
 
@@ -56,6 +57,7 @@ class Policy:
     *deadline*: a slot older than this is not begun any more (None: no limit).
     *cap*: with catch_up="all", at most this many overdue slots are let through at once, the newest.
     *timeout*: None lets the job run for ever.
+    *route*: how messages travel to executors that send them: queue, priority, routing_key, exchange.
     """
 
     catch_up: str = "latest"
@@ -67,6 +69,7 @@ class Policy:
     idempotent: bool = False
     executor: str = "process"
     group: str = ""
+    route: Mapping[str, Any] = field(default_factory=dict, hash=False)
 
     def __post_init__(self) -> None:
         _check_choice("catch_up", self.catch_up, CATCH_UP)
@@ -83,6 +86,7 @@ class Policy:
         for name in ("executor", "group"):
             if not isinstance(getattr(self, name), str):
                 raise InvalidJob(f"{name}={getattr(self, name)!r}: expected a text.")
+        _check_route(self.route)
 
     def as_json(self) -> dict[str, Any]:
         """Write the policy as plain JSON; lengths become seconds."""
@@ -101,6 +105,8 @@ class Policy:
             "idempotent": self.idempotent,
             "executor": self.executor,
             "group": self.group,
+            # Rows of before it came in are what they were.
+            **({"route": dict(self.route)} if self.route else {}),
         }
 
     @classmethod
@@ -224,7 +230,7 @@ def job(
     Args: *schedule* cron(…) or every(…), or None for a job that only people and code start;
     *name* defaults to the function's; *args* are its keyword arguments, plain JSON;
     *aliases* are former names whose history is carried over; *policy* takes catch_up, overlap,
-    deadline, cap, timeout, retry, idempotent, executor and group.
+    deadline, cap, timeout, retry, idempotent, executor, group and route.
     Raises: InvalidJob, DuplicateJob, at import.
     """
     if callable(schedule) and not isinstance(schedule, Schedule):
@@ -420,6 +426,17 @@ def _texts(name: str, key: str, given: Iterable[str]) -> tuple[str, ...]:
 def _check_choice(name: str, value: object, allowed: tuple[str, ...]) -> None:
     if value not in allowed:
         raise InvalidJob(f"{name}={value!r}: expected one of {', '.join(map(repr, allowed))}.")
+
+
+def _check_route(route: object) -> None:
+    if not isinstance(route, Mapping) or not set(route) <= set(ROUTE):
+        raise InvalidJob(f"route={route!r}: expected a dict with some of {', '.join(ROUTE)}.")
+    for key, value in route.items():
+        if key == "priority":
+            if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value <= 255:
+                raise InvalidJob(f"route: priority={value!r}: expected a whole number from 0 to 255.")
+        elif not isinstance(value, str) or not value:
+            raise InvalidJob(f"route: {key}={value!r}: expected a text.")
 
 
 def _check_length(name: str, value: object, *, positive: bool = True) -> None:

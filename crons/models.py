@@ -82,7 +82,8 @@ class Run(models.Model):
     """One slot of one entry, or one manual request. Unique: (entry, slot), request key, active key.
 
     *active_key* is the entry's id while an attempt is going, unless the job allows overlap.
-    *wake_at*: when it may be begun (again); *start_before*: begun later than this, it is missed.
+    *wake_at*: when it may be begun (again), or is sent again; *start_before*: begun later than this, it is missed.
+    *sends*: how often it was sent to be begun elsewhere, since it last became due.
     *asked_at*: when a person last asked for this slot to be run again or after all.
     *inspect_at* is set while an incident still has to be considered.
     """
@@ -100,6 +101,7 @@ class Run(models.Model):
     detail = models.CharField(max_length=255, blank=True, default="")
     active_key = models.BigIntegerField(null=True, unique=True)
     tries = models.PositiveIntegerField(default=0)
+    sends = models.PositiveIntegerField(default=0, db_default=0)
     current_attempt = models.BigIntegerField(null=True)
     wake_at = models.DateTimeField(null=True)
     start_before = models.DateTimeField(null=True)

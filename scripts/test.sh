@@ -8,7 +8,7 @@ cd "$(dirname "$0")/.."
 
 selection=$1
 venv=${VENV:-.venv}
-packages=(cron faketime)
+packages=(cron faketime redis-server)
 failed=()
 lines=()
 log=$(mktemp)

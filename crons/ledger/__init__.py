@@ -35,6 +35,7 @@ from crons.ledger.record import (
     request,
 )
 from crons.ledger.reopen import retry
+from crons.ledger.send import send, take_back
 from crons.ledger.settle import settle
 from crons.ledger.transactions import database_now, verb, writing
 
@@ -74,7 +75,9 @@ __all__ = [
     "resume",
     "resume_all",
     "retry",
+    "send",
     "settle",
+    "take_back",
     "told",
     "verb",
     "wide_pauses",

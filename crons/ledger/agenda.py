@@ -16,6 +16,7 @@ SQL = """SELECT
     (SELECT MIN(id) FROM crons_entry WHERE wake_at IS NULL),
     (SELECT MIN(wake_at) FROM crons_run WHERE state = 'due'),
     (SELECT MIN(wake_at) FROM crons_run WHERE state = 'waiting'),
+    (SELECT MIN(wake_at) FROM crons_run WHERE state = 'sent'),
     (SELECT MIN(lease_until) FROM crons_attempt WHERE lease_until IS NOT NULL),
     (SELECT MIN(inspect_at) FROM crons_run WHERE inspect_at IS NOT NULL),
     (SELECT MIN(next_try_at) FROM crons_delivery WHERE next_try_at IS NOT NULL),
@@ -30,6 +31,7 @@ class Agenda:
     plan_at: datetime | None
     due_at: datetime | None
     waiting_at: datetime | None
+    sent_at: datetime | None
     lease_at: datetime | None
     inspect_at: datetime | None
     deliver_at: datetime | None
@@ -47,12 +49,14 @@ class Agenda:
 
     @property
     def may_begin(self) -> bool:
-        """Whether a run could be begun now, room provided."""
-        return any(at is not None and at <= self.now for at in (self.due_at, self.waiting_at))
+        """Whether a run could be begun now, or sent, room provided."""
+        return any(at is not None and at <= self.now for at in (self.due_at, self.waiting_at, self.sent_at))
 
     def next_at(self) -> datetime | None:
         """Return the next moment after now at which something falls due."""
-        later = [at for at in (self.plan_at, self.due_at, self.waiting_at) if at is not None and at > self.now]
+        later = [
+            at for at in (self.plan_at, self.due_at, self.waiting_at, self.sent_at) if at is not None and at > self.now
+        ]
         return min(later, default=None)
 
 
@@ -60,12 +64,12 @@ class Agenda:
 def agenda(now: datetime | None = None) -> Agenda:
     """Say when each kind of work is next due.
 
-    Cost: one statement of eight index look-ups, the same with ten entries and a hundred thousand.
+    Cost: one statement of nine index look-ups, the same with ten entries and a hundred thousand.
     """
     now = now or database_now()
     with connections[conf.database].cursor() as cursor:
         cursor.execute(SQL)
         plan_at, unplanned, *others, open_key = cursor.fetchone()
     plan_at = now if unplanned is not None else moment(plan_at)
-    due_at, waiting_at, lease_at, inspect_at, deliver_at = map(moment, others)
-    return Agenda(now, plan_at, due_at, waiting_at, lease_at, inspect_at, deliver_at, open_key is not None)
+    due_at, waiting_at, sent_at, lease_at, inspect_at, deliver_at = map(moment, others)
+    return Agenda(now, plan_at, due_at, waiting_at, sent_at, lease_at, inspect_at, deliver_at, open_key is not None)

@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Collection, Mapping
 from contextlib import suppress
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID, uuid4
@@ -28,9 +29,10 @@ from crons.ledger.record import account_of, policy_of
 from crons.ledger.transactions import verb, writing
 from crons.ledger.verdict import end, write_ended
 from crons.models import Attempt, Deployment, Entry, Run
+from crons.schedules import FAR_FUTURE
 from crons.verdicts import Kind, State, Verdict
 
-BEGUN = ["state", "wake_at", "tries", "current_attempt", "active_key"]
+BEGUN = ["state", "wake_at", "tries", "current_attempt", "active_key", "sends"]
 
 LOOKS = 3
 
@@ -42,16 +44,17 @@ def begin(
     instance: Instance,
     *,
     only_run: int | None = None,
+    arrived: bool = False,
 ) -> list[Begun]:
     """Begin as many due runs as there is room for; their leases start now. *settle* comes before.
 
     Args: *free* is how many attempts each executor, by alias, can start; *known_jobs* are those this
-    process can run; *only_run* begins that one or nothing.
+    process can run; *only_run* begins that one or nothing; *arrived* says that a message brought it here.
     Returns: attempts that are committed and that nobody else has begun.
     Raises: LedgerUnavailable if it cannot be known what was committed: then nothing may be run.
     """
     room = {alias: count for alias, count in free.items() if count > 0}
-    if not room:
+    if not room or not known_jobs:
         return []
     issued: list[UUID] = []
     try:
@@ -59,7 +62,7 @@ def begin(
             # Who waited for a row, or looked a moment before another committed, does not see that a run of the
             # same entry has begun since. The unique key does: nothing was written, look again.
             with suppress(IntegrityError):
-                return _begin(now, room, known_jobs, instance, only_run, issued)
+                return _begin(now, room, known_jobs, instance, only_run, arrived, issued)
         return []
     except LedgerUnavailable as doubt:
         # The answer to a commit may have been cut off after it happened: the tokens tell.
@@ -76,15 +79,17 @@ def _begin(
     known_jobs: Collection[str],
     instance: Instance,
     only_run: int | None,
+    arrived: bool,
     issued: list[UUID],
 ) -> list[Begun]:
     with writing() as using:
-        full = _lock_full_groups(using)
+        full = lock_full_groups(using)
         chosen: list[tuple[Run, Policy]] = []
         garbled: set[int] = set()
         while not chosen:
-            runs = _candidates(now, room, known_jobs, full, only_run, garbled, using)
-            unread = {run.entry_id for run in runs if not _is_readable(run.entry)}
+            sought = Sought(room, known_jobs, full, only_run, garbled, arrived=arrived)
+            runs = candidates(now, sought, using)
+            unread = {run.entry_id for run in runs if not is_readable(run.entry)}
             chosen = _choose([run for run in runs if run.entry_id not in unread], now, room, using)
             if not unread:
                 break
@@ -94,7 +99,7 @@ def _begin(
         ids = dict(rows.insert(attempts, using, returning=("run", "id")))
         for (run, policy), attempt in zip(chosen, attempts, strict=True):
             attempt.pk = run.current_attempt = ids[run.pk]
-            run.state, run.wake_at, run.tries = State.RUNNING, None, attempt.number
+            run.state, run.wake_at, run.tries, run.sends = State.RUNNING, None, attempt.number, 0
             run.active_key = None if policy.overlap == "allow" else run.entry_id
         rows.update([run for run, _ in chosen], BEGUN, using)
         windows = _windows([run for run, _ in chosen], using)
@@ -115,42 +120,63 @@ QUEUES = (
     ("AND r.asked_at IS NULL", State.WAITING.value),
     ("AND r.asked_at IS NOT NULL", State.WAITING.value),
 )
+# What was sent is the receiver's to begin; who sends looks at it again when its pause is over.
+SENT_QUEUE = ("", State.SENT.value)
+# One run of an entry is under way at a time, where its runs may not overlap.
+NOT_UNDER_WAY = """
+AND ({overlap} = 'allow' OR NOT EXISTS (
+    SELECT 1 FROM crons_run u WHERE u.entry_id = r.entry_id AND u.state = 'sent' AND u.id <> r.id))
+"""
 
 
-def _candidates(
-    now: datetime,
-    room: Mapping[str, int],
-    known_jobs: Collection[str],
-    full_groups: Collection[str],
-    only_run: int | None,
-    garbled: Collection[int],
-    using: str,
-) -> list[Run]:
+@dataclass(frozen=True)
+class Sought:
+    """Which due runs are wanted; *room* by executor. *jobs* None: of any job, for others begin them.
+
+    *arrived*: a message has brought *only_run*, so it is not too early, whenever it would be sent again.
+    *sending*: also what was sent before and has not been begun since.
+    """
+
+    room: Mapping[str, int]
+    jobs: Collection[str] | None
+    full_groups: Collection[str]
+    only_run: int | None = None
+    garbled: Collection[int] = ()
+    arrived: bool = False
+    sending: bool = False
+
+
+def candidates(now: datetime, sought: Sought, using: str) -> list[Run]:
+    """Lock and return due runs with their entries, more than there is room for; for use inside a transaction."""
     connection = connections[using]
     moment = connection.ops.adapt_datetimefield_value(now)
     sql = CANDIDATES
-    values: list[Any] = [moment, moment]
+    values: list[Any] = [moment]
+    if sought.sending:
+        sql += NOT_UNDER_WAY.format(overlap=rows.json_text("e.policy", "overlap", using))
     for column, among, wanted in (
-        ("e.job", known_jobs, True),
-        (rows.json_text("e.policy", "executor", using), room, True),
-        (rows.json_text("e.policy", "group", using), full_groups, False),
-        ("r.id", [only_run] if only_run is not None else [], True),
-        ("e.id", garbled, False),
+        ("e.job", sought.jobs or (), True),
+        (rows.json_text("e.policy", "executor", using), sought.room, True),
+        (rows.json_text("e.policy", "group", using), sought.full_groups, False),
+        ("r.id", [sought.only_run] if sought.only_run is not None else [], True),
+        ("e.id", sought.garbled, False),
     ):
         if among:
             sql += f"AND {column} {'IN' if wanted else 'NOT IN'} ({', '.join(['%s'] * len(among))})\n"
             values += among
     # Whoever holds a row may pass it over: a door that left its own run out as well would say that nobody has it.
-    lock = rows.for_update(using, "r", "e", skip_locked=only_run is None)
+    lock = rows.for_update(using, "r", "e", skip_locked=sought.only_run is None)
     # More than there is room for: a second run of one entry, or an overtaken one, is passed over.
-    sql += f"ORDER BY r.wake_at, r.id LIMIT {4 + 2 * sum(room.values())} {lock}"
-    if not known_jobs:
-        return []
+    sql += f"ORDER BY r.wake_at, r.id LIMIT {4 + 2 * sum(sought.room.values())} {lock}"
+    queues = (*QUEUES, SENT_QUEUE) if sought.sending or sought.arrived else QUEUES
     ids: list[int] = []
     with connection.cursor() as cursor:
         # One state at a time: the index then yields the oldest first, however long the queue is.
-        for queue, state in QUEUES:
-            cursor.execute(sql.replace(QUEUE, queue), [state, *values])
+        for queue, state in queues:
+            # A retry that a message is too early for keeps its pause; what was sent has none for the receiver.
+            at_once = sought.arrived and state != State.WAITING
+            limit = connection.ops.adapt_datetimefield_value(FAR_FUTURE) if at_once else moment
+            cursor.execute(sql.replace(QUEUE, queue), [state, limit, *values])
             ids += [row[0] for row in cursor.fetchall()]
     if not ids:
         return []
@@ -169,7 +195,7 @@ def _choose(runs: list[Run], now: datetime, room: Mapping[str, int], using: str)
     for run in runs:
         policy = policy_of(run.entry)
         limit = conf.groups.get(policy.group)
-        if run.state == State.WAITING and _is_overtaken(run, using):
+        if (run.state == State.WAITING or run.tries) and is_overtaken(run, using):
             end(run, Verdict.SUPERSEDED, now, detail="a newer slot succeeded before the retry")
             overtaken.append(run)
         elif left[policy.executor] > 0 and run.entry_id not in busy and (limit is None or groups[policy.group] < limit):
@@ -182,7 +208,8 @@ def _choose(runs: list[Run], now: datetime, room: Mapping[str, int], using: str)
     return chosen
 
 
-def _is_readable(entry: Entry) -> bool:
+def is_readable(entry: Entry) -> bool:
+    """Say whether an entry's policy can be read; one that somebody has garbled does not run."""
     try:
         policy_of(entry)
     except CronsError:
@@ -277,14 +304,16 @@ def _first_since(run: Run) -> datetime:
     return account.schedule.latest(until - timedelta.resolution, account.tz)
 
 
-def _is_overtaken(run: Run, using: str) -> bool:
+def is_overtaken(run: Run, using: str) -> bool:
+    """Say whether a newer slot of the run's entry has succeeded, so that it need not be tried again."""
     if run.slot_at is None or run.asked_at is not None:
         return False  # who asks for one slot wants that one
     newer = Run.objects.using(using).filter(entry=run.entry_id, verdict=Verdict.SUCCEEDED, slot_at__gt=run.slot_at)
     return newer.exists()
 
 
-def _lock_full_groups(using: str) -> list[str]:
+def lock_full_groups(using: str) -> list[str]:
+    """Return the groups at their limit; until the transaction ends nobody else begins a run of any group."""
     limits = conf.groups
     if not limits:
         return []

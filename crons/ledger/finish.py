@@ -184,7 +184,9 @@ def cancel_entry(name: str, now: datetime, *, by: str, reason: str, asked_only: 
 
 def cancel_open(entry: Entry, now: datetime, using: str, *, detail: str) -> None:
     """End what of *entry* waits to be begun, which nobody will; for use inside a transaction."""
-    waiting = Run.objects.using(using).filter(entry=entry, state__in=[State.DUE, State.WAITING]).order_by("pk")
+    waiting = (
+        Run.objects.using(using).filter(entry=entry, state__in=[State.DUE, State.SENT, State.WAITING]).order_by("pk")
+    )
     runs = list(lock_all(waiting, using))
     for run in runs:
         end(run, Verdict.CANCELLED, now, detail=detail)

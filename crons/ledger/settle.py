@@ -24,7 +24,10 @@ def settle(now: datetime) -> None:
     # With catch_up="all" every slot matters: they wait for their turn instead.
     # What somebody asked for besides the schedule may hold its slots up, but must not use them up.
     overlapping = Q(Exists(active.filter(asked_at=None)), wake_at__lte=now) & ~Q(entry__policy__catch_up="all")
-    hopeless = Run.objects.using(conf.database).filter(Q(start_before__lt=now) | overlapping, state=State.DUE)
+    due = Q(state=State.DUE) & (Q(start_before__lt=now) | overlapping)
+    # What was sent and nobody has begun: a retry or what somebody asked for has no last moment to start.
+    sent = Q(start_before__lt=now) | Q(Exists(active.filter(asked_at=None))) & ~Q(entry__policy__catch_up="all")
+    hopeless = Run.objects.using(conf.database).filter(due | Q(state=State.SENT, tries=0, asked_at=None) & sent)
     if not hopeless.exists():
         return
     with writing() as using:
@@ -41,6 +44,8 @@ def settle(now: datetime) -> None:
 def _refuse(run: Run, now: datetime) -> None:
     if run.start_before is not None and run.start_before < now:
         late = f"no place came free before {run.start_before:%Y-%m-%d %H:%M:%S} UTC"
+        if run.sends:
+            late = f"sent {run.sends} time(s), and nobody began it before {run.start_before:%Y-%m-%d %H:%M:%S} UTC"
         end(run, Verdict.MISSED, now, reason=Reason.NOT_STARTED, detail=late)
     else:
         way: int = run.in_the_way  # type: ignore[attr-defined] # annotated in settle

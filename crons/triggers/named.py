@@ -81,6 +81,8 @@ class Door:
                 return self._verdict(run, mine=bool(begun) or run.kind == Kind.MANUAL)
             if self.session.stopping is not None:
                 return 1
+            if run.state == State.SENT:
+                return self._elsewhere(run)
             if run.state == State.RUNNING:
                 return self._somebody_has_it(run)
             if not self._worth_waiting(run):
@@ -117,6 +119,21 @@ class Door:
         told = run.verdict.replace("_", " ") + (f" ({run.reason})" if run.reason else "")
         self.say(f"run {run.pk} of {run.entry.name}: {told}" + (f": {run.detail}" if run.detail else ""))
         return 0 if run.verdict in (Verdict.SKIPPED, Verdict.SUPERSEDED) and run.kind != Kind.MANUAL else 1
+
+    def _elsewhere(self, run: Run) -> int:
+        """It was sent to be begun by others: see that it is on its way, and through to its end if asked."""
+        self.session.dispatcher.finish_sending()
+        _read_anew(run)
+        executor = run.entry.policy.get("executor")
+        if run.state in (State.DUE, State.WAITING):
+            self.say(f"run {run.pk} of {run.entry.name} {run.detail}; a scheduler sends it again.")
+            return 1
+        if not self.wait:
+            self.say(
+                f"run {run.pk} of {run.entry.name} was sent to {executor}. See: manage.py crons log {run.pk} --follow"
+            )
+            return 0
+        return self._follow(run)
 
     def _somebody_has_it(self, run: Run) -> int:
         attempt = Attempt.objects.using(conf.database).filter(pk=run.current_attempt or 0).first()

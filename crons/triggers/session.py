@@ -7,8 +7,8 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Callable, Mapping
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager, suppress
 from datetime import timedelta
 from types import FrameType, TracebackType
 
@@ -20,6 +20,7 @@ from crons.conf import conf
 from crons.dispatch import Dispatcher, Scribe
 from crons.exceptions import LedgerUnavailable
 from crons.executors.base import Executor
+from crons.executors.sending import Sender
 from crons.instances import Instance
 from crons.jobs import registry
 
@@ -50,33 +51,46 @@ class Session:
         # Forked processes must not share a connection with this one.
         connections.close_all()
         self.instance = Instance.start(kind)
-        self.executors = dict(executors) if executors is not None else make_executors()
-        self.dispatcher = Dispatcher(trigger, self.instance, self.executors)
+        made, senders = (dict(executors), {}) if executors is not None else make_executors()
+        self.executors = made
+        self.dispatcher = Dispatcher(trigger, self.instance, made, senders)
         self.scribe = Scribe(self.dispatcher, echo)
         self.stopping: signal.Signals | None = None
         self.signals = 0
         self._wake_read, self._wake_write = os.pipe()
-        self._kept: dict[signal.Signals, object] = {}
+        self._listening = ExitStack()
 
     def __enter__(self) -> Session:
+        self.open()
+        self._listening.enter_context(self.listening())
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._listening.close()
+        self.close()
+
+    def open(self) -> None:
+        """Prepare the executors; who does not use `with` closes the session when an executor is broken."""
         for end in (self._wake_read, self._wake_write):
             os.set_blocking(end, False)
         try:
             for executor in self.executors.values():
                 executor.prepare()
         except BaseException:
-            self._close()
+            self.close()
             raise
-        for number in (signal.SIGTERM, signal.SIGINT):
-            self._kept[number] = signal.signal(number, self._on_signal)
-        return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        for number, handler in self._kept.items():
-            signal.signal(number, handler)  # type: ignore[arg-type] # what signal.signal gave back
-        self._close()
+    @contextmanager
+    def listening(self) -> Iterator[None]:
+        """Have SIGTERM and SIGINT set *stopping* inside; then they mean again what they meant."""
+        kept = {number: signal.signal(number, self._on_signal) for number in (signal.SIGTERM, signal.SIGINT)}
+        try:
+            yield
+        finally:
+            for number, handler in kept.items():
+                signal.signal(number, handler)
 
     def work(self, timeout_seconds: float) -> None:
         """Let executors read, renew and write for at most so long; return early when a place came free."""
@@ -102,6 +116,10 @@ class Session:
                 log.warning("cancelling what still runs", extra={"attempts": sorted(attempts)})
                 executor.cancel(attempts, "the scheduler was stopped")
         self._work_until(time.monotonic() + CANCELLING_SECONDS, lambda: False)
+        try:
+            self.dispatcher.finish_sending()
+        except LedgerUnavailable as error:
+            log.warning("what was not sent is sent later: %s", error)
 
     def report(self) -> None:
         """Consider what went wrong and tell those who want to know; call when nothing runs any more."""
@@ -121,7 +139,8 @@ class Session:
         with suppress(BlockingIOError):
             os.write(self._wake_write, b"s")
 
-    def _close(self) -> None:
+    def close(self) -> None:
+        """Stop whatever still runs at once, and give the instance's name back."""
         for executor in self.executors.values():
             executor.close()
         self.instance.stop()
@@ -130,7 +149,11 @@ class Session:
                 os.close(end)
 
 
-def make_executors() -> dict[str, Executor]:
-    """Build the executors that the declared jobs use."""
-    wanted = {job.policy.executor for job in registry.jobs.values()} or {"process"}
-    return {alias: conf.make_executor(alias) for alias in sorted(wanted)}
+def make_executors() -> tuple[dict[str, Executor], dict[str, Sender]]:
+    """Build the executors that the declared jobs use: those that run here, and those that send elsewhere."""
+    wanted = {job.policy.executor for job in registry.jobs.values()}
+    made = {alias: conf.make_executor(alias) for alias in sorted(wanted)}
+    senders = {alias: each for alias, each in made.items() if isinstance(each, Sender)}
+    here = {alias: each for alias, each in made.items() if alias not in senders}
+    # A process that only sends still looks at the clock, in the executor's loop.
+    return here or {"process": conf.make_executor("process")}, senders

@@ -177,7 +177,7 @@ def test_unknown_executor_of_a_job_is_an_error():
 
     told(
         f"heartbeat ({HERE}.beat) names the executor 'proces', which is not in CRONS['EXECUTORS'].",
-        "Did you mean 'process'? Known: inline, process.",
+        "Did you mean 'process'? Known: celery, inline, process.",
     )
     assert only().id == "crons.E010"
 

@@ -229,8 +229,8 @@ def test_begin_looks_again_when_another_run_of_the_entry_has_begun_since(led, ma
     seen = list(Run.objects.select_related("entry").filter(entry__name="all", slot_at=NOON + minutes(10)))
     led.begin(NOON + minutes(10), room=1)
     looks = [seen]
-    real = looking._candidates
-    monkeypatch.setattr(looking, "_candidates", lambda *args: looks.pop() if looks else real(*args))
+    real = looking.candidates
+    monkeypatch.setattr(looking, "candidates", lambda *args: looks.pop() if looks else real(*args))
 
     assert [each.entry for each in led.begin(NOON + minutes(10))] == ["other"]
 

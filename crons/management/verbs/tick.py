@@ -28,6 +28,7 @@ class Tick(Verb):
             "recorded": done.runs,
             "written_off": done.written_off,
             "begun": len(done.begun),
+            "sent": session.dispatcher.sent,
             "lost": len(done.lost),
             "parked": len(done.parked),
         }
@@ -35,9 +36,10 @@ class Tick(Verb):
             out.row(counts)
         elif any(counts.values()) or sys.stderr.isatty():
             # Cron mails whatever a line prints: with nothing to do it must be silent.
+            sent = f", {counts['sent']} sent" if counts["sent"] else ""
             out.note(
                 f"{done.runs} slot(s) recorded, {done.written_off} written off, {len(done.begun)} attempt(s) begun, "
-                f"{len(done.lost)} found lost."
+                f"{len(done.lost)} found lost{sent}."
             )
         for name in done.parked:
             out.note(f"{name} is parked: see manage.py crons health")

@@ -102,7 +102,7 @@ if os.environ.get("TEST_RELEASE") == "new":
 
 if os.environ.get("TEST_ENTRIES"):
 
-    @job(cron("0 * * * *"), overlap="allow", executor="process")
+    @job(cron("0 * * * *"), overlap="allow", executor=os.environ.get("TEST_TRACED_ON", "process"))
     def traced(context: Context, number: int = 0) -> None:
         """One of a thousand."""
         leave_trace(context)

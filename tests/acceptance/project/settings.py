@@ -24,6 +24,14 @@ CRONS = {
     "MAX_RUNNING": int(os.environ.get("TEST_MAX_RUNNING", "4")),
     "IDENTITY": os.environ.get("TEST_IDENTITY", ""),
 }
+if executor := os.environ.get("TEST_EXECUTOR"):
+    CRONS["DEFAULTS"] = {"executor": executor}
+    CRONS["EXECUTORS"] = {
+        "celery": {
+            "BACKEND": "crons.executors.celery.CelerySender",
+            "OPTIONS": {"app": "tests.acceptance.project.celery.app"},
+        }
+    }
 ADMINS = [("Ada", "ada@example.com")] if os.environ.get("TEST_MAILS") else []
 if django.VERSION >= (6, 1):
     MAILERS = {

@@ -25,7 +25,7 @@ from crons.triggers.session import LONGEST_LOOK_SECONDS, Session
 from crons.verdicts import State, Verdict
 
 DID, DUE_NOT, FAILED = "[✔]", "[ ]", "[✘]"
-OPEN = (State.DUE, State.WAITING)
+OPEN = (State.DUE, State.SENT, State.WAITING)
 
 
 class Command(BaseCommand):

@@ -1,0 +1,151 @@
+"""The contract of an executor that is elsewhere, and the courier that brings it messages.
+
+Other processes begin and run what a message names (`crons.triggers.arrival`). Here nothing is waited for:
+a broker that is down or silent must never hold up a look at the clock.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from abc import ABC, abstractmethod
+from collections import deque
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass
+
+from crons.attempts import Message
+
+log = logging.getLogger("crons.executors")
+# Messages that wait for the courier's thread; more stay in the ledger, where they are safe.
+LONGEST_QUEUE = 1_000
+# A message that takes longer to be handed over says that the broker is silent.
+PATIENCE_SECONDS = 5.0
+LONGEST_PAUSE_SECONDS = 30.0
+
+
+class Sender(ABC):
+    """Hands messages to whatever carries them to other processes.
+
+    It may assume: one thread calls `send`, and a message may be lost or doubled on its way.
+    """
+
+    # What @job(route={…}) may say.
+    route_keys: Collection[str] = ()
+
+    def __init__(self, *, alias: str) -> None:
+        self.alias = alias
+
+    @abstractmethod
+    def send(self, message: Message) -> None:
+        """Hand *message* over.
+
+        Raises: any error, where it was not taken.
+        """
+
+    def close(self) -> None:  # noqa: B027 (most have nothing to close)
+        """Let go of what was opened; called by the thread that sends."""
+
+
+@dataclass(frozen=True)
+class Returned:
+    """A run whose message was not taken, and why; it may be tried again after *pause_seconds*."""
+
+    run: int
+    error: str
+    pause_seconds: float
+
+
+class Courier:
+    """Sends in a thread of its own. After a failure it waits, longer each time, and then tries one message first."""
+
+    def __init__(self, sender: Sender) -> None:
+        self.sender = sender
+        self._changed = threading.Condition()
+        self._waiting: deque[Message] = deque()
+        self._returned: list[Returned] = []
+        self._thread: threading.Thread | None = None
+        self._handing_over_since: float | None = None
+        self._failures = 0
+        self._closed_until = 0.0
+        self._is_over = False
+
+    def room(self) -> int:
+        """Say how many messages are taken now; none while the broker is down or silent."""
+        with self._changed:
+            now = time.monotonic()
+            if self._closed_until > now or self._is_silent(now):
+                return 0
+            room = max(LONGEST_QUEUE - len(self._waiting), 0)
+            return min(room, 1) if self._failures else room
+
+    def post(self, messages: Iterable[Message]) -> None:
+        """Have *messages* sent; return at once."""
+        with self._changed:
+            self._waiting.extend(messages)
+            if self._waiting and (self._thread is None or not self._thread.is_alive()):
+                self._thread = threading.Thread(target=self._work, name=f"crons-{self.sender.alias}", daemon=True)
+                self._thread.start()
+            self._changed.notify_all()
+
+    def returned(self) -> list[Returned]:
+        """Give, once, what was not taken."""
+        with self._changed:
+            returned, self._returned = self._returned, []
+            return returned
+
+    def join(self, seconds: float) -> bool:
+        """Wait until all is sent or returned, at most so long; say whether it is."""
+        with self._changed:
+            return self._changed.wait_for(lambda: not self._waiting and self._handing_over_since is None, seconds)
+
+    def close(self) -> None:
+        """End the thread once it is idle; what it has not sent by then is sent again by others."""
+        with self._changed:
+            self._is_over = True
+            self._changed.notify_all()
+
+    def _is_silent(self, now: float) -> bool:
+        return self._handing_over_since is not None and now - self._handing_over_since > PATIENCE_SECONDS
+
+    def _work(self) -> None:
+        try:
+            while (message := self._next()) is not None:
+                error = self._send(message)
+                with self._changed:
+                    self._handing_over_since = None
+                    self._note(message, error)
+                    self._changed.notify_all()
+        finally:
+            self.sender.close()
+
+    def _next(self) -> Message | None:
+        with self._changed:
+            self._changed.wait_for(lambda: self._waiting or self._is_over)
+            if not self._waiting:
+                return None
+            self._handing_over_since = time.monotonic()
+            return self._waiting.popleft()
+
+    def _send(self, message: Message) -> str:
+        if self._closed_until > time.monotonic():
+            return "the broker has just failed"
+        try:
+            self.sender.send(message)
+        except Exception as error:  # noqa: BLE001 (whatever carries messages may raise what it likes: it is kept)
+            return f"{type(error).__name__}: {error}"
+        return ""
+
+    def _note(self, message: Message, error: str) -> None:
+        now = time.monotonic()
+        if not error:
+            if self._failures:
+                log.warning("executor %s: messages are taken again", self.sender.alias)
+            self._failures = 0
+            return
+        if self._closed_until <= now:
+            pause: float = min(2.0**self._failures, LONGEST_PAUSE_SECONDS)
+            self._failures += 1
+            self._closed_until = now + pause
+            log.warning("executor %s: a message was not taken, the next in %.0f s: %s", self.sender.alias, pause, error)
+        self._returned.append(Returned(message.run, error, max(self._closed_until - now, 0.0)))

@@ -1,0 +1,89 @@
+"""Sending: a due run is offered to processes elsewhere; whichever begins it first has it.
+
+A message is a hint, never a claim: the run keeps its place in the ledger, is sent again while nobody has
+begun it, and ends as missed when its time is over. So a message may be lost, doubled or late.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from datetime import datetime, timedelta
+
+from crons.attempts import Message
+from crons.ledger import rows
+from crons.ledger.begin import Sought, candidates, is_overtaken, is_readable, key_of, lock_full_groups
+from crons.ledger.record import policy_of
+from crons.ledger.transactions import verb, writing
+from crons.ledger.verdict import end, write_ended
+from crons.models import Deployment, Run
+from crons.verdicts import State, Verdict
+
+FIRST_PAUSE = timedelta(seconds=30)
+LONGEST_PAUSE = timedelta(minutes=15)
+SENT = ["state", "wake_at", "sends", "detail"]
+
+
+def pause_after(sends: int) -> timedelta:
+    """Say how long a run that was sent so often is left to be begun before it is sent again."""
+    doublings = min(max(sends - 1, 0), 10)
+    return min(FIRST_PAUSE * (1 << doublings), LONGEST_PAUSE)
+
+
+@verb
+def send(now: datetime, room: Mapping[str, int], *, only_run: int | None = None) -> list[Message]:
+    """Mark as sent what is due to be begun elsewhere, and return what to send; it is sent after the commit.
+
+    Args: *room* is how many messages each executor, by alias, takes now. Of an entry whose runs may not
+    overlap one run is under way at a time, so that slots keep their order.
+    """
+    wanted = {alias: count for alias, count in room.items() if count > 0}
+    if not wanted:
+        return []
+    with writing() as using:
+        sought = Sought(wanted, None, lock_full_groups(using), only_run, sending=True)
+        runs = [run for run in candidates(now, sought, using) if is_readable(run.entry)]
+        chosen, overtaken = _choose(runs, wanted, now, using)
+        write_ended(overtaken, using)
+        adopted = Deployment.objects.using(using).values_list("identity", flat=True).first() or ""
+        messages = []
+        for run in chosen:
+            policy = policy_of(run.entry)
+            run.sends += 1
+            run.state, run.wake_at = State.SENT, now + pause_after(run.sends)
+            run.detail = f"sent to {policy.executor}"[:255]
+            name, key = run.entry.name, key_of(run)
+            messages.append(
+                Message(run.pk, adopted, name, key, run.sends, policy.executor, policy.timeout, policy.route)
+            )
+        rows.update(chosen, SENT, using)
+    return messages
+
+
+@verb
+def take_back(runs: Collection[int], again_at: datetime, detail: str) -> list[int]:
+    """Let runs that were sent be sent again from *again_at* on, if nobody has begun them; say which those were."""
+    with writing() as using:
+        sent = Run.objects.using(using).filter(pk__in=list(runs), state=State.SENT).order_by("pk")
+        found = list(sent.select_for_update())
+        for run in found:
+            # A retry is not a first try: it is given up for a newer success, and has no last moment to start.
+            run.state = State.WAITING if run.tries or run.asked_at else State.DUE
+            run.wake_at, run.detail = again_at, detail[:255]
+        rows.update(found, SENT, using)
+    return [run.pk for run in found]
+
+
+def _choose(runs: list[Run], room: Mapping[str, int], now: datetime, using: str) -> tuple[list[Run], list[Run]]:
+    left, under_way = dict(room), set()
+    chosen, overtaken = [], []
+    for run in runs:
+        policy = policy_of(run.entry)
+        if run.tries and is_overtaken(run, using):
+            end(run, Verdict.SUPERSEDED, now, detail="a newer slot succeeded before the retry")
+            overtaken.append(run)
+        elif left.get(policy.executor, 0) > 0 and run.entry_id not in under_way:
+            chosen.append(run)
+            left[policy.executor] -= 1
+            if policy.overlap != "allow":
+                under_way.add(run.entry_id)
+    return chosen, overtaken

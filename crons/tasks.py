@@ -1,0 +1,76 @@
+"""What Celery's workers find: `app.autodiscover_tasks()` imports this module, and nothing else does.
+
+It needs Celery; a project without it never imports this.
+"""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+from celery import Task, shared_task
+from celery.signals import worker_init
+
+from crons.conf import conf
+from crons.executors.celery import RUN, CelerySender
+from crons.jobs import Policy, registry
+from crons.triggers import arrival
+
+log = logging.getLogger("crons")
+# Jobs get processes of their own, forked from the one that the message is in: that one must have no other threads.
+POOLS = ("prefork", "solo")
+# Two projects that share a broker and a queue take each other's messages; each is put back for the other.
+FOREIGN_PAUSE_SECONDS = 1.0
+FOREIGN_TIMES = 20
+
+
+@shared_task(name=RUN, bind=True, ignore_result=True, max_retries=None)  # type: ignore[untyped-decorator]
+def run(self: Task, run: int, deployment: str, *, executor: str = "celery", foreign: int = 0, **later: Any) -> str:
+    """Begin the run that the message names, if it is still to be begun; what a newer release adds is ignored."""
+    arrived = arrival.take(run, deployment, executor=executor)
+    log.info("%s: %s", arrived.fate, arrived.text)
+    if arrived.fate == arrival.Fate.FOREIGN:
+        _put_back(self, run, deployment, executor, foreign, arrived.text)
+    return f"{arrived.fate}: {arrived.text}"
+
+
+def _put_back(task: Task, run: int, deployment: str, executor: str, foreign: int, text: str) -> None:
+    if foreign >= FOREIGN_TIMES:
+        log.error(
+            "%s, and nobody of it takes it from this queue. Give each project a queue, a database number or a "
+            "global_keyprefix of its own.",
+            text,
+        )
+        return
+    sent = task.request.delivery_info or {}
+    task.apply_async(
+        args=[run, deployment],
+        kwargs={"executor": executor, "foreign": foreign + 1},
+        countdown=FOREIGN_PAUSE_SECONDS,
+        exchange=sent.get("exchange") or None,
+        routing_key=sent.get("routing_key") or None,
+        ignore_result=True,
+    )
+
+
+@worker_init.connect  # type: ignore[untyped-decorator]
+def refuse_pools_that_cannot_end_a_job(sender: Any = None, **_: Any) -> None:
+    """Stop a worker at its start that would take jobs and could not give each a process of its own."""
+    pool = getattr(sender.pool_cls, "__module__", "").rpartition(".")[2]
+    wanted = sorted(job.name for job in registry.jobs.values() if _is_taken(sender, job.policy))
+    if pool not in POOLS and wanted:
+        raise SystemExit(
+            f"The pool {pool!r} cannot run jobs of crons ({', '.join(wanted[:3])}): a job that hangs could not be "
+            f"ended there. Start this worker with --pool=prefork, or with -Q and other queues than theirs."
+        )
+
+
+def _is_taken(worker: Any, policy: Policy) -> bool:
+    """Say whether *worker* takes messages of jobs under *policy*."""
+    if policy.executor not in conf.executors:
+        return False
+    sender = conf.make_executor(policy.executor)
+    if not isinstance(sender, CelerySender):
+        return False
+    queue = policy.route.get("queue") or sender.queue or worker.app.conf.task_default_queue
+    return queue in worker.app.amqp.queues.consume_from

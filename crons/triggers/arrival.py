@@ -1,0 +1,106 @@
+"""What a worker does with a message: begin the run that it names, if that is still to be done, and see it through.
+
+The worker is one more door to the ledger. It forks the attempt under a guard of its own, renews the lease, and
+writes down output and ending itself, so that all of that is the same code as on a scheduler's own machine.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+from dataclasses import dataclass
+from datetime import timedelta
+from enum import StrEnum
+
+from crons import deployment, ledger
+from crons.conf import conf
+from crons.executors.process import ProcessExecutor
+from crons.instances import host
+from crons.jobs import registry
+from crons.models import Run
+from crons.triggers.session import LONGEST_LOOK_SECONDS, Session
+from crons.verdicts import State
+
+log = logging.getLogger("crons")
+# For a worker with newer code to be there.
+UNKNOWN_JOB_PAUSE = timedelta(seconds=30)
+# The fork server is made once per worker process: it costs more than most jobs.
+_sessions: dict[str, Session] = {}
+
+
+class Fate(StrEnum):
+    """What became of a message."""
+
+    BEGUN = "begun"
+    FOREIGN = "foreign"
+    OVER = "over"
+    LATER = "later"
+
+
+@dataclass(frozen=True)
+class Arrived:
+    """What became of a message, and in words."""
+
+    fate: Fate
+    text: str
+
+
+def take(run_id: int, sent_by: str, *, executor: str) -> Arrived:
+    """Begin run *run_id* and run it to its end, unless that is done, being done, or not to be done now.
+
+    Args: *sent_by* is the identity of the deployment that sent the message: its numbers mean nothing elsewhere.
+    Raises: NotAdopted, Disabled, LedgerUnavailable: the message is sent again.
+    """
+    deployment.permit()
+    if sent_by != deployment.here().identity:
+        return Arrived(Fate.FOREIGN, f"run {run_id} belongs to another deployment ({sent_by[:40]})")
+    session = _session_of_this_process(executor)
+    try:
+        with session.listening():
+            begun = session.dispatcher.begin(ledger.database_now(), only_run=run_id, arrived=True)
+            while session.dispatcher.running() and session.stopping is None:
+                session.work(LONGEST_LOOK_SECONDS)
+            if session.stopping is not None:
+                session.drain()
+    except BaseException:
+        # Whatever it is, nothing may go on running that this process does not watch.
+        _sessions.pop(executor).close()
+        raise
+    if session.stopping is not None:
+        # Who asked this process to end asks it again, now that nothing is in the way.
+        _sessions.pop(executor).close()
+        os.kill(os.getpid(), session.stopping)
+    if not begun:
+        return _not_begun(run_id)
+    return Arrived(Fate.BEGUN, f"run {run_id} of {begun[0].entry}, attempt {begun[0].attempt}")
+
+
+def _session_of_this_process(executor: str) -> Session:
+    """Return the session of this worker process, a new one for a new process or where the fork server is gone."""
+    session = _sessions.get(executor)
+    if session is not None and session.instance.pid == os.getpid():
+        if not any(getattr(each, "broken", False) for each in session.executors.values()):
+            return session
+        session.close()
+    session = Session("worker", executor, {executor: ProcessExecutor(alias=executor, max_running=1)})
+    session.open()
+    _sessions[executor] = session
+    return session
+
+
+def _not_begun(run_id: int) -> Arrived:
+    run = Run.objects.using(conf.database).select_related("entry").filter(pk=run_id).first()
+    if run is None:
+        return Arrived(Fate.OVER, f"run {run_id} does not exist any more")
+    name = f"run {run_id} of {run.entry.name}"
+    if run.state != State.SENT:
+        return Arrived(Fate.OVER, f"{name} is {run.verdict or run.state} already")
+    now = ledger.database_now()
+    if run.entry.job not in registry.jobs:
+        detail = f"a worker on {host()} does not know the job {run.entry.job!r}: is its code older?"
+        log.warning("%s: %s", name, detail)
+        ledger.take_back([run_id], now + UNKNOWN_JOB_PAUSE, detail)
+        return Arrived(Fate.LATER, f"{name}: {detail}")
+    # Paused, its group full, or a run of its entry going: who sends sees that, and sends it when it is over.
+    ledger.take_back([run_id], now, "a worker was there, and it could not be begun then")
+    return Arrived(Fate.LATER, f"{name} cannot be begun now; it is sent again when it can")

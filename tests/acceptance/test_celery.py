@@ -1,0 +1,238 @@
+"""The executor celery with real brokers and real workers: whatever becomes of messages, each slot is done once."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import nullcontext
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.acceptance import brokers
+from tests.acceptance.conftest import ROOT, Site, wait_for_line, wait_until_nobody_reads
+
+SLOTS = 40
+APP = "tests.acceptance.project.celery"
+DONE = "SELECT 1 FROM crons_run r JOIN crons_entry e ON e.id = r.entry_id WHERE e.name = '{}' AND verdict = 'succeeded'"
+
+
+def worker(site: Site, name: str, *options: str, **env: str) -> subprocess.Popen[str]:
+    """Start a Celery worker and return it once it takes messages."""
+    quiet = ("--without-mingle", "--without-gossip", "-l", "INFO")
+    command = ("-m", "celery", "-A", APP, "worker", "-n", f"{name}@test", "-c", "2", *quiet, *options)
+    process = site.start_python(*command, PYTHONPATH=str(ROOT), **env)
+    wait_for_line(process, r"ready\.")
+    return process
+
+
+def goes_by(site: Site, url: str, **celery: Any) -> None:
+    """Have the site's jobs run by Celery through the broker at *url*."""
+    site.env |= {"BROKER_URL": url, "TEST_EXECUTOR": "celery", "CELERY": json.dumps(celery)}
+    site.crons("sync")
+    site.sql("DELETE FROM crons_run")  # what the change of executor closed the accounts with
+
+
+@pytest.fixture
+def redis(tmp_path: Path) -> Iterator[brokers.Redis]:
+    """A Redis of the test's own."""
+    with brokers.redis(tmp_path) as server:
+        yield server
+
+
+@pytest.mark.parametrize(
+    "broker",
+    [
+        pytest.param("redis", marks=pytest.mark.needs("redis-server")),
+        pytest.param("rabbitmq", marks=[pytest.mark.needs("rabbitmq-server"), pytest.mark.slow]),
+    ],
+)
+def test_two_workers_and_two_schedulers_do_each_slot_once(site: Site, tmp_path: Path, broker: str) -> None:
+    """Each slot is sent, begun, run and written down once, on one of two workers."""
+    running = brokers.rabbitmq(tmp_path) if broker == "rabbitmq" else nullcontext()
+    with brokers.redis(tmp_path) if broker == "redis" else running as server:
+        site.env["TEST_ENTRIES"] = str(SLOTS)
+        site.env["TEST_TRACED_ON"] = "celery"
+        goes_by(site, server if isinstance(server, str) else server.url)
+        site.make_all_due("traced_%")
+        workers = [worker(site, name) for name in ("ann", "bob")]
+
+        schedulers = [site.start("serve") for _ in range(2)]
+        site.wait_for_row(
+            f"SELECT COUNT(*) FROM crons_run WHERE verdict = 'succeeded' HAVING COUNT(*) >= {SLOTS}", workers[0]
+        )
+        for process in [*schedulers, *workers]:
+            process.send_signal(signal.SIGTERM)
+        assert [process.wait(60) for process in schedulers] == [0, 0]
+        told = [process.communicate(timeout=60)[0] for process in workers]
+
+    traces = Counter(entry for entry, _, _ in site.traces() if entry.startswith("traced_"))
+    assert (len(traces), set(traces.values())) == (SLOTS, {1})
+    hosts = site.sql("SELECT executor, COUNT(DISTINCT pid) FROM crons_attempt GROUP BY executor")
+    assert [executor for executor, _ in hosts] == ["celery"]
+    assert all("begun: run " in each for each in told)
+
+
+@pytest.mark.needs("redis-server")
+def test_a_broker_that_is_down_holds_up_nothing_and_loses_nothing(site: Site, redis: brokers.Redis) -> None:
+    """The tick says so and ends; once the broker is there, a later one sends it, and it is done once."""
+    goes_by(site, redis.url)
+    redis.stop()
+    site.make_due("plain")
+
+    down = site.crons("tick")
+
+    assert "a message was not taken" in down.stderr
+    [(state, detail)] = site.sql("SELECT state, detail FROM crons_run")
+    assert state == "due"
+    assert detail.startswith("could not be sent: ")
+    redis.start()
+    taker = worker(site, "ann")
+    server = site.start("serve")
+    site.wait_for_row(DONE.format("plain"), taker)
+    server.send_signal(signal.SIGTERM)
+    assert server.wait(60) == 0
+    assert [entry for entry, _, _ in site.traces() if entry == "plain"] == ["plain"]
+
+
+@pytest.mark.needs("redis-server")
+def test_a_silent_broker_holds_up_no_tick(site: Site, redis: brokers.Redis) -> None:
+    """It takes the connection and never answers, as one whose machine swaps: other jobs run meanwhile."""
+    goes_by(site, redis.url)
+    site.make_due("plain")
+    redis.freeze(signal.SIGSTOP)
+    try:
+        done = site.crons("tick")
+        assert "sent" in done.stderr
+    finally:
+        redis.freeze(signal.SIGCONT)
+
+    [(state, verdict)] = site.sql(
+        "SELECT state, verdict FROM crons_run r JOIN crons_entry e ON e.id = r.entry_id WHERE e.name = 'plain'"
+    )
+    assert (state in ("sent", "due"), verdict) == (True, "")
+    taker = worker(site, "ann")
+    server = site.start("serve")
+    site.wait_for_row(DONE.format("plain"), taker)
+    server.send_signal(signal.SIGTERM)
+    assert server.wait(60) == 0
+    assert [entry for entry, _, _ in site.traces() if entry == "plain"] == ["plain"]
+
+
+@pytest.mark.needs("redis-server")
+@pytest.mark.slow
+@pytest.mark.parametrize("late", [False, True], ids=["early acknowledgement", "late acknowledgement"])
+def test_a_killed_workers_run_is_lost_and_begun_again_only_where_that_is_harmless(
+    site: Site, redis: brokers.Redis, late: bool
+) -> None:
+    """With late acknowledgement the broker delivers the message again: it stops at begin."""
+    os.mkfifo(site.folder / "gate")
+    celery = {"task_acks_late": late, "broker_transport_options": {"visibility_timeout": 2}}
+    goes_by(site, redis.url, **celery)
+    site.make_due("waits_for_release", "waits_harmlessly")
+    doomed = worker(site, "doomed")
+    site.crons("tick")
+    gate = os.open(site.folder / "gate", os.O_WRONLY)
+    site.wait_for_row("SELECT COUNT(*) FROM crons_attempt WHERE outcome = '' HAVING COUNT(*) = 2", doomed)
+
+    doomed.kill()
+    doomed.wait()
+    wait_until_nobody_reads(gate)
+    other = worker(site, "other")
+    server = site.start("serve")
+    os.close(gate)
+    os.close(os.open(site.folder / "gate", os.O_WRONLY))  # opens once the second attempt reads
+    site.wait_for_row(DONE.format("waits_harmlessly"), other)
+    server.send_signal(signal.SIGTERM)
+    assert server.wait(60) == 0
+
+    assert site.verdicts("waits_for_release") == [("lost", 1, "lost")]
+    assert site.verdicts("waits_harmlessly") == [("succeeded", 2, "lost succeeded")]
+
+
+@pytest.mark.needs("redis-server")
+def test_cancelling_reaches_a_worker_and_output_comes_from_it(site: Site, redis: brokers.Redis) -> None:
+    """As on the scheduler's own machine."""
+    os.mkfifo(site.folder / "gate")
+    goes_by(site, redis.url)
+    taker = worker(site, "ann")
+    site.make_due("waits_for_release")
+    site.crons("tick")
+    gate = os.open(site.folder / "gate", os.O_WRONLY)
+    site.wait_for_row("SELECT 1 FROM crons_attempt WHERE outcome = ''", taker)
+
+    site.crons("cancel", "waits_for_release", "--reason", "enough")
+
+    site.wait_for_row("SELECT 1 FROM crons_run WHERE verdict = 'cancelled'", taker)
+    os.close(gate)
+    assert site.crons("run", "fails", "--manual", "--wait", check=False).returncode == 1
+    assert site.crons("log", "fails", "--stream", "stdout").stdout == "about to fail\n"
+    [(error,)] = site.sql("SELECT error FROM crons_attempt WHERE outcome = 'failed'")
+    assert "RuntimeError: no luck" in error
+
+
+@pytest.mark.needs("redis-server")
+def test_a_worker_whose_pool_cannot_end_a_job_is_refused_at_its_start(site: Site, redis: brokers.Redis) -> None:
+    """Rather than at the first job that hangs."""
+    goes_by(site, redis.url)
+
+    refused = site.python("-m", "celery", "-A", APP, "worker", "--pool", "threads", "-c", "2", PYTHONPATH=str(ROOT))
+
+    assert refused.returncode == 1
+    assert "The pool 'thread' cannot run jobs of crons (" in refused.stderr
+    assert "Start this worker with --pool=prefork" in refused.stderr
+
+
+@pytest.mark.needs("redis-server")
+@pytest.mark.slow
+def test_two_projects_that_share_a_broker_run_only_what_is_their_own(
+    site: Site, redis: brokers.Redis, tmp_path: Path
+) -> None:
+    """Run 1 of the one is not run 1 of the other, though both workers read one queue."""
+    from tests.databases import own_database
+
+    (tmp_path / "other").mkdir()
+    with own_database(tmp_path / "other") as database:
+        other = Site(database.migrate(), tmp_path / "other")
+        with other.stack:
+            other.crons("sync")
+            for each in (site, other):
+                goes_by(each, redis.url)
+                each.make_due("plain", "harmless")
+            takers = [worker(site, "ann"), worker(other, "bob")]
+            servers = [each.start("serve") for each in (site, other)]
+            for each, taker in zip((site, other), takers, strict=True):
+                each.wait_for_row(DONE.format("plain"), taker)
+                each.wait_for_row(DONE.format("harmless"), taker)
+            for server in servers:
+                server.send_signal(signal.SIGTERM)
+                server.wait(60)
+            for each in (site, other):
+                counted = Counter(entry for entry, _, _ in each.traces())
+                assert (counted["plain"], counted["harmless"]) == (1, 1)
+
+
+@pytest.mark.needs("redis-server")
+def test_a_worker_with_old_code_leaves_a_job_it_does_not_know_to_others(site: Site, redis: brokers.Redis) -> None:
+    """It says so, and the run waits for a worker that knows the job."""
+    goes_by(site, redis.url)
+    site.crons("sync", TEST_RELEASE="new")
+    site.make_due("only_in_the_new_release")
+    old = worker(site, "old")
+    site.crons("tick", TEST_RELEASE="new")
+
+    told = "SELECT 1 FROM crons_run WHERE state = 'due' AND detail LIKE '%%does not know the job%%'"
+    site.wait_for_row(told.replace("%%", "%"), old)
+    old.send_signal(signal.SIGTERM)
+    assert old.wait(60) == 0
+    new = worker(site, "new", TEST_RELEASE="new")
+    site.sql("UPDATE crons_run SET wake_at = planned_at WHERE state = 'due'")
+    site.crons("tick", TEST_RELEASE="new")
+    name = "only_in_the_new_release"
+    site.wait_for_row(DONE.format(name), new)
+    assert [entry for entry, _, _ in site.traces() if entry == name] == [name]

@@ -1,0 +1,362 @@
+"""Sending: a run that others begin keeps its place in the ledger, whatever becomes of its messages."""
+
+from __future__ import annotations
+
+import threading
+from datetime import timedelta
+
+import pytest
+
+from crons import api, ledger
+from crons.attempts import Message
+from crons.dispatch import Dispatcher
+from crons.exceptions import InvalidJob
+from crons.executors.sending import Courier, Sender
+from crons.jobs import Policy, Retry
+from crons.ledger.send import pause_after
+from crons.models import Deployment, Run
+from crons.verdicts import Outcome
+from tests.crons.conftest import NOON, minutes
+
+pytestmark = pytest.mark.django_db
+FAR = {"far": 100}
+SECOND = timedelta(seconds=1)
+
+
+class Post(Sender):
+    """Keeps what it is given; raises *error* while there is one, waits while *gate* is shut."""
+
+    def __init__(self, alias="far"):
+        super().__init__(alias=alias)
+        self.sent, self.error, self.gate, self.is_closed = [], None, threading.Event(), False
+        self.gate.set()
+
+    def send(self, message):
+        assert self.gate.wait(30)
+        if self.error:
+            raise self.error
+        self.sent.append(message)
+
+    def close(self):
+        self.is_closed = True
+
+
+def arrive(led, run, now, jobs=("away",), **room):
+    """Begin *run* as a worker does that got a message."""
+    ledger.settle(now)
+    return ledger.begin(now, room or {"far": 1}, jobs, led.instance, only_run=run, arrived=True)
+
+
+@pytest.fixture
+def away(make_entry, led):
+    """A run of 12:05 that others begin, recorded at 12:05."""
+    make_entry("away", executor="far", retry=Retry(2), route={"queue": "slow", "priority": 3})
+    led.record(NOON + minutes(5))
+    return Run.objects.get()
+
+
+def test_a_sent_run_is_nobodys_until_somebody_begins_it(away, led):
+    """It says where it stands, is sent again later, and no scheduler begins it by itself."""
+    Deployment.objects.create(identity="here", adopted_at=NOON)
+
+    messages = ledger.send(NOON + minutes(5), FAR)
+
+    assert messages == [
+        Message(
+            away.pk,
+            "here",
+            "away",
+            "away@2026-03-02T12:05:00Z",
+            1,
+            "far",
+            timedelta(hours=1),
+            away.entry.policy["route"],
+        )
+    ]
+    away.refresh_from_db()
+    assert (away.state, away.sends, away.detail) == ("sent", 1, "sent to far")
+    assert away.wake_at == NOON + minutes(5) + pause_after(1)
+    assert ledger.send(NOON + minutes(5) + SECOND, FAR) == []
+    assert ledger.begin(NOON + minutes(20), {"far": 5}, ["away"], led.instance) == []
+
+
+def test_whoever_a_message_reaches_begins_it_once(away, led):
+    """A message that comes twice, or again after the end, does nothing."""
+    ledger.send(NOON + minutes(5), FAR)
+
+    first = arrive(led, away.pk, NOON + minutes(5) + SECOND)
+    second = arrive(led, away.pk, NOON + minutes(5) + SECOND)
+    led.finish(first[0], NOON + minutes(6))
+    third = arrive(led, away.pk, NOON + minutes(7))
+
+    assert [each.entry for each in first] == ["away"]
+    assert (second, third) == ([], [])
+    away.refresh_from_db()
+    assert (away.verdict, away.tries, away.sends) == ("succeeded", 1, 0)
+
+
+def test_a_message_may_be_faster_than_the_answer_to_its_sending(away, led):
+    """The broker has it, the sender believes that it failed, and the run is due again: it still arrives."""
+    ledger.send(NOON + minutes(5), FAR)
+    assert ledger.take_back([away.pk], NOON + minutes(6), "could not be sent: timeout") == [away.pk]
+
+    assert len(arrive(led, away.pk, NOON + minutes(5) + SECOND)) == 1
+    assert ledger.take_back([away.pk], NOON + minutes(6), "too late") == []
+
+
+def test_what_nobody_begins_is_sent_again_with_growing_pauses(away, led):
+    """A broker that lost its memory loses no run."""
+    now, gaps = NOON + minutes(5), []
+    for _ in range(8):
+        [message] = ledger.send(now, FAR)
+        assert ledger.send(now + pause_after(message.number) - SECOND, FAR) == []
+        again = ledger.agenda(now).sent_at
+        gaps.append((again - now).total_seconds())
+        now = again
+
+    assert gaps == [30, 60, 120, 240, 480, 900, 900, 900]
+    assert Run.objects.get().sends == 8
+
+
+def test_what_nobody_began_in_time_is_missed_and_says_how_often_it_was_sent(make_entry, led):
+    """Never lost: the slot ends in a verdict."""
+    make_entry("away", executor="far", deadline=minutes(10))
+    led.record(NOON + minutes(5))
+    ledger.send(NOON + minutes(5), FAR)
+    ledger.send(NOON + minutes(6), FAR)
+
+    ledger.settle(NOON + minutes(16))
+
+    run = Run.objects.get()
+    assert (run.verdict, run.reason) == ("missed", "not_started")
+    assert run.detail == "sent 2 time(s), and nobody began it before 2026-03-02 12:15:00 UTC"
+    assert arrive(led, run.pk, NOON + minutes(17)) == []
+
+
+def test_a_retry_is_sent_when_its_pause_is_over_and_is_never_too_late(away, led):
+    """A failed run waits, is sent, and keeps its tries; a message that comes too early begins nothing."""
+    ledger.send(NOON + minutes(5), FAR)
+    [begun] = arrive(led, away.pk, NOON + minutes(5))
+    led.finish(begun, NOON + minutes(6), Outcome.FAILED, "no luck")
+
+    assert ledger.send(NOON + minutes(6) + SECOND, FAR) == []
+    assert arrive(led, away.pk, NOON + minutes(6) + SECOND) == []
+    [message] = ledger.send(NOON + minutes(7), FAR)
+    Run.objects.update(start_before=NOON)
+    assert [each.number for each in arrive(led, away.pk, NOON + minutes(8))] == [2]
+    assert message.number == 1
+
+
+def test_a_sent_retry_that_a_newer_success_overtook_is_superseded(away, led, make_entry):
+    """As one that waits on this machine."""
+    ledger.send(NOON + minutes(5), FAR)
+    [begun] = arrive(led, away.pk, NOON + minutes(5))
+    led.finish(begun, NOON + minutes(6), Outcome.FAILED, "no luck")
+    ledger.send(NOON + minutes(7), FAR)
+    Run.objects.create(
+        entry=away.entry, slot_at=NOON + minutes(10), planned_at=NOON + minutes(10), recorded_at=NOON, state="done",
+        verdict="succeeded", trigger="test",
+    )  # fmt: skip
+
+    assert arrive(led, away.pk, NOON + minutes(11)) == []
+    away.refresh_from_db()
+    assert away.verdict == "superseded"
+
+
+def test_slots_of_an_entry_are_under_way_one_at_a_time(make_entry, led):
+    """Two messages could overtake each other on the way; with overlap allowed they may."""
+    make_entry("turns", executor="far", catch_up="all")
+    make_entry("heap", executor="far", catch_up="all", overlap="allow")
+    led.record(NOON + minutes(10))
+
+    sent = [message.key for message in ledger.send(NOON + minutes(10), FAR)]
+
+    assert sorted(sent) == ["heap@2026-03-02T12:05:00Z", "heap@2026-03-02T12:10:00Z", "turns@2026-03-02T12:05:00Z"]
+    [begun] = arrive(led, Run.objects.get(state="sent", entry__name="turns").pk, NOON + minutes(10), jobs=["turns"])
+    led.finish(begun, NOON + minutes(11))
+    assert [each.key for each in ledger.send(NOON + minutes(10), FAR)] == ["turns@2026-03-02T12:10:00Z"]
+
+
+def test_a_slot_that_was_sent_while_the_one_before_runs_is_skipped(make_entry, led):
+    """The same verdict as on this machine, and it names what was in the way."""
+    make_entry("away", executor="far")
+    led.record(NOON + minutes(5))
+    ledger.send(NOON + minutes(5), FAR)
+    early = Run.objects.get()
+    led.record(NOON + minutes(10))
+    late = Run.objects.get(slot_at=NOON + minutes(10))
+    [begun] = arrive(led, early.pk, NOON + minutes(10))
+    Run.objects.filter(pk=late.pk).update(state="sent", wake_at=NOON + minutes(30))
+
+    ledger.settle(NOON + minutes(11))
+
+    late.refresh_from_db()
+    assert (late.verdict, late.reason) == ("skipped", "overlap")
+    assert late.detail == f"run {early.pk} (attempt {begun.attempt}) was still going"
+
+
+def test_what_is_paused_or_in_a_full_group_is_not_sent(make_entry, led, settings):
+    """It would come back."""
+    settings.CRONS = {"GROUPS": {"few": 1}}
+    first = make_entry("first", executor="far", group="few")
+    make_entry("second", executor="far", group="few")
+    held = make_entry("held", executor="far")
+    led.record(NOON + minutes(5))
+    held.paused_at = NOON + minutes(5)
+    held.save()
+    run = Run.objects.get(entry=first)
+    arrive(led, run.pk, NOON + minutes(5), jobs=["first"])
+
+    assert ledger.send(NOON + minutes(5), FAR) == []
+
+
+def test_cancelling_what_was_sent_ends_it_at_once(away, led):
+    """No worker has it yet, so there is nobody to wait for."""
+    ledger.send(NOON + minutes(5), FAR)
+
+    ledger.request_cancel(away.pk, NOON + minutes(6), reason="enough", by="ann")
+
+    away.refresh_from_db()
+    assert (away.verdict, away.detail) == ("cancelled", "enough (by ann)")
+    assert arrive(led, away.pk, NOON + minutes(7)) == []
+
+
+def test_whoever_waits_is_told_what_for(away, led, monkeypatch):
+    """Also of what was sent."""
+    ledger.send(NOON + minutes(5), FAR)
+    monkeypatch.setattr(ledger, "database_now", lambda: NOON + minutes(5) + SECOND)
+    run = Run.objects.select_related("entry").get()
+
+    assert api.why_waiting([run]) == {
+        run.pk: "for a worker of the executor 'far': sent 1 time(s), again at 2026-03-02 12:05:30 UTC"
+    }
+
+
+@pytest.mark.parametrize(
+    ("route", "said"),
+    [
+        (
+            {"que": "slow"},
+            "route={'que': 'slow'}: expected a dict with some of queue, priority, routing_key, exchange.",
+        ),
+        ("slow", "route='slow': expected a dict with some of queue, priority, routing_key, exchange."),
+        ({"priority": 256}, "route: priority=256: expected a whole number from 0 to 255."),
+        ({"queue": ""}, "route: queue='': expected a text."),
+    ],
+)
+def test_routes_that_lead_nowhere_are_refused(route, said):
+    """At import, not at the first slot."""
+    with pytest.raises(InvalidJob) as refused:
+        Policy(route=route)
+
+    assert str(refused.value) == said
+
+
+# The courier
+
+
+@pytest.fixture
+def post():
+    """A sender that keeps what it is given."""
+    return Post()
+
+
+def message(run=1):
+    return Message(run, "here", "away", "key", 1, "far")
+
+
+def test_a_courier_sends_in_order_and_closes_what_was_opened(post):
+    """One thread, which ends when it is told to."""
+    courier = Courier(post)
+
+    courier.post([message(1), message(2), message(3)])
+
+    assert courier.join(30)
+    assert [each.run for each in post.sent] == [1, 2, 3]
+    assert courier.returned() == []
+    courier.close()
+    courier._thread.join(30)
+    assert post.is_closed
+
+
+def test_a_broker_that_fails_is_left_alone_for_a_while(post):
+    """One failure, and the rest of the heap is not tried; nothing of it is forgotten."""
+    courier = Courier(post)
+    post.error = ConnectionRefusedError("nobody listens")
+    post.gate.clear()
+    courier.post([message(1), message(2)])
+    post.gate.set()
+    assert courier.join(30)
+
+    first, second = courier.returned()
+
+    assert (first.run, first.error) == (1, "ConnectionRefusedError: nobody listens")
+    assert (second.run, second.error) == (2, "the broker has just failed")
+    assert courier.room() == 0
+    assert courier.returned() == []
+
+
+def test_after_its_pause_one_message_tries_the_broker_first(post):
+    """A thousand messages into a broker that is still down would be a thousand failures."""
+    courier = Courier(post)
+    post.error = OSError("down")
+    courier.post([message()])
+    assert courier.join(30)
+    courier._closed_until = 0.0
+
+    assert courier.room() == 1
+    post.error = None
+    courier.post([message(7)])
+    assert courier.join(30)
+    assert courier.room() == 1_000
+
+
+def test_a_silent_broker_stops_the_sending_and_not_the_scheduler(post, monkeypatch):
+    """It takes the connection and never answers: nothing more is given to it meanwhile."""
+    monkeypatch.setattr("crons.executors.sending.PATIENCE_SECONDS", 0.0)
+    courier = Courier(post)
+    post.gate.clear()
+    courier.post([message()])
+    until = threading.Event()
+    while courier.room() and not until.wait(0.01):
+        pass
+
+    assert courier.room() == 0
+    assert not courier.join(0)
+    post.gate.set()
+    assert courier.join(30)
+    assert courier.room() == 1_000
+
+
+def test_a_turn_sends_and_takes_back_what_was_not_taken(away, instance, post, monkeypatch):
+    """The run is due again, says why, and is sent once the broker is back."""
+    dispatcher = Dispatcher("test", instance, {}, {"far": post})
+    [courier] = dispatcher.couriers.values()
+    post.error = OSError("down")
+    now = NOON + minutes(5)
+    dispatcher.turn(now)
+    assert courier.join(30)
+    away.refresh_from_db()
+    assert away.state == "sent"
+
+    dispatcher.turn(now + SECOND)
+
+    away.refresh_from_db()
+    assert (away.state, away.detail) == ("due", "could not be sent: OSError: down")
+    assert now + SECOND < away.wake_at <= now + 3 * SECOND
+    post.error, courier._closed_until = None, 0.0
+    dispatcher.turn(now + minutes(1))
+    assert courier.join(30)
+    assert [each.run for each in post.sent] == [away.pk]
+
+
+def test_a_process_that_ends_waits_for_what_it_sends(away, instance, post):
+    """A tick looks once: what it has marked as sent it sends, or gives back."""
+    dispatcher = Dispatcher("test", instance, {}, {"far": post})
+    post.error = OSError("down")
+    dispatcher.turn(NOON + minutes(5))
+
+    dispatcher.finish_sending()
+
+    away.refresh_from_db()
+    assert (away.state, away.sends) == ("due", 1)
