@@ -1,6 +1,5 @@
 """The scheduled jobs, declared: when, under which policies, and which domain verb. No rule lives here."""
 
-import os
 import sys
 from datetime import timedelta
 
@@ -17,7 +16,6 @@ REMINDERS_LOG = "order_reminders_log.txt"
 HEARTBEAT_LOG = "crm_heartbeat_log.txt"
 LOW_STOCK_LOG = "low_stock_updates_log.txt"
 REPORT_LOG = "crm_report_log.txt"
-FORCE = "CRM_CLEANUP_FORCE"
 HELLO = "{ hello }"
 _HELLO_SECONDS = 5
 
@@ -34,7 +32,6 @@ _HELLO_SECONDS = 5
 def clean_inactive_customers(context=None, *, force=False):
     """Delete inactive customers as of the slot, however late it runs, and log their number."""
     until, key = _run_of(context)
-    force = force or FORCE in os.environ
     logs.require_writable(CLEANUP_LOG)
     with progress.shown("Deleting") as on_progress:
         try:

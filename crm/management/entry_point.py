@@ -42,6 +42,10 @@ class EntryPoint(BaseCommand):
         """Give the lines that say what a run would do now, found by the code that a run uses."""
         raise NotImplementedError
 
+    def arguments(self, options: dict[str, Any]) -> list[str]:
+        """Give what the run is to be called with, each as NAME=VALUE; such a run is one besides the schedule."""
+        return []
+
     def enter_ledger(self, options: dict[str, Any]) -> None:
         """Run the job as a run of its entry; within an attempt, as that attempt's work.
 
@@ -50,4 +54,4 @@ class EntryPoint(BaseCommand):
         flags = [f"--{name}" for name in ("scheduled", "wait", "foreground") if options[name]]
         if os.environ.get("CRONS_ATTEMPT"):
             flags = []
-        call_command("crons", "run", self.job, *flags)
+        call_command("crons", "run", self.job, *flags, *(f"--arg={each}" for each in self.arguments(options)))
