@@ -92,7 +92,8 @@ def update_low_stock(context=None):
     """Raise low stocks over GraphQL, once for each run, and log the products' new stock; a run's lines once too."""
     _, key = _run_of(context)
     logs.require_writable(LOW_STOCK_LOG)
-    done = restocking.update_low_stock(ApiClient.of_jobs(), key=key)
+    with progress.shown("Raising low stocks"):
+        done = restocking.update_low_stock(ApiClient.of_jobs(), key=key)
     # Before the log: whatever becomes of that, the run's output says what was raised.
     _say(done.message, *(str(each) for each in done.products))
     _log(LOW_STOCK_LOG, [str(each) for each in done.products], key=key)
@@ -118,7 +119,8 @@ def generate_crm_report(context=None):
 
 def told_of_totals(until):
     """Give the report up to *until* as a line."""
-    totals = reports.totals(until)
+    with progress.shown("Counting"):
+        totals = reports.totals(until)
     return f"Report: {totals.customers} customers, {totals.orders} orders, {totals.revenue:.2f} revenue"
 
 

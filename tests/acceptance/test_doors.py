@@ -206,9 +206,10 @@ def test_person_at_a_terminal_asks_for_one_run_more(shop: Shop) -> None:
     """Also near a slot: who types it wants it now, and the slot is still to come."""
     shop.reschedule(CLEANUP, NEAR_SCHEDULE)
 
-    code = at_terminal(shop, SCRIPT)
+    code, seen = at_terminal(shop, SCRIPT)
 
     assert code == 0
+    assert re.search(r"Deleted \d+ of 40 customers: ", seen)
     [(kind, verdict, trigger, by)] = shop.runs()
     assert (kind, verdict, trigger) == ("manual", "succeeded", "manual")
     assert by != ""
@@ -565,6 +566,51 @@ def test_disagreeing_crontab_file_is_an_error_that_shows_both(settings: Any, tmp
     assert "'0 3 * * 0' in line.txt:1" in str(refusal.value)
 
 
+# ── progress ──────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_each_command_shows_a_bar_at_a_terminal_and_keeps_none_of_it(web: Shop) -> None:
+    """The job draws on the terminal of whoever typed it, from its own process; it is gone before the output."""
+    make_pending_orders(web)
+    commands = {
+        "clean_inactive_customers": ("Deleting", "Looking at customers"),
+        "send_order_reminders": ("Asking for orders", "Asking for orders"),
+        "update_low_stock": ("Raising low stocks", "Asking for products"),
+        "crm_report": ("Counting", "Counting"),
+    }
+
+    for attempt, (command, bars) in enumerate(commands.items(), start=1):
+        manage = (sys.executable, ROOT / "manage.py", command)
+        preview = at_terminal(web, *manage, "--dry-run")
+        done = at_terminal(web, *manage)
+        chunks = web.site.sql("SELECT text FROM crons_outputchunk WHERE attempt_id = %s ORDER BY seq", attempt)
+        kept = "".join(text for (text,) in chunks)
+
+        assert (preview[0], done[0]) == (0, 0), preview[1] + done[1]
+        for bar, (_, seen) in zip(bars, (done, preview), strict=True):
+            assert f"{bar} \x1b[" in seen
+            # What is left of it is an empty line and the cursor.
+            assert bar not in seen.rpartition("\x1b[2K")[2]
+            assert seen.rfind("\x1b[?25h") > seen.rfind("\x1b[?25l")
+        assert kept
+        assert kept in done[1].replace("\r\n", "\n")
+        assert "\x1b" not in kept
+
+
+def test_interrupted_command_gives_the_cursor_back(shop: Shop, orders: graphql_server.Server) -> None:
+    """The bar hides it, and a job that is killed while it draws cannot show it again."""
+    orders.answers = [lambda handler: orders.closing.wait(PATIENCE_SECONDS)]
+
+    code, seen = at_terminal(
+        shop, sys.executable, ROOT / "manage.py", "send_order_reminders", until=b"Asking for orders", then=b"\x03" * 2
+    )
+
+    assert code != 0
+    assert seen.rfind("\x1b[?25h") > seen.rfind("\x1b[?25l") >= 0
+    assert shop.site.sql("SELECT outcome FROM crons_attempt") == [("cancelled",)]
+    assert shop.log("order_reminders_log.txt") == []
+
+
 # ── logs that cannot be written ───────────────────────────────────────────────────────────────────
 
 
@@ -648,16 +694,23 @@ def lines_of_django_crontab(shop: Shop) -> list[str]:
     return done.stdout.splitlines()
 
 
-def at_terminal(shop: Shop, *command: str | Path) -> int:
-    """Run *command* on a terminal of its own; return its exit code."""
+def at_terminal(shop: Shop, *command: str | Path, until: bytes = b"", then: bytes = b"") -> tuple[int, str]:
+    """Run *command* on a terminal of its own; return its exit code, and what was seen there.
+
+    Once *until* is seen, *then* is typed.
+    """
     pid, terminal = pty.fork()
     if pid == 0:
         os.chdir("/")
-        os.execve(command[0], [str(part) for part in command], shop.env)
+        os.execve(command[0], [str(part) for part in command], {**shop.env, "TERM": "xterm"})
+    seen = b""
     try:
-        while os.read(terminal, 4096):
-            pass
+        while piece := os.read(terminal, 4096):
+            seen += piece
+            if then and until in seen:
+                os.write(terminal, then)
+                then = b""
     except OSError:  # the terminal's last user has gone
         pass
     os.close(terminal)
-    return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+    return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]), seen.decode()
