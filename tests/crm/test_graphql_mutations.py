@@ -10,6 +10,7 @@ from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from crm import customers, orders, tokens
+from crm.graph import limits
 from crm.models import Customer, Order, OrderItem, Product, StockMovement
 
 ERRORS = "errors { code message path }"
@@ -326,6 +327,55 @@ def test_statements_do_not_grow_with_the_items(ask, make_customer):
 
     assert counts == counts[:3] * 2
     assert max(counts) <= 8
+
+
+BELOW_ORDER = (
+    "customer { name orders(first: 1) { edges { node { pk } } } } items { edges { node { product { name } } } }"
+)
+BELOW_PRODUCT = "orderItems { edges { node { order { customer { name } } } } }"
+
+
+BELOW = {
+    "Customers": "customer { name orders { edges { node { pk items { totalCount } } } } }",
+    "Products": f"product {{ name {BELOW_PRODUCT} }}",
+    "Orders": f"order {{ pk {BELOW_ORDER} }}",
+}
+
+
+@pytest.mark.parametrize("rows", ["Customers", "Products", "Orders", "low stocks"])
+def test_statements_below_a_payload_do_not_grow_with_its_rows(ask, make_customer, monkeypatch, rows):
+    """Whatever tree is asked for, of 2 rows or of 50."""
+    if rows in BELOW:
+        query = f"""mutation($input: BulkCreate{rows}Input!) {{
+            bulkCreate{rows}(input: $input) {{ results {{ {BELOW[rows]} }} }} }}"""
+    else:
+        query = f"mutation {{ updateLowStockProducts {{ results: products {{ name {BELOW_PRODUCT} }} }} }}"
+    monkeypatch.setattr(limits, "MAX_COST", 10**6)
+    buyers = [make_customer(timezone.now()) for _ in range(50)]
+    made = Product.objects.bulk_create(Product(name=f"P{n}", price=1, stock=1000) for n in range(50))
+    OrderItem.objects.bulk_create(
+        OrderItem(order=buyer.orders.get(), product=product, unit_price=1)
+        for buyer, product in zip(buyers, made, strict=True)
+    )
+    ask("{ hello }")  # notes the use of the token, once a minute
+    counts = []
+
+    for number in (2, 50):
+        Product.objects.filter(pk__in=[each.pk for each in made[:number]]).update(stock=1)
+        items = []
+        for n in range(number):
+            item = {
+                "Customers": {"name": "P", "email": f"{number}-{n}@example.com"},
+                "Products": {"name": "P", "price": "1", "stock": 5},
+                "Orders": {"customerId": gid(buyers[n]), "items": [{"productId": gid(made[n])}]},
+            }
+            items.append(item.get(rows))
+        given = {rows.lower(): items} if rows in BELOW else {}
+        with CaptureQueriesContext(connection) as captured:
+            assert len(ask(query, **given)["results"]) == number
+        counts.append(len(captured))
+
+    assert counts[0] == counts[1]
 
 
 # ── products ──────────────────────────────────────────────────────────────────────────────────────
