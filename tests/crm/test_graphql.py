@@ -205,8 +205,10 @@ def test_body_above_100_kb_is_refused(client):
     assert response.json()["errors"][0]["message"] == "The body has 100001 bytes; at most 100000. Ask in parts."
 
 
-def test_body_of_unknown_length_is_refused(client):
-    response = client.generic("POST", "/graphql", CONTENT_TYPE="application/json")
+@pytest.mark.parametrize("length", ["", "²", "-1", "1" * 5000])
+def test_body_of_unknown_length_is_refused(client, length):
+    """Also where a server in front lets pass what is no number, or none that Python reads."""
+    response = client.generic("POST", "/graphql", CONTENT_TYPE="application/json", CONTENT_LENGTH=length)
 
     assert response.status_code == 411
 
@@ -402,6 +404,34 @@ def test_schema_is_shown_to_staff_only(client, staff):
     assert codes(ask(Client(), '{ ...A } fragment A on Query { __type(name: "Query") { name } }')) == [
         "INTROSPECTION_OFF"
     ]
+
+
+@pytest.mark.parametrize(
+    ("query", "variables", "message"),
+    [
+        ("{ custmers { totalCount } }", {}, "Cannot query field 'custmers' on type 'Query'."),
+        ("{ orders(filtrs: 1) { totalCount } }", {}, "Unknown argument 'filtrs' on field 'Query.orders'."),
+        ("{ customers { ...on Custmer { pk } } }", {}, "Unknown type 'Custmer'."),
+        (
+            "{ orders(filters: {status: {exact: PENDIN}}) { totalCount } }",
+            {},
+            "Value 'PENDIN' does not exist in 'OrderStatus' enum.",
+        ),
+        (
+            "query ($f: OrderFilter) { orders(filters: $f) { totalCount } }",
+            {"f": {"pkk": 1}},
+            "Variable '$f' has invalid value: Expected value of type 'OrderFilter' not to include unknown field 'pkk'. "
+            "Found: {'pkk': 1}.",
+        ),
+    ],
+)
+def test_names_of_the_schema_are_suggested_to_those_who_may_read_it(client, staff, query, variables, message):
+    """To a stranger, guess by guess, they would spell it out."""
+    [told] = ask(Client(), query, **variables).json()["errors"]
+    [suggested] = ask(staff, query, **variables).json()["errors"]
+
+    assert told["message"] == message
+    assert "Did you mean '" in suggested["message"].replace("the enum value ", "")
 
 
 def test_schema_text_is_the_committed_one():

@@ -149,6 +149,20 @@ def test_email_of_another_customer_is_taken_whatever_its_case(ask, make_customer
     assert Customer.objects.count() == 1
 
 
+def test_domain_is_kept_in_small_letters_of_every_alphabet(ask):
+    """Which letters are the same, no two databases agree on: two customers had one address."""
+    made = [
+        ask(CREATE_CUSTOMER, name="A", email="Ada@EXÄMPLE.de"),
+        ask(CREATE_CUSTOMER, name="B", email="ada@exämple.DE"),
+        ask(BULK_CUSTOMERS, customers=[{"name": "C", "email": "ADA@exÄmple.de"}])["results"][0],
+        ask(CREATE_CUSTOMER, name="D", email="ada@İi.de"),
+        ask(CREATE_CUSTOMER, name="E", email="ada@i̇i.de"),
+    ]
+
+    assert [[error["code"] for error in each["errors"]] for each in made] == [[], ["TAKEN"], ["TAKEN"], [], ["TAKEN"]]
+    assert list(Customer.objects.order_by("pk").values_list("email", flat=True)) == ["Ada@exämple.de", "ada@i̇i.de"]
+
+
 def test_email_taken_between_the_look_and_the_write_is_told_too(ask, make_customer, monkeypatch):
     """Two sign-ups of one person at once: the second gets an error that it can show, not one of the server."""
     look = customers._taken
