@@ -566,6 +566,30 @@ def test_disagreeing_crontab_file_is_an_error_that_shows_both(settings: Any, tmp
     assert "'0 3 * * 0' in line.txt:1" in str(refusal.value)
 
 
+# ── the web server ────────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize(
+    ("header", "answer"),
+    [
+        (b"Content-Length: 10000000", b"HTTP/1.1 413 "),
+        (b"Content-Length: 2500001", b"HTTP/1.1 413 "),
+        (b"Transfer-Encoding: chunked", b"HTTP/1.1 411 "),
+    ],
+)
+def test_long_body_is_refused_before_it_comes(web: Shop, header: bytes, answer: bytes) -> None:
+    """Django would write it to the disk first, whole: one that never ends fills it. No byte of it is sent here."""
+    port = int(web.env["CRM_GRAPHQL_URL"].rpartition(":")[2].partition("/")[0])
+
+    with socket.create_connection(("127.0.0.1", port), timeout=PATIENCE_SECONDS) as connection:
+        start = b"POST /graphql HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/json\r\n"
+        connection.sendall(start + header + b"\r\n\r\n")
+        with connection.makefile("rb") as file:
+            told = file.read()  # to its end: the server hangs up
+
+    assert told.startswith(answer)
+
+
 # ── progress ──────────────────────────────────────────────────────────────────────────────────────
 
 
