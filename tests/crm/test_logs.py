@@ -169,6 +169,23 @@ def test_lines_under_a_key_are_written_once(log_dir):
     assert (log_dir / "a.txt").read_text() == "one\ntwo\nthree\n"
 
 
+def test_keys_that_another_user_put_there_are_refused(log_dir, monkeypatch):
+    """In a shared directory they could keep lines from being written, and have the log cut off; root is told too."""
+    append_lines("a.txt", ["one"], key="k")
+    me = os.geteuid()
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "geteuid", lambda: me + 1)
+        for lines in (["two"], []):
+            with pytest.raises(LogRefused) as refusal:
+                append_lines("a.txt", lines, key="other")
+
+    assert str(refusal.value) == (
+        f"'.a.txt.keys' belongs to user {me}, and this process to {me + 1}. "
+        "Run the job as that user, or move the file away."
+    )
+    assert (log_dir / "a.txt").read_text() == "one\n"
+
+
 def test_key_without_lines_counts_too(log_dir):
     """A run that found nothing has been logged; its next attempt adds nothing."""
     append_lines("a.txt", [], key="k")
