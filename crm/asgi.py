@@ -2,6 +2,7 @@
 
 import os
 import warnings
+from importlib import import_module
 
 from django.core.asgi import get_asgi_application
 
@@ -11,3 +12,6 @@ os.environ.setdefault("DJANGO_SETTINGS_MODULE", "crm.settings")
 # WhiteNoise sends a static file as a plain iterator, which Django reads whole: right for small files.
 warnings.filterwarnings("ignore", message="StreamingHttpResponse must consume synchronous iterators")
 application = limited(get_asgi_application())
+# Now, not at the first request: building the GraphQL schema takes seconds on a busy machine, and the heartbeat,
+# which may be that request, waits for five.
+import_module("crm.urls")

@@ -1,6 +1,9 @@
 """The GraphQL endpoint: who may ask what, how much, and over which transport."""
 
 import base64
+import os
+import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -432,6 +435,18 @@ def test_names_of_the_schema_are_suggested_to_those_who_may_read_it(client, staf
 
     assert told["message"] == message
     assert "Did you mean '" in suggested["message"].replace("the enum value ", "")
+
+
+def test_schema_is_built_when_the_server_starts():
+    """The first request would wait for it: a heartbeat gave up on a busy machine."""
+    look = "import sys, crm.asgi; print('crm.schema' in sys.modules)"
+    env = {**os.environ, "DJANGO_SETTINGS_MODULE": "crm.settings", "CRM_SECRET_KEY": "tests-only"}
+
+    done = subprocess.run(
+        [sys.executable, "-c", look], env=env, cwd=Path(__file__).parents[2], capture_output=True, text=True, check=True
+    )
+
+    assert done.stdout == "True\n"
 
 
 def test_schema_text_is_the_committed_one():
