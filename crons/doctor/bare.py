@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import pwd
+import shlex
 import subprocess
 import tempfile
 from dataclasses import dataclass, field
@@ -56,6 +57,14 @@ def environment() -> dict[str, str]:
     except KeyError as error:
         raise TargetError(f"the user id {os.getuid()} has no name, and cron serves only accounts.") from error
     return {"HOME": account.pw_dir, "LOGNAME": account.pw_name, "SHELL": "/bin/sh", "PATH": crond.PATH}
+
+
+def path(installation: Installation) -> str:
+    """Return the PATH that a line has: cron's, unless the environment file says another."""
+    if installation.env_file is None:
+        return crond.PATH
+    ended = run(f'set -a && . {shlex.quote(str(installation.env_file))} >/dev/null 2>&1; printf %s "$PATH"')
+    return ended.output if ended.exit_code == 0 else crond.PATH
 
 
 def look(installation: Installation) -> Sight:

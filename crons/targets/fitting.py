@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta, tzinfo
 
 from crons import zones
-from crons.schedules import NICKNAMES, Cron, Every, Never, Schedule
+from crons.schedules import NICKNAMES, AnyOf, Cron, Every, Never, Schedule
 from crons.targets.base import Unfit
 
 HORIZON = timedelta(days=3653)
@@ -35,6 +35,9 @@ def texts(schedule: Schedule, zone: tzinfo, machine: tzinfo, now: datetime) -> l
     """
     if isinstance(schedule, Never):
         return []
+    if isinstance(schedule, AnyOf):
+        # Where two of the lines come in one minute, the ledger lets one of them run.
+        return list(dict.fromkeys(line for part in schedule.parts for line in texts(part, zone, machine, now)))
     differences, has_changes = _differences(zone, machine, now)
     if isinstance(schedule, Cron):
         if differences == {timedelta(0)}:

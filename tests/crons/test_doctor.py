@@ -14,12 +14,13 @@ from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
 from crons import cron, deployment, doctor, job
-from crons.doctor import clocks, installed, rows, start
+from crons.doctor import bare, clocks, installed, missing, rows, start
 from crons.doctor.findings import Finding
 from crons.exceptions import LedgerUnavailable
 from crons.instances import boot_id, host
 from crons.jobs import Registry
 from crons.models import Attempt, Deployment, Entry, Heartbeat, Run
+from crons.targets.installation import Installation
 from tests.crons.test_crontab_target import Crontab, crontab  # noqa: F401 (a fixture)
 
 NOW = datetime(2026, 3, 2, 12, 0, tzinfo=UTC)
@@ -242,6 +243,46 @@ def test_a_log_directory_that_cannot_be_made_is_told(machine: Crontab, settings:
 
     assert found.what == "log directory"
     assert found.found.startswith(f"{tmp_path}/file cannot be written by ")
+
+
+@pytest.mark.parametrize(
+    ("said", "named"),
+    [
+        ("KeyError: 'SHOP_KEY'", ["variable SHOP_KEY"]),
+        ("decouple.UndefinedValueError: SHOP_KEY not found. Declare it as envvar", ["variable SHOP_KEY"]),
+        ("/bin/sh: 1: SHOP_KEY: parameter not set", ["variable SHOP_KEY"]),
+        ("SHOP_KEY is abc, all is well\nKeyError: 'other'", []),
+        ("KeyError: 'HOME'", []),
+        ("FileNotFoundError: [Errno 2] No such file or directory: 'shop-dump'", ["program shop-dump"]),
+        ("/bin/sh: 1: shop-dump: not found", ["program shop-dump"]),
+        ("bash: line 1: shop-dump: command not found", ["program shop-dump"]),
+        ("env: 'shop-dump': No such file or directory", ["program shop-dump"]),
+        ("FileNotFoundError: [Errno 2] No such file or directory: 'rates.csv'", ["file rates.csv"]),
+        ("FileNotFoundError: [Errno 2] No such file or directory: 'nowhere.csv'", []),
+        ("FileNotFoundError: [Errno 2] No such file or directory: '{home}/.pgpass'", ["variable HOME"]),
+        ("FileNotFoundError: [Errno 2] No such file or directory: '{home}/.netrc'", []),
+        ("UnicodeEncodeError: 'ascii' codec can't encode character", ["variable LANG"]),
+        ("ValueError: no stock", []),
+        ("HTTPError: 404: customer: not found", []),
+    ],
+)
+def test_what_only_this_shell_has_is_read_from_what_the_run_said(
+    said: str, named: list[str], monkeypatch: Any, tmp_path: Path
+):
+    """A failure under cron has few causes, and the same ones each time; what it has here too is none of them."""
+    program = tmp_path / "shop-dump"
+    program.touch(0o755)
+    (tmp_path / "rates.csv").touch()
+    (tmp_path / ".pgpass").touch()
+    monkeypatch.chdir(tmp_path)
+    for name, value in (("SHOP_KEY", "abc"), ("HOME", str(tmp_path)), ("LANG", "de_DE.UTF-8")):
+        monkeypatch.setenv(name, value)
+    monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
+    home = bare.environment()["HOME"]
+
+    findings = list(missing.look(said.replace("{home}", home), Installation.find(tmp_path)))
+
+    assert [finding.what for finding in findings] == named
 
 
 def test_a_part_that_cannot_be_looked_at_is_a_finding(db: None, report: None, monkeypatch: Any):

@@ -27,7 +27,9 @@ class Doctor(Verb):
     def add_arguments(self, parser: argparse.ArgumentParser) -> None:
         """Take NAME and --run."""
         parser.add_argument("entry", metavar="NAME", nargs="?", help="Only what this entry needs.")
-        parser.add_argument("--run", action="store_true", help="Then run it once, as cron would start it.")
+        parser.add_argument(
+            "--run", action="store_true", help="Then run it once, as cron would start it, and name what it lacked."
+        )
 
     def handle(self, options: Mapping[str, Any], out: Out) -> int:
         """Print what was found, the good in a word, the bad with its remedy."""
@@ -39,15 +41,14 @@ class Doctor(Verb):
             is_well = is_well and finding.level != doctor.BAD
             _show(finding, out)
         if options["run"]:
-            ended = doctor.run(name)
+            ended, findings = doctor.run(name)
             is_well = is_well and ended.exit_code == 0
-            level = doctor.BAD if ended.exit_code else doctor.GOOD
-            text = f"ended with exit code {ended.exit_code} in cron's environment"
             if out.json:
                 out.row({"model": "run", "entry": name, "exit_code": ended.exit_code, "output": ended.output})
-            else:
+            elif ended.output.strip():
                 out.line(ended.output.rstrip("\n"))
-                _show(doctor.Finding(f"run of {name}", level, text, "0" if ended.exit_code else "", ""), out)
+            for finding in findings:
+                _show(finding, out)
         return 0 if is_well else 1
 
 
