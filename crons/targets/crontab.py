@@ -217,7 +217,7 @@ def _refused(deed: str, stderr: bytes) -> TargetError:
 
 def _refuse_changed(plan: Plan) -> None:
     if read() != plan.found:
-        raise TargetError("the crontab was changed since it was planned, so nothing was written: look at it again.")
+        raise TargetError("the crontab was changed since it was planned, so nothing was written: see crons plan.")
 
 
 def _verify(plan: Plan, kept: Path) -> None:

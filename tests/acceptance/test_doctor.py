@@ -100,6 +100,7 @@ def test_a_variable_that_only_the_shell_has_is_named_and_not_shown(machine: Mach
         "BAD   variable SHOP_TOKEN: the settings read it, and cron has none; expected what this shell has\n"
         "      do: Put it into the file that CRONS['ENV_FILE'] names, or into one that the settings read.\n"
     ) in done.stdout
+    assert done.stdout.endswith("\n2 wrong: mend the first, then ask again.\n")  # and no trigger
     assert "hunter2" not in done.stdout + done.stderr
     assert "UNREAD" not in done.stdout
 

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from crons.doctor import bare
 from tests.acceptance import namespaces
 from tests.acceptance.installation import Installation
 
@@ -50,6 +51,7 @@ def test_the_applied_line_fires_and_undo_gives_the_crontab_back(tmp_path: Path) 
         with closing(sqlite3.connect(installed.database, timeout=30)) as connection, connection:
             connection.execute(SET_BACK)
         _wait(process, lambda: [row for row in installed.rows(HEARTBEATS) if row[0]] != [], tmp_path)
+        _wait(process, (tmp_path / "told-by-cron").exists, tmp_path)
         process.communicate(b"undo\n", PATIENCE_SECONDS)
     finally:
         process.kill()
@@ -57,6 +59,13 @@ def test_the_applied_line_fires_and_undo_gives_the_crontab_back(tmp_path: Path) 
 
     assert process.returncode == 0, (tmp_path / "told").read_text()
     assert installed.rows(HEARTBEATS) == [("succeeded",)]
+    where, *variables = (tmp_path / "told-by-cron").read_text().splitlines()
+    assert dict(line.split("=", 1) for line in variables) == {**bare.environment(), "PWD": where}
+    assert where == bare.environment()["HOME"]
+    doctor = (tmp_path / "doctor").read_text().splitlines()
+    assert [line for line in doctor if not line.startswith("ok ")] == ["Nothing is wrong."]
+    assert "ok    cron daemon: runs" in doctor
+    assert "ok    crontab: our lines are installed (tick)" in doctor
     block, middle, foreign = (tmp_path / "installed").read_bytes().partition(b"# end crons ")
     assert block.startswith(b"# begin crons ")
     assert block.count(b"\n") == 3

@@ -203,6 +203,17 @@ def test_undo_all_needs_no_backup(crontab: Crontab, report: None, crons: Any, tm
     assert crontab.content == FOREIGN
 
 
+def test_undo_all_of_nothing_does_nothing(crontab: Crontab, report: None, crons: Any, tmp_path: Path):
+    """Nothing undone is no event, and not called undone."""
+    crontab.content = FOREIGN
+
+    done = crons("undo", "--all")
+
+    assert (done.code, done.out) == (0, "The crontab is as it should be (without lines of ours).\n")
+    assert not AuditEvent.objects.exists()
+    assert list((tmp_path / "state").rglob("*.undone")) == []
+
+
 def test_an_edited_block_is_shown_and_replaced_by_apply_only(crontab: Crontab, report: None, crons: Any):
     """A hand that stopped our line at night must be seen."""
     crons("apply")

@@ -20,6 +20,7 @@ from crons.exceptions import LedgerUnavailable
 from crons.instances import boot_id, host
 from crons.jobs import Registry
 from crons.models import Attempt, Deployment, Entry, Heartbeat, Run
+from crons.targets import CrontabTarget, blocks
 from crons.targets.installation import Installation
 from tests.crons.test_crontab_target import Crontab, crontab  # noqa: F401 (a fixture)
 
@@ -210,6 +211,16 @@ def test_lines_written_by_hand_count(machine: Crontab, line: str, counts: bool):
     assert ("no line of ours; by hand: line 2" in [each.found for each in found]) == counts
 
 
+@pytest.mark.parametrize("jobs", [1, 5])
+def test_lines_by_hand_are_counted_in_the_whole_file(machine: Crontab, jobs: int):
+    """Somebody goes there with an editor."""
+    lines = [b"* * * * * ours"] * jobs
+    block = blocks.make(CrontabTarget().key, lines, mode="per-job", place=CrontabTarget().place)
+    machine.content = block + f"\n* * * * * cd {ROOT} && python manage.py crons tick\n".encode()
+
+    assert installed._lines_by_hand(machine.content or b"") == [f"line {jobs + 4}"]
+
+
 def test_lines_without_a_daemon_fire_nothing(machine: Crontab, monkeypatch: Any):
     """Containers have the program crontab and nobody who reads it."""
     machine.content = f"* * * * * cd {ROOT} && python manage.py crons tick\n".encode()
@@ -222,8 +233,6 @@ def test_lines_without_a_daemon_fire_nothing(machine: Crontab, monkeypatch: Any)
 
 def test_lines_of_an_older_release_are_told(machine: Crontab):
     """The path of the interpreter changed with the deploy."""
-    from crons.targets import CrontabTarget, blocks
-
     machine.content = blocks.make(CrontabTarget().key, [b"* * * * * old"], mode="tick", place=CrontabTarget().place)
 
     [found] = bad(installed.look(None))

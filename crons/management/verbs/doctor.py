@@ -36,20 +36,23 @@ class Doctor(Verb):
         name = options["entry"]
         if options["run"] and name is None:
             raise Refused("--run needs the NAME of the entry that is to be run.")
-        is_well = True
+        levels = []
         for finding in doctor.examine(name):
-            is_well = is_well and finding.level != doctor.BAD
+            levels.append(finding.level)
             _show(finding, out)
         if options["run"]:
             ended, findings = doctor.run(name)
-            is_well = is_well and ended.exit_code == 0
             if out.json:
                 out.row({"model": "run", "entry": name, "exit_code": ended.exit_code, "output": ended.output})
             elif ended.output.strip():
                 out.line(ended.output.rstrip("\n"))
             for finding in findings:
+                levels.append(finding.level)
                 _show(finding, out)
-        return 0 if is_well else 1
+        wrong = levels.count(doctor.BAD)
+        if not out.json:
+            out.line(f"{wrong} wrong: mend the first, then ask again." if wrong else "Nothing is wrong.")
+        return 1 if wrong else 0
 
 
 def _show(finding: doctor.Finding, out: Out) -> None:
