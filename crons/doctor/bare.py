@@ -6,6 +6,7 @@ import json
 import os
 import pwd
 import shlex
+import signal
 import subprocess
 import tempfile
 from dataclasses import dataclass, field
@@ -81,18 +82,22 @@ def run(command: str, *, timeout_seconds: float | None = TIMEOUT_SECONDS) -> End
     """Run a shell command as cron does: no environment, in the home directory, without a terminal."""
     variables = environment()
     home = variables["HOME"] if os.path.isdir(variables["HOME"]) else "/"
-    try:
-        done = subprocess.run(
-            ["/bin/sh", "-c", command],
-            env=variables,
-            cwd=home,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            timeout=timeout_seconds,
-            check=False,
-            start_new_session=True,
-        )
-    except subprocess.TimeoutExpired as error:
-        raise TargetError(f"it did not start within {timeout_seconds:g} seconds: {command}") from error
-    return Ended(done.returncode, done.stdout.decode("utf-8", "replace"))
+    with subprocess.Popen(
+        ["/bin/sh", "-c", command],
+        env=variables,
+        cwd=home,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        start_new_session=True,
+    ) as process:
+        try:
+            said, _ = process.communicate(timeout=timeout_seconds)
+        except subprocess.TimeoutExpired as error:
+            # All of them: the shell is only the first, and what hangs is its child.
+            os.killpg(process.pid, signal.SIGKILL)
+            raise TargetError(f"it did not start within {timeout_seconds:g} seconds: {command}") from error
+        except BaseException:  # somebody has enough of it: its end is recorded, and waited for
+            os.killpg(process.pid, signal.SIGTERM)
+            raise
+    return Ended(process.returncode, said.decode("utf-8", "replace"))

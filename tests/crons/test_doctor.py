@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import select
 from collections.abc import Callable
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -16,7 +19,7 @@ from django.test.utils import CaptureQueriesContext
 from crons import cron, deployment, doctor, job
 from crons.doctor import bare, clocks, installed, missing, rows, start
 from crons.doctor.findings import Finding
-from crons.exceptions import LedgerUnavailable
+from crons.exceptions import LedgerUnavailable, TargetError
 from crons.instances import boot_id, host
 from crons.jobs import Registry
 from crons.models import Attempt, Deployment, Entry, Heartbeat, Run
@@ -292,6 +295,19 @@ def test_what_only_this_shell_has_is_read_from_what_the_run_said(
     findings = list(missing.look(said.replace("{home}", home), Installation.find(tmp_path)))
 
     assert [finding.what for finding in findings] == named
+
+
+def test_a_start_that_hangs_leaves_nothing_behind(tmp_path: Path):
+    """Settings that wait for a host that cron cannot reach; the shell is only the first of the processes."""
+    told = tmp_path / "pid"
+
+    with pytest.raises(TargetError, match=r"^it did not start within 1 seconds: "):
+        bare.run(f"cd / && sh -c 'echo $$ >{told}; exec sleep 600' && true", timeout_seconds=1)
+
+    with suppress(ProcessLookupError):
+        ended = select.poll()
+        ended.register(os.pidfd_open(int(told.read_text())), select.POLLIN)
+        assert ended.poll(10_000) != []
 
 
 def test_a_part_that_cannot_be_looked_at_is_a_finding(db: None, report: None, monkeypatch: Any):

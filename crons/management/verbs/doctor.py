@@ -41,6 +41,8 @@ class Doctor(Verb):
             levels.append(finding.level)
             _show(finding, out)
         if options["run"]:
+            if not out.json:
+                out.line(f"Running {name} as cron would start it; what it prints is shown when it has ended.")
             ended, findings = doctor.run(name)
             if out.json:
                 out.row({"model": "run", "entry": name, "exit_code": ended.exit_code, "output": ended.output})
