@@ -9,9 +9,8 @@ import pytest
 from django.contrib.auth.models import Permission, User
 from django.utils import timezone
 
-from crons import api, models
+from crons import models
 from crons.admin.acts import MOST
-from crons.exceptions import Refused
 
 pytestmark = pytest.mark.django_db
 LOOKING = ["view_entry", "view_run", "view_attempt"]
@@ -130,26 +129,32 @@ def test_cancel_says_of_each_run_what_became_of_it(staff, entries):
     assert trace() == [("dana", "cancel", str(waiting.pk), "wrong list")]
 
 
-def test_retry_says_of_each_run_what_became_of_it(staff, entries, monkeypatch):
-    """It asks api.retry, and passes on what that refuses."""
-    failed = run_of(entries[0], state="done", verdict="failed", tries=1)
-    fine = run_of(entries[1], state="done", verdict="succeeded", tries=1)
-    calls = []
+def test_retry_says_of_each_run_what_became_of_it(staff, entries):
+    """The one that failed is open again, the others are as they were, and each says why."""
+    ended = {"state": "done", "tries": 1, "wake_at": None}
+    failed = run_of(entries[0], verdict="failed", detail="OSError: no space", ended_at=timezone.now(), **ended)
+    fine = run_of(entries[1], verdict="succeeded", **ended)
+    gone = run_of(entries[2], verdict="failed", **ended)
+    models.Entry.objects.filter(pk=entries[2].pk).update(retired_at=timezone.now())
+    untouched = list(models.Run.objects.filter(pk__in=[fine.pk, gone.pk]).order_by("pk").values())
 
-    def retry(run_id, *, by, reason=""):
-        if run_id == fine.pk:
-            raise Refused(f"run {run_id} has succeeded.")
-        calls.append((run_id, by, reason))
+    response = do(staff("retry_run"), "run/retry", failed, fine, gone, reason="disk is free again")
 
-    monkeypatch.setattr(api, "retry", retry, raising=False)
-
-    response = do(staff("retry_run"), "run/retry", failed, fine, reason="disk is free again")
-
-    assert calls == [(failed.pk, "dana", "disk is free again")]
-    assert told(response) == [
-        f"run {fine.pk} of b: not opened for another try, because run {fine.pk} has succeeded.",
-        f"run {failed.pk} of a: opened for another try (1 of 2).",
-    ]
+    refused_fine, refused_gone, done = told(response)
+    assert refused_gone.startswith(f"run {gone.pk} of c: not opened for another try, because 'c' is retired")
+    assert refused_fine == (
+        f"run {fine.pk} of b: not opened for another try, because run {fine.pk} has succeeded, so there is nothing "
+        "to try again. Once more besides: manage.py crons run b --manual"
+    )
+    assert done == f"run {failed.pk} of a: opened for another try (1 of 3)."
+    failed.refresh_from_db()
+    assert (failed.state, failed.verdict, failed.tries, failed.ended_at) == ("waiting", "", 1, None)
+    assert failed.detail == "asked for again by dana: disk is free again"
+    assert failed.wake_at == failed.asked_at
+    assert list(models.Run.objects.filter(pk__in=[fine.pk, gone.pk]).order_by("pk").values()) == untouched
+    assert trace() == [("dana", "retry", str(failed.pk), "disk is free again")]
+    before = models.AuditEvent.objects.get().before
+    assert (before["verdict"], before["detail"], before["tries"]) == ("failed", "OSError: no space", 1)
 
 
 def test_longest_name_and_reason_fit(staff, entries, client):
