@@ -1,6 +1,6 @@
 """What the first page asks: what is wrong now, what did not run, what runs now and next.
 
-Eight statements, whatever the number of rows; each reads along an index, and stops after READ rows or WAITING_READ.
+Nine statements, whatever the number of rows; each reads along an index, and stops after READ rows or WAITING_READ.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from crons import ledger
 from crons.conf import conf
 from crons.exceptions import CronsError, LedgerUnavailable
 from crons.instances import is_gone
-from crons.models import UNREMARKABLE, Attempt, Entry, Heartbeat, Incident, Range, Run
+from crons.models import UNREMARKABLE, Attempt, Entry, Heartbeat, Incident, Pause, Range, Run
 from crons.schedules import FAR_FUTURE
 from crons.telling import BAD
 from crons.verdicts import MEANINGS, State
@@ -102,7 +102,7 @@ class Board:
     enabled: bool
     unwatched_since: datetime | None
     troubles: Listed[Trouble]
-    paused: Listed[Entry]
+    paused: Listed[Pause]
     schedulers: list[Heartbeat]
     running: Listed[Attempt]
     did_not_run: Listed[Ended]
@@ -119,7 +119,7 @@ def look(window: timedelta = timedelta(days=1), now: datetime | None = None) -> 
     """Read the board as it stands; *window* is how far back it asks what did not run.
 
     Raises: LedgerUnavailable if that cannot be told.
-    Cost: eight statements.
+    Cost: nine statements.
     """
     try:
         return _look(window, now)
@@ -205,7 +205,7 @@ def _look(window: timedelta, now: datetime | None) -> Board:
     since = now - window
     late = now - conf.grace
     due = Q(wake_at__lt=late) | Q(wake_at__isnull=True, accounted_until__lt=late)
-    held = entries.filter(due | Q(paused_at__isnull=False) | ~Q(parked_reason=""))
+    held = entries.filter(due | ~Q(parked_reason=""))
     found = list(held.order_by("-parked_reason", "wake_at", "name")[: 2 * READ])
     overdue = [each for each in found if (each.wake_at or each.accounted_until) < late and not each.parked_reason]
     beats = list(Heartbeat.objects.using(conf.database).order_by("host", "started_at")[:READ])
@@ -224,7 +224,7 @@ def _look(window: timedelta, now: datetime | None) -> Board:
         enabled=conf.enabled,
         unwatched_since=_unwatched_since([*soonest, *overdue], late) if overdue and not alive else None,
         troubles=Listed.of(troubles),
-        paused=Listed.of([each for each in found if each.paused_at is not None]),
+        paused=Listed.of(list(ledger.standing(now, conf.database)[: READ + 1])),
         schedulers=alive,
         running=Listed.of(list(going()[: READ + 1])),
         did_not_run=_did_not_run(since),

@@ -10,7 +10,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from datetime import datetime
 from typing import Any
 
-from django.db.models import Q
+from django.db.models import F, Q, QuerySet
 
 from crons.exceptions import Refused
 from crons.jobs import nearest
@@ -105,6 +105,12 @@ def wide_pauses(now: datetime, using: str) -> list[Pause]:
     return sorted(_wide(now, using), key=lambda each: (each.scope != ALL, each.tag))
 
 
+def standing(now: datetime, using: str) -> QuerySet[Pause]:
+    """Return all pauses that hold now, the widest first, with their entries; retired entries are left out."""
+    rows = _active(now, using).filter(entry__retired_at=None)
+    return rows.select_related("entry").order_by(F("entry__name").asc(nulls_first=True), "tag")
+
+
 def hold_declarations(using: str) -> None:
     """Wait for whoever pauses widely or writes declarations; for use first inside a transaction.
 
@@ -121,8 +127,7 @@ def hold(entries: Sequence[Entry], now: datetime, using: str) -> None:
         for each in _active(now, using).filter(entry__in=[entry.pk for entry in entries if entry.pk])
     }
     for entry in entries:
-        standing = [*_standing(entry, wide), *([own[entry.pk]] if entry.pk in own else [])]
-        _put_on(entry, standing)
+        _put_on(entry, [*_standing(entry, wide), *([own[entry.pk]] if entry.pk in own else [])])
 
 
 def told(pause: Pause) -> str:
@@ -208,7 +213,7 @@ def _account_and_hold(entries: Sequence[Entry], now: datetime, plan: Planner, us
     update(entries, HELD, using)
 
 
-def _active(now: datetime, using: str) -> Any:
+def _active(now: datetime, using: str) -> QuerySet[Pause]:
     return Pause.objects.using(using).filter(Q(until=None) | Q(until__gt=now))
 
 

@@ -26,6 +26,7 @@ SHOWN = [
     models.Delivery,
     models.Heartbeat,
     models.AuditEvent,
+    models.Pause,
 ]
 
 
@@ -108,6 +109,7 @@ LISTS = {
     "delivery/": 6,
     "heartbeat/": 4,
     "auditevent/": 5,
+    "pause/": 4,
 }
 
 

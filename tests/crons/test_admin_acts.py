@@ -9,11 +9,11 @@ import pytest
 from django.contrib.auth.models import Permission, User
 from django.utils import timezone
 
-from crons import models
+from crons import api, models
 from crons.admin.acts import MOST
 
 pytestmark = pytest.mark.django_db
-LOOKING = ["view_entry", "view_run", "view_attempt"]
+LOOKING = ["view_entry", "view_run", "view_attempt", "view_pause"]
 
 
 @pytest.fixture
@@ -41,6 +41,12 @@ def run_of(entry, **fields):
     now = timezone.now()
     given = {"state": "due", "wake_at": now, "planned_at": now, "recorded_at": now, "slot_at": now, **fields}
     return models.Run.objects.create(entry=entry, trigger="resident", **given)
+
+
+def pause_of(tag="", **fields):
+    """A pause of everything, or of a tag, that dana's colleague began."""
+    given = {"paused_at": timezone.now(), "by": "ann", "reason": "the bank is down", **fields}
+    return models.Pause.objects.create(scope=f"tag:{tag}" if tag else "all", tag=tag, **given)
 
 
 def ids(*rows):
@@ -98,6 +104,82 @@ def test_pause_and_resume_are_recorded_with_who_and_why(staff, entries):
     assert told(resumed) == ["c: not resumed, because it is not paused.", "a: resumed (1 of 2)."]
     assert [row.name for row in models.Entry.objects.filter(paused_at__isnull=False)] == ["b"]
     assert trace() == [("dana", "pause", "a", "moving"), ("dana", "pause", "b", "moving"), ("dana", "resume", "a", "")]
+
+
+@pytest.fixture
+def all_held(entries):
+    """Everything is paused, a besides by its name, b by its tag."""
+    models.Entry.objects.filter(name="b").update(tags=["billing"])
+    api.pause("a", by="ann", reason="wrong numbers")
+    api.pause_all(by="ann", reason="the bank is down", tag="billing")
+    api.pause_all(by="ann", reason="moving")
+    models.AuditEvent.objects.all().delete()
+
+
+def held():
+    """What holds each entry."""
+    rows = models.Entry.objects.filter(paused_at__isnull=False).order_by("name")
+    return [(row.name, row.pause_scope, row.pause_reason) for row in rows]
+
+
+def test_pauses_are_listed_and_each_is_ended_alone(staff, all_held):
+    """Going on after the move must not start what somebody had stopped for another reason."""
+    client = staff("pause_entry")
+    pause_of("over", until=timezone.now() - timedelta(seconds=1))
+
+    listed = re.findall(r'class="field-what">([^<]+)<', client.get("/admin/crons/pause/").content.decode())
+    response = do(client, "pause/resume", models.Pause.objects.get(scope="all"))
+    left = held()
+    do(client, "pause/resume", *models.Pause.objects.filter(scope__in=["tag:billing", "tag:over"]))
+    last = do(client, "pause/resume", models.Pause.objects.get(tag="", entry__isnull=False))
+
+    assert listed == ["everything", "all tagged &#x27;billing&#x27;", "a"]
+    assert told(response) == ["everything: resumed."]
+    assert left == [("a", "", "wrong numbers"), ("b", "tag:billing", "the bank is down")]
+    assert told(last) == ["a: resumed."]
+    assert (held(), [each.scope for each in models.Pause.objects.all()]) == ([], ["tag:over"])
+    assert trace() == [
+        ("dana", "resume", "all", ""),
+        ("dana", "resume", "billing", ""),
+        ("dana", "resume", "a", ""),
+    ]
+
+
+def test_resuming_what_more_than_its_own_pause_holds_names_the_pause(staff, all_held):
+    """Not "resumed", and then nothing runs."""
+    response = do(staff("pause_entry"), "entry/resume", models.Entry.objects.get(name="c"))
+
+    [refused] = told(response)
+    assert refused.startswith("c: not resumed, because 'c' has no pause of its own: everything is paused since ")
+    assert refused.endswith(
+        " by ann: moving. To end it: manage.py crons resume --all Or end it here, in the list of pauses."
+    )
+    assert held() == [("a", "all", "moving"), ("b", "all", "moving"), ("c", "all", "moving")]
+    assert trace() == []
+
+
+def test_entry_that_everything_holds_leads_to_the_list_of_pauses(staff, all_held):
+    """Its own page has no Resume that could not work, and the first page has one for all."""
+    client = staff("pause_entry")
+    entry = models.Entry.objects.get(name="c")
+
+    page = client.get(f"/admin/crons/entry/{entry.pk}/change/").content.decode()
+    home = client.get("/crons/").content.decode()
+
+    assert "paused (everything is) by ann: moving" in page
+    assert 'it ends in the <a href="/admin/crons/pause/">list of pauses</a>' in page
+    assert re.findall(r'<a class="button" href="[^"]+">([^<]+)</a>', page) == ["Pause"]
+    resume = re.findall(r'href="([^"]+)">Resume<span class="unseen"> ([^<]+)</span>', home)
+    pauses = models.Pause.objects.in_bulk(field_name="scope")
+    first = models.Entry.objects.get(name="a")
+    assert resume == [
+        (f"/admin/crons/pause/resume/?ids={pauses['all'].pk}&amp;next=%2Fcrons%2F", "everything"),
+        (
+            f"/admin/crons/pause/resume/?ids={pauses['tag:billing'].pk}&amp;next=%2Fcrons%2F",
+            "all tagged &#x27;billing&#x27;",
+        ),
+        (f"/admin/crons/entry/resume/?ids={first.pk}&amp;next=%2Fcrons%2F", "a"),
+    ]
 
 
 def test_run_now_is_one_run_however_often_the_button_is_pressed(staff, entries):
@@ -175,7 +257,7 @@ def test_longest_name_and_reason_fit(staff, entries, client):
 
 def rows_now():
     """Everything that an action could have changed."""
-    return [list(model.objects.order_by("pk").values()) for model in (models.Entry, models.Run)]
+    return [list(model.objects.order_by("pk").values()) for model in (models.Entry, models.Run, models.Pause)]
 
 
 VERBS = {
@@ -184,6 +266,7 @@ VERBS = {
     "entry/resume": "pause_entry",
     "run/cancel": "cancel_run",
     "run/retry": "retry_run",
+    "pause/resume": "pause_entry",
 }
 
 
@@ -191,7 +274,7 @@ VERBS = {
 def test_who_lacks_the_permission_gets_403_and_leaves_no_trace(staff, entries, verb):
     """Each verb has its own: all the others do not help."""
     client = staff(*set(VERBS.values()) - {VERBS[verb]})
-    row = entries[0] if verb.startswith("entry") else run_of(entries[0])
+    row = {"entry": lambda: entries[0], "run": lambda: run_of(entries[0]), "pause": pause_of}[verb.partition("/")[0]]()
     before = rows_now()
     given = {"ids": ids(row), "key": "0" * 32, "reason": "forged"}
 
