@@ -14,7 +14,7 @@ from django.db.models import F, Q, QuerySet
 
 from crons.exceptions import Refused
 from crons.jobs import nearest
-from crons.ledger.audit import note
+from crons.ledger.audit import BY, REASON, kept, note
 from crons.ledger.record import BATCH, Planner, account_for, locked
 from crons.ledger.rows import update
 from crons.ledger.transactions import verb, writing
@@ -147,6 +147,8 @@ def _check(reason: str, until: datetime | None, now: datetime) -> None:
         raise Refused(f"until={until.isoformat()} has no time zone: expected an aware moment.")
     if until is not None and until <= now:
         raise Refused(f"until {until.isoformat()} is past: expected a moment to come.")
+    if until is not None and until >= FAR_FUTURE:
+        raise Refused(f"until {until.isoformat()} is never: leave it out, and it holds until somebody resumes it.")
 
 
 def _scope(tag: str) -> str:
@@ -170,7 +172,8 @@ def _put(
 ) -> None:
     # What has ended by itself goes whenever somebody comes by.
     Pause.objects.using(using).filter(until__lte=now).delete()
-    row = {"entry": entry, "tag": tag, "paused_at": now, "until": until, "by": by[:150], "reason": reason[:255]}
+    row: dict[str, Any] = {"entry": entry, "tag": tag, "paused_at": now, "until": until, "by": kept(by, BY)}
+    row["reason"] = kept(reason, REASON)
     Pause.objects.using(using).update_or_create(scope=scope, defaults=row)
 
 
