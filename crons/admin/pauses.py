@@ -7,6 +7,7 @@ from typing import Any
 from django.contrib import admin
 from django.db.models import QuerySet
 from django.http import HttpRequest
+from django.utils import timezone
 from django.utils.safestring import SafeString
 
 from crons import ledger
@@ -32,7 +33,7 @@ class PauseAdmin(Operated):
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
         """Leave out those that have ended by themselves."""
-        return ledger.standing(ledger.database_now(), conf.database)
+        return ledger.standing(timezone.now(), conf.database)
 
     @admin.display(description="paused")
     def what(self, pause: Pause) -> str:
