@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import uuid
 from datetime import UTC, datetime, timedelta
 
@@ -14,6 +15,8 @@ from django.utils import timezone
 
 from crons import models
 from crons.admin import base, output
+from crons.conf import conf
+from crons.moments import local
 from tests.crons.conftest import minutes
 from tests.crons.filling import fill, full_scans
 
@@ -330,6 +333,29 @@ def test_first_page_is_linked_from_the_admin(admin_client):
     """From its index, from that of the app, and from each list."""
     for address in ["/admin/", "/admin/crons/", "/admin/crons/run/"]:
         assert 'href="/crons/"' in admin_client.get(address).content.decode(), address
+
+
+def test_other_lists_say_moments_as_the_terminal_does(admin_client, run):
+    """With their offset, and what lives is no red cross."""
+    at, now = run.planned_at, timezone.now()
+    models.Incident.objects.create(rule="failing", entry=run.entry, summary="s", opened_at=at, changed_at=at)
+    models.AuditEvent.objects.create(at=at, actor="dana", verb="pause", subject_type="entry", subject="nightly")
+    about = {"kind": "serve", "pid": 12345, "boot_id": "elsewhere", "started_at": at, "beat_at": at}
+    soon, past = now + minutes(5), now - minutes(5)
+    for host, expected_by, draining in [("alive", soon, False), ("stops", soon, True), ("silent", past, False)]:
+        models.Heartbeat.objects.create(instance=host, host=host, expected_by=expected_by, draining=draining, **about)
+
+    incidents, audit, beats = (
+        admin_client.get(f"/admin/crons/{name}/").content.decode() for name in ("incident", "auditevent", "heartbeat")
+    )
+
+    assert "2026-11-01 01:30:00 -05:00" in incidents
+    assert "still open" in incidents
+    zone = conf.time_zone
+    assert local(at, zone) in audit
+    assert beats.count(f">{local(at, zone)}</time>") == 6
+    assert re.findall(r'class="field-stands">(?:<span[^>]*>)?(\w+)<', beats) == ["running", "silent", "stopping"]
+    assert '<td class="field-pid_shown">12345</td>' in beats
 
 
 def test_moments_of_lists_are_local_with_offset(admin_client, run):
