@@ -149,15 +149,20 @@ class Waiting:
 
 
 def waiting(late: datetime) -> list[Waiting]:
-    """List the entries whose runs have been due since before *late*, with nothing of their own in the way.
+    """List the entries whose runs should have begun before *late*, and none of whose has been going since.
 
-    Cost: one statement; of a million runs that are over it reads none.
+    Slots, and what somebody asked for again or after all; where one after the other is run, they wait well.
+    Cost: one statement, two where any wait; of a million runs that are over it reads none.
     """
     runs = Run.objects.using(conf.database)
     active = runs.filter(active_key=OuterRef("entry_id"))
     held = Entry.objects.filter(pk=OuterRef("entry_id"), paused_at__isnull=False)
     # Joined or grouped, SQLite begins with the entries and then reads all their runs: a second for a million.
-    stuck = runs.filter(state=State.DUE, wake_at__lt=late).filter(~Exists(active), ~Exists(held)).order_by("wake_at")
+    stuck = (
+        runs.filter(state__in=[State.DUE, State.WAITING], wake_at__lt=late)
+        .filter(~Exists(active), ~Exists(held))
+        .order_by("wake_at")
+    )
     named = stuck.annotate(**{f"entry_{name}": _of_entry(name) for name in ("name", "job", "zone")})
     found: dict[int, Waiting] = {}
     columns = ("pk", "entry_id", "wake_at", "entry_name", "entry_job", "entry_zone")
@@ -167,7 +172,14 @@ def waiting(late: datetime) -> list[Waiting]:
             entry = Entry(pk=entry_id, name=name, job=job, zone=zone)
             found[entry_id] = Waiting(entry, pk, wake_at, at_least=len(rows) > WAITING_READ)
         found[entry_id].count += 1
-    return list(found.values())
+    served = _served_since(late) if found else set()
+    return [each for entry_id, each in found.items() if entry_id not in served]
+
+
+def _served_since(late: datetime) -> set[int]:
+    newest = Attempt.objects.using(conf.database).order_by("-pk")
+    rows = newest.values_list("run__entry_id", "begun_at", "ended_at")[:READ]
+    return {entry_id for entry_id, begun_at, ended_at in rows if (ended_at or begun_at) >= late}
 
 
 def _of_entry(column: str) -> Subquery:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import re
 import uuid
 from datetime import UTC, datetime, timedelta
@@ -13,7 +14,7 @@ from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 from django.utils import timezone
 
-from crons import models
+from crons import api, models
 from crons.admin import base, output
 from crons.conf import conf
 from crons.moments import local
@@ -240,6 +241,51 @@ def test_hostile_output_is_text_only(admin_client, run, attempt):
     assert "<script>alert" not in page
     assert not {"\x1b", "\x01", "\x08", "\u202e", "\x9b"} & set(page)
     assert "31mred" not in page
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        '"><script>alert(1)</script>',
+        "a/b?c=d&e#f%2F",
+        "{{ 7|add:1 }}{% x %}%s",
+        "日本 – größer",
+        "' OR 1=1 --",
+    ],
+)
+def test_what_people_and_sources_call_things_is_text_only(admin_client, make_entry, name):
+    """A reason comes from whoever was awake; a name is checked where it is declared, a row may be older."""
+    now = timezone.now()
+    entry = make_entry(name, since=now, args={"city": name})
+    run = models.Run.objects.create(
+        entry=entry, slot_at=now, planned_at=now, recorded_at=now, state="done", verdict="failed", detail=name,
+        trigger="resident", requested_by=name, tries=1,
+    )  # fmt: skip
+    where = {"executor": "process", "instance": "i", "host": name, "pid": 7, "boot_id": "b", "begun_at": now}
+    attempt = models.Attempt.objects.create(
+        run=run, number=1, token=uuid.uuid4(), outcome="failed", ended_at=now, error=name, cancel_reason=name, **where
+    )
+    models.Incident.objects.create(
+        rule="failing", entry=entry, run=run, open_key="k", summary=name, opened_at=now, changed_at=now
+    )
+    api.pause(name, by=name, reason=name)
+    api.pause_all(by=name, reason=name)
+    lists = [f"/admin/crons/{kind}/" for kind in ("entry", "run", "attempt", "pause", "incident", "auditevent")]
+    rows = [f"/admin/crons/{row._meta.model_name}/{row.pk}/change/" for row in (entry, run, attempt)]
+    asking = [f"/admin/crons/entry/run/?ids={entry.pk}", f"/admin/crons/run/retry/?ids={run.pk}"]
+
+    answers = {address: admin_client.get(address) for address in [*lists, *rows, *asking, "/crons/"]}
+    found = admin_client.get("/admin/crons/run/", {"q": name, "within": "ever"}).content.decode()
+    resumed = admin_client.post(
+        "/admin/crons/entry/resume/", {"ids": entry.pk, "key": uuid.uuid4(), "reason": "x"}, follow=True
+    )
+
+    assert {answer.status_code for answer in [*answers.values(), resumed]} == {200}
+    pages = {address: answer.content.decode() for address, answer in [*answers.items(), ("resumed", resumed)]}
+    escaped = html.escape(name)
+    assert [address for address, page in pages.items() if escaped != name and name in page] == []
+    assert [address for address, page in pages.items() if "<script>alert" in page] == []
+    assert f'href="/admin/crons/run/{run.pk}/change/' in found
 
 
 def test_a_megabyte_is_read_in_pages(admin_client, run, attempt):
