@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import signal
 import time
 from collections import Counter
 from collections.abc import Iterator
@@ -39,6 +40,12 @@ def own_database(tmp_path: Path) -> Iterator[databases.OwnDatabase]:
     """A database of this test's own, for subprocesses: .url, .env, .vendor, .migrate(), .manage(…)."""
     with databases.own_database(tmp_path) as database:
         yield database
+
+
+def pytest_configure() -> None:
+    """Have Ctrl-C reach what the tests start: a shell that starts them in the background has it ignored for all."""
+    if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
