@@ -382,6 +382,20 @@ def test_what_cannot_be_read_is_asked_again(staff, entries, given, said):
     assert trace() == []
 
 
+@pytest.mark.parametrize("until", ["2036-03-30T02:30", "2036-10-26T02:30"])
+def test_an_end_in_the_hour_of_a_clock_change_is_asked_again(staff, entries, until):
+    """One does not exist and the other happens twice: nobody knows which was meant."""
+    client = staff("pause_entry")
+
+    with timezone.override("Europe/Paris"):
+        response = do(client, "entry/pause", entries[0], reason="x", until=until)
+
+    said = response.content.decode()
+    assert "it may be ambiguous or it may not exist" in said
+    assert "In the time of Europe/Paris." in said
+    assert trace() == []
+
+
 @pytest.mark.parametrize(
     ("chosen", "said"),
     [
