@@ -294,6 +294,13 @@ def not_declared(name: str, known: Iterable[str]) -> str:
     return f"{name!r} is not declared.{nearest(name, known)} See: manage.py crons list"
 
 
+def no_entry(name: str, known: Iterable[str]) -> str:
+    """Say that *name* is no row's, and whether only nobody has written it yet."""
+    if name in registry.entries:
+        return f"{name!r} is declared, but not in this database yet. Run: manage.py crons sync"
+    return not_declared(name, known)
+
+
 def nearest(name: str, known: Iterable[str]) -> str:
     """Return " Did you mean …?" with the nearest of *known*, or nothing."""
     near = difflib.get_close_matches(name, list(known), n=1)
