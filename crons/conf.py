@@ -27,6 +27,7 @@ DEFAULTS: dict[str, Any] = {
         "process": {"BACKEND": "crons.executors.process.ProcessExecutor", "OPTIONS": {}},
         "inline": {"BACKEND": "crons.executors.inline.InlineExecutor", "OPTIONS": {}},
         "celery": {"BACKEND": "crons.executors.celery.CelerySender", "OPTIONS": {}},
+        "tasks": {"BACKEND": "crons.executors.tasks.TasksSender", "OPTIONS": {}},
     },
     "MAX_RUNNING": 4,
     "GROUPS": {},
@@ -92,7 +93,7 @@ class Conf:
 
     @property
     def executors(self) -> Mapping[str, Mapping[str, Any]]:
-        """Executors by alias: BACKEND (dotted path) and OPTIONS. The two built-in ones are always there."""
+        """Executors by alias: BACKEND (dotted path) and OPTIONS. Those above are always there."""
         return {**DEFAULTS["EXECUTORS"], **self._get("EXECUTORS", dict)}
 
     @property

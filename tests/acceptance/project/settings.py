@@ -32,6 +32,9 @@ if executor := os.environ.get("TEST_EXECUTOR"):
             "OPTIONS": {"app": "tests.acceptance.project.celery.app"},
         }
     }
+if queues := os.environ.get("TEST_TASKS"):
+    INSTALLED_APPS += ["django_tasks_db"]
+    TASKS = {"default": {"BACKEND": "django_tasks_db.DatabaseBackend", "QUEUES": queues.split(",")}}
 ADMINS = [("Ada", "ada@example.com")] if os.environ.get("TEST_MAILS") else []
 if django.VERSION >= (6, 1):
     MAILERS = {
