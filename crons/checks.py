@@ -125,7 +125,7 @@ def check_executors() -> Iterator[CheckMessage]:
 @_known_good
 def check_routes() -> Iterator[CheckMessage]:
     """Check that what is sent elsewhere can get there, as far as settings tell."""
-    senders = {alias: conf.make_executor(alias) for alias, spec in conf.executors.items() if _sends(spec)}
+    senders = {alias: conf.make_executor(alias) for alias in conf.executors if _sends(alias)}
     for job in registry.jobs.values():
         alias = job.policy.executor
         for problem in senders[alias].problems(job.policy.route) if alias in senders else ():
@@ -312,10 +312,10 @@ def _disagreement(binding: Binding) -> Iterator[CheckMessage]:
     )
 
 
-def _sends(spec: Any) -> bool:
+def _sends(alias: str) -> bool:
     try:
-        return issubclass(import_string(spec["BACKEND"]), Sender)
-    except (ImportError, KeyError, TypeError):
+        return issubclass(conf.executor_class(alias), Sender)
+    except (InvalidSetting, TypeError):
         return False  # crons.E002 says it
 
 

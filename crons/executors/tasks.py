@@ -118,6 +118,6 @@ def receiver(function: Callable[..., Any]) -> Any:
 
 
 def _senders() -> Iterator[TasksSender]:
-    for alias, spec in conf.executors.items():
-        if issubclass(import_string(spec["BACKEND"]), TasksSender):
+    for alias in conf.executors:
+        if issubclass(conf.executor_class(alias), TasksSender):
             yield conf.make_executor(alias)

@@ -24,6 +24,10 @@ CRONS = {
     "MAX_RUNNING": int(os.environ.get("TEST_MAX_RUNNING", "4")),
     "IDENTITY": os.environ.get("TEST_IDENTITY", ""),
 }
+if secret_file := os.environ.get("TEST_TICK_SECRET_FILE"):
+    ROOT_URLCONF = "tests.acceptance.project.urls"
+    ALLOWED_HOSTS = ["127.0.0.1"]
+    CRONS["HTTP_TICK_SECRET_FILE"] = secret_file
 if executor := os.environ.get("TEST_EXECUTOR"):
     CRONS["DEFAULTS"] = {"executor": executor}
     CRONS["EXECUTORS"] = {
