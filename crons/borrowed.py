@@ -51,6 +51,11 @@ def read(task: Any, policies: Collection[str]) -> Borrowed:
     )
 
 
+def is_uncallable(function: Any) -> bool:
+    """Say whether this is a task of Django's framework, which nobody can call; one of Celery can be called."""
+    return _is(function, DJANGO)
+
+
 def _of_django(task: Any, policies: Collection[str]) -> Borrowed:
     name = task.name
     if task.takes_context:

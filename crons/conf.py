@@ -201,14 +201,15 @@ class Conf:
     @property
     def http_tick_secret(self) -> tuple[str, ...]:
         """The secrets that POST /crons/tick may be signed with, the file's included. Default "": it answers 404."""
-        given = getattr(settings, "CRONS", {}).get("HTTP_TICK_SECRET", "")
-        # No message says what came: it would be printed by a check, and stand in a log.
+        # Not through _get: no message may say what came, for a check would print it and a log keep it.
+        told = getattr(settings, "CRONS", {})
+        given = told.get("HTTP_TICK_SECRET", "") if isinstance(told, dict) else ""
         if not isinstance(given, (str, list, tuple)) or not all(isinstance(each, str) for each in given):
             raise InvalidSetting("CRONS['HTTP_TICK_SECRET'] is no text and no list of texts.")
         found = [given] if isinstance(given, str) else list(given)
         if path := self.http_tick_secret_file:
             try:
-                found += path.read_text().splitlines()
+                found += path.read_text(encoding="utf-8-sig").splitlines()
             except (OSError, ValueError) as error:
                 raise InvalidSetting(f"CRONS['HTTP_TICK_SECRET_FILE']: {path} cannot be read: {error}.") from error
         secrets = tuple(each for each in found if each)

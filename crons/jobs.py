@@ -238,6 +238,11 @@ def job(
         raise InvalidJob('@job needs brackets and a schedule: @job(cron("0 2 * * SUN")) or @job(every(minutes=5)).')
 
     def declare(function: F) -> F:
+        if borrowed.is_uncallable(function):
+            raise InvalidJob(
+                f"@job above @task: {function!r} cannot be called. Take @job away and write below it: "
+                f"schedule({function.name}, cron(…)), with schedule from crons."  # type: ignore[attr-defined]
+            )
         _declare(
             function,
             schedule,
@@ -299,8 +304,9 @@ def schedule(task: Any, when: Schedule | None, *, name: str = "", **options: Any
     """
     lent = borrowed.read(task, options)
     options.setdefault("executor", lent.executor)
-    if route := {**lent.route, **options.get("route", {})}:
-        options["route"] = route
+    given = options.get("route", {})
+    if isinstance(given, Mapping) and (lent.route or given):
+        options["route"] = {**lent.route, **given}
     options.setdefault("description", _first_line(lent.body.__doc__))
     return _declare_body(lent.body, name or lent.body.__name__, when, options)
 

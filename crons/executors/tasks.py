@@ -15,7 +15,6 @@ from django.db import close_old_connections, connections
 from django.utils.module_loading import import_string
 
 from crons.attempts import Message
-from crons.conf import conf
 from crons.exceptions import InvalidSetting
 from crons.executors.sending import Sender
 
@@ -110,14 +109,14 @@ def framework() -> Any:
 
 
 def receiver(function: Callable[..., Any]) -> Any:
-    """Make *function* a task of a backend and a queue that are sure to exist; each message names its own."""
-    sender = next(_senders(), TasksSender(alias="tasks"))
-    queues = framework().task_backends[sender.backend].queues
-    queue = sender.queue if not queues or sender.queue in queues else min(queues)
-    return framework().task(backend=sender.backend, queue_name=queue, takes_context=True)(function)
+    """Make *function* a task of a backend and a queue that exist; each message names its own.
 
-
-def _senders() -> Iterator[TasksSender]:
-    for alias in conf.executors:
-        if issubclass(conf.executor_class(alias), TasksSender):
-            yield conf.make_executor(alias)
+    Raises: InvalidSetting if there is no backend.
+    """
+    backends = framework().task_backends
+    alias = min(backends.settings, key=lambda each: each != "default", default=None)
+    if alias is None:
+        raise InvalidSetting("TASKS names no backend, and messages of crons came through one.")
+    queues = backends[alias].queues
+    queue = "default" if not queues or "default" in queues else min(queues)
+    return framework().task(backend=alias, queue_name=queue, takes_context=True)(function)

@@ -32,8 +32,10 @@ from crons import api, deployment, ledger, suite
 from crons.conf import conf
 from crons.dispatch import Dispatcher
 from crons.exceptions import CronsError, InvalidSetting, LedgerUnavailable
+from crons.executors.sending import Sender
 from crons.instances import Instance
-from crons.triggers.session import make_senders
+from crons.jobs import registry
+from crons.triggers.tick import wait_for_boundary
 
 log = logging.getLogger("crons")
 # How far the signer's clock may be from this host's, and so how long a request that was overheard can be repeated.
@@ -142,9 +144,10 @@ def _in_turn() -> HttpResponse:
 def _look() -> dict[str, Any]:
     suite.refuse_schedulers()
     deployment.permit()
+    wait_for_boundary(ledger.agenda())  # whoever calls at the full minute means that minute
     instance = Instance.start("http")
     try:
-        dispatcher = Dispatcher("http", instance, {}, make_senders())
+        dispatcher = Dispatcher("http", instance, {}, _senders())
         done = dispatcher.turn()
         dispatcher.finish_sending()
     finally:
@@ -158,6 +161,12 @@ def _look() -> dict[str, Any]:
         "parked": len(done.parked),
         "begins": _see_that_it_begins(),
     }
+
+
+def _senders() -> dict[str, Sender]:
+    wanted = {job.policy.executor for job in registry.jobs.values()}
+    sending = (alias for alias in sorted(wanted) if issubclass(conf.executor_class(alias), Sender))
+    return {alias: conf.make_executor(alias) for alias in sending}
 
 
 def _see_that_it_begins() -> str:

@@ -149,14 +149,6 @@ class Session:
                 os.close(end)
 
 
-def make_senders() -> dict[str, Sender]:
-    """Build the executors that the declared jobs use and that send elsewhere."""
-    wanted = {job.policy.executor for job in registry.jobs.values()}
-    return {
-        alias: conf.make_executor(alias) for alias in sorted(wanted) if issubclass(conf.executor_class(alias), Sender)
-    }
-
-
 def make_executors() -> tuple[dict[str, Executor], dict[str, Sender]]:
     """Build the executors that the declared jobs use: those that run here, and those that send elsewhere."""
     wanted = {job.policy.executor for job in registry.jobs.values()}

@@ -89,6 +89,23 @@ def test_a_killed_workers_run_is_begun_again_only_where_that_is_harmless(queue: 
     assert queue.verdicts("waits_harmlessly") == [("succeeded", 2, "lost succeeded")]
 
 
+def test_a_worker_that_is_told_to_stop_ends_its_job_and_then_itself(queue: Site) -> None:
+    """As at each deploy: the job has its grace, is cancelled, and all of that is written down."""
+    os.mkfifo(queue.folder / "gate")
+    queue.make_due("waits_for_release")
+    taker = worker(queue, TEST_DRAIN="0.2")
+    queue.crons("tick")
+    gate = os.open(queue.folder / "gate", os.O_WRONLY)
+    queue.wait_for_row("SELECT 1 FROM crons_attempt WHERE outcome = ''", taker)
+
+    stop(taker)
+
+    wait_until_nobody_reads(gate)
+    os.close(gate)
+    assert queue.verdicts("waits_for_release") == [("cancelled", 1, "cancelled")]
+    assert queue.sql("SELECT status FROM django_tasks_database_dbtaskresult") == [("SUCCESSFUL",)]
+
+
 def test_a_task_that_a_project_has_is_put_on_a_schedule(queue: Site) -> None:
     """On its own queue, with its priority and its arguments; enqueued by hand it goes on as before."""
     queue.make_due("counted")

@@ -262,6 +262,18 @@ def test_it_records_what_is_due_and_begins_nothing(make_entry):
     assert not Attempt.objects.exists()
 
 
+def test_it_waits_for_the_moment_that_its_own_clock_says_has_come(monkeypatch):
+    """As crons tick does: who calls at the full minute means that minute."""
+    order = []
+    real = Dispatcher.turn
+    monkeypatch.setattr(http, "wait_for_boundary", lambda agenda: order.append(agenda.now))
+    monkeypatch.setattr(Dispatcher, "turn", lambda self: order.append("turn") or real(self))
+
+    post()
+
+    assert order == [NOON + minutes(5), "turn"]
+
+
 def test_the_same_request_again_does_nothing(make_entry):
     """So whoever has overheard one gains a look at the clock."""
     make_entry()

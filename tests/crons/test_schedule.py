@@ -11,14 +11,19 @@ import pytest
 from crons.attempts import Message
 from crons.checks import check_routes
 from crons.exceptions import InvalidJob, InvalidSetting
-from crons.executors.tasks import TasksSender, framework
-from crons.jobs import Retry, schedule
+from crons.executors.tasks import TasksSender, framework, receiver
+from crons.jobs import Retry, job, schedule
+from crons.receiver import run as run_message
 from crons.runner import Context, call
 from crons.schedules import cron
 from crons.verdicts import Ending, Outcome
 from tests.crons import existing_tasks
 
-pytestmark = pytest.mark.usefixtures("empty_registry")
+pytestmark = [
+    pytest.mark.usefixtures("empty_registry"),
+    # Of priority= at a task, which older projects have.
+    pytest.mark.filterwarnings("ignore::celery.exceptions.CDeprecationWarning"),
+]
 MONDAYS = cron("0 6 * * MON")
 NOON = datetime(2026, 3, 2, 12, 0, tzinfo=UTC)
 DATABASE = "django_tasks_db.DatabaseBackend"
@@ -128,6 +133,22 @@ def test_what_is_no_task_is_refused_with_what_to_write():
     )
 
 
+def test_job_above_task_is_refused_with_what_to_write():
+    """A newcomer's first try; a task of Django cannot be called."""
+    with pytest.raises(InvalidJob) as refused:
+        job(MONDAYS)(existing_tasks.waits)
+
+    assert str(refused.value).startswith("@job above @task: Task(")
+    assert str(refused.value).endswith(
+        "cannot be called. Take @job away and write below it: schedule(waits, cron(…)), with schedule from crons."
+    )
+
+
+def test_a_route_that_is_none_is_refused_as_everywhere():
+    """Not with an error of Python's."""
+    assert "route='slow': expected a dict with some of queue, " in refusal(existing_tasks.waits, route="slow")
+
+
 # Celery's
 
 
@@ -171,6 +192,63 @@ def test_what_celery_would_do_is_replaced_by_a_policy_or_refused():
 
 
 # The sender
+
+
+@pytest.mark.parametrize(
+    ("backends_given", "chosen"),
+    [
+        ({"mail": {"BACKEND": DATABASE, "QUEUES": ["b", "a"]}}, ("mail", "a")),
+        ({"mail": {"BACKEND": DATABASE}, "default": {"BACKEND": DATABASE, "QUEUES": []}}, ("default", "default")),
+    ],
+)
+def test_workers_can_import_the_receiver_whatever_backends_there_are(backends, backends_given, chosen):
+    """Each message names its own backend and queue; the task that they are put on must exist without."""
+    backends(**backends_given)
+
+    made = receiver(for_the_receiver)
+
+    assert (made.backend, made.queue_name, made.takes_context) == (*chosen, True)
+
+
+def for_the_receiver(context):
+    """Stand for crons.receiver.run, which is made when it is imported."""
+
+
+def test_without_a_backend_the_receiver_says_so(backends):
+    """As where TASKS was taken out and messages are still there."""
+    backends()
+
+    with pytest.raises(InvalidSetting, match=r"^TASKS names no backend, and messages of crons came through one\.$"):
+        receiver(for_the_receiver)
+
+
+class Shared:
+    """A queue that two projects read: what is put back into it."""
+
+    supports_defer = False
+
+    def __init__(self):
+        self.put_back = []
+
+    def get_backend(self):
+        return self
+
+    def enqueue(self, *args, **kwargs):
+        self.put_back.append((args, kwargs))
+
+
+@pytest.mark.django_db
+def test_a_message_of_another_deployment_is_put_back_for_it(caplog):
+    """Twenty times; then it is said what to change. A message is a hint, so nothing is lost by that."""
+    queue = Shared()
+    context = type("TaskContext", (), {"task_result": type("TaskResult", (), {"task": queue})})
+
+    told = run_message.func(context, 7, "elsewhere", executor="tasks", foreign=19)
+    last = run_message.func(context, 7, "elsewhere", executor="tasks", foreign=20, of_a_newer_release=True)
+
+    assert told == last == "foreign: run 7 belongs to another deployment (elsewhere)"
+    assert queue.put_back == [((7, "elsewhere"), {"executor": "tasks", "foreign": 20})]
+    assert "nobody of it takes it from this queue. Give each project a queue of its own." in caplog.text
 
 
 MESSAGE = Message(7, "here", "report", "report@noon", 1, "tasks")
