@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import sys
 from datetime import UTC, datetime, timedelta
 from importlib import import_module
 
@@ -280,6 +281,18 @@ def test_backends_without_workers_are_refused(backends, kind, does):
     with pytest.raises(InvalidSetting) as refused:
         TasksSender(alias="tasks").send(MESSAGE)
     assert str(refused.value).startswith(f"TASKS['default'] is {does}")
+
+
+def test_where_the_framework_is_missing_it_is_said_what_to_install(monkeypatch):
+    """Django 5.2 has none of its own."""
+    name = framework().__name__
+    schedule(existing_tasks.send_report, MONDAYS, args={"to": "ann"})
+    monkeypatch.setitem(sys.modules, name, None)
+
+    [error] = check_routes()
+
+    assert f"Django's Tasks framework is not there (import of {name} halted" in error.msg
+    assert error.msg.endswith("use Django 6.0 or newer, or install django-tasks.")
 
 
 @pytest.mark.parametrize(
