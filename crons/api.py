@@ -16,7 +16,7 @@ from crons.conf import conf
 from crons.dispatch import plan_entry
 from crons.exceptions import CronsError, LedgerUnavailable, Refused, UnknownJob
 from crons.instances import is_gone
-from crons.jobs import not_declared
+from crons.jobs import no_entry
 from crons.ledger import Pruned, Reconciled, account_of
 from crons.ledger.audit import note
 from crons.models import Entry, Heartbeat, Incident, Pause, Range, Run
@@ -182,7 +182,7 @@ def entry(name: str) -> Entry:
     """
     found = Entry.objects.using(conf.database).filter(name=name).first()
     if found is None:
-        raise UnknownJob(not_declared(name, Entry.objects.using(conf.database).values_list("name", flat=True)))
+        raise UnknownJob(no_entry(name, Entry.objects.using(conf.database).values_list("name", flat=True)))
     return found
 
 

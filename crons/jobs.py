@@ -326,6 +326,13 @@ def not_declared(name: str, known: Iterable[str]) -> str:
     return f"{name!r} is not declared.{nearest(name, known)} See: manage.py crons list"
 
 
+def no_entry(name: str, known: Iterable[str]) -> str:
+    """Say that *name* is no row's, and whether only nobody has written it yet."""
+    if name in registry.entries:
+        return f"{name!r} is declared, but not in this database yet. Run: manage.py crons sync"
+    return not_declared(name, known)
+
+
 def nearest(name: str, known: Iterable[str]) -> str:
     """Return " Did you mean …?" with the nearest of *known*, or nothing."""
     near = difflib.get_close_matches(name, list(known), n=1)
@@ -364,15 +371,12 @@ def _declare(
     if schedule is not None and not isinstance(schedule, Schedule):
         raise InvalidJob(f"{name}: {schedule!r} is no schedule, expected cron('0 2 * * SUN') or every(minutes=5).")
     check_name(name)
-    tags, aliases = _texts(name, "tags", tags), _texts(name, "aliases", aliases)
+    tags, aliases = check_texts(name, "tags", tags), check_texts(name, "aliases", aliases)
     for alias in aliases:
         check_name(alias)
     for key, value in (("owner", owner), ("description", description)):
-        if not isinstance(value, str):
-            raise InvalidJob(f"{name}: {key}={value!r}: expected a text.")
-    if inspect.isgeneratorfunction(body) or inspect.isasyncgenfunction(body):
-        # Called, it only makes a generator: the job would succeed each time and never have run.
-        raise InvalidJob(f"{name} is a generator (it has a yield), so calling it runs nothing: take the yield out.")
+        check_text(name, key, value)
+    check_body(name, body)
     check_args(name, body, args)
     job = Job(
         name,
@@ -413,6 +417,18 @@ def check_name(name: str) -> None:
         )
 
 
+def check_text(name: str, key: str, value: Any) -> None:
+    """Raise InvalidJob if *value* is no text."""
+    if not isinstance(value, str):
+        raise InvalidJob(f"{name}: {key}={value!r}: expected a text.")
+
+
+def check_body(name: str, body: Any) -> None:
+    """Raise InvalidJob if calling *body* makes a generator: the job would succeed each time and never have run."""
+    if inspect.isgeneratorfunction(body) or inspect.isasyncgenfunction(body):
+        raise InvalidJob(f"{name} is a generator (it has a yield), so calling it runs nothing: take the yield out.")
+
+
 def check_args(name: str, body: Body, args: Mapping[str, Any]) -> None:
     """Raise InvalidJob if *args* are not plain JSON, or *body* cannot be called with them."""
     try:
@@ -424,7 +440,10 @@ def check_args(name: str, body: Body, args: Mapping[str, Any]) -> None:
     if isinstance(body, CommandBody):
         return
     given = dict(args)
-    signature = inspect.signature(body)
+    try:
+        signature = inspect.signature(body)
+    except ValueError as error:
+        raise InvalidJob(f"{name} does not say what it can be called with: {error}. Wrap it in a function.") from error
     if "context" in signature.parameters:
         given.setdefault("context", None)
     try:
@@ -441,7 +460,8 @@ def _to_blame(name: str, defaults: Mapping[str, Any]) -> str:
     return name
 
 
-def _texts(name: str, key: str, given: Iterable[str]) -> tuple[str, ...]:
+def check_texts(name: str, key: str, given: Iterable[str]) -> tuple[str, ...]:
+    """Return *given* as a tuple; raise InvalidJob if they are not texts."""
     # A text is a list of letters to Python: aliases="old" would be three aliases, and carry over no history.
     texts = (given,) if isinstance(given, str | bytes) or not isinstance(given, Iterable) else tuple(given)
     if texts == (given,) or not all(isinstance(text, str) for text in texts):

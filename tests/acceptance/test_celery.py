@@ -239,3 +239,20 @@ def test_a_worker_with_old_code_leaves_a_job_it_does_not_know_to_others(site: Si
     name = "only_in_the_new_release"
     site.wait_for_row(DONE.format(name), new)
     assert [entry for entry, _, _ in site.traces() if entry == name] == [name]
+
+
+@pytest.mark.needs("redis-server")
+def test_killed_between_marking_and_sending(site: Site, redis: brokers.Redis) -> None:
+    """The run is nobody's: it is sent again, to be done once."""
+    goes_by(site, redis.url)
+    site.make_due("plain")
+
+    site.crash("marked as sent, not sent", "tick")
+
+    assert site.sql("SELECT state, sends FROM crons_run") == [("sent", 1)]
+    taker = worker(site, "ann")
+    assert "1 sent" not in site.crons("tick").stderr  # its pause is not over
+    site.sql("UPDATE crons_run SET wake_at = planned_at")
+    assert "1 sent" in site.crons("tick").stderr
+    site.wait_for_row(DONE.format("plain"), taker)
+    assert [entry for entry, _, _ in site.traces()] == ["plain"]
