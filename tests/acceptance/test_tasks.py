@@ -142,6 +142,27 @@ def test_a_worker_that_takes_messages_in_a_thread_says_so_and_runs_nothing(queue
     assert [entry for entry, _, _ in queue.traces()] == ["plain"]
 
 
+def test_a_worker_with_old_code_leaves_a_job_it_does_not_know_to_others(queue: Site) -> None:
+    """It says so, and the run waits for a worker that knows the job."""
+    name = "only_in_the_new_release"
+    queue.crons("sync", TEST_RELEASE="new")
+    queue.make_due(name)
+    old = worker(queue)
+    queue.crons("tick", TEST_RELEASE="new")
+    found = "SELECT detail FROM crons_run WHERE state = 'due' AND sends = 1"
+    queue.wait_for_row(found, old)
+    [(told,)] = queue.sql(found)
+    stop(old)
+
+    new = worker(queue, TEST_RELEASE="new")
+    queue.sql("UPDATE crons_run SET wake_at = planned_at WHERE state = 'due'")
+    queue.crons("tick", TEST_RELEASE="new")
+    queue.wait_for_row(DONE.format(name, "succeeded"), new)
+
+    assert "does not know the job 'only_in_the_new_release': is its code older?" in told
+    assert [entry for entry, _, _ in queue.traces()] == [name]
+
+
 def test_a_copy_of_the_database_runs_none_of_the_messages_in_it(queue: Site) -> None:
     """A queue in the database is copied with it: the worker there is refused, and says where it belongs."""
     queue.make_due("plain")

@@ -93,7 +93,7 @@ def noop(**kwargs: object) -> None:
 
 
 if os.environ.get("TEST_TASKS"):
-    from tests.acceptance.project.tasks import count_up
+    from tests.acceptance.project.existing import count_up
 
     schedule(count_up, cron("0 * * * *"), name="counted", args={"by": 3})
 
