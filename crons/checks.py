@@ -8,6 +8,7 @@ crons.E004  a zone is unknown
 crons.E010  a job names an executor that does not exist
 crons.W011  a job names a group without a limit
 crons.E012  a job calls a management command that does not exist
+crons.E013  the messages of a job would get nowhere
 crons.E030  a line of CRONJOBS cannot work
 crons.E031  a crontab file cannot be read
 crons.W031  a line of a crontab file calls no declared job
@@ -46,6 +47,7 @@ from crons import suite
 from crons.bodies import CommandBody
 from crons.conf import conf
 from crons.exceptions import CronsError, InvalidSetting
+from crons.executors.sending import Sender
 from crons.jobs import make_policy, registry
 from crons.schedules import parse
 from crons.sources import SOURCES
@@ -116,6 +118,21 @@ def check_executors() -> Iterator[CheckMessage]:
                 f"{job.name} ({job.source_ref}) names the executor {alias!r}, which is not in CRONS['EXECUTORS'].",
                 hint=_did_you_mean(alias, conf.executors),
                 id="crons.E010",
+            )
+
+
+@register(TAG)
+@_known_good
+def check_routes() -> Iterator[CheckMessage]:
+    """Check that what is sent elsewhere can get there, as far as settings tell."""
+    senders = {alias: conf.make_executor(alias) for alias in conf.executors if _sends(alias)}
+    for job in registry.jobs.values():
+        alias = job.policy.executor
+        for problem in senders[alias].problems(job.policy.route) if alias in senders else ():
+            yield Error(
+                f"{job.name} ({job.source_ref}) is sent by the executor {alias!r}: {problem}.",
+                hint="See EXECUTORS in docs/reference/settings.md.",
+                id="crons.E013",
             )
 
 
@@ -293,6 +310,13 @@ def _disagreement(binding: Binding) -> Iterator[CheckMessage]:
         hint="Write the same schedule in both places; the code's decides which slots there are.",
         id="crons.E032",
     )
+
+
+def _sends(alias: str) -> bool:
+    try:
+        return issubclass(conf.executor_class(alias), Sender)
+    except (InvalidSetting, TypeError):
+        return False  # crons.E002 says it
 
 
 def _did_you_mean(word: str, known: Any) -> str:

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from typing import Any, TypeVar
 
+from crons import borrowed
 from crons.bodies import Body, CommandBody, ShellBody
 from crons.exceptions import DuplicateJob, InvalidJob, UnknownJob
 from crons.schedules import NEVER, Schedule
@@ -237,6 +238,11 @@ def job(
         raise InvalidJob('@job needs brackets and a schedule: @job(cron("0 2 * * SUN")) or @job(every(minutes=5)).')
 
     def declare(function: F) -> F:
+        if borrowed.is_uncallable(function):
+            raise InvalidJob(
+                f"@job above @task: {function!r} cannot be called. Take @job away and write below it: "
+                f"schedule({function.name}, cron(…)), with schedule from crons."  # type: ignore[attr-defined]
+            )
         _declare(
             function,
             schedule,
@@ -283,6 +289,26 @@ def shell(
     if isinstance(program, str) or not program or not all(isinstance(part, str) for part in program):
         raise InvalidJob(f"shell({program!r}): expected a list of texts, the program first: ['/bin/ls', '-l'].")
     return _declare_body(ShellBody(tuple(program), cwd), name, schedule, options)
+
+
+def schedule(task: Any, when: Schedule | None, *, name: str = "", **options: Any) -> Job:
+    """Declare a task that exists, of Django's Tasks framework or of Celery, as a job: its function is the body.
+
+    Its queue and priority become the route, its framework the executor, "tasks" or "celery". Whoever enqueues it
+    by hand goes on doing so, past the ledger.
+
+    Args: *name* defaults to the function's; other keywords are as for job().
+    Raises: InvalidJob where calling the function is not what its framework would have done.
+
+    >>> schedule(send_report, cron("0 6 * * MON"), args={"to": "ann"})           # doctest: +SKIP
+    """
+    lent = borrowed.read(task, options)
+    options.setdefault("executor", lent.executor)
+    given = options.get("route", {})
+    if isinstance(given, Mapping) and (lent.route or given):
+        options["route"] = {**lent.route, **given}
+    options.setdefault("description", _first_line(lent.body.__doc__))
+    return _declare_body(lent.body, name or lent.body.__name__, when, options)
 
 
 def entry(name: str, job_name: str, schedule: Schedule, *, args: Mapping[str, Any] | None = None) -> Declaration:
@@ -453,8 +479,9 @@ def _check_route(route: object) -> None:
         raise InvalidJob(f"route={route!r}: expected a dict with some of {', '.join(ROUTE)}.")
     for key, value in route.items():
         if key == "priority":
-            if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value <= 255:
-                raise InvalidJob(f"route: priority={value!r}: expected a whole number from 0 to 255.")
+            # Celery's are 0 to 255, those of Django's Tasks -100 to 100: crons.E013 knows which it is.
+            if not isinstance(value, int) or isinstance(value, bool) or not -100 <= value <= 255:
+                raise InvalidJob(f"route: priority={value!r}: expected a whole number from -100 to 255.")
         elif not isinstance(value, str) or not value:
             raise InvalidJob(f"route: {key}={value!r}: expected a text.")
 
