@@ -128,6 +128,7 @@ def test_settings_that_need_a_variable_stop_the_start(machine: Machine):
     assert found["start"]["do"].startswith("See it all: env -i HOME=")
 
 
+@pytest.mark.slow
 def test_an_env_file_is_read_as_the_line_reads_it(machine: Machine, tmp_path: Path):
     """The remedy that the doctor names is the remedy."""
     (tmp_path / "env").write_text("SHOP_TOKEN='a b'\n")
@@ -152,6 +153,7 @@ def test_a_job_that_is_named_is_run_as_cron_would(machine: Machine):
     assert machine.installed.rows("SELECT kind, verdict FROM crons_run") == [("manual", "succeeded")]
 
 
+@pytest.mark.slow
 def test_what_a_job_lacks_only_under_cron_is_named_and_the_remedy_mends_it(machine: Machine, tmp_path: Path):
     """It works in each shell that anybody tries it in."""
     program = tmp_path / "bin" / "shop-dump"
@@ -191,6 +193,7 @@ def test_a_look_runs_nothing(machine: Machine):
     assert machine.installed.rows("SELECT count(*) FROM crons_deployment") == [(1,)]
 
 
+@pytest.mark.slow
 def test_programs_that_are_not_there_are_named(machine: Machine):
     """/bin/sh says 'not found' to nobody."""
     with (machine.installed.place / "crm" / "cron.py").open("a") as file:

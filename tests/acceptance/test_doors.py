@@ -7,6 +7,7 @@ import os
 import pty
 import re
 import shlex
+import shutil
 import signal
 import socket
 import subprocess
@@ -24,8 +25,9 @@ from django.core.management.base import SystemCheckError
 
 from crons.sources import CronjobsSource, CrontabFilesSource
 from crons.sources.base import Binding
+from tests import run
 from tests.acceptance import namespaces
-from tests.acceptance.conftest import PATIENCE_SECONDS, ROOT, Site
+from tests.acceptance.conftest import PATIENCE_SECONDS, ROOT, Site, forget_where_it_lives
 from tests.crm import graphql_server
 from tests.databases import OwnDatabase
 
@@ -38,6 +40,7 @@ CLEANUP, HEARTBEAT, REMINDERS, RESTOCK, REPORT = (
     "update_low_stock",
     "generate_crm_report",
 )
+TOKEN = "jobs_token"
 FAR_SCHEDULE = "0 12 29 2 *"
 NEAR_SCHEDULE = "* * * * *"
 # Of one more page than the reminders ask for at once.
@@ -108,31 +111,39 @@ class Shop:
 @pytest.fixture
 def shop(own_database: OwnDatabase, tmp_path: Path) -> Shop:
     """A shop with customers to delete, whose jobs are synced and far from any slot."""
-    site = Site(own_database.migrate(), tmp_path)
+    made = _shop(own_database.prepared("shop", _furnished), tmp_path)
+    for (entry,) in made.site.sql("SELECT name FROM crons_entry"):
+        made.reschedule(entry, FAR_SCHEDULE)
+    return made
+
+
+def _shop(database: OwnDatabase, folder: Path) -> Shop:
     env = {
         "PATH": "/usr/bin:/bin",
         "CRM_PYTHON": sys.executable,
         "CRM_SECRET_KEY": "acceptance",
         "CRM_ENV_FILE": os.devnull,
-        "CRM_LOG_DIR": str(own_database.log_dir),
-        "DATABASE_URL": own_database.url,
+        "CRM_LOG_DIR": str(database.log_dir),
+        "DATABASE_URL": database.url,
     }
-    made = Shop(site, own_database.log_dir, env)
-    for arguments in (("demo_data", "--customers=40"), ("crons", "sync")):
-        done = made.manage(*arguments)
+    return Shop(Site(database, folder), database.log_dir, env)
+
+
+def _furnished(database: OwnDatabase) -> None:
+    shop = _shop(database, database.log_dir)
+    shop.env["CRM_TOKEN_FILE"] = str(run.directory() / TOKEN)
+    for arguments in (("demo_data", "--customers=40"), ("crons", "sync"), ("service_token", "jobs")):
+        done = shop.manage(*arguments)
         assert done.returncode == 0, done.stderr
-    for (entry,) in site.sql("SELECT name FROM crons_entry"):
-        made.reschedule(entry, FAR_SCHEDULE)
-    return made
+    forget_where_it_lives(shop.site)
 
 
 @pytest.fixture
 def web(shop: Shop, tmp_path: Path) -> Iterator[Shop]:
     """The shop with its web server, which the jobs ask, and a token of theirs."""
-    shop.env["CRM_TOKEN_FILE"] = str(tmp_path / "jobs_token")
+    shop.env["CRM_TOKEN_FILE"] = str(tmp_path / TOKEN)
     shop.env["CRM_HTTPS"] = "0"
-    issued = shop.manage("service_token", "jobs")
-    assert issued.returncode == 0, issued.stderr
+    shutil.copy(run.directory() / TOKEN, tmp_path / TOKEN)  # with its mode
     # Its port is ours before it starts: who asks meanwhile waits in the queue.
     with socket.create_server(("127.0.0.1", 0)) as listening:
         shop.env["CRM_GRAPHQL_URL"] = f"http://127.0.0.1:{listening.getsockname()[1]}/graphql"
@@ -191,6 +202,7 @@ def test_line_of_the_crontab_runs_the_slot_through_a_symlink(shop: Shop, tmp_pat
     assert shop.customers() < before
 
 
+@pytest.mark.sqlite  # what it shows has nothing to do with the database
 def test_line_of_the_crontab_far_from_a_slot_runs_nothing(shop: Shop) -> None:
     """A crontab that fires at the wrong time must not delete anybody; the exit code is no failure."""
     before = shop.customers()
@@ -202,6 +214,7 @@ def test_line_of_the_crontab_far_from_a_slot_runs_nothing(shop: Shop) -> None:
     assert (shop.runs(), shop.customers(), shop.log("customer_cleanup_log.txt")) == ([], before, [])
 
 
+@pytest.mark.sqlite  # what it shows has nothing to do with the database
 def test_person_at_a_terminal_asks_for_one_run_more(shop: Shop) -> None:
     """Also near a slot: who types it wants it now, and the slot is still to come."""
     shop.reschedule(CLEANUP, NEAR_SCHEDULE)
@@ -223,6 +236,7 @@ def test_person_at_a_terminal_asks_for_one_run_more(shop: Shop) -> None:
         (FAR_SCHEDULE, ("manual", "succeeded", "crontab", "no terminal, near no slot")),
     ],
 )
+@pytest.mark.sqlite  # what it shows has nothing to do with the database
 def test_bare_call_without_a_terminal_is_guessed(shop: Shop, schedule: str, run: tuple[str, ...]) -> None:
     """A line from before Crons says nothing; what was made of it is on record."""
     shop.reschedule(CLEANUP, schedule)
@@ -233,6 +247,7 @@ def test_bare_call_without_a_terminal_is_guessed(shop: Shop, schedule: str, run:
     assert f"({run[3]})" in shop.manage("crons", "show", "1").stdout
 
 
+@pytest.mark.sqlite  # what it shows has nothing to do with the database
 def test_dry_run_leaves_nothing(shop: Shop) -> None:
     """Neither a run nor a log line nor one customer less, also when a slot is due."""
     shop.reschedule(CLEANUP, NEAR_SCHEDULE)
@@ -246,6 +261,7 @@ def test_dry_run_leaves_nothing(shop: Shop) -> None:
 
 
 @pytest.mark.parametrize("arguments", [["--scheduled"], []])
+@pytest.mark.sqlite  # what it shows has nothing to do with the database
 def test_refused_cleanup_is_the_exit_code_of_the_script(shop: Shop, arguments: list[str]) -> None:
     """Whoever fires it learns from the exit code, and from stderr why."""
     shop.reschedule(CLEANUP, NEAR_SCHEDULE)
@@ -259,6 +275,7 @@ def test_refused_cleanup_is_the_exit_code_of_the_script(shop: Shop, arguments: l
     assert shop.customers() == before
 
 
+@pytest.mark.sqlite  # what it shows has nothing to do with the database
 def test_force_goes_above_the_caps(shop: Shop) -> None:
     """The way on after a refusal that a person has looked at."""
     done = shop.start(SCRIPT, "--force", CRM_CLEANUP_MAX_COUNT="1")
@@ -268,6 +285,7 @@ def test_force_goes_above_the_caps(shop: Shop) -> None:
     assert (json.loads(args) if isinstance(args, str) else args) == {"force": True}
 
 
+@pytest.mark.sqlite  # what it shows has nothing to do with the database
 def test_force_is_for_no_slot(shop: Shop) -> None:
     """A crontab line with it would go above the caps every week, and nobody would have looked."""
     shop.reschedule(CLEANUP, NEAR_SCHEDULE)
@@ -321,6 +339,7 @@ def test_line_of_the_real_package_runs_the_slot(shop: Shop) -> None:
     assert len(beats) + len(shop.log("django_crontab.log")) == 2
 
 
+@pytest.mark.sqlite  # what it shows has nothing to do with the database
 def test_hash_that_no_line_has_runs_nothing(shop: Shop) -> None:
     """After a changed CRONJOBS the old crontab is still installed."""
     done = shop.manage("crontab", "run", "0123456789abcdef")
@@ -333,6 +352,7 @@ def test_hash_that_no_line_has_runs_nothing(shop: Shop) -> None:
 # ── one entry, however many doors ─────────────────────────────────────────────────────────────────
 
 
+@pytest.mark.sqlite  # what it shows has nothing to do with the database
 def test_each_job_is_one_entry(shop: Shop) -> None:
     """Code, CRONJOBS and the crontab files name the same ones; CRON_CLASSES and crons bring one each."""
     assert shop.site.sql("SELECT name, source FROM crons_entry ORDER BY name") == [
@@ -465,6 +485,7 @@ def test_reminders_read_every_page_of_the_server_itself(web: Shop) -> None:
     assert [run[:3] for run in web.runs()] == [("manual", "succeeded", "crontab")]
 
 
+@pytest.mark.sqlite  # what it shows has nothing to do with the database
 def test_revoked_token_fails_the_reminders(web: Shop) -> None:
     """Also where none are pending: a refusal is no empty list."""
     make_pending_orders(web)
@@ -482,6 +503,7 @@ def test_revoked_token_fails_the_reminders(web: Shop) -> None:
     assert web.log("order_reminders_log.txt") == []
 
 
+@pytest.mark.sqlite  # what it shows has nothing to do with the database
 def test_reminders_of_a_dry_run_leave_nothing(shop: Shop, orders: Any) -> None:
     done = shop.start(REMINDERS_SCRIPT, "--dry-run")
 
@@ -490,6 +512,7 @@ def test_reminders_of_a_dry_run_leave_nothing(shop: Shop, orders: Any) -> None:
     assert (shop.runs(), shop.log("order_reminders_log.txt")) == ([], [])
 
 
+@pytest.mark.sqlite  # what it shows has nothing to do with the database
 def test_reminders_that_fail_say_why_and_log_nothing(shop: Shop, orders: Any) -> None:
     """A refusal is not an empty list, half of the orders are not all."""
     orders.answers[1] = {"errors": [{"message": "It was revoked.", "extensions": {"code": "UNAUTHENTICATED"}}]}
@@ -529,6 +552,7 @@ def test_restock_of_django_crontabs_line_runs_its_slot_once(web: Shop) -> None:
     ]
 
 
+@pytest.mark.sqlite  # what it shows has nothing to do with the database
 def test_revoked_token_fails_the_restock(web: Shop) -> None:
     web.site.sql("UPDATE crm_servicetoken SET revoked_at = created_at")
 
@@ -577,6 +601,7 @@ def test_disagreeing_crontab_file_is_an_error_that_shows_both(settings: Any, tmp
         (b"Transfer-Encoding: chunked", b"HTTP/1.1 411 "),
     ],
 )
+@pytest.mark.sqlite  # what it shows has nothing to do with the database
 def test_long_body_is_refused_before_it_comes(web: Shop, header: bytes, answer: bytes) -> None:
     """Django would write it to the disk first, whole: one that never ends fills it. No byte of it is sent here."""
     port = int(web.env["CRM_GRAPHQL_URL"].rpartition(":")[2].partition("/")[0])
@@ -593,6 +618,7 @@ def test_long_body_is_refused_before_it_comes(web: Shop, header: bytes, answer: 
 # ── progress ──────────────────────────────────────────────────────────────────────────────────────
 
 
+@pytest.mark.sqlite  # what it shows has nothing to do with the database
 def test_each_command_shows_a_bar_at_a_terminal_and_keeps_none_of_it(web: Shop) -> None:
     """The job draws on the terminal of whoever typed it, from its own process; it is gone before the output."""
     make_pending_orders(web)
@@ -621,6 +647,7 @@ def test_each_command_shows_a_bar_at_a_terminal_and_keeps_none_of_it(web: Shop) 
         assert "\x1b" not in kept
 
 
+@pytest.mark.sqlite  # what it shows has nothing to do with the database
 def test_interrupted_command_gives_the_cursor_back(shop: Shop, orders: graphql_server.Server) -> None:
     """The bar hides it, and a job that is killed while it draws cannot show it again."""
     orders.answers = [lambda handler: orders.closing.wait(PATIENCE_SECONDS)]
@@ -638,6 +665,7 @@ def test_interrupted_command_gives_the_cursor_back(shop: Shop, orders: graphql_s
 # ── logs that cannot be written ───────────────────────────────────────────────────────────────────
 
 
+@pytest.mark.sqlite  # what it shows has nothing to do with the database
 def test_log_folder_that_is_a_symlink_fails_the_job(shop: Shop, tmp_path: Path) -> None:
     """In a shared folder somebody else may have put it there; the reason stands in the ledger."""
     (tmp_path / "link").symlink_to(shop.log_dir)
@@ -650,6 +678,7 @@ def test_log_folder_that_is_a_symlink_fails_the_job(shop: Shop, tmp_path: Path) 
     assert shop.log("crm_heartbeat_log.txt") == []
 
 
+@pytest.mark.sqlite  # what it shows has nothing to do with the database
 def test_full_disk_fails_the_job(shop: Shop) -> None:
     """A heartbeat that left no line is none."""
     namespaces.need(namespaces.OWN_MOUNTS, "a disk that is full")
@@ -664,6 +693,7 @@ def test_full_disk_fails_the_job(shop: Shop) -> None:
     assert "No space left on device" in shop.manage("crons", "show", "1").stdout
 
 
+@pytest.mark.sqlite  # what it shows has nothing to do with the database
 def test_full_disk_does_not_hide_that_customers_are_gone(shop: Shop) -> None:
     """The log has no room for their number; the run's output has it, and the run is no success."""
     before = shop.customers()
@@ -678,6 +708,7 @@ def test_full_disk_does_not_hide_that_customers_are_gone(shop: Shop) -> None:
     assert f"Deleted {gone} of {before} customers" in shop.manage("crons", "log", "1").stdout
 
 
+@pytest.mark.sqlite  # what it shows has nothing to do with the database
 def test_log_folder_that_is_read_only_stops_the_cleanup_before_it_deletes(shop: Shop) -> None:
     before = shop.customers()
 

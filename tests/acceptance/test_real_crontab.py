@@ -33,6 +33,7 @@ SET_BACK = """
 
 
 @pytest.mark.needs("cron")
+@pytest.mark.slow
 def test_the_applied_line_fires_and_undo_gives_the_crontab_back(tmp_path: Path) -> None:
     """Quoting, %, the bare environment and the foreign SHELL= are cron's to judge, not ours."""
     namespaces.need(namespaces.OWN_MACHINE, "cron, which changes to each crontab's user")
@@ -78,6 +79,7 @@ def test_the_applied_line_fires_and_undo_gives_the_crontab_back(tmp_path: Path) 
 
 
 @pytest.mark.needs("cron")
+@pytest.mark.slow
 def test_the_lines_of_django_crontab_and_ours_stand_side_by_side(tmp_path: Path) -> None:
     """Whoever moves over has both for a while, and each command writes the whole crontab."""
     namespaces.need(namespaces.OWN_MOUNTS, "a crontab of its own")

@@ -6,6 +6,8 @@ import json
 from collections import Counter
 from typing import Any
 
+import pytest
+
 from tests.acceptance.conftest import Site
 from tests.acceptance.rivals import LIMIT, TRIES
 
@@ -60,6 +62,7 @@ def test_a_run_is_retried_or_pruned_but_not_both(site: Site) -> None:
     assert site.sql("SELECT COUNT(*) FROM crons_auditevent WHERE verb = 'retry'") == [(len(open_again),)]
 
 
+@pytest.mark.slow
 def test_retries_against_a_scheduler_that_begins_and_fails(site: Site) -> None:
     """A run is reopened once for each try that is over: never while one goes, never twice."""
     rows = (1, 1, "due")
