@@ -9,6 +9,7 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
+from django.db import IntegrityError
 from django.utils import timezone
 
 from crons import deployment
@@ -86,7 +87,7 @@ class BeatTarget(Target):
         with state.locked(self.name):
             _refuse_changed(plan)
             kept = self.backups.keep(plan.found)
-            beat_rows.follow()
+            beat_rows.follow(strict=True)  # what is written next would hide an edit that was not
             _put(plan)
             return kept
 
@@ -121,6 +122,9 @@ class BeatTarget(Target):
                 when, reason = changed, ""
             if reason:
                 refused.append((each.name, reason))
+            entry = entries.get(each.name)
+            if row is not None and not row.enabled and not row.is_switched and entry and entry.paused_at is None:
+                notes.append(f"its row is disabled and it is not paused, so only crons.tick fires it: {each.name}")
             if when is not None:
                 rows.append(self._row(each.name, when, enabled=row is None or row.enabled))
         tick = known.get(beat_rows.TICK_NAME)
@@ -170,8 +174,11 @@ def _put(plan: Plan) -> None:
     for row in beat_rows.read():
         if row.name not in {each.name for each in wanted}:
             beat_rows.drop(row.name)
-    for row in wanted:
-        beat_rows.put(row)
+    try:
+        for row in wanted:
+            beat_rows.put(row)
+    except IntegrityError as error:
+        raise TargetError("somebody else wrote rows of those names at the same moment: try again.") from error
     if _packed(beat_rows.read()) != plan.wanted:
         raise TargetError("our rows, read back, are not what was written: somebody else changed them. Try again.")
 

@@ -142,11 +142,11 @@ def drop(name: str) -> None:
         each.delete(using=_alias())
 
 
-def follow(entry: str | None = None) -> list[str]:
+def follow(entry: str | None = None, *, strict: bool = False) -> list[str]:
     """Have the ledger do as people said in django-celery-beat's admin, of *entry* or of all; return what was done.
 
-    What cannot be followed is logged, and stays as drift. Cost: one statement when nobody changed anything.
-    Raises: NotAdopted, Disabled, LedgerUnavailable.
+    What cannot be followed is logged and tried again at the next look; with *strict* it is raised.
+    Cost: one statement when nobody changed anything.
     """
     changed = [row for row in read(entry) if row.is_moved or row.is_switched]
     done = []
@@ -154,6 +154,8 @@ def follow(entry: str | None = None) -> list[str]:
         try:
             done += _follow(row.entry)
         except CronsError as error:
+            if strict:
+                raise
             log.warning("%s: what was changed in %s cannot be followed: %s", row.entry, BY, error)
     return done
 

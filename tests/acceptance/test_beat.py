@@ -91,17 +91,22 @@ def test_beat_and_workers_are_enough_and_the_ledger_follows_the_admin(beaten: Si
         "UPDATE django_celery_beat_periodictask SET crontab_id = NULL, "
         "interval_id = (SELECT MAX(id) FROM django_celery_beat_intervalschedule) WHERE name = 'crons.tick'"
     )
-    beaten.make_due("harmless")
+    beaten.env["TEST_ENTRIES"] = "1"
+    beaten.crons("sync")
+    beaten.make_due("harmless", "traced_0000")
     taker = worker(beaten, "ann")
     fires = beat(beaten)
 
     beaten.wait_for_row(DONE.format("harmless"), taker)
+    beaten.wait_for_row(DONE.format("traced_0000"), taker)  # a job of the executor process, run where the tick is
     beaten.sql("UPDATE django_celery_beat_periodictask SET enabled = (1 = 0) WHERE name = 'crons:plain'")
     beaten.sql("UPDATE django_celery_beat_crontabschedule SET minute = '20' WHERE minute = '0' AND hour = '*'")
     beaten.wait_for_row("SELECT 1 FROM crons_entry WHERE paused_by = 'django-celery-beat' AND name = 'plain'", fires)
     beaten.wait_for_row("SELECT 1 FROM crons_entry WHERE schedule = '20 * * * *' AND name = 'harmless'", fires)
 
-    assert Counter(entry for entry, _, _ in beaten.traces()) == {"harmless": 1}
+    assert Counter(entry for entry, _, _ in beaten.traces()) == {"harmless": 1, "traced_0000": 1}
+    executors = dict(beaten.sql("SELECT executor, COUNT(*) FROM crons_attempt GROUP BY executor"))
+    assert executors == {"celery": 1, "process": 1}
     told = beaten.crons("plan", "--to", "beat", check=False)
     assert "note: people made it '20 * * * *' UTC, declared is '0 * * * *': harmless" in told.stderr
     assert beaten.crons("health", check=False).returncode in (0, 1)

@@ -16,9 +16,9 @@ from django.utils import timezone
 
 from crons import api, cron, job
 from crons.doctor import installed
-from crons.exceptions import TargetError
+from crons.exceptions import Refused, TargetError
 from crons.jobs import Registry
-from crons.models import AuditEvent, Entry, Pause
+from crons.models import AuditEvent, Entry, Pause, Run
 from crons.schedules import any_of, parse
 from crons.targets import beat_fields, beat_rows
 from crons.targets.base import Unfit
@@ -323,6 +323,43 @@ def test_a_pause_that_ended_elsewhere_is_not_begun_again(crons: Any):
 
     assert beat_rows.follow() == []
     assert Entry.objects.get().paused_at is None
+    assert crons("plan", "--to", "beat").err == (
+        "note: its row is disabled and it is not paused, so only crons.tick fires it: report\n"
+    )
+
+
+def test_an_edit_that_cannot_be_followed_is_not_lost_by_apply(crons: Any, monkeypatch: Any):
+    """Else the row would count as followed while the entry is due at another time."""
+    crons("apply", "--to", "beat")
+    edit(crontab=crontab("30 7 * * 5"))
+
+    def refuse(*_: Any, **__: Any) -> None:
+        raise Refused("not today")
+
+    monkeypatch.setattr(beat_rows.api, "reschedule", refuse)
+    assert beat_rows.follow() == []
+    done = crons("apply", "--to", "beat")
+
+    assert (done.code, "not today" in done.err) == (1, True)
+    monkeypatch.undo()
+    assert beat_rows.follow() == ["report falls due at '30 7 * * 5' UTC"]
+
+
+@pytest.mark.parametrize(("name", "entry"), [("fire", {"entry": "report"}), ("tick", {})])
+def test_a_message_of_another_deployments_row_is_put_back_for_it(crons: Any, monkeypatch: Any, name: str, entry: Any):
+    """A worker of another project, or of a copy, reads the same queue; after a while it says what to do."""
+    tasks = pytest.importorskip("crons.tasks")
+    crons("apply", "--to", "beat")
+    task, sent = getattr(tasks, name), []
+    monkeypatch.setattr(task, "apply_async", lambda **given: sent.append(given))
+
+    for foreign in (0, 20):
+        told = task.run(**entry, deployment="name:copy", foreign=foreign)
+        assert told.startswith("foreign: a row of beat (crons.")
+        assert "if it has moved here, manage.py crons apply --to beat" in told
+
+    assert [each["kwargs"] for each in sent] == [{**entry, "deployment": "name:copy", "foreign": 1}]
+    assert not Run.objects.exists()
 
 
 def test_a_changed_declaration_is_no_edit_of_people(crons: Any, empty_registry: Registry):
