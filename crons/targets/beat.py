@@ -15,6 +15,7 @@ from django.utils import timezone
 from crons import deployment
 from crons.conf import conf
 from crons.exceptions import CronsError, InvalidSchedule, TargetError
+from crons.executors.celery import CelerySender
 from crons.jobs import Declaration
 from crons.models import Entry
 from crons.schedules import parse
@@ -170,17 +171,23 @@ def _said(when: tuple[str, str]) -> str:
 
 
 def _put(plan: Plan) -> None:
-    wanted = _unpacked(plan.wanted)
+    wanted, queue = _unpacked(plan.wanted), _queue()
     for row in beat_rows.read():
         if row.name not in {each.name for each in wanted}:
             beat_rows.drop(row.name)
     try:
         for row in wanted:
-            beat_rows.put(row)
+            beat_rows.put(row, queue)
     except IntegrityError as error:
         raise TargetError("somebody else wrote rows of those names at the same moment: try again.") from error
     if _packed(beat_rows.read()) != plan.wanted:
         raise TargetError("our rows, read back, are not what was written: somebody else changed them. Try again.")
+
+
+def _queue() -> str:
+    """Name the queue that workers are told to read by the settings; "" is the application's default."""
+    senders = [conf.make_executor(alias) for alias in ("celery", *sorted(conf.executors))]
+    return next((each.queue for each in senders if isinstance(each, CelerySender) and each.queue), "")
 
 
 def _refuse_changed(plan: Plan) -> None:

@@ -122,15 +122,15 @@ def names_of_others(names: Iterator[str]) -> set[str]:
     return set(taken.values_list("name", flat=True))
 
 
-def put(row: Row) -> None:
-    """Have the row as it says; what people alone decide (queue, expiry, description) stays as it is."""
+def put(row: Row, queue: str) -> None:
+    """Have the row as it says, a new one on *queue*; what people alone decide (queue, expiry, description) stays."""
     model = _model("PeriodicTask")
     schedule = _schedule_of(row)
     wanted = {"task": row.task, "args": "[]", "kwargs": row.kwargs(), "enabled": row.enabled, **schedule}
     found = _rows().filter(name=row.name).first()
     if found is None:
         expires = int(EXPIRES[row.task].total_seconds())
-        found = model(name=row.name, expire_seconds=expires, description=_described(row))
+        found = model(name=row.name, expire_seconds=expires, description=_described(row), queue=queue or None)
     for name, value in wanted.items():
         setattr(found, name, value)
     found.save(using=_alias())

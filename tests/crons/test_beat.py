@@ -156,6 +156,22 @@ def test_apply_writes_a_row_per_entry_and_the_tick(crons: Any):
     assert models.PeriodicTask.objects.count() == 2
 
 
+def test_new_rows_go_to_the_queue_that_the_settings_name(crons: Any, settings: Any):
+    """Workers that read no other would never see them; later it is people's to change."""
+    backend = {"BACKEND": "crons.executors.celery.CelerySender", "OPTIONS": {"queue": "jobs"}}
+    settings.CRONS = {**settings.CRONS, "EXECUTORS": {"celery": backend}}
+    crons("apply", "--to", "beat", "--tick")
+    assert row_of("crons.tick").queue == "jobs"
+
+    models.PeriodicTask.objects.update(queue="theirs")
+    crons("apply", "--to", "beat", "--per-job")
+
+    assert {row.name: row.queue for row in models.PeriodicTask.objects.all()} == {
+        "crons.tick": "theirs",
+        "crons:report": "jobs",
+    }
+
+
 def test_rows_of_others_are_never_touched(crons: Any):
     """Nor the crontabs that they share with ours."""
     shared = crontab("0 6 * * 1", "Europe/Berlin")
