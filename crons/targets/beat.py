@@ -36,7 +36,8 @@ class BeatTarget(Target):
         super().__init__(take_over=take_over)
         beat_rows.require()
         self.identity = deployment.here().identity
-        self.backups = state.Backups(f"beat-{hashlib.sha256(self.identity.encode()).hexdigest()[:16]}")
+        key = hashlib.sha256(self.identity.encode()).hexdigest()[:16]
+        self.backups = state.Backups(f"beat-{key}", kind=state.ROWS)
 
     def plan(self, declarations: Iterable[Declaration], *, mode: str | None = None) -> Plan:
         """Compare our rows with what the declarations say, under what people changed."""

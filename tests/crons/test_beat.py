@@ -151,7 +151,7 @@ def test_apply_writes_a_row_per_entry_and_the_tick(crons: Any):
     }
     assert models.PeriodicTasks.last_change() is not None  # beat reads anew
     planned = crons("plan", "--to", "beat")
-    assert (planned.code, planned.out) == (0, "The django-celery-beat is as it should be (per-job).\n")
+    assert (planned.code, planned.out) == (0, "Django-celery-beat is as it should be (per-job).\n")
     assert crons("apply", "--to", "beat").code == 0
     assert models.PeriodicTask.objects.count() == 2
 

@@ -16,7 +16,7 @@ from crons.targets.base import PER_JOB, TICK
 
 DIFFERS = 3
 # What a target is called, what is ours in it, and what one entry has there.
-WORDS = {"crontab": ("crontab", "our block", "line"), "beat": ("django-celery-beat", "what is ours", "row")}
+WORDS = {"crontab": ("the crontab", "our block", "line"), "beat": ("django-celery-beat", "what is ours", "row")}
 TONES = {"+": "good", "-": "bad", " ": ""}
 
 
@@ -86,9 +86,12 @@ def show(plan: Planned, out: Out, **more: Any) -> None:
         for line in _difference(plan):
             out.line(line, TONES.get(line[:1], ""))
         if plan.is_in_step:
-            out.line(f"The {where} is as it should be ({plan.mode or f'without {piece}s of ours'}).", "good")
+            out.line(
+                f"{where[0].upper()}{where[1:]} is as it should be ({plan.mode or f'without {piece}s of ours'}).",
+                "good",
+            )
     if plan.drift:
-        out.note(f"{part} in the {where} is not as it was written: {plan.drift}.")
+        out.note(f"{part} in {where} is not as it was written: {plan.drift}.")
     for entry, reason in plan.refused:
         out.note(f"no {piece} for {entry}: {reason}")
     for note in plan.notes:
