@@ -128,7 +128,7 @@ def told_of_totals(until):
 
 
 @job(
-    cron("*/5 * * * *"),
+    cron("3-58/5 * * * *"),  # not at the full hours, at which all the others come
     timeout=timedelta(minutes=4),
     idempotent=True,
     description="Send the confirmations of orders that no Celery worker has sent.",
