@@ -2,10 +2,16 @@
 
 import os
 import warnings
+from importlib import import_module
 
 from django.core.asgi import get_asgi_application
+
+from crm.body_limit import limited
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "crm.settings")
 # WhiteNoise sends a static file as a plain iterator, which Django reads whole: right for small files.
 warnings.filterwarnings("ignore", message="StreamingHttpResponse must consume synchronous iterators")
-application = get_asgi_application()
+application = limited(get_asgi_application())
+# Now, not at the first request: building the GraphQL schema takes seconds on a busy machine, and the heartbeat,
+# which may be that request, waits for five.
+import_module("crm.urls")

@@ -1,6 +1,5 @@
 """The scheduled jobs, declared: when, under which policies, and which domain verb. No rule lives here."""
 
-import os
 import sys
 from datetime import timedelta
 
@@ -17,7 +16,6 @@ REMINDERS_LOG = "order_reminders_log.txt"
 HEARTBEAT_LOG = "crm_heartbeat_log.txt"
 LOW_STOCK_LOG = "low_stock_updates_log.txt"
 REPORT_LOG = "crm_report_log.txt"
-FORCE = "CRM_CLEANUP_FORCE"
 HELLO = "{ hello }"
 _HELLO_SECONDS = 5
 
@@ -34,7 +32,6 @@ _HELLO_SECONDS = 5
 def clean_inactive_customers(context=None, *, force=False):
     """Delete inactive customers as of the slot, however late it runs, and log their number."""
     until, key = _run_of(context)
-    force = force or FORCE in os.environ
     logs.require_writable(CLEANUP_LOG)
     with progress.shown("Deleting") as on_progress:
         try:
@@ -95,7 +92,8 @@ def update_low_stock(context=None):
     """Raise low stocks over GraphQL, once for each run, and log the products' new stock; a run's lines once too."""
     _, key = _run_of(context)
     logs.require_writable(LOW_STOCK_LOG)
-    done = restocking.update_low_stock(ApiClient.of_jobs(), key=key)
+    with progress.shown("Raising low stocks"):
+        done = restocking.update_low_stock(ApiClient.of_jobs(), key=key)
     # Before the log: whatever becomes of that, the run's output says what was raised.
     _say(done.message, *(str(each) for each in done.products))
     _log(LOW_STOCK_LOG, [str(each) for each in done.products], key=key)
@@ -123,7 +121,8 @@ def generate_crm_report(context=None):
 
 def told_of_totals(until):
     """Give the report up to *until* as a line."""
-    totals = reports.totals(until)
+    with progress.shown("Counting"):
+        totals = reports.totals(until)
     return f"Report: {totals.customers} customers, {totals.orders} orders, {totals.revenue:.2f} revenue"
 
 

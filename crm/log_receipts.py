@@ -95,6 +95,7 @@ def read(filename: str, directory: int) -> Receipts:
         raise ReceiptsRefused(f"{name!r} cannot be read: {error.strerror}. Move away what stands there.") from error
     try:
         with os.fdopen(file, encoding="utf-8") as opened:
+            _require_own(name, file)
             content = json.loads(opened.read(_MAX_BYTES))
         keys, pending = [str(key) for key in content["keys"]], content["pending"]
         if pending is not None:
@@ -102,6 +103,17 @@ def read(filename: str, directory: int) -> Receipts:
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise ReceiptsRefused(f"{name!r} does not hold what was written to it ({error}). Move it away.") from error
     return Receipts(filename, directory, keys, pending)
+
+
+def _require_own(name: str, file: int) -> None:
+    # In a shared directory such as /tmp anybody may put one there: with keys whose lines would then never be
+    # written, or a write under way from the log's first byte on, which would have it cut off.
+    owner, me = os.fstat(file).st_uid, os.geteuid()
+    if owner != me:
+        raise ReceiptsRefused(
+            f"{name!r} belongs to user {owner}, and this process to {me}. "
+            "Run the job as that user, or move the file away."
+        )
 
 
 def _name(filename: str) -> str:

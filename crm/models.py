@@ -17,6 +17,15 @@ phone_validator = RegexValidator(
 )
 
 
+def kept_email(address: str) -> str:
+    """Give *address* as it is kept: what follows the @ in small letters.
+
+    There it may have letters beyond ASCII, whose case each database folds in its own way, or not at all.
+    """
+    name, at, domain = address.rpartition("@")
+    return f"{name}{at}{domain.lower()}"
+
+
 class Customer(models.Model):
     """Someone who buys. Unique: the e-mail address, whatever the case of its letters."""
 
@@ -43,6 +52,9 @@ class Customer(models.Model):
 
     def __str__(self) -> str:
         return f"{self.name} <{self.email}>"
+
+    def clean(self) -> None:
+        self.email = kept_email(self.email)
 
 
 class Product(models.Model):

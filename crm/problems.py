@@ -9,6 +9,8 @@ from typing import Any, NamedTuple
 from django.core.exceptions import ValidationError
 from django.db import models
 
+from crm.models import kept_email
+
 
 class Code(StrEnum):
     """What kind of mistake it is. The names stay: programs decide by them."""
@@ -79,7 +81,9 @@ def too_many(count: int, most: int, *path: str | int) -> Problem:
 
 
 def _as_kept(field: Any, value: Any) -> Any:
-    """Give a decimal number with the places that the database will give it: 1 is 1.00, and minus zero is zero."""
+    """Give *value* as it will stand in the database: 1 is 1.00, minus zero is zero, X@Y.DE is X@y.de."""
+    if isinstance(field, models.EmailField):
+        return kept_email(value)
     if isinstance(field, models.DecimalField) and value is not None:
         return value.quantize(Decimal(1).scaleb(-field.decimal_places)) + 0
     return value

@@ -1,5 +1,6 @@
 """Raising what is low over GraphQL, once for each key, as any other program would."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -62,15 +63,21 @@ def update_low_stock(api: ApiClient, *, key: str) -> Restocked:
     return done
 
 
-def low(api: ApiClient, *, below: int) -> list[Level]:
+def low(api: ApiClient, *, below: int, on_progress: Callable[[int, int | None], None] | None = None) -> list[Level]:
     """Give the products whose stock is less than *below*.
 
+    Args: *on_progress* is called with (products so far, None) after each page.
     Raises: ApiFailed unless every page came, whole.
     """
-    try:
-        return [level for page in api.pages(LOW_PRODUCTS, "products", {"below": below}) for level in _levels(page)]
-    except (KeyError, TypeError):
-        raise ApiFailed("Expected products with name and stock, but others came.") from None
+    found: list[Level] = []
+    for page in api.pages(LOW_PRODUCTS, "products", {"below": below}):
+        try:
+            found += _levels(page)
+        except (KeyError, TypeError):
+            raise ApiFailed("Expected products with name and stock, but others came.") from None
+        if on_progress:
+            on_progress(len(found), None)
+    return found
 
 
 def _levels(rows: list[dict[str, Any]]) -> list[Level]:

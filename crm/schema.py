@@ -1,7 +1,6 @@
 """The GraphQL schema: the parts of crm.graph joined, under their limits. Its text is schema.graphql."""
 
 import strawberry
-from django.conf import settings
 from graphql import GraphQLError
 from strawberry.schema.config import StrawberryConfig
 from strawberry.types import ExecutionContext
@@ -24,8 +23,6 @@ schema = _Schema(
     extensions=[Limits],
     config=StrawberryConfig(
         relay_max_results=MAX_PAGE,
-        # "Did you mean …?" spells out the schema to those who may not read it.
-        disable_field_suggestions=not settings.DEBUG,
         sort_schema=True,
     ),
 )

@@ -4,8 +4,21 @@ This module imports no models, so it can be imported anywhere, at any time.
 """
 
 from crons.exceptions import GiveUp
-from crons.jobs import Job, Retry, command, entry, job, shell
+from crons.jobs import Job, Retry, command, entry, job, schedule, shell
 from crons.runner import Context, current_context
 from crons.schedules import cron, every
 
-__all__ = ["Context", "GiveUp", "Job", "Retry", "command", "cron", "current_context", "entry", "every", "job", "shell"]
+__all__ = [
+    "Context",
+    "GiveUp",
+    "Job",
+    "Retry",
+    "command",
+    "cron",
+    "current_context",
+    "entry",
+    "every",
+    "job",
+    "schedule",
+    "shell",
+]

@@ -14,13 +14,12 @@ from crons import arguments, board, deployment, ledger
 from crons import sync as declarations
 from crons.conf import conf
 from crons.dispatch import plan_entry
-from crons.exceptions import CronsError, LedgerUnavailable, Refused, UnknownJob
+from crons.exceptions import LedgerUnavailable, Refused, UnknownJob
 from crons.instances import is_gone
-from crons.jobs import not_declared
-from crons.ledger import Pruned, Reconciled, account_of
+from crons.jobs import no_entry
+from crons.ledger import Pruned, Reconciled
 from crons.ledger.audit import note
 from crons.models import Entry, Heartbeat, Incident, Pause, Range, Run
-from crons.schedules import FAR_FUTURE
 from crons.sync import Synced
 from crons.verdicts import Kind, State
 
@@ -193,7 +192,7 @@ def entry(name: str) -> Entry:
     """
     found = Entry.objects.using(conf.database).filter(name=name).first()
     if found is None:
-        raise UnknownJob(not_declared(name, Entry.objects.using(conf.database).values_list("name", flat=True)))
+        raise UnknownJob(no_entry(name, Entry.objects.using(conf.database).values_list("name", flat=True)))
     return found
 
 
@@ -323,16 +322,5 @@ def _silent_schedulers(now: datetime) -> Iterator[Ailment]:
 
 
 def _slots_of(each: Entry, after: datetime, count: int) -> Iterator[Upcoming]:
-    if each.retired_at is not None:
-        return
-    try:
-        account = account_of(each)
-    except CronsError:
-        return
-    at = after
-    for _ in range(count):
-        at = account.schedule.next_after(at, account.tz)
-        if at >= FAR_FUTURE:
-            return
-        paused = each.paused_at is not None and (each.paused_until is None or at <= each.paused_until)
-        yield Upcoming(at, each.name, each.zone, paused)
+    for slot in board.slots_of(each, after, count):
+        yield Upcoming(slot.at, each.name, each.zone, slot.paused)

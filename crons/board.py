@@ -1,6 +1,6 @@
 """What the first page asks: what is wrong now, what did not run, what runs now and next.
 
-Eight statements, whatever the number of rows; each reads along an index, and stops after READ rows or WAITING_READ.
+Nine statements, whatever the number of rows; each reads along an index, and stops after READ rows or WAITING_READ.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from crons import ledger
 from crons.conf import conf
 from crons.exceptions import CronsError, LedgerUnavailable
 from crons.instances import is_gone
-from crons.models import UNREMARKABLE, Attempt, Entry, Heartbeat, Incident, Range, Run
+from crons.models import UNREMARKABLE, Attempt, Entry, Heartbeat, Incident, Pause, Range, Run
 from crons.schedules import FAR_FUTURE
 from crons.telling import BAD
 from crons.verdicts import MEANINGS, State
@@ -102,7 +102,7 @@ class Board:
     enabled: bool
     unwatched_since: datetime | None
     troubles: Listed[Trouble]
-    paused: Listed[Entry]
+    paused: Listed[Pause]
     schedulers: list[Heartbeat]
     running: Listed[Attempt]
     did_not_run: Listed[Ended]
@@ -119,7 +119,7 @@ def look(window: timedelta = timedelta(days=1), now: datetime | None = None) -> 
     """Read the board as it stands; *window* is how far back it asks what did not run.
 
     Raises: LedgerUnavailable if that cannot be told.
-    Cost: eight statements.
+    Cost: nine statements.
     """
     try:
         return _look(window, now)
@@ -149,9 +149,10 @@ class Waiting:
 
 
 def waiting(late: datetime) -> list[Waiting]:
-    """List the entries whose runs have been due since before *late*, with nothing of their own in the way.
+    """List the entries whose runs should have begun before *late*, and none of whose has been going since.
 
-    Cost: one statement; of a million runs that are over it reads none.
+    Slots, and what somebody asked for again or after all; where one after the other is run, they wait well.
+    Cost: one statement, two where any wait; of a million runs that are over it reads none.
     """
     runs = Run.objects.using(conf.database)
     active = runs.filter(active_key=OuterRef("entry_id"))
@@ -159,8 +160,9 @@ def waiting(late: datetime) -> list[Waiting]:
     # Joined or grouped, SQLite begins with the entries and then reads all their runs: a second for a million.
     # What is sent again and again moves its moment on: that nobody takes it, or the broker nothing, shows by the count.
     resent = runs.filter(state__in=[State.DUE, State.SENT, State.WAITING], sends__gte=2).values("pk")
+    due = runs.filter(state__in=[State.DUE, State.WAITING], wake_at__lt=late)
     # Either by its index: of one condition with an OR in it, SQLite makes a scan.
-    unbegun = runs.filter(pk__in=runs.filter(state=State.DUE, wake_at__lt=late).values("pk").union(resent))
+    unbegun = runs.filter(pk__in=due.values("pk").union(resent))
     stuck = unbegun.filter(~Exists(active), ~Exists(held)).order_by("wake_at")
     named = stuck.annotate(**{f"entry_{name}": _of_entry(name) for name in ("name", "job", "zone")})
     found: dict[int, Waiting] = {}
@@ -172,7 +174,14 @@ def waiting(late: datetime) -> list[Waiting]:
             since = planned_at if sends else wake_at
             found[entry_id] = Waiting(entry, pk, since, at_least=len(rows) > WAITING_READ)
         found[entry_id].count += 1
-    return list(found.values())
+    served = _served_since(late) if found else set()
+    return [each for entry_id, each in found.items() if entry_id not in served]
+
+
+def _served_since(late: datetime) -> set[int]:
+    newest = Attempt.objects.using(conf.database).order_by("-pk")
+    rows = newest.values_list("run__entry_id", "begun_at", "ended_at")[:READ]
+    return {entry_id for entry_id, begun_at, ended_at in rows if (ended_at or begun_at) >= late}
 
 
 def _of_entry(column: str) -> Subquery:
@@ -210,7 +219,7 @@ def _look(window: timedelta, now: datetime | None) -> Board:
     since = now - window
     late = now - conf.grace
     due = Q(wake_at__lt=late) | Q(wake_at__isnull=True, accounted_until__lt=late)
-    held = entries.filter(due | Q(paused_at__isnull=False) | ~Q(parked_reason=""))
+    held = entries.filter(due | ~Q(parked_reason=""))
     found = list(held.order_by("-parked_reason", "wake_at", "name")[: 2 * READ])
     overdue = [each for each in found if (each.wake_at or each.accounted_until) < late and not each.parked_reason]
     beats = list(Heartbeat.objects.using(conf.database).order_by("host", "started_at")[:READ])
@@ -229,7 +238,7 @@ def _look(window: timedelta, now: datetime | None) -> Board:
         enabled=conf.enabled,
         unwatched_since=_unwatched_since([*soonest, *overdue], late) if overdue and not alive else None,
         troubles=Listed.of(troubles),
-        paused=Listed.of([each for each in found if each.paused_at is not None]),
+        paused=Listed.of(list(ledger.standing(now, conf.database)[: READ + 1])),
         schedulers=alive,
         running=Listed.of(list(going()[: READ + 1])),
         did_not_run=_did_not_run(since),

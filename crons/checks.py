@@ -8,6 +8,7 @@ crons.E004  a zone is unknown
 crons.E010  a job names an executor that does not exist
 crons.W011  a job names a group without a limit
 crons.E012  a job calls a management command that does not exist
+crons.E013  the messages of a job would get nowhere
 crons.E030  a line of CRONJOBS cannot work
 crons.E031  a crontab file cannot be read
 crons.W031  a line of a crontab file calls no declared job
@@ -50,6 +51,7 @@ from crons.bodies import CommandBody
 from crons.conf import conf
 from crons.exceptions import CronsError, InvalidSetting
 from crons.executors.celery import CelerySender
+from crons.executors.sending import Sender
 from crons.jobs import Job, make_policy, registry
 from crons.schedules import parse
 from crons.sources import SOURCES
@@ -141,6 +143,21 @@ def check_celery_jobs() -> Iterator[CheckMessage]:
                 "context.atomic: when a worker is lost, nobody knows what it has done, and it is not run again.",
                 hint="Say idempotent=True if it may run twice, or wrap its writes in `with context.atomic():`.",
                 id="crons.W050",
+            )
+
+
+@register(TAG)
+@_known_good
+def check_routes() -> Iterator[CheckMessage]:
+    """Check that what is sent elsewhere can get there, as far as settings tell."""
+    senders = {alias: conf.make_executor(alias) for alias in conf.executors if _sends(alias)}
+    for job in registry.jobs.values():
+        alias = job.policy.executor
+        for problem in senders[alias].problems(job.policy.route) if alias in senders else ():
+            yield Error(
+                f"{job.name} ({job.source_ref}) is sent by the executor {alias!r}: {problem}.",
+                hint="See EXECUTORS in docs/reference/settings.md.",
+                id="crons.E013",
             )
 
 
@@ -335,6 +352,13 @@ def _mentions_atomic(body: Any) -> bool:
         return "atomic(" in inspect.getsource(inspect.unwrap(body))
     except (OSError, TypeError, ValueError):
         return False  # a command or a program: what it writes cannot be fenced
+
+
+def _sends(alias: str) -> bool:
+    try:
+        return issubclass(conf.executor_class(alias), Sender)
+    except (InvalidSetting, TypeError):
+        return False  # crons.E002 says it
 
 
 def _did_you_mean(word: str, known: Any) -> str:

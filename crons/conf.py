@@ -27,6 +27,7 @@ DEFAULTS: dict[str, Any] = {
         "process": {"BACKEND": "crons.executors.process.ProcessExecutor", "OPTIONS": {}},
         "inline": {"BACKEND": "crons.executors.inline.InlineExecutor", "OPTIONS": {}},
         "celery": {"BACKEND": "crons.executors.celery.CelerySender", "OPTIONS": {}},
+        "tasks": {"BACKEND": "crons.executors.tasks.TasksSender", "OPTIONS": {}},
     },
     "MAX_RUNNING": 4,
     "GROUPS": {},
@@ -50,7 +51,11 @@ DEFAULTS: dict[str, Any] = {
         "audit": timedelta(days=730),
     },
     "PRUNE": "17 3 * * *",
+    "HTTP_TICK_SECRET": "",
+    "HTTP_TICK_SECRET_FILE": "",
+    "HTTP_TICK_STARTS": True,
 }
+SHORTEST_SECRET = 32
 KEPT = (*(verdict.value for verdict in Verdict), "incidents", "audit")
 
 
@@ -92,7 +97,7 @@ class Conf:
 
     @property
     def executors(self) -> Mapping[str, Mapping[str, Any]]:
-        """Executors by alias: BACKEND (dotted path) and OPTIONS. The two built-in ones are always there."""
+        """Executors by alias: BACKEND (dotted path) and OPTIONS. Those above are always there."""
         return {**DEFAULTS["EXECUTORS"], **self._get("EXECUTORS", dict)}
 
     @property
@@ -193,19 +198,55 @@ class Conf:
         except InvalidSchedule as error:
             raise InvalidSetting(f"CRONS['PRUNE'] is {text!r}: {error}") from error
 
+    @property
+    def http_tick_secret(self) -> tuple[str, ...]:
+        """The secrets that POST /crons/tick may be signed with, the file's included. Default "": it answers 404."""
+        # Not through _get: no message may say what came, for a check would print it and a log keep it.
+        told = getattr(settings, "CRONS", {})
+        given = told.get("HTTP_TICK_SECRET", "") if isinstance(told, dict) else ""
+        if not isinstance(given, (str, list, tuple)) or not all(isinstance(each, str) for each in given):
+            raise InvalidSetting("CRONS['HTTP_TICK_SECRET'] is no text and no list of texts.")
+        found = [given] if isinstance(given, str) else list(given)
+        if path := self.http_tick_secret_file:
+            try:
+                found += path.read_text(encoding="utf-8-sig").splitlines()
+            except (OSError, ValueError) as error:
+                raise InvalidSetting(f"CRONS['HTTP_TICK_SECRET_FILE']: {path} cannot be read: {error}.") from error
+        secrets = tuple(each for each in found if each)
+        for each in secrets:
+            _check_secret(each)
+        if path and not secrets:
+            raise InvalidSetting(f"CRONS['HTTP_TICK_SECRET_FILE']: {path} is empty, expected a secret on each line.")
+        return secrets
+
+    @property
+    def http_tick_secret_file(self) -> Path | None:
+        """A file with a secret on each line, read at each request. Default "": none."""
+        return self._path("HTTP_TICK_SECRET_FILE")
+
+    @property
+    def http_tick_starts(self) -> bool:
+        """Whether POST /crons/tick starts `crons tick` for what runs on its machine. Default True."""
+        return bool(self._get("HTTP_TICK_STARTS", bool))
+
     def make_executor(self, alias: str) -> Any:
         """Build the executor called *alias*.
 
         Raises: InvalidSetting if there is none, or its BACKEND cannot be imported.
         """
+        return self.executor_class(alias)(alias=alias, **self.executors[alias].get("OPTIONS", {}))
+
+    def executor_class(self, alias: str) -> Any:
+        """Import the class of the executor called *alias*.
+
+        Raises: as make_executor.
+        """
         if alias not in self.executors:
             raise InvalidSetting(f"executor {alias!r} is not in CRONS['EXECUTORS']{_nearest(alias, self.executors)}.")
-        spec = self.executors[alias]
         try:
-            backend = import_string(spec["BACKEND"])
+            return import_string(self.executors[alias]["BACKEND"])
         except (ImportError, KeyError) as error:
             raise InvalidSetting(f"CRONS['EXECUTORS'][{alias!r}]: BACKEND cannot be imported: {error}.") from error
-        return backend(alias=alias, **spec.get("OPTIONS", {}))
 
     def problems(self) -> list[str]:
         """List what is wrong with settings.CRONS, one sentence each; empty means well."""
@@ -246,6 +287,19 @@ class Conf:
         if value < timedelta(0) or (positive and not value):
             raise InvalidSetting(f"CRONS[{key!r}] is {value!r}, expected a positive timedelta.")
         return value
+
+
+def _check_secret(secret: str) -> None:
+    if len(secret) < SHORTEST_SECRET:
+        raise InvalidSetting(
+            f"CRONS['HTTP_TICK_SECRET'] has a secret of {len(secret)} characters, expected at least {SHORTEST_SECRET}, "
+            "as `openssl rand -hex 32` makes them."
+        )
+    if any(each.isspace() for each in secret):
+        raise InvalidSetting(
+            "CRONS['HTTP_TICK_SECRET'] has a secret with a blank or a line break in it, which a caller's shell would "
+            "not send: read it with .strip(), or take another."
+        )
 
 
 def _nearest(word: str, known: Mapping[str, Any]) -> str:

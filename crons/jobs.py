@@ -11,6 +11,7 @@ from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from typing import Any, TypeVar
 
+from crons import borrowed
 from crons.bodies import Body, CommandBody, ShellBody
 from crons.exceptions import DuplicateJob, InvalidJob, UnknownJob
 from crons.schedules import NEVER, Schedule
@@ -237,6 +238,11 @@ def job(
         raise InvalidJob('@job needs brackets and a schedule: @job(cron("0 2 * * SUN")) or @job(every(minutes=5)).')
 
     def declare(function: F) -> F:
+        if borrowed.is_uncallable(function):
+            raise InvalidJob(
+                f"@job above @task: {function!r} cannot be called. Take @job away and write below it: "
+                f"schedule({function.name}, cron(…)), with schedule from crons."  # type: ignore[attr-defined]
+            )
         _declare(
             function,
             schedule,
@@ -285,6 +291,26 @@ def shell(
     return _declare_body(ShellBody(tuple(program), cwd), name, schedule, options)
 
 
+def schedule(task: Any, when: Schedule | None, *, name: str = "", **options: Any) -> Job:
+    """Declare a task that exists, of Django's Tasks framework or of Celery, as a job: its function is the body.
+
+    Its queue and priority become the route, its framework the executor, "tasks" or "celery". Whoever enqueues it
+    by hand goes on doing so, past the ledger.
+
+    Args: *name* defaults to the function's; other keywords are as for job().
+    Raises: InvalidJob where calling the function is not what its framework would have done.
+
+    >>> schedule(send_report, cron("0 6 * * MON"), args={"to": "ann"})           # doctest: +SKIP
+    """
+    lent = borrowed.read(task, options)
+    options.setdefault("executor", lent.executor)
+    given = options.get("route", {})
+    if isinstance(given, Mapping) and (lent.route or given):
+        options["route"] = {**lent.route, **given}
+    options.setdefault("description", _first_line(lent.body.__doc__))
+    return _declare_body(lent.body, name or lent.body.__name__, when, options)
+
+
 def entry(name: str, job_name: str, schedule: Schedule, *, args: Mapping[str, Any] | None = None) -> Declaration:
     """Put a declared job on one more schedule, with its own arguments and its own history."""
     owner = registry.get(job_name)
@@ -298,6 +324,13 @@ def entry(name: str, job_name: str, schedule: Schedule, *, args: Mapping[str, An
 def not_declared(name: str, known: Iterable[str]) -> str:
     """Say that *name* is unknown, and what was probably meant."""
     return f"{name!r} is not declared.{nearest(name, known)} See: manage.py crons list"
+
+
+def no_entry(name: str, known: Iterable[str]) -> str:
+    """Say that *name* is no row's, and whether only nobody has written it yet."""
+    if name in registry.entries:
+        return f"{name!r} is declared, but not in this database yet. Run: manage.py crons sync"
+    return not_declared(name, known)
 
 
 def nearest(name: str, known: Iterable[str]) -> str:
@@ -338,15 +371,12 @@ def _declare(
     if schedule is not None and not isinstance(schedule, Schedule):
         raise InvalidJob(f"{name}: {schedule!r} is no schedule, expected cron('0 2 * * SUN') or every(minutes=5).")
     check_name(name)
-    tags, aliases = _texts(name, "tags", tags), _texts(name, "aliases", aliases)
+    tags, aliases = check_texts(name, "tags", tags), check_texts(name, "aliases", aliases)
     for alias in aliases:
         check_name(alias)
     for key, value in (("owner", owner), ("description", description)):
-        if not isinstance(value, str):
-            raise InvalidJob(f"{name}: {key}={value!r}: expected a text.")
-    if inspect.isgeneratorfunction(body) or inspect.isasyncgenfunction(body):
-        # Called, it only makes a generator: the job would succeed each time and never have run.
-        raise InvalidJob(f"{name} is a generator (it has a yield), so calling it runs nothing: take the yield out.")
+        check_text(name, key, value)
+    check_body(name, body)
     check_args(name, body, args)
     job = Job(
         name,
@@ -387,6 +417,18 @@ def check_name(name: str) -> None:
         )
 
 
+def check_text(name: str, key: str, value: Any) -> None:
+    """Raise InvalidJob if *value* is no text."""
+    if not isinstance(value, str):
+        raise InvalidJob(f"{name}: {key}={value!r}: expected a text.")
+
+
+def check_body(name: str, body: Any) -> None:
+    """Raise InvalidJob if calling *body* makes a generator: the job would succeed each time and never have run."""
+    if inspect.isgeneratorfunction(body) or inspect.isasyncgenfunction(body):
+        raise InvalidJob(f"{name} is a generator (it has a yield), so calling it runs nothing: take the yield out.")
+
+
 def check_args(name: str, body: Body, args: Mapping[str, Any]) -> None:
     """Raise InvalidJob if *args* are not plain JSON, or *body* cannot be called with them."""
     try:
@@ -398,7 +440,10 @@ def check_args(name: str, body: Body, args: Mapping[str, Any]) -> None:
     if isinstance(body, CommandBody):
         return
     given = dict(args)
-    signature = inspect.signature(body)
+    try:
+        signature = inspect.signature(body)
+    except ValueError as error:
+        raise InvalidJob(f"{name} does not say what it can be called with: {error}. Wrap it in a function.") from error
     if "context" in signature.parameters:
         given.setdefault("context", None)
     try:
@@ -415,7 +460,8 @@ def _to_blame(name: str, defaults: Mapping[str, Any]) -> str:
     return name
 
 
-def _texts(name: str, key: str, given: Iterable[str]) -> tuple[str, ...]:
+def check_texts(name: str, key: str, given: Iterable[str]) -> tuple[str, ...]:
+    """Return *given* as a tuple; raise InvalidJob if they are not texts."""
     # A text is a list of letters to Python: aliases="old" would be three aliases, and carry over no history.
     texts = (given,) if isinstance(given, str | bytes) or not isinstance(given, Iterable) else tuple(given)
     if texts == (given,) or not all(isinstance(text, str) for text in texts):
@@ -433,8 +479,9 @@ def _check_route(route: object) -> None:
         raise InvalidJob(f"route={route!r}: expected a dict with some of {', '.join(ROUTE)}.")
     for key, value in route.items():
         if key == "priority":
-            if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value <= 255:
-                raise InvalidJob(f"route: priority={value!r}: expected a whole number from 0 to 255.")
+            # Celery's are 0 to 255, those of Django's Tasks -100 to 100: crons.E013 knows which it is.
+            if not isinstance(value, int) or isinstance(value, bool) or not -100 <= value <= 255:
+                raise InvalidJob(f"route: priority={value!r}: expected a whole number from -100 to 255.")
         elif not isinstance(value, str) or not value:
             raise InvalidJob(f"route: {key}={value!r}: expected a text.")
 

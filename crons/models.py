@@ -124,7 +124,7 @@ class Run(models.Model):
         permissions = [("cancel_run", "Can cancel run"), ("retry_run", "Can retry run")]
 
     def __str__(self) -> str:
-        return f"run {self.pk} of {self.entry_id}"
+        return f"run {self.pk}"
 
 
 class Range(models.Model):

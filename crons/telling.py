@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 
 from crons.exceptions import CronsError
 from crons.jobs import Policy
-from crons.models import Attempt, Entry, Run
+from crons.models import Attempt, Entry, Pause, Run
 from crons.moments import length, local
 from crons.schedules import parse
 from crons.verdicts import BAD_VERDICTS, State, Verdict
@@ -79,6 +79,13 @@ def state(entry: Entry) -> Cell:
         reason = f": {entry.pause_reason}" if entry.pause_reason else ""
         return Cell(f"paused{_scope(entry.pause_scope)}{until}{by}{reason}", "warn")
     return Cell("active")
+
+
+def paused_what(pause: Pause) -> str:
+    """Say what a pause holds."""
+    if pause.entry is not None:
+        return pause.entry.name
+    return f"all tagged {pause.tag!r}" if pause.tag else "everything"
 
 
 def _scope(scope: str) -> str:

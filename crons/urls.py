@@ -1,8 +1,9 @@
-"""Where the pages answer: `path("crons/", include("crons.urls"))`."""
+"""Where the pages and the tick over HTTP answer: `path("crons/", include("crons.urls"))`."""
 
 from django.urls import path
 
 from crons import views
+from crons.triggers import http
 
 app_name = "crons"
-urlpatterns = [path("", views.home, name="home")]
+urlpatterns = [path("", views.home, name="home"), path("tick", http.tick, name="tick")]

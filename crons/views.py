@@ -17,6 +17,8 @@ from crons.conf import conf
 from crons.exceptions import LedgerUnavailable
 
 NEEDED = ("crons.view_entry", "crons.view_run")
+# What the page offers besides looking.
+MAY = ("run_entry", "pause_entry", "cancel_run", "retry_run", "view_pause")
 # How far back a person may look, by ?days=.
 WINDOWS = {"1": timedelta(days=1), "7": timedelta(days=7)}
 
@@ -36,8 +38,7 @@ def home(request: HttpRequest) -> HttpResponse:
         seen = board.look(WINDOWS[days])
     except LedgerUnavailable as error:
         return render(request, "crons/unavailable.html", {"error": error}, status=503)
-    may = {name: request.user.has_perm(f"crons.{name}") for name in ("run_entry", "pause_entry", "cancel_run")}
-    may["retry_run"] = request.user.has_perm("crons.retry_run")
+    may = {name: request.user.has_perm(f"crons.{name}") for name in MAY}
     return render(request, "crons/home.html", {"board": seen, "days": days, "may": may, "zone": conf.time_zone})
 
 

@@ -176,7 +176,8 @@ class Demo:
         if self._is_stopping:
             return
         listing = jobs.stdout.rstrip() or jobs.stderr.rstrip()
-        lines = [listing, "", f"  Admin    {self._url}/admin/", f"  GraphQL  {self._url}/graphql", ""]
+        places = [("Jobs", "/crons/"), ("Admin", "/admin/"), ("GraphQL", "/graphql")]
+        lines = [listing, "", *(f"  {name:<8} {self._url}{path}" for name, path in places), ""]
         say("\n".join(["", *lines, "Ctrl-C stops both.", ""]))
 
     def _end(self) -> None:

@@ -31,6 +31,12 @@ production=(
     "$venv/bin/python"
 )
 
+schema() { # a change of the API is seen in review
+    "${production[@]}" manage.py export_schema crm.schema:schema >"$work/schema.graphql" &&
+        diff -u schema.graphql "$work/schema.graphql" ||
+        { echo "Write it: manage.py export_schema crm.schema:schema > schema.graphql" && return 1; }
+}
+
 step "lock and tree" "$venv/bin/python" scripts/check_tree.py
 step "ruff check" "$venv/bin/ruff" check .
 step "ruff format" "$venv/bin/ruff" format --check .
@@ -38,6 +44,7 @@ step "ruff format" "$venv/bin/ruff" format --check .
 step "mypy" env CRONS_TEST_DIRECTORY="$work" "$venv/bin/mypy"
 step "layers" "$venv/bin/lint-imports"
 step "migrations" "${production[@]}" manage.py makemigrations --check --dry-run
+step "schema" schema
 step "deployment" "${production[@]}" manage.py check --deploy --fail-level WARNING
 
 if [[ ${#failed[@]} -gt 0 ]]; then

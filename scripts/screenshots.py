@@ -133,7 +133,7 @@ def empty() -> dict[str, Any]:
     """Leave nothing."""
     from crons import models
 
-    for model in (models.Incident, models.Heartbeat, models.Entry):
+    for model in (models.Incident, models.Heartbeat, models.Pause, models.Entry):
         model.objects.all().delete()
     return {}
 
@@ -184,10 +184,17 @@ def fire() -> dict[str, Any]:
         parked_reason="the zone 'Europe/Pariss' is not in this machine's time zone data", zone="Europe/Pariss",
         wake_at=datetime(9999, 1, 1, tzinfo=UTC),
     )  # fmt: skip
-    models.Entry.objects.filter(name="send_order_reminders").update(
-        paused_at=NOW - timedelta(hours=9), paused_by="dana", pause_reason="mail server moves house",
-        paused_until=NOW + timedelta(hours=26),
-    )  # fmt: skip
+    reminders = entries["send_order_reminders"]
+    paused_at, until, reason = NOW - timedelta(hours=9), NOW + timedelta(hours=26), "mail server moves house"
+    models.Entry.objects.filter(pk=reminders.pk).update(
+        paused_at=paused_at, paused_by="dana", pause_reason=reason, paused_until=until
+    )
+    models.Pause.objects.create(
+        scope=f"entry:{reminders.pk}", entry=reminders, paused_at=paused_at, until=until, by="dana", reason=reason
+    )
+    models.Pause.objects.create(
+        scope="tag:billing", tag="billing", paused_at=NOW - timedelta(minutes=40), by="ann", reason="the bank is down"
+    )
     error = "crm.api_client.ApiError: http://crm.example.com/graphql answered 503: upstream is down"
     for at in slots(stock, 3):
         failed = ended_run(stock, at, "failed", error)
@@ -287,6 +294,7 @@ SCENES: list[tuple[Callable[[], dict[str, Any]], list[Picture]]] = [
             ("admin-run-dark-narrow", "/admin/crons/run/{run_id}/change/", NARROW, "dark"),
             ("admin-entry", "/admin/crons/entry/{stock_id}/change/", WIDE, "light"),
             ("admin-pause", "/admin/crons/entry/pause/?ids={stock_id}", WIDE, "light"),
+            ("admin-pauses", "/admin/crons/pause/", WIDE, "light"),
         ],
     ),
 ]

@@ -35,14 +35,15 @@ _libc = ctypes.CDLL(None)
 class Server:
     """A running server that listens on a socket in its directory only; it asks nobody for a password."""
 
-    def __init__(self, directory: Path) -> None:
-        """Make the cluster in *directory* and start it.
+    def __init__(self, directory: Path, *, keeps_commits: bool = False) -> None:
+        """Make the cluster in *directory* and start it; with *keeps_commits* none is lost when the server crashes.
 
         Raises: RuntimeError with the end of the server's log if it does not start.
         Cost: 1 to 2 s.
         """
         self._directory = directory
         self._log = directory / "log"
+        self._settings = _QUICK | ({"synchronous_commit": "on"} if keeps_commits else {})
         directory.mkdir(mode=0o755)
         self._as_user = self._other_user() if os.geteuid() == 0 else {}
         binaries = self._binaries()
@@ -50,18 +51,28 @@ class Server:
             binaries / "initdb", "-D", directory / "data", "-U", "postgres", "--auth=trust",
             "--encoding=UTF8", "--locale=C", "--no-sync", "--no-instructions",
         )  # fmt: skip
-        settings = [part for key, value in _QUICK.items() for part in ("-c", f"{key}={value}")]
-        with self._log.open("ab") as log:
-            self._process = subprocess.Popen(
-                [binaries / "postgres", "-D", directory / "data", "-h", "", "-k", directory, *settings],
-                stdin=subprocess.DEVNULL, stdout=log, stderr=log, env={"LC_ALL": "C"}, cwd="/",
-                start_new_session=True, preexec_fn=_end_with_parent, **self._as_user,
-            )  # fmt: skip
-        self._wait()
+        self._postgres = binaries / "postgres"
+        self._start()
 
     def url(self, database: str) -> str:
         """Give the DATABASE_URL of the database called *database*."""
         return f"postgres://postgres@/{database}?host={self._directory}"
+
+    def restart(self) -> None:
+        """End the server as a crash does, and start it anew on what it had written."""
+        self._process.send_signal(signal.SIGQUIT)
+        self._process.wait(_STOP_SECONDS)
+        self._start()
+
+    def _start(self) -> None:
+        settings = [part for key, value in self._settings.items() for part in ("-c", f"{key}={value}")]
+        with self._log.open("ab") as log:
+            self._process = subprocess.Popen(
+                [self._postgres, "-D", self._directory / "data", "-h", "", "-k", self._directory, *settings],
+                stdin=subprocess.DEVNULL, stdout=log, stderr=log, env={"LC_ALL": "C"}, cwd="/",
+                start_new_session=True, preexec_fn=_end_with_parent, **self._as_user,
+            )  # fmt: skip
+        self._wait()
 
     def stop(self) -> None:
         """Stop the server; open connections are cut."""

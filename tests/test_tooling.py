@@ -50,14 +50,19 @@ def test_migrate_again_forgets_the_rows(own_database: OwnDatabase):
 
 def test_leftovers_name_a_child_that_lives():
     """A run that leaves a scheduler or a server behind must not pass."""
-    child = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE, start_new_session=True)
+    there = "print(flush=True); input()"  # a process shows no environment until it has begun
+    child = subprocess.Popen(
+        [sys.executable, "-c", there], stdin=subprocess.PIPE, stdout=subprocess.PIPE, start_new_session=True
+    )
+    assert child.stdout is not None
+    child.stdout.readline()
     try:
         command = leftovers.find()[child.pid]
     finally:
         child.send_signal(signal.SIGKILL)
         child.communicate()
 
-    assert command.endswith("-c input() ")
+    assert command.endswith(f"-c {there} ")
     assert child.pid not in leftovers.find()
 
 

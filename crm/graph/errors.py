@@ -1,6 +1,10 @@
 """Errors that a client may see, with a stable code; every other exception is masked."""
 
+import re
+
 from graphql import GraphQLError
+
+_SUGGESTION = re.compile(r" Did you mean [^?]*\?")
 
 
 class ClientError(GraphQLError):
@@ -25,3 +29,9 @@ def masked(error: GraphQLError) -> GraphQLError:
         path=error.path,
         extensions={"code": "INTERNAL"},
     )
+
+
+def without_suggestions(error: GraphQLError) -> GraphQLError:
+    """Give *error* without its "Did you mean …?", which spells out the schema to those who may not read it."""
+    error.message = _SUGGESTION.sub("", error.message)
+    return error

@@ -19,10 +19,12 @@ from strawberry.utils.str_converters import to_camel_case
 from crm import models
 from crm.graph import ids
 from crm.graph.errors import ClientError
+from crm.models import kept_email
 
 MAX_LIST = 100
 _MAX_TEXT = 254
-_MAX_AMOUNT = Decimal(10) ** 12
+_MAX_DIGITS = 12
+_MAX_AMOUNT = Decimal(10) ** _MAX_DIGITS
 
 OrderStatus = strawberry.enum(models.Order.Status, name="OrderStatus", description="How far an order has come.")
 
@@ -118,13 +120,16 @@ class OrderItemOrder:
 def condition(filters: Any) -> Q:
     """Give the condition that *filters*, one of the filter inputs or None, asks for.
 
-    Raises: ClientError BAD_USER_INPUT for a value that no row can have. An explicit null is refused too:
-        a client whose variable is empty by mistake must not get every row there is.
+    Raises: ClientError BAD_USER_INPUT for a value that no row can have. An explicit null, and a column without
+        a condition, are refused too: a client whose variable is empty by mistake must not get every row there is.
     """
     found = Q()
     for name, operators in _given("filters", filters):
         place = f"filters.{to_camel_case(name)}"
-        for operator, value in _given(place, operators):
+        given = _given(place, operators)
+        if not given:
+            raise ClientError("BAD_USER_INPUT", f"{place} has no condition. Give one, or leave it out.")
+        for operator, value in given:
             found &= _compare(name, operator, value, f"{place}.{to_camel_case(operator)}")
     return found
 
@@ -171,7 +176,8 @@ def amount(given: Decimal, place: str) -> Decimal:
 
     Raises: ClientError BAD_USER_INPUT if it is not finite, too large for any column, or has parts of a cent.
     """
-    if not given.is_finite() or abs(given) >= _MAX_AMOUNT or given != round(given, 2):
+    # Its size by the exponent first: arithmetic on 1e999999999 overflows.
+    if not given.is_finite() or given.adjusted() > _MAX_DIGITS or abs(given) >= _MAX_AMOUNT or given != round(given, 2):
         shown = str(given)[:40]
         raise ClientError(
             "BAD_USER_INPUT", f"{place} is {shown}; expected an amount below {_MAX_AMOUNT:f} with two decimals at most."
@@ -205,7 +211,7 @@ def _compare(name: str, operator: str, value: Any, place: str) -> Q:
 
 def _same_email(addresses: list[str]) -> Q:
     # The unique index is on the address in lower case, as the database's own lower() has it.
-    same = (Q(Exact(Lower("email"), Lower(Value(address)))) for address in addresses)
+    same = (Q(Exact(Lower("email"), Lower(Value(kept_email(address))))) for address in addresses)
     return reduce(or_, same, Q(pk__in=[]))
 
 

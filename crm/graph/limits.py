@@ -4,7 +4,8 @@ A fragment is measured once and remembered: a document of n fragments that each 
 is n measurements, where a walk that follows every spread takes 2 to the n.
 
 What counts: *depth* is nested fields; *aliases* and *fields* count as the document expands, each spread anew;
-*cost* is one for each field times the page size of the connections around it, or the number of ids asked for.
+*cost* is one for each field times the length of the lists around it: the page size of a connection, the number of
+ids asked for, of items in the input of a bulk mutation, and a hundred for a list that has no such bound.
 """
 
 from collections.abc import Iterator, Mapping
@@ -20,6 +21,7 @@ from graphql import (
     InlineFragmentNode,
     IntValueNode,
     ListValueNode,
+    ObjectValueNode,
     OperationDefinitionNode,
     SelectionSetNode,
     VariableNode,
@@ -43,15 +45,22 @@ DEFAULT_PAGE = 50
 _MAX_NESTING = 25
 _INTROSPECTION = frozenset({"__schema", "__type"})
 _PAGED = "edges"
+# In payloads: the list with one entry for each item of the input, and the list of what was found.
+_PER_ITEM = "results"
+_UNBOUNDED = "products"
 
 
 class Size(NamedTuple):
-    """How much a selection asks for. *paged*: it selects edges, so the field around it is a connection."""
+    """How much a selection asks for. *paged*: it selects edges, so the field around it is a connection.
+
+    *per_item*: what is to be paid once for each item of the input around it.
+    """
 
     depth: int = 0
     aliases: int = 0
     fields: int = 0
     cost: int = 0
+    per_item: int = 0
     introspects: bool = False
     paged: bool = False
 
@@ -62,6 +71,7 @@ class Size(NamedTuple):
             self.aliases + other.aliases,
             self.fields + other.fields,
             self.cost + other.cost,
+            self.per_item + other.per_item,
             self.introspects or other.introspects,
             self.paged or other.paged,
         )
@@ -147,13 +157,20 @@ class _Walk:
         name = node.name.value
         inner = self.selections(node.selection_set, nesting + 1)
         introspects = name in _INTROSPECTION
+        size = self.page_size(node, inner)
+        cost, per_item = inner.cost * size, inner.per_item * size
+        if name == _PER_ITEM:
+            cost, per_item = 0, cost + per_item
+        elif given := [each.value for each in node.arguments or () if each.name.value == "input"]:
+            cost, per_item = cost + per_item * self.items(given[0]), 0
         return Size(
             # The standard introspection query is deeper than any other; graphql-core bounds it by itself.
             depth=1 if introspects else inner.depth + 1,
             # Clients alias __typename freely, and it costs nothing.
             aliases=inner.aliases + (node.alias is not None and name != "__typename"),
             fields=inner.fields + 1,
-            cost=1 + inner.cost * self.page_size(node, inner),
+            cost=1 + cost,
+            per_item=per_item,
             introspects=introspects or inner.introspects,
             paged=name == _PAGED,
         )
@@ -171,8 +188,19 @@ class _Walk:
         sizes = [self.number(argument.value) for argument in paging]
         given = [size for size in sizes if size is not None]
         # Never under one: "first: 0" must not make what is below it free.
-        size = max(1, *given) if given else DEFAULT_PAGE if inner.paged else 1
+        unasked = DEFAULT_PAGE if inner.paged else MAX_PAGE if node.name.value == _UNBOUNDED else 1
+        size = max(1, *given) if given else unasked
         return size * max([1, *(self.length(each.value) for each in node.arguments or () if each.name.value == "ids")])
+
+    def items(self, given: Any) -> int:
+        """Give the length of the longest list in the input *given*."""
+        if isinstance(given, ObjectValueNode):
+            return max([1, *(self.length(each.value) for each in given.fields)])
+        if isinstance(given, VariableNode):
+            values = self.variables.get(given.name.value)
+            if isinstance(values, dict):
+                return max([1, *(len(each) for each in values.values() if isinstance(each, list))])
+        return MAX_PAGE
 
     def length(self, value: Any) -> int:
         if isinstance(value, VariableNode):

@@ -1,6 +1,7 @@
 """GraphQL over HTTP: POST of one JSON document; the page to try it out only in DEBUG."""
 
 import json
+import re
 from typing import Any
 
 from cross_web import HTTPException
@@ -12,8 +13,8 @@ from strawberry import Schema
 from strawberry.django.views import GraphQLView
 from strawberry.types import ExecutionResult
 
-from crm.graph.errors import masked
-from crm.graph.permissions import identify, token_of
+from crm.graph.errors import masked, without_suggestions
+from crm.graph.permissions import identify, may_introspect, token_of
 from crm.tokens import InvalidToken
 
 MAX_BODY_BYTES = 100_000
@@ -61,10 +62,13 @@ class _View(GraphQLView):
             raise HTTPException(400, 'The body is no JSON object. Expected {"query": "…", "variables": {…}}.')
         return document
 
-    def execute_single(self, *args: Any, **kwargs: Any) -> ExecutionResult:
-        result = super().execute_single(*args, **kwargs)
+    def execute_single(self, request: HttpRequest, *args: Any, **kwargs: Any) -> ExecutionResult:
+        result = super().execute_single(request, *args, **kwargs)
         # Here and not in an extension of the schema: those do not see what the parser or another one raises.
-        result.errors = [masked(error) for error in result.errors or ()] or None
+        errors = [masked(error) for error in result.errors or ()]
+        if not (settings.DEBUG or may_introspect(request)):
+            errors = [without_suggestions(error) for error in errors]
+        result.errors = errors or None
         return result
 
 
@@ -75,7 +79,8 @@ def _refusal(request: HttpRequest) -> HttpResponse | None:
         # Compared whole: a page of another site may send "text/plain; application/json" without asking.
         return _refuse(415, f"The body is {request.content_type!r}. Send application/json.")
     length = request.headers.get("Content-Length", "")
-    if not length.isdigit():
+    # What int() takes and no more: a superscript two is a digit, and 5,000 digits are no number to it.
+    if not re.fullmatch("[0-9]{1,12}", length):
         return _refuse(411, "The request does not say how long its body is. Send Content-Length.")
     if int(length) > MAX_BODY_BYTES:
         return _refuse(413, f"The body has {length} bytes; at most {MAX_BODY_BYTES}. Ask in parts.")

@@ -6,7 +6,7 @@ from typing import Any, ClassVar
 
 from django.core.management import BaseCommand, CommandError, call_command
 
-from crm import logs
+from crm import logs, progress
 from crm.api_client import ApiFailed
 from crm.customers import CleanupRefused
 from crm.logs import LogRefused
@@ -25,7 +25,7 @@ class EntryPoint(BaseCommand):
         parser.add_argument("--scheduled", action="store_true", help="this is the slot due now, not a manual run")
         parser.add_argument("--wait", action="store_true", help="if another has this slot, wait for how it ends")
         parser.add_argument(
-            "--foreground", action="store_true", help="run in this process: shows progress at a terminal; no time-out"
+            "--foreground", action="store_true", help="run in this process, so that a debugger works; no time-out"
         )
 
     def handle(self, *args: Any, **options: Any) -> None:
@@ -42,6 +42,10 @@ class EntryPoint(BaseCommand):
         """Give the lines that say what a run would do now, found by the code that a run uses."""
         raise NotImplementedError
 
+    def arguments(self, options: dict[str, Any]) -> list[str]:
+        """Give what the run is to be called with, each as NAME=VALUE; such a run is one besides the schedule."""
+        return []
+
     def enter_ledger(self, options: dict[str, Any]) -> None:
         """Run the job as a run of its entry; within an attempt, as that attempt's work.
 
@@ -50,4 +54,6 @@ class EntryPoint(BaseCommand):
         flags = [f"--{name}" for name in ("scheduled", "wait", "foreground") if options[name]]
         if os.environ.get("CRONS_ATTEMPT"):
             flags = []
-        call_command("crons", "run", self.job, *flags)
+        flags += [f"--arg={each}" for each in self.arguments(options)]
+        with progress.lent():
+            call_command("crons", "run", self.job, *flags)

@@ -3,6 +3,6 @@
 *base* keeps lists fast, *acts* are the verbs, *output* reads what attempts wrote; then a file per subject.
 """
 
-from crons.admin import attempts, entries, others, runs
+from crons.admin import attempts, entries, others, pauses, runs
 
-__all__ = ["attempts", "entries", "others", "runs"]
+__all__ = ["attempts", "entries", "others", "pauses", "runs"]

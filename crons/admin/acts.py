@@ -22,10 +22,10 @@ from django.urls import URLPattern, path, reverse
 from django.utils import timezone
 from django.utils.http import url_has_allowed_host_and_scheme
 
-from crons import api
+from crons import api, models
 from crons.admin.base import LookOnly
 from crons.exceptions import CronsError, Refused
-from crons.models import Run
+from crons.telling import paused_what
 from crons.verdicts import State, Verdict
 
 MOST = 100
@@ -96,7 +96,17 @@ def _pause(entry: Any, by: str, given: Mapping[str, Any]) -> None:
 def _resume(entry: Any, by: str, given: Mapping[str, Any]) -> None:
     if entry.paused_at is None:
         raise Refused("it is not paused.")
-    api.resume(entry.name, by=by)
+    try:
+        api.resume(entry.name, by=by)
+    except Refused as refused:
+        raise Refused(f"{refused} Or end it here, in the list of pauses.") from refused
+
+
+def _end(pause: Any, by: str, given: Mapping[str, Any]) -> None:
+    if pause.entry is None:
+        api.resume_all(by=by, tag=pause.tag)
+    else:
+        api.resume(pause.entry.name, by=by)
 
 
 def _cancel(run: Any, by: str, given: Mapping[str, Any]) -> None:
@@ -111,6 +121,10 @@ def _is_declared(entry: Any) -> bool:
     return entry.retired_at is None
 
 
+def _has_own_pause(entry: Any) -> bool:
+    return entry.paused_at is not None and not entry.pause_scope
+
+
 RUN = Act(
     "run", "Run now",
     "A run besides the schedule is recorded; the next scheduler that looks begins it. It never moves the schedule.",
@@ -119,12 +133,18 @@ RUN = Act(
 PAUSE = Act(
     "pause", "Pause",
     "Slots from now on are skipped, and each is recorded as such. What runs already goes on.",
-    "paused", "pause_entry", Pause, lambda entry: _is_declared(entry) and entry.paused_at is None, _pause,
+    "paused", "pause_entry", Pause, lambda entry: _is_declared(entry) and not _has_own_pause(entry), _pause,
 )  # fmt: skip
 RESUME = Act(
     "resume", "Resume",
     "Slots from now on are run again. Those of the pause stay skipped.",
-    "resumed", "pause_entry", Nothing, lambda entry: entry.paused_at is not None, _resume,
+    "resumed", "pause_entry", Nothing, _has_own_pause, _resume,
+)  # fmt: skip
+END = Act(
+    "resume", "Resume",
+    "The pause ends, and no other: what is paused besides by its name, by a tag or with everything stays so. "
+    "Slots from now on are run again; those of the pause stay skipped.",
+    "resumed", "pause_entry", Nothing, lambda pause: True, _end,
 )  # fmt: skip
 CANCEL = Act(
     "cancel", "Cancel",
@@ -237,7 +257,9 @@ class Operated(LookOnly):
 
 
 def _named(row: Any) -> str:
-    return f"run {row.pk} of {row.entry.name}" if isinstance(row, Run) else str(row)
+    if isinstance(row, models.Pause):
+        return paused_what(row)
+    return f"run {row.pk} of {row.entry.name}" if isinstance(row, models.Run) else str(row)
 
 
 def _asking(act: Act) -> Callable[..., HttpResponse]:

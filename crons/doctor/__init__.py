@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 
 from django.db import DatabaseError
 
-from crons.doctor import bare, clocks, installed, rows, start
+from crons.doctor import bare, clocks, installed, missing, rows, start
 from crons.doctor.findings import BAD, GOOD, WARN, Finding
 from crons.exceptions import CronsError, UnknownJob
 from crons.jobs import not_declared
@@ -41,11 +41,17 @@ def examine(name: str | None = None) -> Iterator[Finding]:
     return _examined(name)
 
 
-def run(name: str) -> bare.Ended:
-    """Run an entry once besides its schedule, started as cron would start it."""
+def run(name: str) -> tuple[bare.Ended, list[Finding]]:
+    """Run an entry once besides its schedule, started as cron would start it; say how it ended, and what it lacked."""
     installation = Installation.find(state.folder() / "log")
     command = installation.shell(str(installation.manage_py), "crons", "run", name, "--manual")
-    return bare.run(command, timeout_seconds=None)
+    ended = bare.run(command, timeout_seconds=None)
+    if not ended.exit_code:
+        return ended, [Finding(f"run of {name}", GOOD, "it succeeded in cron's environment")]
+    lacked = list(missing.look(ended.output, installation))
+    do = f"All that it wrote: manage.py crons log {name}. Does it work from this shell? manage.py crons run {name}"
+    found = f"it ended with exit code {ended.exit_code} in cron's environment"
+    return ended, [*lacked, Finding(f"run of {name}", BAD, found, "0", "Mend what is named above." if lacked else do)]
 
 
 def _examined(name: str | None) -> Iterator[Finding]:

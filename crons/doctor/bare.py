@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import os
 import pwd
+import shlex
+import signal
 import subprocess
 import tempfile
 from dataclasses import dataclass, field
@@ -58,6 +60,14 @@ def environment() -> dict[str, str]:
     return {"HOME": account.pw_dir, "LOGNAME": account.pw_name, "SHELL": "/bin/sh", "PATH": crond.PATH}
 
 
+def path(installation: Installation) -> str:
+    """Return the PATH that a line has: cron's, unless the environment file says another."""
+    if installation.env_file is None:
+        return crond.PATH
+    ended = run(f'set -a && . {shlex.quote(str(installation.env_file))} >/dev/null 2>&1; printf %s "$PATH"')
+    return ended.output if ended.exit_code == 0 else crond.PATH
+
+
 def look(installation: Installation) -> Sight:
     """Start the project as a line would, up to where it would do its work."""
     with tempfile.TemporaryDirectory(prefix="crons-doctor-") as folder:
@@ -72,18 +82,22 @@ def run(command: str, *, timeout_seconds: float | None = TIMEOUT_SECONDS) -> End
     """Run a shell command as cron does: no environment, in the home directory, without a terminal."""
     variables = environment()
     home = variables["HOME"] if os.path.isdir(variables["HOME"]) else "/"
-    try:
-        done = subprocess.run(
-            ["/bin/sh", "-c", command],
-            env=variables,
-            cwd=home,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            timeout=timeout_seconds,
-            check=False,
-            start_new_session=True,
-        )
-    except subprocess.TimeoutExpired as error:
-        raise TargetError(f"it did not start within {timeout_seconds:g} seconds: {command}") from error
-    return Ended(done.returncode, done.stdout.decode("utf-8", "replace"))
+    with subprocess.Popen(
+        ["/bin/sh", "-c", command],
+        env=variables,
+        cwd=home,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        start_new_session=True,
+    ) as process:
+        try:
+            said, _ = process.communicate(timeout=timeout_seconds)
+        except subprocess.TimeoutExpired as error:
+            # All of them: the shell is only the first, and what hangs is its child.
+            os.killpg(process.pid, signal.SIGKILL)
+            raise TargetError(f"it did not start within {timeout_seconds:g} seconds: {command}") from error
+        except BaseException:  # somebody has enough of it: its end is recorded, and waited for
+            os.killpg(process.pid, signal.SIGTERM)
+            raise
+    return Ended(process.returncode, said.decode("utf-8", "replace"))

@@ -100,11 +100,12 @@ def _rows_of_beat() -> Generator[Finding, None, bool]:
 
 def _lines_by_hand(content: bytes) -> list[str]:
     """Name the lines that somebody else wrote and that call this project."""
-    manage_py = os.fsencode(Installation.find(state.folder()).manage_py)
-    folder = os.fsencode(Installation.find(state.folder()).folder)
-    block = blocks.find(content, CrontabTarget().key)
-    own = content[: block.start] + b"\n" * 4 + content[block.end :] if block else content
-    lines = [(f"line {number}", line) for number, line in enumerate(own.split(b"\n"), start=1)]
+    installation = Installation.find(state.folder())
+    manage_py, folder = os.fsencode(installation.manage_py), os.fsencode(installation.folder)
+    if block := blocks.find(content, CrontabTarget().key):
+        # Emptied and not taken out: people count lines in the whole file.
+        content = content[: block.start] + b"\n" * content[block.start : block.end].count(b"\n") + content[block.end :]
+    lines = [(f"line {number}", line) for number, line in enumerate(content.split(b"\n"), start=1)]
     found = []
     for where, line in [*lines, *crond.system_lines()]:
         if line.lstrip().startswith(b"#") or folder not in line:

@@ -6,14 +6,13 @@ import os
 import shlex
 import shutil
 from collections.abc import Iterator
-from pathlib import Path
 
 from crons import deployment
 from crons.bodies import ShellBody
-from crons.doctor import bare, witness
+from crons.doctor import bare, missing, witness
 from crons.doctor.findings import BAD, GOOD, Finding
 from crons.jobs import registry
-from crons.targets import CrontabTarget, crond, crontab, state
+from crons.targets import CrontabTarget, crontab, state
 from crons.targets.installation import Installation
 
 # Set by every line that is written, and by Django.
@@ -74,7 +73,7 @@ def _variables(sight: bare.Sight) -> Iterator[Finding]:
             BAD,
             "the settings read it, and cron has none" if there is None else "the settings read another value there",
             "what this shell has",
-            "Put it into the file that CRONS['ENV_FILE'] names, or into one that the settings read.",
+            missing.INTO_ENV_FILE,
         )
 
 
@@ -100,14 +99,10 @@ def look_at_files(name: str | None) -> Iterator[Finding]:
 
 def _program(name: str, body: ShellBody) -> Iterator[Finding]:
     program = body.program[0]
-    path = Path(body.cwd or "", program)
-    folder = Installation.find(state.folder()).folder
-    found = shutil.which(str(folder / path)) if "/" in program else shutil.which(program, path=crond.PATH)
-    if found is None:
-        yield Finding(
-            f"program of {name}",
-            BAD,
-            f"{program} is not there, or not executable, with PATH={crond.PATH}",
-            "a program",
-            "Name it by its absolute path; chmod +x.",
-        )
+    what, installation = f"program of {name}", Installation.find(state.folder())
+    if "/" not in program:
+        yield from missing.program(what, program, installation)
+        return
+    path = installation.folder / (body.cwd or "") / program
+    if shutil.which(path) is None:
+        yield Finding(what, BAD, f"{path} is not there, or not executable", "a program", "chmod +x it.")

@@ -6,6 +6,8 @@ import os
 import re
 import warnings
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
 from django.conf import global_settings, settings
@@ -14,6 +16,8 @@ from django.views.debug import SafeExceptionReporterFilter
 from crons.conf import conf
 
 MASK = "********"
+_FILE = "_FILE"
+_LONGEST_FILE = 16_384  # a key or a few tokens; what is longer is no secret to be told by mistake
 SHORTEST = 8  # shorter values ("test", "admin") would garble the output and hide nothing
 
 # Django's own settings are public (AUTH_USER_MODEL, PASSWORD_HASHERS …) but for these.
@@ -55,7 +59,8 @@ class Redaction:
 def of_project() -> Redaction:
     """Hide what the project's settings and environment keep secret, and CRONS["REDACT"].
 
-    Secret is what has a name that Django's own error pages hide, and a password in any URL.
+    Secret is what has a name that Django's own error pages hide, and a password in any URL. Where such a name
+    ends in _FILE, the lines of that file are hidden, as they are now, and its path is not.
     """
     return Redaction([*_in_settings(), *_in_environment(os.environ), *conf.redact])
 
@@ -66,12 +71,27 @@ def _in_settings() -> Iterator[str]:
         values = {name: getattr(settings, name) for name in dir(settings) if name.isupper()}
     for name, value in values.items():
         public = hasattr(global_settings, name) and name not in _SECRET_OF_DJANGO
-        yield from _within(value, is_secret=not public and _names_secret(name))
+        yield from _named(name, value, is_secret=not public and _names_secret(name))
 
 
 def _in_environment(environment: Mapping[str, str]) -> Iterator[str]:
     for name, value in environment.items():
-        yield from _within(value, is_secret=_names_secret(name))
+        yield from _named(name, value, is_secret=_names_secret(name))
+
+
+def _named(name: str, value: Any, *, is_secret: bool) -> Iterator[str]:
+    if is_secret and name.endswith(_FILE) and isinstance(value, str | os.PathLike):
+        yield from _in_file(Path(value))
+    else:
+        yield from _within(value, is_secret=is_secret)
+
+
+def _in_file(path: Path) -> Iterator[str]:
+    # What cannot be read here cannot be told by a job either; a pipe would wait for ever.
+    with suppress(OSError, ValueError):
+        if path.is_file():
+            with path.open(errors="replace") as file:
+                yield from map(str.strip, file.read(_LONGEST_FILE).splitlines())
 
 
 def _within(value: Any, *, is_secret: bool) -> Iterator[str]:

@@ -11,8 +11,9 @@ import threading
 import time
 from abc import ABC, abstractmethod
 from collections import deque
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from crons.attempts import Message
 
@@ -33,6 +34,7 @@ class Sender(ABC):
 
     # What @job(route={…}) may say.
     route_keys: Collection[str] = ()
+    priorities = range(256)
 
     def __init__(self, *, alias: str) -> None:
         self.alias = alias
@@ -43,6 +45,15 @@ class Sender(ABC):
 
         Raises: any error, where it was not taken.
         """
+
+    def problems(self, route: Mapping[str, Any]) -> Iterator[str]:
+        """Say, from settings alone, why messages with *route* would get nowhere."""
+        for key in route:
+            if key not in self.route_keys:
+                yield f"its route names {key!r}, and this executor knows only {', '.join(self.route_keys)}"
+        if "priority" in self.route_keys and route.get("priority", 0) not in self.priorities:
+            first, last = self.priorities[0], self.priorities[-1]
+            yield f"its priority is {route['priority']}, and this executor takes {first} to {last}"
 
     def close(self) -> None:  # noqa: B027 (most have nothing to close)
         """Let go of what was opened; called by the thread that sends."""

@@ -20,7 +20,17 @@ from crons.ledger.finish import (
     request_cancel,
     write_output,
 )
-from crons.ledger.pauses import hold, hold_declarations, pause, pause_all, resume, resume_all, told, wide_pauses
+from crons.ledger.pauses import (
+    hold,
+    hold_declarations,
+    pause,
+    pause_all,
+    resume,
+    resume_all,
+    standing,
+    told,
+    wide_pauses,
+)
 from crons.ledger.prune import Pruned, prune
 from crons.ledger.reconcile import Reconciled, reconcile
 from crons.ledger.record import (
@@ -77,6 +87,7 @@ __all__ = [
     "retry",
     "send",
     "settle",
+    "standing",
     "take_back",
     "told",
     "verb",

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
 from crons.models import AuditEvent
+
+BY, REASON = 150, 255
+# NUL, and the halves that Python makes of bytes that are no UTF-8, such as an umlaut of a Latin-1 terminal.
+_UNKEPT = re.compile("[\x00\ud800-\udfff]")
 
 
 def note(
@@ -24,11 +29,16 @@ def note(
     """Append an audit event; for use inside a transaction."""
     AuditEvent.objects.using(using).create(
         at=now,
-        actor=by[:150],
+        actor=kept(by, BY),
         verb=deed,
         subject_type=subject_type,
         subject=str(subject)[:150],
         before=before,
         after=after,
-        reason=reason[:255],
+        reason=kept(reason, REASON),
     )
+
+
+def kept(text: str, length: int) -> str:
+    """Return what a person said as every database keeps it, cut to *length*: at night a pause must not fail over it."""
+    return _UNKEPT.sub("\ufffd", text)[:length]

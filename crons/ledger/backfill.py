@@ -13,7 +13,7 @@ from django.db import transaction
 
 from crons.exceptions import Refused
 from crons.ledger import rows
-from crons.ledger.audit import note
+from crons.ledger.audit import BY, kept, note
 from crons.ledger.record import Planner, account_for, account_of, locked, refuse_retired
 from crons.ledger.reopen import REOPENED, reopen
 from crons.ledger.transactions import verb, writing
@@ -22,6 +22,7 @@ from crons.planner import Account
 from crons.schedules import NEVER
 from crons.verdicts import Kind, State, Verdict
 
+EARLIEST = datetime(1970, 1, 1, tzinfo=UTC)
 MOST = 1_000
 MOST_LOOKED_AT = 100_000
 
@@ -63,6 +64,8 @@ def _check_span(first: datetime, last: datetime, now: datetime) -> None:
     for moment in (first, last):
         if moment.tzinfo is None:
             raise Refused(f"{moment.isoformat()} has no time zone: expected an aware moment.")
+    if first < EARLIEST:
+        raise Refused(f"the span begins at {first.isoformat()}: expected a moment since {_utc(EARLIEST)}.")
     if first >= last:
         raise Refused(f"from {_utc(first)} to {_utc(last)} is no span: expected the earlier moment first.")
     if last > now:
@@ -113,7 +116,7 @@ def _fill(
         run = recorded.get(at)
         if run is None:
             run = Run(entry=entry, kind=Kind.BACKFILL, slot_at=at, planned_at=at, trigger="api", recorded_at=now)
-            run.requested_by = by[:150]
+            run.requested_by = kept(by, BY)
             made.append(run)
         else:
             verdicts[str(run.pk)] = run.verdict

@@ -16,7 +16,7 @@ from crons.exceptions import CronsError, Fenced, LedgerUnavailable, Refused
 from crons.instances import boot_id, is_gone
 from crons.jobs import Policy
 from crons.ledger import rows
-from crons.ledger.audit import note
+from crons.ledger.audit import REASON, kept, note
 from crons.ledger.record import BATCH, locked, policy_of
 from crons.ledger.transactions import lock_all, lock_free, verb, writing
 from crons.ledger.verdict import ENDED, announce, end, write_ended
@@ -140,16 +140,20 @@ def request_cancel(run_id: int, now: datetime, *, reason: str, by: str = "") -> 
     """
     with writing() as using:
         # The attempt first, as finish does: two that lock in turns wait for each other for ever.
-        running = Attempt.objects.using(using).filter(run=run_id, outcome="").order_by("pk")
+        # Asked through the run: a number that no column holds is then none, instead of an error.
+        asked = Run.objects.using(using).filter(pk=run_id)
+        running = Attempt.objects.using(using).filter(run__in=asked.values("pk"), outcome="").order_by("pk")
         list(running.select_for_update().values_list("pk"))
-        run = Run.objects.using(using).select_for_update().filter(pk=run_id).first()
-        if run is None or run.state == State.DONE:
-            raise Refused(f"run {run_id} " + ("does not exist" if run is None else f"is over: {run.verdict}") + ".")
+        run = asked.select_for_update().first()
+        if run is None:
+            raise Refused(f"run {run_id} does not exist. See: manage.py crons history")
+        if run.state == State.DONE:
+            raise Refused(f"run {run_id} is over: {run.verdict}.")
         before = {"state": run.state, "detail": run.detail}
-        told = f"{reason} (by {by})" if by else reason
+        told = kept(f"{reason} (by {by})" if by else reason, REASON)
         if run.state == State.RUNNING:
             going = Attempt.objects.using(using).filter(pk=run.current_attempt or 0, outcome="")
-            going.update(cancel_requested_at=now, cancel_reason=told[:255])
+            going.update(cancel_requested_at=now, cancel_reason=told)
         else:
             end(run, Verdict.CANCELLED, now, detail=told)
             rows.update([run], ENDED, using)
@@ -161,7 +165,7 @@ def request_cancel(run_id: int, now: datetime, *, reason: str, by: str = "") -> 
 @verb
 def cancel_entry(name: str, now: datetime, *, by: str, reason: str, asked_only: bool = False) -> list[Run]:
     """Ask for all runs of one entry that are not over to be stopped, or for those that somebody asked for only."""
-    told = f"{reason} (by {by})"
+    told = kept(f"{reason} (by {by})", REASON)
     with writing() as using:
         entry = locked(name, using)
         attempts = Attempt.objects.using(using).filter(run__entry=entry, outcome="").order_by("pk")
@@ -172,7 +176,7 @@ def cancel_entry(name: str, now: datetime, *, by: str, reason: str, asked_only: 
         runs = list(lock_all(unended, using, "self"))
         going = [run.current_attempt or 0 for run in runs if run.state == State.RUNNING]
         mine = Attempt.objects.using(using).filter(pk__in=going, outcome="")
-        mine.update(cancel_requested_at=now, cancel_reason=told[:255])
+        mine.update(cancel_requested_at=now, cancel_reason=told)
         ended = [run for run in runs if run.state != State.RUNNING]
         for run in ended:
             end(run, Verdict.CANCELLED, now, detail=told)

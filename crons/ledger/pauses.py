@@ -10,11 +10,11 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from datetime import datetime
 from typing import Any
 
-from django.db.models import Q
+from django.db.models import F, Q, QuerySet
 
 from crons.exceptions import Refused
 from crons.jobs import nearest
-from crons.ledger.audit import note
+from crons.ledger.audit import BY, REASON, kept, note
 from crons.ledger.record import BATCH, Planner, account_for, locked
 from crons.ledger.rows import update
 from crons.ledger.transactions import verb, writing
@@ -105,6 +105,12 @@ def wide_pauses(now: datetime, using: str) -> list[Pause]:
     return sorted(_wide(now, using), key=lambda each: (each.scope != ALL, each.tag))
 
 
+def standing(now: datetime, using: str) -> QuerySet[Pause]:
+    """Return all pauses that hold now, the widest first, with their entries; retired entries are left out."""
+    rows = _active(now, using).filter(entry__retired_at=None)
+    return rows.select_related("entry").order_by(F("entry__name").asc(nulls_first=True), "tag")
+
+
 def hold_declarations(using: str) -> None:
     """Wait for whoever pauses widely or writes declarations; for use first inside a transaction.
 
@@ -121,8 +127,7 @@ def hold(entries: Sequence[Entry], now: datetime, using: str) -> None:
         for each in _active(now, using).filter(entry__in=[entry.pk for entry in entries if entry.pk])
     }
     for entry in entries:
-        standing = [*_standing(entry, wide), *([own[entry.pk]] if entry.pk in own else [])]
-        _put_on(entry, standing)
+        _put_on(entry, [*_standing(entry, wide), *([own[entry.pk]] if entry.pk in own else [])])
 
 
 def told(pause: Pause) -> str:
@@ -142,6 +147,8 @@ def _check(reason: str, until: datetime | None, now: datetime) -> None:
         raise Refused(f"until={until.isoformat()} has no time zone: expected an aware moment.")
     if until is not None and until <= now:
         raise Refused(f"until {until.isoformat()} is past: expected a moment to come.")
+    if until is not None and until >= FAR_FUTURE:
+        raise Refused(f"until {until.isoformat()} is never: leave it out, and it holds until somebody resumes it.")
 
 
 def _scope(tag: str) -> str:
@@ -165,7 +172,8 @@ def _put(
 ) -> None:
     # What has ended by itself goes whenever somebody comes by.
     Pause.objects.using(using).filter(until__lte=now).delete()
-    row = {"entry": entry, "tag": tag, "paused_at": now, "until": until, "by": by[:150], "reason": reason[:255]}
+    row: dict[str, Any] = {"entry": entry, "tag": tag, "paused_at": now, "until": until, "by": kept(by, BY)}
+    row["reason"] = kept(reason, REASON)
     Pause.objects.using(using).update_or_create(scope=scope, defaults=row)
 
 
@@ -208,7 +216,7 @@ def _account_and_hold(entries: Sequence[Entry], now: datetime, plan: Planner, us
     update(entries, HELD, using)
 
 
-def _active(now: datetime, using: str) -> Any:
+def _active(now: datetime, using: str) -> QuerySet[Pause]:
     return Pause.objects.using(using).filter(Q(until=None) | Q(until__gt=now))
 
 

@@ -13,9 +13,9 @@ from django.db import IntegrityError, transaction
 from django.db.models import Q
 
 from crons.exceptions import CronsError, Refused, UnknownJob
-from crons.jobs import Policy, not_declared
+from crons.jobs import Policy, no_entry
 from crons.ledger import rows
-from crons.ledger.audit import note
+from crons.ledger.audit import BY, kept, note
 from crons.ledger.transactions import verb, writing
 from crons.models import Entry, Range, Run
 from crons.planner import Account, Plan, PlannedRange
@@ -131,7 +131,7 @@ def _request(name: str, now: datetime, trigger: str, by: str, args: Mapping[str,
             entry=entry,
             kind=Kind.MANUAL,
             request_key=key,
-            requested_by=by[:150],
+            requested_by=kept(by, BY),
             args=None if args is None else dict(args),
             planned_at=now,
             wake_at=now,
@@ -157,7 +157,7 @@ def locked(name: str, using: str) -> Entry:
     """Lock and return the entry called *name*, waiting for whoever holds it; for use inside a transaction."""
     entry = Entry.objects.using(using).select_for_update().filter(name=name).first()
     if entry is None:
-        raise UnknownJob(not_declared(name, Entry.objects.using(using).values_list("name", flat=True)))
+        raise UnknownJob(no_entry(name, Entry.objects.using(using).values_list("name", flat=True)))
     return entry
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from crons.exceptions import Refused
 from crons.ledger import rows
-from crons.ledger.audit import note
+from crons.ledger.audit import REASON, kept, note
 from crons.ledger.record import refuse_retired
 from crons.ledger.transactions import lock_all, verb, writing
 from crons.ledger.verdict import ENDED
@@ -49,7 +49,7 @@ def retry(run_id: int, now: datetime, *, by: str, reason: str = "") -> Run:
 def reopen(run: Run, now: datetime, *, by: str, reason: str = "") -> None:
     """Take a run's verdict back, in memory; store it by REOPENED."""
     told = f"asked for again by {by}" + (f": {reason}" if reason else "")
-    run.state, run.verdict, run.reason, run.detail = State.WAITING, "", "", told[:255]
+    run.state, run.verdict, run.reason, run.detail = State.WAITING, "", "", kept(told, REASON)
     # What somebody asks for may start however late; and who asks has seen what went wrong before.
     run.wake_at = run.asked_at = now
     run.start_before = run.ended_at = run.inspect_at = None

@@ -13,6 +13,7 @@ from django.db.models import Q
 from crons import api, ledger
 from crons.conf import conf
 from crons.exceptions import LedgerUnavailable
+from crons.instances import is_gone
 from crons.management import rows
 from crons.management.moments import local
 from crons.management.output import Out
@@ -36,6 +37,7 @@ class Follower:
     _seq: int = -1
     _code: int = 1
     _is_away: bool = False
+    _vanished: set[int] = field(default_factory=set)
     _told: set[tuple[str, datetime | None]] = field(default_factory=set)
 
     def follow(self) -> int:
@@ -97,14 +99,34 @@ class Follower:
 
     def _say_where_it_stands(self) -> None:
         run = self.run
+        if run.state == State.RUNNING:
+            self._say_if_vanished()
+            return
         mark = (run.state, run.wake_at)
-        if run.state == State.RUNNING or mark in self._told:
+        if mark in self._told:
             return
         self._told.add(mark)
         if run.wake_at is not None and run.tries and run.wake_at > ledger.database_now():
             self.out.note(f"run {run.pk}: {run.detail}; again at {local(run.wake_at, run.entry.zone)}.")
         else:
             self.out.note(f"run {run.pk} waits: {api.why_waiting([run]).get(run.pk) or 'for its turn'}.")
+
+    def _say_if_vanished(self) -> None:
+        # Where no scheduler looks any more nothing else would ever be printed.
+        going = Attempt.objects.using(conf.database).filter(pk=self.run.current_attempt or 0, outcome="").first()
+        if going is None or going.pk in self._vanished:
+            return
+        if is_gone(going.instance, going.boot_id):
+            how = "was killed"
+        elif going.lease_until is not None and going.lease_until < ledger.database_now():
+            how = f"has not been heard of since its lease ended at {local(going.lease_until, self.run.entry.zone)}"
+        else:
+            return
+        self._vanished.add(going.pk)
+        self.out.note(
+            f"run {self.run.pk}: what ran it (pid {going.pid} on {going.host}) {how}. "
+            "The next serve or tick that looks says what becomes of it."
+        )
 
     def _exit_code(self) -> int:
         if self.run.verdict == Verdict.SUCCEEDED:

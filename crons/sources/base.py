@@ -4,7 +4,11 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
+from typing import Any
 
+from django.utils.module_loading import import_string
+
+from crons.exceptions import DeclarationError
 from crons.jobs import Declaration
 from crons.schedules import Schedule, parse
 
@@ -44,6 +48,20 @@ class Source(ABC):
     @abstractmethod
     def read(self) -> Reading:
         """Return what is declared now."""
+
+
+def imported(ref: str, path: str) -> Any:
+    """Return what a line names by its *path*.
+
+    Raises: DeclarationError, whatever the module raises while it is imported; the cause is kept.
+    """
+    try:
+        return import_string(path)
+    except ImportError as error:
+        raise DeclarationError(f"{ref} names {path!r}, which cannot be imported: {error}.") from error
+    except Exception as error:  # somebody's module ran: one that fails must not take down each process of the project
+        told = f"{type(error).__name__}: {error}"
+        raise DeclarationError(f"{ref} names {path!r}, which cannot be imported: {told}.") from error
 
 
 def says(schedule: Schedule, text: str) -> bool:

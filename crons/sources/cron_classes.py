@@ -7,21 +7,33 @@ the real package are read like those of crons.compat.django_cron.
 from __future__ import annotations
 
 import inspect
+import math
 import re
 import sys
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import timedelta
+from traceback import walk_tb
 from typing import Any, cast
 
 from django.conf import settings
-from django.utils.module_loading import import_string
 
 from crons.exceptions import CronsError, DeclarationError, InvalidJob
-from crons.jobs import Declaration, Job, Retry, check_name, make_policy, registry
+from crons.jobs import (
+    Declaration,
+    Job,
+    Retry,
+    check_body,
+    check_name,
+    check_text,
+    check_texts,
+    make_policy,
+    registry,
+)
 from crons.schedules import Schedule, any_of, cron, every
-from crons.sources.base import Binding, Problem, Reading, Source
+from crons.sources.base import Binding, Problem, Reading, Source, imported
 
 FIX = "See docs/howto/django-cron.md for what a class may say."
 NOTIFIER = "django_cron.cron.FailedRunsNotificationCronJob"
@@ -76,13 +88,12 @@ NOTIFIED = "Take the line away: failures are told to ADMINS by crons itself (doc
 
 def paths() -> dict[str, str]:
     """Return the entries of CRON_CLASSES, by the path of their class; a line that cannot work is left out."""
+    CronClassesSource().read()
     found = {}
     for ref, path in _lines():
-        try:
-            if path != NOTIFIER:
-                found[path] = str(_class(ref, path).code)
-        except DeclarationError:
-            continue
+        with suppress(DeclarationError):
+            if path != NOTIFIER and (code := _class(ref, path).code) in registry.entries:
+                found[path] = str(code)
     return found
 
 
@@ -103,9 +114,10 @@ def schedule_of(found: type[Any], ref: str) -> Schedule:
         )
     fields = f"{','.join(map(str, days)) or '*'} * {','.join(WEEKDAYS[day] for day in weekdays) or '*'}"
     minutes, times = says.run_every_mins, says.run_at_times or []
+    listed = times if isinstance(times, Iterable) and not isinstance(times, str) else [times]
     parts = [] if minutes is None else [_every(found, ref, minutes, fields)]
     by_minute: dict[int, set[int]] = defaultdict(set)
-    for text in [times] if isinstance(times, str) else times:
+    for text in listed:
         match = TIME.match(text) if isinstance(text, str) else None
         if match is None:
             raise _refused(found, ref, f"run_at_times has {text!r}, expected a time such as '06:30'")
@@ -147,15 +159,17 @@ def _class(ref: str, path: Any) -> Any:
     if not isinstance(path, str):
         raise DeclarationError(f"{ref} is {path!r}, expected the path of a class, such as 'shop.cron.CloseOrders'.")
     try:
-        found: Any = import_string(path)
-    except ImportError as error:
-        raise DeclarationError(f"{ref} names {path!r}, which cannot be imported: {error}.{_remedy(error)}") from error
+        found: Any = imported(ref, path)
+    except DeclarationError as error:
+        raise DeclarationError(f"{error}{_remedy(error.__cause__)}") from error
     if not isinstance(found, type):
         raise DeclarationError(f"{ref} names {path!r}, which is a {type(found).__name__}, not a class.")
     found = cast(Any, found)
     for name, what in (("code", "a code = 'app.name'"), ("schedule", "a schedule = Schedule(…)"), ("do", "a do()")):
         if not getattr(found, name, None):
             raise DeclarationError(f"{ref} names {path!r}, which lacks {what}.")
+    if not callable(found.do):
+        raise DeclarationError(f"{ref} names {path!r}, whose do is {found.do!r}, expected a method do(self).")
     if not hasattr(found.schedule, "run_every_mins"):
         raise DeclarationError(f"{ref} names {path!r}, whose schedule is {found.schedule!r}, expected Schedule(…).")
     if getattr(found, "APPEND_IP_TO_CODE", False):
@@ -172,10 +186,16 @@ def _class(ref: str, path: Any) -> Any:
     return found
 
 
-def _remedy(error: ImportError) -> str:
-    if getattr(error, "name", None) != "django_cron":
-        return ""
-    return " Put 'crons.compat.django_cron' first in INSTALLED_APPS: it stands in for that package."
+def _remedy(error: BaseException | None) -> str:
+    if getattr(error, "name", None) == "django_cron":
+        return " Put 'crons.compat.django_cron' first in INSTALLED_APPS: it stands in for that package."
+    frames = (frame.f_globals.get("__name__", "") for frame, _ in walk_tb(error.__traceback__ if error else None))
+    if any(name.partition(".")[0] == "django_cron" for name in frames):
+        return (
+            " That is the package django-cron itself, which Django 5.1 and later cannot load: uninstall it, and put "
+            "'crons.compat.django_cron' first in INSTALLED_APPS, which stands in for it."
+        )
+    return ""
 
 
 def _declare(found: Any, schedule: Schedule, ref: str) -> Declaration:
@@ -189,13 +209,17 @@ def _declare(found: Any, schedule: Schedule, ref: str) -> Declaration:
     if found.schedule.retry_after_failure_mins:
         options.setdefault("retry", _retry(found, ref))
     name = found.code
+    tags = check_texts(name, "tags", about.pop("tags", ()))
+    for key, value in about.items():
+        check_text(name, key, value)
+    check_body(name, found.do)
     job = Job(
         name,
         ClassBody(found),
         make_policy(name, options),
         owner=about.get("owner", ""),
         description=about.get("description") or _own_first_line(found),
-        tags=tuple(about.get("tags", ())),
+        tags=tags,
         source=CronClassesSource.name,
         source_ref=ref,
     )
@@ -205,7 +229,7 @@ def _declare(found: Any, schedule: Schedule, ref: str) -> Declaration:
 
 
 def _own_first_line(found: Any) -> str:
-    return (found.__dict__.get("__doc__") or "").strip().partition("\n")[0]
+    return str(found.__dict__.get("__doc__") or "").strip().partition("\n")[0]
 
 
 def _retry(found: Any, ref: str) -> Retry:
@@ -256,7 +280,7 @@ def _unread(found: Any, ref: str) -> Iterator[Problem]:
 
 
 def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
 
 
 def _refused(found: Any, ref: str, why: str) -> DeclarationError:

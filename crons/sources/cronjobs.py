@@ -8,13 +8,12 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from django.conf import settings
-from django.utils.module_loading import import_string
 
 from crons.bodies import Body
 from crons.exceptions import CronsError, DeclarationError
-from crons.jobs import Declaration, Job, check_args, check_name, make_policy, registry
+from crons.jobs import Declaration, Job, check_args, check_body, check_name, make_policy, registry
 from crons.schedules import cron
-from crons.sources.base import Binding, Problem, Reading, Source, says
+from crons.sources.base import Binding, Problem, Reading, Source, imported, says
 
 FIX = "See docs/howto/django-crontab.md for the forms that a line may have."
 
@@ -92,10 +91,7 @@ def read_line(number: int, raw: object) -> Line:
 
 
 def _function(line: Line) -> Body:
-    try:
-        body: Body = import_string(line.path)
-    except ImportError as error:
-        raise DeclarationError(f"{line.ref} names {line.path!r}, which cannot be imported: {error}.") from error
+    body: Body = imported(line.ref, line.path)
     if not callable(body):
         raise DeclarationError(f"{line.ref} names {line.path!r}, which is a {type(body).__name__}, not a function.")
     return body
@@ -118,6 +114,7 @@ def _declare(line: Line, body: Body) -> Declaration:
     ref = f"{line.ref} {line.path}"
     schedule = cron(line.schedule_text)
     check_name(name)
+    check_body(name, body)
     called = _Bound(body, line.args) if line.args else body
     check_args(name, called, line.kwargs)
     # Positional arguments have no names to keep in a row, so they belong to the job itself.

@@ -65,7 +65,7 @@ class BeatTarget(Target):
     def plan_undo(self, *, everything: bool = False) -> Plan:
         """Take our rows away, or have those of the newest backup in their place."""
         found = beat_rows.read()
-        kept = None if everything else self.backups.newest()
+        kept = None if everything else self.backups.newest(but=_packed(found))
         if kept is None and not everything:
             raise TargetError(
                 f"nothing to undo: no backup in {self.backups.folder}. "

@@ -14,8 +14,8 @@ from dataclasses import dataclass
 from crons.exceptions import TargetError
 
 LINES = re.compile(rb"[^\n]*\n|[^\n]+")
-# Also with what an editor may have left at the end of the line.
-MARK = re.compile(rb"# (begin|end) crons ([0-9a-f]{16})(?:[ \t]+([^\r\n]*?))?\s*\Z")
+# Also with the blanks that an editor may have left around it.
+MARK = re.compile(rb"[ \t]*# (begin|end) crons ([0-9a-f]{16})(?:[ \t]+([^\r\n]*?))?\s*\Z")
 SETTING = re.compile(rb"[ \t]*[\"']?[A-Za-z_]\w*[\"']?[ \t]*=")
 FACT = re.compile(r"(\w+)=(\S+)")
 
@@ -48,6 +48,14 @@ def make(key: str, lines: Sequence[bytes], **facts: str) -> bytes:
 def find(content: bytes, key: str) -> Block | None:
     """Return the block of *key*.
 
+    Raises: as find_all.
+    """
+    return find_all(content).get(key)
+
+
+def find_all(content: bytes) -> dict[str, Block]:
+    """Return all blocks by their keys.
+
     Raises: TargetError if the marks of any block are not pairs, one behind the other, each key once.
     """
     found: dict[str, Block] = {}
@@ -74,7 +82,7 @@ def find(content: bytes, key: str) -> Block | None:
             opened = None
     if opened is not None:
         raise _broken(opened[0], "begins a block that does not end")
-    return found.get(key)
+    return found
 
 
 def replace(content: bytes, old: Block | None, new: bytes) -> bytes:

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta, tzinfo
+from functools import lru_cache
 
 from crons import zones
-from crons.schedules import NICKNAMES, Cron, Every, Never, Schedule
+from crons.schedules import NICKNAMES, AnyOf, Cron, Every, Never, Schedule
 from crons.targets.base import Unfit
 
 HORIZON = timedelta(days=3653)
@@ -31,10 +32,13 @@ def texts(schedule: Schedule, zone: tzinfo, machine: tzinfo, now: datetime) -> l
     """Return crontab schedules that, read in *machine*, are due when *schedule* is in *zone*; none for NEVER.
 
     Raises: Unfit, with the reason.
-    Cost: a look at both zones per three days of ten years.
+    Cost: the first time for two zones and a moment, a look at both per three days of ten years.
     """
     if isinstance(schedule, Never):
         return []
+    if isinstance(schedule, AnyOf):
+        # Where two of the lines come in one minute, the ledger lets one of them run.
+        return list(dict.fromkeys(line for part in schedule.parts for line in texts(part, zone, machine, now)))
     differences, has_changes = _differences(zone, machine, now)
     if isinstance(schedule, Cron):
         if differences == {timedelta(0)}:
@@ -46,7 +50,7 @@ def texts(schedule: Schedule, zone: tzinfo, machine: tzinfo, now: datetime) -> l
     raise Unfit(f"cron knows no {type(schedule).__name__}")
 
 
-def _moved(pattern: Pattern, differences: set[timedelta], has_changes: bool) -> list[str]:
+def _moved(pattern: Pattern, differences: frozenset[timedelta], has_changes: bool) -> list[str]:
     if any(difference % MINUTE for difference in differences):
         raise Unfit("the zones differ by seconds, and cron knows whole minutes")
     shifts = {difference // MINUTE for difference in differences}
@@ -72,7 +76,8 @@ def _moved(pattern: Pattern, differences: set[timedelta], has_changes: bool) -> 
     return lines
 
 
-def _differences(zone: tzinfo | None, machine: tzinfo, now: datetime) -> tuple[set[timedelta], bool]:
+@lru_cache(maxsize=64)  # all entries of a plan are fitted at one moment, and few have a zone of their own
+def _differences(zone: tzinfo | None, machine: tzinfo, now: datetime) -> tuple[frozenset[timedelta], bool]:
     """Return how far the machine's clock is ahead of the zone's (None: of UTC), and whether either ever changes."""
     both = [machine] if zone is None else [zone, machine]
     changes = [change.at for each in both for change in zones.changes(now, now + HORIZON, each)]
@@ -80,7 +85,7 @@ def _differences(zone: tzinfo | None, machine: tzinfo, now: datetime) -> tuple[s
     for moment in [now, *changes]:
         offset = timedelta(0) if zone is None else zones.offset_at(moment, zone)
         found.add(zones.offset_at(moment, machine) - offset)
-    return found, bool(changes)
+    return frozenset(found), bool(changes)
 
 
 def _pattern_of(schedule: Cron) -> Pattern:

@@ -33,6 +33,11 @@ class Installation:
         """The project's directory, in which its commands start."""
         return self.manage_py.parent
 
+    @property
+    def variables(self) -> str:
+        """What stands before the interpreter on a line."""
+        return f"DJANGO_SETTINGS_MODULE={shlex.quote(self.settings_module)} " if self.settings_module else ""
+
     @classmethod
     def find(cls, log_dir: Path) -> Installation:
         """Return that of this process; *log_dir* unless CRONS["LOG_DIR"] says another.
@@ -52,16 +57,16 @@ class Installation:
 
     def command(self, *words: str, log: str) -> bytes:
         """Write the shell command that runs `manage.py …` from anywhere, with what it prints appended to *log*."""
-        return os.fsencode(f"{self.shell(str(self.manage_py), *words)} >> {_quoted(self.log_dir / log)} 2>&1")
+        # In braces: that the directory or the environment file is gone must be in the log, too, and not in a mail.
+        told = f"{{ {self.shell(str(self.manage_py), *words)}; }} >> {_quoted(self.log_dir / log)} 2>&1"
+        return os.fsencode(told)
 
     def shell(self, *words: str) -> str:
         """Write the shell command that has the interpreter run *words* from anywhere."""
         parts = [f"cd {_quoted(self.folder)}"]
         if self.env_file is not None:
             parts.append(f"set -a && . {_quoted(self.env_file)} && set +a")
-        parts.append(shlex.join([str(self.python), *words]))
-        if self.settings_module:
-            parts[-1] = f"DJANGO_SETTINGS_MODULE={shlex.quote(self.settings_module)} {parts[-1]}"
+        parts.append(self.variables + shlex.join([str(self.python), *words]))
         return " && ".join(parts)
 
     def make_log_dir(self) -> None:
@@ -72,8 +77,11 @@ class Installation:
         try:
             self.log_dir.mkdir(mode=0o750, parents=True, exist_ok=True)
         except OSError as error:
+            why = error.strerror
+            if self.log_dir.is_symlink():
+                why = f"it is a link to {os.readlink(self.log_dir)}, which is no directory"
             raise TargetError(
-                f"the log directory {self.log_dir} cannot be made: {error.strerror}. "
+                f"the log directory {self.log_dir} cannot be made: {why}. "
                 "Make it writable for this account, or set CRONS['LOG_DIR']."
             ) from error
         if not os.access(self.log_dir, os.W_OK | os.X_OK):

@@ -65,12 +65,14 @@ class Backups:
         _own(folder())
         _own(self.folder)
 
-    def newest(self) -> Path | None:
-        """Return the newest backup that no undo has used."""
+    def newest(self, *, but: bytes | None) -> Path | None:
+        """Return the newest backup that no undo has used and that does not hold *but*.
+
+        One that holds what is installed is of an apply that was killed before it changed anything.
+        """
         if self.folder.exists():
             self.prepare()
-        found = [path for path in self._files() if path.suffix in (self._kind, NONE)]
-        return found[-1] if found else None
+        return next((path for path in reversed(self._unused()) if self.read(path) != but), None)
 
     def read(self, path: Path) -> bytes | None:
         """Return what *path* keeps."""
@@ -79,24 +81,38 @@ class Backups:
 
     def keep(self, content: bytes | None, *, suffix: str = "") -> Path:
         """Write *content* down for good, readable by this account only; forget all but the newest."""
-        path = (
-            self.folder / f"{datetime.now(UTC):%Y%m%dT%H%M%S.%fZ}{suffix or (NONE if content is None else self._kind)}"
-        )
+        suffix = suffix or (NONE if content is None else self._kind)
+        path = self.folder / f"{datetime.now(UTC):%Y%m%dT%H%M%S.%fZ}{suffix}"
+        # Under its name only when it is whole: an undo from half a backup would be worse than none.
+        part = path.with_suffix(".part")
         self.prepare()
         with _explained():
-            file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-            with os.fdopen(file, "wb") as out:
-                out.write(content or b"")
-                out.flush()
-                os.fsync(out.fileno())
+            try:
+                file = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+                with os.fdopen(file, "wb") as out:
+                    out.write(content or b"")
+                    out.flush()
+                    os.fsync(out.fileno())
+                part.rename(path)
+            finally:
+                part.unlink(missing_ok=True)
             for old in self._files()[:-KEPT]:
                 old.unlink()
         return path
+
+    def use(self, path: Path) -> None:
+        """Forget *path* and what is newer: an undo has gone back to it."""
+        for each in self._unused():
+            if each.name >= path.name:
+                self.drop(each)
 
     def drop(self, path: Path) -> None:
         """Forget one backup."""
         with _explained():
             path.unlink(missing_ok=True)
+
+    def _unused(self) -> list[Path]:
+        return [path for path in self._files() if path.suffix in (self._kind, NONE)]
 
     def _files(self) -> list[Path]:
         with _explained():
@@ -121,6 +137,7 @@ def _explained() -> Iterator[None]:
         yield
     except OSError as error:
         raise TargetError(
-            f"the state directory cannot be used: {error.filename}: {error.strerror}. Backups of the crontab are kept "
-            "there, so nothing was changed: make it writable for this account, or set CRONS['STATE_DIR']."
+            f"the state directory cannot be used: {error.filename or folder()}: {error.strerror}. Backups of the "
+            "crontab are kept there, so nothing was changed: make it writable for this account, "
+            "or set CRONS['STATE_DIR']."
         ) from error

@@ -12,7 +12,7 @@ from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString, mark_safe
 
 from crons import moments, telling
-from crons.models import Attempt, Entry, Run
+from crons.models import Attempt, Entry, Pause, Run
 
 register = template.Library()
 
@@ -53,6 +53,12 @@ def standing(run: Run) -> SafeString:
 def schedule(entry: Entry) -> str:
     """Say when an entry is due, in English."""
     return telling.explained(entry)
+
+
+@register.simple_tag
+def paused_what(pause: Pause) -> str:
+    """Say what a pause holds."""
+    return telling.paused_what(pause)
 
 
 @register.simple_tag

@@ -96,7 +96,8 @@ def run(job: Body | Job | str, /, *, context: Mapping[str, Any] | None = None, *
     given = replace(child.context_of(begun), fence=_transaction, **said)
     witness, redaction = _Witness(declared.body), of_project()
     with _listening() as records, kept_environment(begun), kept_output(begun, redaction) as output:
-        ending = without_secrets(call(witness.body, given), redaction)
+        ended = call(witness.body, given)
+        ending = without_secrets(replace(ended, error=child.shortened(ended.error)), redaction)
     return witness.result(ending, output.take(), records)
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import os
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -27,6 +28,8 @@ from crons.verdicts import State
 log = logging.getLogger("crons")
 # For a worker with newer code to be there.
 UNKNOWN_JOB_PAUSE = timedelta(seconds=30)
+# For somebody to read what is wrong with this worker.
+THREAD_PAUSE = timedelta(minutes=1)
 # The fork server is made once per worker process: it costs more than most jobs.
 _sessions: dict[str, Session] = {}
 
@@ -57,6 +60,8 @@ def take(run_id: int, sent_by: str, *, executor: str) -> Arrived:
     deployment.permit()
     if sent_by != deployment.here().identity:
         return Arrived(Fate.FOREIGN, f"run {run_id} belongs to another deployment ({sent_by[:40]})")
+    if threading.current_thread() is not threading.main_thread():
+        return _in_a_thread(run_id)
     with at_work(executor, lambda: Session("worker", executor, _here(executor))) as session:
         begun = session.dispatcher.begin(ledger.database_now(), only_run=run_id, arrived=True)
         while session.dispatcher.running() and session.stopping is None:
@@ -102,6 +107,17 @@ def _session_of_this_process(kind: str, make: Callable[[], Session]) -> Session:
 
 def _here(executor: str) -> dict[str, Executor]:
     return {executor: ProcessExecutor(alias=executor, max_running=1)}
+
+
+def _in_a_thread(run_id: int) -> Arrived:
+    """Leave the run to another worker: a process is forked from one without other threads, and by its main one."""
+    detail = (
+        f"a worker on {host()} takes messages in a thread, where a job cannot be given a process of its own: "
+        "start it with a process for each message, db_worker with --no-reload"
+    )
+    log.error("run %d: %s", run_id, detail)
+    ledger.take_back([run_id], ledger.database_now() + THREAD_PAUSE, detail)
+    return Arrived(Fate.LATER, f"run {run_id}: {detail}")
 
 
 def _not_begun(run_id: int) -> Arrived:

@@ -53,6 +53,7 @@ POINTS: dict[str, Callable[[], None]] = {
     "recorded, not begun": before("crons.ledger", "begin"),
     "before begin commits": before("crons.ledger.begin", "_begun"),
     "begun, not started": after("crons.ledger", "begin"),
+    "marked as sent, not sent": after("crons.ledger", "send"),
     "done, finish not committed": before("crons.ledger.finish", "_write"),
     "finish committed": after("crons.ledger", "finish"),
 }

@@ -14,13 +14,13 @@ for place in /var/spool/cron /run /etc/cron.d; do
 done
 touch "$folder/machine/crontab"
 mount --bind "$folder/machine/crontab" /etc/crontab
-mkdir -p "$folder/upper" "$folder/work"
-mount -t tmpfs none "$folder/work"
-mkdir "$folder/work/sbin"
-cp -a /usr/sbin/cron "$folder/work/sbin/"
-cp "$folder/sendmail" "$folder/work/sbin/sendmail"
-chmod 755 "$folder/work/sbin/sendmail"
-mount --bind "$folder/work/sbin" /usr/sbin
+mkdir -p "$folder/upper" "$folder/place"
+mount -t tmpfs none "$folder/place"
+mkdir "$folder/place/sbin"
+cp -a /usr/sbin/cron "$folder/place/sbin/"
+cp "$folder/sendmail" "$folder/place/sbin/sendmail"
+chmod 755 "$folder/place/sbin/sendmail"
+mount --bind "$folder/place/sbin" /usr/sbin
 mkdir -m 1730 /var/spool/cron/crontabs
 chgrp crontab /var/spool/cron/crontabs
 crontab "$folder/crontab"

@@ -22,6 +22,15 @@ from crons import shell
 
 shell(["/nowhere/backup"], name="missing_program")
 """
+NEEDY = """
+import os
+import subprocess
+
+@job(cron("0 6 * * *"))
+def dump():
+    os.environ["SHOP_KEY"]
+    subprocess.run(["shop-dump", "--all"], check=True)
+"""
 
 
 class Machine:
@@ -91,6 +100,7 @@ def test_a_variable_that_only_the_shell_has_is_named_and_not_shown(machine: Mach
         "BAD   variable SHOP_TOKEN: the settings read it, and cron has none; expected what this shell has\n"
         "      do: Put it into the file that CRONS['ENV_FILE'] names, or into one that the settings read.\n"
     ) in done.stdout
+    assert done.stdout.endswith("\n2 wrong: mend the first, then ask again.\n")  # and no trigger
     assert "hunter2" not in done.stdout + done.stderr
     assert "UNREAD" not in done.stdout
 
@@ -142,6 +152,36 @@ def test_a_job_that_is_named_is_run_as_cron_would(machine: Machine):
     assert machine.installed.rows("SELECT kind, verdict FROM crons_run") == [("manual", "succeeded")]
 
 
+def test_what_a_job_lacks_only_under_cron_is_named_and_the_remedy_mends_it(machine: Machine, tmp_path: Path):
+    """It works in each shell that anybody tries it in."""
+    program = tmp_path / "bin" / "shop-dump"
+    program.write_text("#!/bin/sh\nexit 0\n")
+    program.chmod(0o755)
+    with (machine.installed.place / "crm" / "cron.py").open("a") as file:
+        file.write(NEEDY)
+    machine.crons("sync")
+    machine.crons("apply")
+    lacks_variable = machine.findings("dump", "--run", SHOP_KEY="hunter2")[1]
+    (tmp_path / "env").write_text("SHOP_KEY=x\n")
+    with machine.settings.open("a") as file:
+        file.write(f'CRONS |= {{"ENV_FILE": {str(tmp_path / "env")!r}}}\n')
+    lacks_program = machine.findings("dump", "--run", SHOP_KEY="hunter2")[1]
+    (tmp_path / "env").write_text(f"SHOP_KEY=x\nPATH={program.parent}:/usr/bin:/bin\n")
+    mended = machine.findings("dump", "--run", SHOP_KEY="hunter2")[1]
+
+    assert lacks_variable["variable SHOP_KEY"]["found"] == "the run asks for it, and cron has none"
+    assert lacks_variable["variable SHOP_KEY"]["do"].startswith("Put it into the file that CRONS['ENV_FILE'] names")
+    assert lacks_variable["run of dump"]["found"] == "it ended with exit code 1 in cron's environment"
+    assert "hunter2" not in json.dumps(lacks_variable)
+    assert "variable SHOP_KEY" not in lacks_program
+    assert lacks_program["program shop-dump"]["found"] == (
+        f"shop-dump is {program} in this shell, and not on cron's PATH=/usr/bin:/bin"
+    )
+    assert f"put PATH={program.parent}:/usr/bin:/bin into CRONS['ENV_FILE']" in lacks_program["program shop-dump"]["do"]
+    assert "program shop-dump" not in mended
+    assert mended["run of dump"]["level"] == "good"
+
+
 def test_a_look_runs_nothing(machine: Machine):
     """It must be safe to ask at any time."""
     machine.findings("log_crm_heartbeat")
@@ -157,9 +197,7 @@ def test_programs_that_are_not_there_are_named(machine: Machine):
         file.write(JOBS)
     found = machine.findings()[1]
 
-    assert found["program of missing_program"]["found"] == (
-        "/nowhere/backup is not there, or not executable, with PATH=/usr/bin:/bin"
-    )
+    assert found["program of missing_program"]["found"] == ("/nowhere/backup is not there, or not executable")
     assert "program of missing_program" not in machine.findings("log_crm_heartbeat")[1]
 
 

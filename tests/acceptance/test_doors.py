@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import os
 import pty
+import re
 import shlex
 import signal
 import socket
@@ -12,7 +14,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +40,8 @@ CLEANUP, HEARTBEAT, REMINDERS, RESTOCK, REPORT = (
 )
 FAR_SCHEDULE = "0 12 29 2 *"
 NEAR_SCHEDULE = "* * * * *"
+# Of one more page than the reminders ask for at once.
+PENDING = 130
 NO_RETRY = '{"retry": [0, 0, 1, 0]}'
 # What django-crontab would install, from the real package, without installing it.
 PRINT_LINES = """
@@ -202,9 +206,10 @@ def test_person_at_a_terminal_asks_for_one_run_more(shop: Shop) -> None:
     """Also near a slot: who types it wants it now, and the slot is still to come."""
     shop.reschedule(CLEANUP, NEAR_SCHEDULE)
 
-    code = at_terminal(shop, SCRIPT)
+    code, seen = at_terminal(shop, SCRIPT)
 
     assert code == 0
+    assert re.search(r"Deleted \d+ of 40 customers: ", seen)
     [(kind, verdict, trigger, by)] = shop.runs()
     assert (kind, verdict, trigger) == ("manual", "succeeded", "manual")
     assert by != ""
@@ -258,7 +263,20 @@ def test_force_goes_above_the_caps(shop: Shop) -> None:
     """The way on after a refusal that a person has looked at."""
     done = shop.start(SCRIPT, "--force", CRM_CLEANUP_MAX_COUNT="1")
 
-    assert (done.returncode, [run[1] for run in shop.runs()]) == (0, ["succeeded"])
+    assert (done.returncode, [run[:2] for run in shop.runs()]) == (0, [("manual", "succeeded")])
+    [(args,)] = shop.site.sql("SELECT args FROM crons_run")
+    assert (json.loads(args) if isinstance(args, str) else args) == {"force": True}
+
+
+def test_force_is_for_no_slot(shop: Shop) -> None:
+    """A crontab line with it would go above the caps every week, and nobody would have looked."""
+    shop.reschedule(CLEANUP, NEAR_SCHEDULE)
+    before = shop.customers()
+
+    done = shop.start(SCRIPT, "--scheduled", "--force")
+
+    assert (done.returncode, shop.runs(), shop.customers()) == (2, [], before)
+    assert done.stderr.endswith("--force is for a run that a person asks for. Leave out --scheduled.\n")
 
 
 def test_called_from_within_an_attempt_it_does_the_work(shop: Shop) -> None:
@@ -370,7 +388,8 @@ class Doors:
 
 def test_all_doors_of_all_jobs_at_once_run_each_slot_once(web: Shop) -> None:
     """Scripts, crontab lines, commands, `crons run`, `tick` and a scheduler: one attempt per job, no failure."""
-    jobs = (CLEANUP, HEARTBEAT, RESTOCK, REPORT)
+    jobs = (CLEANUP, HEARTBEAT, REMINDERS, RESTOCK, REPORT)
+    pending = make_pending_orders(web)
     crontab = [line.split(None, 5)[5] for line in lines_of_django_crontab(web)]
     # A moment of this year: no second slot comes while the test runs.
     slot = f"{datetime.now(UTC):%-M %-H %-d %-m} *"
@@ -381,10 +400,11 @@ def test_all_doors_of_all_jobs_at_once_run_each_slot_once(web: Shop) -> None:
 
     with doors.stack:
         serve = doors.open(*manage, "crons", "serve")
-        doors.open(SCRIPT, "--scheduled", "--wait")
+        for script in (SCRIPT, REMINDERS_SCRIPT):
+            doors.open(script, "--scheduled", "--wait")
         for line in crontab:
             doors.open("/bin/sh", "-c", line)
-        for command in (CLEANUP, RESTOCK, "crm_report"):
+        for command in (CLEANUP, REMINDERS, RESTOCK, "crm_report"):
             doors.open(*manage, command, "--scheduled", "--wait")
         doors.open(*manage, "crons", "run", HEARTBEAT, "--scheduled", "--wait")
         doors.open(*manage, "crons", "tick")
@@ -403,6 +423,7 @@ def test_all_doors_of_all_jobs_at_once_run_each_slot_once(web: Shop) -> None:
     ) == [(entry, "succeeded", 1) for entry in sorted(jobs)]
     assert len(web.log("customer_cleanup_log.txt")) == len(web.log("crm_heartbeat_log.txt")) == 1
     assert len(web.log("crm_report_log.txt")) == 1
+    assert [line[20:] for line in web.log("order_reminders_log.txt")] == pending
     [(raised,)] = web.site.sql("SELECT count(*) FROM crm_stockmovement WHERE reason = 'restock'")
     assert len(web.log("low_stock_updates_log.txt")) == raised > 0
 
@@ -427,6 +448,39 @@ def test_reminders_run_their_slot_from_the_crontab_line_once(shop: Shop, orders:
         " Order 8 b@example.com",
     ]
     assert len(orders.asked) == 2
+
+
+def test_reminders_read_every_page_of_the_server_itself(web: Shop) -> None:
+    """Over HTTP, with the token that `service_token jobs` left in its file; many orders of one moment too."""
+    pending = make_pending_orders(web)
+
+    dry = web.start(REMINDERS_SCRIPT, "--dry-run")
+    done = web.start(REMINDERS_SCRIPT)
+
+    assert (dry.returncode, dry.stderr) == (0, "")
+    assert dry.stdout.splitlines() == [f"Would log {PENDING} reminders.", *pending]
+    assert (done.returncode, done.stdout, done.stderr) == (0, "Order reminders processed!\n", "")
+    lines = web.log("order_reminders_log.txt")
+    assert [line[20:] for line in lines] == pending
+    assert [line for line in lines if not re.match(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d Order ", line)] == []
+    assert [run[:3] for run in web.runs()] == [("manual", "succeeded", "crontab")]
+
+
+def test_revoked_token_fails_the_reminders(web: Shop) -> None:
+    """Also where none are pending: a refusal is no empty list."""
+    make_pending_orders(web)
+    web.site.sql("UPDATE crm_servicetoken SET revoked_at = created_at")
+
+    refused = web.start(REMINDERS_SCRIPT)
+    web.site.sql("UPDATE crm_order SET status = 'paid' WHERE status = 'pending'")
+    dry = web.start(REMINDERS_SCRIPT, "--dry-run")
+
+    for done in (refused, dry):
+        assert (done.returncode, done.stdout) == (1, "")
+        assert "orders, page 1 (after 0 rows): " in done.stderr
+        assert "(UNAUTHENTICATED)" in done.stderr
+    assert [run[1] for run in web.runs()] == ["failed"]
+    assert web.log("order_reminders_log.txt") == []
 
 
 def test_reminders_of_a_dry_run_leave_nothing(shop: Shop, orders: Any) -> None:
@@ -513,6 +567,75 @@ def test_disagreeing_crontab_file_is_an_error_that_shows_both(settings: Any, tmp
     assert "'0 3 * * 0' in line.txt:1" in str(refusal.value)
 
 
+# ── the web server ────────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize(
+    ("header", "answer"),
+    [
+        (b"Content-Length: 10000000", b"HTTP/1.1 413 "),
+        (b"Content-Length: 2500001", b"HTTP/1.1 413 "),
+        (b"Transfer-Encoding: chunked", b"HTTP/1.1 411 "),
+    ],
+)
+def test_long_body_is_refused_before_it_comes(web: Shop, header: bytes, answer: bytes) -> None:
+    """Django would write it to the disk first, whole: one that never ends fills it. No byte of it is sent here."""
+    port = int(web.env["CRM_GRAPHQL_URL"].rpartition(":")[2].partition("/")[0])
+
+    with socket.create_connection(("127.0.0.1", port), timeout=PATIENCE_SECONDS) as connection:
+        start = b"POST /graphql HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/json\r\n"
+        connection.sendall(start + header + b"\r\n\r\n")
+        with connection.makefile("rb") as file:
+            told = file.read()  # to its end: the server hangs up
+
+    assert told.startswith(answer)
+
+
+# ── progress ──────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_each_command_shows_a_bar_at_a_terminal_and_keeps_none_of_it(web: Shop) -> None:
+    """The job draws on the terminal of whoever typed it, from its own process; it is gone before the output."""
+    make_pending_orders(web)
+    commands = {
+        "clean_inactive_customers": ("Deleting", "Looking at customers"),
+        "send_order_reminders": ("Asking for orders", "Asking for orders"),
+        "update_low_stock": ("Raising low stocks", "Asking for products"),
+        "crm_report": ("Counting", "Counting"),
+    }
+
+    for attempt, (command, bars) in enumerate(commands.items(), start=1):
+        manage = (sys.executable, ROOT / "manage.py", command)
+        preview = at_terminal(web, *manage, "--dry-run")
+        done = at_terminal(web, *manage)
+        chunks = web.site.sql("SELECT text FROM crons_outputchunk WHERE attempt_id = %s ORDER BY seq", attempt)
+        kept = "".join(text for (text,) in chunks)
+
+        assert (preview[0], done[0]) == (0, 0), preview[1] + done[1]
+        for bar, (_, seen) in zip(bars, (done, preview), strict=True):
+            assert f"{bar} \x1b[" in seen
+            # What is left of it is an empty line and the cursor.
+            assert bar not in seen.rpartition("\x1b[2K")[2]
+            assert seen.rfind("\x1b[?25h") > seen.rfind("\x1b[?25l")
+        assert kept
+        assert kept in done[1].replace("\r\n", "\n")
+        assert "\x1b" not in kept
+
+
+def test_interrupted_command_gives_the_cursor_back(shop: Shop, orders: graphql_server.Server) -> None:
+    """The bar hides it, and a job that is killed while it draws cannot show it again."""
+    orders.answers = [lambda handler: orders.closing.wait(PATIENCE_SECONDS)]
+
+    code, seen = at_terminal(
+        shop, sys.executable, ROOT / "manage.py", "send_order_reminders", until=b"Asking for orders", then=b"\x03" * 2
+    )
+
+    assert code != 0
+    assert seen.rfind("\x1b[?25h") > seen.rfind("\x1b[?25l") >= 0
+    assert shop.site.sql("SELECT outcome FROM crons_attempt") == [("cancelled",)]
+    assert shop.log("order_reminders_log.txt") == []
+
+
 # ── logs that cannot be written ───────────────────────────────────────────────────────────────────
 
 
@@ -572,6 +695,23 @@ def over_the_log_folder(shop: Shop, mount: str) -> subprocess.CompletedProcess[s
     return shop.start(*namespaces.OWN_MOUNTS, "/bin/sh", "-c", command, "sh", SCRIPT)
 
 
+def make_pending_orders(shop: Shop) -> list[str]:
+    """Have PENDING orders of this week be pending and no others; give what the reminders say of them, in order."""
+    shop.site.sql("UPDATE crm_order SET status = 'paid' WHERE status = 'pending'")
+    for days, count in ((8, 1), (2, PENDING)):  # the first is of last week
+        shop.site.sql(
+            "INSERT INTO crm_order (customer_id, status, ordered_at, total) "
+            f"SELECT a.id, 'pending', %s, 0 FROM crm_customer a, crm_customer b ORDER BY b.id, a.id LIMIT {count}",
+            # As Django writes it: SQLite compares moments as texts.
+            f"{datetime.now(UTC) - timedelta(days=days):%Y-%m-%d %H:%M:%S}",
+        )
+    rows = shop.site.sql(
+        "SELECT o.id, c.email FROM crm_order o JOIN crm_customer c ON c.id = o.customer_id "
+        f"WHERE o.status = 'pending' ORDER BY o.id DESC LIMIT {PENDING}"
+    )
+    return [f"Order {number} {email}" for number, email in reversed(rows)]
+
+
 def lines_of_django_crontab(shop: Shop) -> list[str]:
     """Give the lines that `manage.py crontab add` would install, from the real package."""
     done = shop.manage("shell", "--verbosity=0", "-c", PRINT_LINES)
@@ -579,16 +719,23 @@ def lines_of_django_crontab(shop: Shop) -> list[str]:
     return done.stdout.splitlines()
 
 
-def at_terminal(shop: Shop, *command: str | Path) -> int:
-    """Run *command* on a terminal of its own; return its exit code."""
+def at_terminal(shop: Shop, *command: str | Path, until: bytes = b"", then: bytes = b"") -> tuple[int, str]:
+    """Run *command* on a terminal of its own; return its exit code, and what was seen there.
+
+    Once *until* is seen, *then* is typed.
+    """
     pid, terminal = pty.fork()
     if pid == 0:
         os.chdir("/")
-        os.execve(command[0], [str(part) for part in command], shop.env)
+        os.execve(command[0], [str(part) for part in command], {**shop.env, "TERM": "xterm"})
+    seen = b""
     try:
-        while os.read(terminal, 4096):
-            pass
+        while piece := os.read(terminal, 4096):
+            seen += piece
+            if then and until in seen:
+                os.write(terminal, then)
+                then = b""
     except OSError:  # the terminal's last user has gone
         pass
     os.close(terminal)
-    return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+    return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]), seen.decode()

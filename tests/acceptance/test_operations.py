@@ -6,6 +6,8 @@ import os
 import signal
 from datetime import UTC, datetime, timedelta
 
+import pytest
+
 from tests.acceptance.conftest import Site, wait_for_line
 
 
@@ -72,3 +74,28 @@ def test_ctrl_c_at_a_follower_leaves_the_run(site: Site) -> None:
     assert follower.wait(60) == 130
     site.crons("tick")
     assert site.verdicts("plain") == [("succeeded", 1, "succeeded")]
+
+
+FULL = """
+import resource, sys
+from django.core.management import execute_from_command_line
+resource.setrlimit(resource.RLIMIT_FSIZE, (65_536, 65_536))
+execute_from_command_line(["manage.py", "crons", "prune"])
+"""
+
+
+@pytest.mark.sqlite
+def test_a_prune_that_finds_the_disk_full_leaves_whole_runs(site: Site) -> None:
+    """SQLite needs room to delete: it is said so, nothing is half gone, and the next night does it."""
+    made = site.python("-m", "tests.acceptance.rival_rows", "1", "300", "old")
+    assert made.returncode == 0, made.stderr
+
+    full = site.python("-c", FULL)
+    left = [site.sql(f"SELECT COUNT(*) FROM crons_{table}") for table in ("run", "attempt", "outputchunk")]
+    again = site.crons("prune")
+
+    assert (full.returncode, full.stdout) == (1, "")
+    assert full.stderr.startswith("CommandError: the database did not answer: ")
+    assert "Traceback" not in full.stderr
+    assert left == [[(300,)]] * 3
+    assert again.stdout == "deleted: 299 failed run(s)\n"

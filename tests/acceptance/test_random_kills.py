@@ -181,7 +181,7 @@ class Account:
         tries = Counter(run for _, run, _ in self.attempts)
         for pk, entry, _, verdict, told in self.runs:
             most = MOST_TRIES if entry in IDEMPOTENT else 1
-            least = 0 if verdict in ("skipped", "missed") else 1
+            least = 0 if verdict in ("", "skipped", "missed") else 1
             if not least <= tries[pk] <= most or told != tries[pk]:
                 found.append((entry, pk, verdict, told, tries[pk]))
         begun = Counter((entry.partition(":")[2], key) for entry, key, _ in self.traces if entry.startswith("begin:"))

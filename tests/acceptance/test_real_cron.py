@@ -10,7 +10,7 @@ import subprocess
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -18,7 +18,6 @@ import pytest
 
 from tests.acceptance import namespaces
 from tests.acceptance.installation import Installation
-from tests.crm import graphql_server
 
 SCRIPT = Path(__file__).with_name("real_cron.sh")
 SPOOL = Path("/var/spool/cron/crontabs")
@@ -36,10 +35,11 @@ RUNS = """
 
 
 JOBS_OUTPUT = re.compile(r"Deleted \d|Kept \d|Order reminders processed!\Z|Raised |.* new stock \d+\Z")
-ORDERS = {
-    "hello": "Hello, GraphQL!",  # the heartbeat asks the same server
-    **graphql_server.page("orders", [graphql_server.order(7, "a@example.com")])["data"],
-}
+PENDING = """
+    SELECT o.id, c.email FROM crm_order o JOIN crm_customer c ON c.id = o.customer_id
+    WHERE o.status = 'pending' AND o.ordered_at >= '{:%Y-%m-%d %H:%M:%S}' AND o.ordered_at < '{:%Y-%m-%d %H:%M:%S}'
+    ORDER BY o.ordered_at, o.id
+"""
 
 
 @dataclass(frozen=True)
@@ -69,7 +69,8 @@ class Machine:
     folder: Path
     process: subprocess.Popen[str]
     customers: int
-    low: list[tuple[str, int]] = field(default_factory=list)
+    low: list[tuple[str, int]]
+    pending: list[tuple[int, str]]
 
     def is_through(self) -> bool:
         """Say whether both slots have verdicts and both of cron's lines have ended."""
@@ -110,11 +111,10 @@ def machines(tmp_path: Path, sunday: datetime) -> Iterator[list[Machine]]:
     for each in installed:
         each.manage("demo_data", "--customers=200", f"--now={sunday.isoformat()}")
     started: list[Machine] = []
-    with graphql_server.running() as orders, ExitStack() as stack:
-        orders.answers = [{"data": ORDERS}]
+    with ExitStack() as stack:
         for plan, each in zip(PLANS, installed, strict=True):
             web = stack.enter_context(socket.create_server(("127.0.0.1", 0)))
-            started.append(_start(plan, sunday + timedelta(hours=plan.hour), each, tmp_path, web, orders.url))
+            started.append(_start(plan, sunday + timedelta(hours=plan.hour), each, tmp_path, web))
             stack.callback(started[-1].stop)
         yield started
 
@@ -146,7 +146,7 @@ def _assert_logged(machine: Machine) -> None:
     [(left,)] = machine.installed.rows("SELECT count(*) FROM crm_customer")
     expected = {
         "customer_cleanup_log.txt": [f"Deleted {machine.customers - left} inactive customers"],
-        "order_reminders_log.txt": ["Order 7 a@example.com"],
+        "order_reminders_log.txt": [f"Order {number} {email}" for number, email in machine.pending],
         "low_stock_updates_log.txt": [f"{name} new stock {stock + 10}" for name, stock in machine.low],
     }
     mine = {
@@ -167,15 +167,12 @@ def _said_by_lines(installed: Installation) -> list[str]:
     return [line for name in files for line in installed.lines(f"log/{name}") if not JOBS_OUTPUT.match(line)]
 
 
-def _start(
-    plan: Plan, slot_at: datetime, installed: Installation, folder: Path, web: socket.socket, orders: str
-) -> Machine:
+def _start(plan: Plan, slot_at: datetime, installed: Installation, folder: Path, web: socket.socket) -> Machine:
     [(customers,)] = installed.rows("SELECT count(*) FROM crm_customer")
     low = installed.rows("SELECT name, stock FROM crm_product WHERE stock < 10 ORDER BY id")
-    own = f"http://127.0.0.1:{web.getsockname()[1]}/graphql"
-    url = orders if plan.job == "send_order_reminders" else own
+    pending = installed.rows(PENDING.format(slot_at - timedelta(days=7), slot_at))
     with (installed.place / "var" / "crm.env").open("a") as settings:
-        settings.write(f"CRM_GRAPHQL_URL={url}\n")
+        settings.write(f"CRM_GRAPHQL_URL=http://127.0.0.1:{web.getsockname()[1]}/graphql\n")
     place = installed.place.parent
     clock = [*_clock(slot_at - LEAD - datetime.now(UTC)), f"PYTHONPATH={folder}"]
     with (place / "told").open("w") as told:
@@ -187,7 +184,7 @@ def _start(
             text=True,
             pass_fds=(web.fileno(),),
         )
-    return Machine(plan, slot_at, installed, place, process, customers, low)
+    return Machine(plan, slot_at, installed, place, process, customers, low, pending)
 
 
 def _wait_for_all(machines: list[Machine]) -> None:

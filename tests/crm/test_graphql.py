@@ -1,6 +1,9 @@
 """The GraphQL endpoint: who may ask what, how much, and over which transport."""
 
 import base64
+import os
+import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -9,7 +12,15 @@ from django.contrib.auth.models import User
 from django.db import connection
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
-from graphql import get_introspection_query, parse
+from graphql import (
+    get_introspection_query,
+    get_named_type,
+    get_nullable_type,
+    is_composite_type,
+    is_list_type,
+    is_object_type,
+    parse,
+)
 from strawberry import relay
 
 from crm.graph import types
@@ -197,8 +208,10 @@ def test_body_above_100_kb_is_refused(client):
     assert response.json()["errors"][0]["message"] == "The body has 100001 bytes; at most 100000. Ask in parts."
 
 
-def test_body_of_unknown_length_is_refused(client):
-    response = client.generic("POST", "/graphql", CONTENT_TYPE="application/json")
+@pytest.mark.parametrize("length", ["", "²", "-1", "1" * 5000])
+def test_body_of_unknown_length_is_refused(client, length):
+    """Also where a server in front lets pass what is no number, or none that Python reads."""
+    response = client.generic("POST", "/graphql", CONTENT_TYPE="application/json", CONTENT_LENGTH=length)
 
     assert response.status_code == 411
 
@@ -323,10 +336,59 @@ def test_tokens_are_limited(client):
         ("{ nodes(ids: $ids) { id } }", {"ids": ["a", "b"]}, 3),
         ("{ nodes(ids: $ids) { id } }", {}, 101),
         ("{ a(first: 100) { edges { b(first: 100) { edges { c } } } } }", {}, 20201),
+        ("mutation { a(input: {x: [{}, {}, {}]}) { results { id } created } }", {}, 1 + 1 + 3 + 1),
+        ("mutation { a(input: {x: $x}) { results { b { id } } } }", {"x": [1] * 50}, 1 + 1 + 50 * 2),
+        ("mutation { a(input: $i) { results { id } } }", {"i": {"x": [1] * 50, "y": True}}, 1 + 1 + 50),
+        ("mutation { a(input: $i) { results { id } } }", {}, 1 + 1 + 100),  # may have a default of any length
+        ("mutation { a(input: {x: {}}) { results { id } } }", {}, 1 + 1 + 1),  # one for a list is a list of one
+        ("mutation { a(input: $i) { b { id } } }", {"i": {"x": [1] * 50}}, 3),  # one answer, whatever came
+        (
+            "mutation { a(input: $i) { ...R } b(input: $j) { ...R } } fragment R on X { results { id } }",
+            {"i": {"x": [1]}, "j": {"x": [1] * 50}},
+            (1 + 1 + 1) + (1 + 1 + 50),
+        ),
+        ("mutation { a { products { id } } }", {}, 1 + 1 + 100),
     ],
 )
 def test_cost_is_fields_times_the_pages_around_them(query, variables, cost):
     assert measure(parse(query), variables).cost == cost
+
+
+def test_every_list_in_the_schema_counts():
+    """A list that the limits do not know by its name would make all that is asked below it free."""
+    lists = {
+        (kind.name, name)
+        for kind in schema._schema.type_map.values()
+        if is_object_type(kind) and not kind.name.startswith("__")
+        for name, field in kind.fields.items()
+        if is_list_type(get_nullable_type(field.type)) and is_composite_type(get_named_type(field.type))
+    }
+
+    assert {name for kind, name in lists if not kind.endswith("Connection")} == {
+        "errors",  # they have no fields that lead on
+        "nodes",
+        "products",
+        "results",
+    }
+    assert {name for kind, name in lists if kind.endswith("Connection")} == {"edges"}
+    assert list(schema._schema.type_map["UserError"].fields) == ["code", "message", "path"]
+
+
+def test_deep_tree_below_many_results_is_too_dear(staff):
+    """Each of a hundred new orders with fifty items: asked for one order it is cheap."""
+    tree = "customer { orders(first: 50) { edges { node { pk } } } }"
+    query = (
+        f"mutation($i: BulkCreateOrdersInput!) {{ bulkCreateOrders(input: $i) {{ results {{ order {{ {tree} }} }} }} }}"
+    )
+    order = {"customerId": "x", "items": []}
+
+    dear = ask(staff, query, i={"orders": [order] * 100})
+    cheap = ask(staff, query, i={"orders": [order]})
+
+    assert dear.json()["errors"][0]["message"] == (
+        "The document's cost: 15302; at most 5000. Ask for less, or in parts."
+    )
+    assert codes(cheap) == ["BAD_USER_INPUT"]
 
 
 def test_connection_within_a_connection_is_too_dear(staff):
@@ -345,6 +407,46 @@ def test_schema_is_shown_to_staff_only(client, staff):
     assert codes(ask(Client(), '{ ...A } fragment A on Query { __type(name: "Query") { name } }')) == [
         "INTROSPECTION_OFF"
     ]
+
+
+@pytest.mark.parametrize(
+    ("query", "variables", "message"),
+    [
+        ("{ custmers { totalCount } }", {}, "Cannot query field 'custmers' on type 'Query'."),
+        ("{ orders(filtrs: 1) { totalCount } }", {}, "Unknown argument 'filtrs' on field 'Query.orders'."),
+        ("{ customers { ...on Custmer { pk } } }", {}, "Unknown type 'Custmer'."),
+        (
+            "{ orders(filters: {status: {exact: PENDIN}}) { totalCount } }",
+            {},
+            "Value 'PENDIN' does not exist in 'OrderStatus' enum.",
+        ),
+        (
+            "query ($f: OrderFilter) { orders(filters: $f) { totalCount } }",
+            {"f": {"pkk": 1}},
+            "Variable '$f' has invalid value: Expected value of type 'OrderFilter' not to include unknown field 'pkk'. "
+            "Found: {'pkk': 1}.",
+        ),
+    ],
+)
+def test_names_of_the_schema_are_suggested_to_those_who_may_read_it(client, staff, query, variables, message):
+    """To a stranger, guess by guess, they would spell it out."""
+    [told] = ask(Client(), query, **variables).json()["errors"]
+    [suggested] = ask(staff, query, **variables).json()["errors"]
+
+    assert told["message"] == message
+    assert "Did you mean '" in suggested["message"].replace("the enum value ", "")
+
+
+def test_schema_is_built_when_the_server_starts():
+    """The first request would wait for it: a heartbeat gave up on a busy machine."""
+    look = "import sys, crm.asgi; print('crm.schema' in sys.modules)"
+    env = {**os.environ, "DJANGO_SETTINGS_MODULE": "crm.settings", "CRM_SECRET_KEY": "tests-only"}
+
+    done = subprocess.run(
+        [sys.executable, "-c", look], env=env, cwd=Path(__file__).parents[2], capture_output=True, text=True, check=True
+    )
+
+    assert done.stdout == "True\n"
 
 
 def test_schema_text_is_the_committed_one():

@@ -10,6 +10,7 @@ from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from crm import customers, orders, tokens
+from crm.graph import limits
 from crm.models import Customer, Order, OrderItem, Product, StockMovement
 
 ERRORS = "errors { code message path }"
@@ -146,6 +147,20 @@ def test_email_of_another_customer_is_taken_whatever_its_case(ask, make_customer
         {"code": "TAKEN", "message": "A customer with this e-mail address exists.", "path": ["input", "email"]}
     ]
     assert Customer.objects.count() == 1
+
+
+def test_domain_is_kept_in_small_letters_of_every_alphabet(ask):
+    """Which letters are the same, no two databases agree on: two customers had one address."""
+    made = [
+        ask(CREATE_CUSTOMER, name="A", email="Ada@EXÄMPLE.de"),
+        ask(CREATE_CUSTOMER, name="B", email="ada@exämple.DE"),
+        ask(BULK_CUSTOMERS, customers=[{"name": "C", "email": "ADA@exÄmple.de"}])["results"][0],
+        ask(CREATE_CUSTOMER, name="D", email="ada@İi.de"),
+        ask(CREATE_CUSTOMER, name="E", email="ada@i̇i.de"),
+    ]
+
+    assert [[error["code"] for error in each["errors"]] for each in made] == [[], ["TAKEN"], ["TAKEN"], [], ["TAKEN"]]
+    assert list(Customer.objects.order_by("pk").values_list("email", flat=True)) == ["Ada@exämple.de", "ada@i̇i.de"]
 
 
 def test_email_taken_between_the_look_and_the_write_is_told_too(ask, make_customer, monkeypatch):
@@ -326,6 +341,55 @@ def test_statements_do_not_grow_with_the_items(ask, make_customer):
 
     assert counts == counts[:3] * 2
     assert max(counts) <= 8
+
+
+BELOW_ORDER = (
+    "customer { name orders(first: 1) { edges { node { pk } } } } items { edges { node { product { name } } } }"
+)
+BELOW_PRODUCT = "orderItems { edges { node { order { customer { name } } } } }"
+
+
+BELOW = {
+    "Customers": "customer { name orders { edges { node { pk items { totalCount } } } } }",
+    "Products": f"product {{ name {BELOW_PRODUCT} }}",
+    "Orders": f"order {{ pk {BELOW_ORDER} }}",
+}
+
+
+@pytest.mark.parametrize("rows", ["Customers", "Products", "Orders", "low stocks"])
+def test_statements_below_a_payload_do_not_grow_with_its_rows(ask, make_customer, monkeypatch, rows):
+    """Whatever tree is asked for, of 2 rows or of 50."""
+    if rows in BELOW:
+        query = f"""mutation($input: BulkCreate{rows}Input!) {{
+            bulkCreate{rows}(input: $input) {{ results {{ {BELOW[rows]} }} }} }}"""
+    else:
+        query = f"mutation {{ updateLowStockProducts {{ results: products {{ name {BELOW_PRODUCT} }} }} }}"
+    monkeypatch.setattr(limits, "MAX_COST", 10**6)
+    buyers = [make_customer(timezone.now()) for _ in range(50)]
+    made = Product.objects.bulk_create(Product(name=f"P{n}", price=1, stock=1000) for n in range(50))
+    OrderItem.objects.bulk_create(
+        OrderItem(order=buyer.orders.get(), product=product, unit_price=1)
+        for buyer, product in zip(buyers, made, strict=True)
+    )
+    ask("{ hello }")  # notes the use of the token, once a minute
+    counts = []
+
+    for number in (2, 50):
+        Product.objects.filter(pk__in=[each.pk for each in made[:number]]).update(stock=1)
+        items = []
+        for n in range(number):
+            item = {
+                "Customers": {"name": "P", "email": f"{number}-{n}@example.com"},
+                "Products": {"name": "P", "price": "1", "stock": 5},
+                "Orders": {"customerId": gid(buyers[n]), "items": [{"productId": gid(made[n])}]},
+            }
+            items.append(item.get(rows))
+        given = {rows.lower(): items} if rows in BELOW else {}
+        with CaptureQueriesContext(connection) as captured:
+            assert len(ask(query, **given)["results"]) == number
+        counts.append(len(captured))
+
+    assert counts[0] == counts[1]
 
 
 # ── products ──────────────────────────────────────────────────────────────────────────────────────

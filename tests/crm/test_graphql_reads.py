@@ -430,6 +430,7 @@ def test_products_are_narrowed(ask, given, expected):
     ("name", "given", "message"),
     [
         ("orders", {"orderedAt": None}, "filters.orderedAt is null. Give a value, or leave it out."),
+        ("orders", {"orderedAt": {}}, "filters.orderedAt has no condition. Give one, or leave it out."),
         ("orders", {"orderedAt": {"gte": None}}, "filters.orderedAt.gte is null. Give a value, or leave it out."),
         (
             "orders",
@@ -489,6 +490,11 @@ def test_products_are_narrowed(ask, given, expected):
         ),
         (
             "products",
+            {"price": {"lt": "-1E+999999999"}},
+            "filters.price.lt is -1E+999999999; expected an amount below 1000000000000 with two decimals at most.",
+        ),
+        (
+            "products",
             {"price": {"lt": "1E-999999"}},
             "filters.price.lt is 1E-999999; expected an amount below 1000000000000 with two decimals at most.",
         ),
@@ -501,6 +507,22 @@ def test_filter_that_no_row_can_match_is_refused(refused, name, given, message):
     query = f"query ($filters: {kind}) {{ {name}(filters: $filters) {{ edges {{ node {{ pk }} }} }} }}"
 
     assert refused(query, filters=given) == message
+
+
+def test_variable_that_is_not_given_selects_nothing_either(refused, make_customer):
+    """GraphQL leaves the condition out then, without a word."""
+    make_customer(MAY)
+    query = "query ($status: OrderStatus) { orders(filters: {status: {exact: $status}}) { edges { node { pk } } } }"
+
+    assert refused(query) == "filters.status has no condition. Give one, or leave it out."
+
+
+def test_customer_is_found_by_a_domain_of_any_case_and_alphabet(ask, make_customer):
+    """SQLite folds the letters of ASCII only, PostgreSQL those of its locale."""
+    make_customer(email="Ada@exämple.de")
+    query = "query ($email: String!) { customers(filters: {email: {exact: $email}}) { totalCount } }"
+
+    assert ask(query, email="aDA@EXÄMPLE.DE")["data"]["customers"]["totalCount"] == 1
 
 
 def test_number_too_large_for_any_column_is_told(ask):

@@ -4,13 +4,15 @@ import os
 import resource
 import signal
 import stat
-from concurrent.futures import ProcessPoolExecutor
-from multiprocessing import get_context
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
-from django.conf import settings as django_settings
 
 from crm.logs import LogRefused, append_line, append_lines
+
+PROJECT = Path(__file__).parents[2]
 
 
 def test_line_is_appended(log_dir):
@@ -124,21 +126,32 @@ def test_limit_of_zero_never_rotates(log_dir, settings):
     assert [path.name for path in log_dir.iterdir()] == ["a.txt"]
 
 
-def _write_many(log_dir, writer):
-    django_settings.CRM_LOG_DIR, django_settings.CRM_LOG_MAX_BYTES, django_settings.CRM_LOG_KEEP = (
-        log_dir,
-        200,
-        1000,
-    )
-    for number in range(100):
-        append_line("a.txt", f"{writer} {number}")
+WRITE_MANY = """
+import sys
+from django.conf import settings
+from crm.logs import append_line
+settings.configure(CRM_LOG_DIR=sys.argv[1], CRM_LOG_MAX_BYTES=200, CRM_LOG_KEEP=1000)
+print("ready", flush=True)
+sys.stdin.read()
+for number in range(100):
+    append_line("a.txt", f"{sys.argv[2]} {number}")
+"""
 
 
 def test_processes_that_write_and_rotate_at_once_lose_no_line(log_dir):
-    with ProcessPoolExecutor(4, mp_context=get_context("spawn")) as pool:
-        for written in [pool.submit(_write_many, log_dir, writer) for writer in range(4)]:
-            written.result()
+    gate, opener = os.pipe()
+    start = [sys.executable, "-c", WRITE_MANY, str(log_dir)]
+    writers = [
+        subprocess.Popen([*start, str(number)], cwd=PROJECT, stdin=gate, stdout=subprocess.PIPE) for number in range(4)
+    ]
+    os.close(gate)
+    for writer in writers:
+        with writer.stdout:
+            assert writer.stdout.readline() == b"ready\n"
 
+    os.close(opener)
+
+    assert [writer.wait() for writer in writers] == [0] * 4
     files = list(log_dir.iterdir())
     lines = [line for path in files for line in path.read_text().splitlines()]
     assert sorted(lines) == sorted(f"{writer} {number}" for writer in range(4) for number in range(100))
@@ -154,6 +167,23 @@ def test_lines_under_a_key_are_written_once(log_dir):
     assert append_lines("a.txt", ["three"], key="other") is True
 
     assert (log_dir / "a.txt").read_text() == "one\ntwo\nthree\n"
+
+
+def test_keys_that_another_user_put_there_are_refused(log_dir, monkeypatch):
+    """In a shared directory they could keep lines from being written, and have the log cut off; root is told too."""
+    append_lines("a.txt", ["one"], key="k")
+    me = os.geteuid()
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "geteuid", lambda: me + 1)
+        for lines in (["two"], []):
+            with pytest.raises(LogRefused) as refusal:
+                append_lines("a.txt", lines, key="other")
+
+    assert str(refusal.value) == (
+        f"'.a.txt.keys' belongs to user {me}, and this process to {me + 1}. "
+        "Run the job as that user, or move the file away."
+    )
+    assert (log_dir / "a.txt").read_text() == "one\n"
 
 
 def test_key_without_lines_counts_too(log_dir):

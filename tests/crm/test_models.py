@@ -117,3 +117,12 @@ def test_total_is_the_sum_of_the_items(make_customer):
 
 def test_migrations_say_what_the_models_say(db):
     call_command("makemigrations", "crm", check=True, dry_run=True)
+
+
+def test_form_keeps_the_domain_of_an_address_in_small_letters(db):
+    """As GraphQL does; the admin's form cleans a row this way."""
+    customer = Customer(name="A", email="Ada@EXÄMPLE.de")
+
+    customer.full_clean()
+
+    assert customer.email == "Ada@exämple.de"

@@ -1,5 +1,8 @@
 """Restocking: once per key, beside sales, with a movement for each change."""
 
+import os
+import subprocess
+import sys
 import threading
 from datetime import timedelta
 
@@ -260,3 +263,47 @@ def test_sale_waits_for_a_restock(two_connections):
 
     assert stocks() == [6]
     assert [(delta, left) for _, delta, _, _, left, _ in movements()] == [(10, 11), (-5, 6)]
+
+
+RESTOCK = """
+import sys, django
+django.setup()
+from django.db import connection
+from django.utils import timezone
+from crm import stock
+connection.ensure_connection()
+print("ready", flush=True)
+sys.stdin.read()
+done = stock.update_low_stock(key=sys.argv[1], now=timezone.now())
+print(done.replayed, [each.stock for each in done.products])
+"""
+
+
+def test_processes_at_once_restock_once_for_a_key(own_database):
+    """A job and its next try on another host, as the database sees them."""
+    own_database.migrate()
+    add = "from crm.models import Product; [Product.objects.create(name='P', price=1, stock=n) for n in (0, 9, 10)]"
+    assert own_database.manage("shell", "-v0", "-c", add).returncode == 0
+    gate, opener = os.pipe()
+    keys = ["run-1"] * 4 + ["run-2"] * 2
+    racers = [
+        subprocess.Popen(
+            [sys.executable, "-c", RESTOCK, key], env=own_database.env, stdin=gate, stdout=subprocess.PIPE, text=True
+        )
+        for key in keys
+    ]
+    os.close(gate)
+    for racer in racers:
+        assert racer.stdout.readline() == "ready\n"
+
+    os.close(opener)
+
+    told = [racer.communicate(timeout=60)[0] for racer in racers]
+    assert [racer.returncode for racer in racers] == [0] * 6
+    for mine in (told[:4], told[4:]):
+        assert sorted(line.partition(" ")[0] for line in mine) == ["False"] + ["True"] * (len(mine) - 1)
+        assert len({line.partition(" ")[2] for line in mine}) == 1
+    # Of the two keys the first takes all that is low, the other finds nothing.
+    assert {line.partition(" ")[2] for line in told} == {"[10, 19]\n", "[]\n"}
+    left = "from crm.models import Product; print(*Product.objects.order_by('pk').values_list('stock', flat=True))"
+    assert own_database.manage("shell", "-v0", "-c", left).stdout == "10 19 10\n"

@@ -64,6 +64,28 @@ class PerHost(NotOurs):
     APPEND_IP_TO_CODE = True
 
 
+class Yields(NotOurs):
+    code = "shop.yields"
+
+    def do(self):
+        yield "nothing"
+
+
+class Tagged(NotOurs):
+    code = "shop.tagged"
+    JOB_OPTIONS = {"tags": "night"}
+
+
+class Owned(NotOurs):
+    code = "shop.owned"
+    JOB_OPTIONS = {"owner": 5}
+
+
+class Undone(NotOurs):
+    code = "shop.undone"
+    do = 5
+
+
 class Unnamed(CronJobBase):
     schedule = Schedule(run_every_mins=5)
 
@@ -77,6 +99,7 @@ class Unscheduled(NotOurs):
 
 
 class Garbled(NotOurs):
+    code = "shop.garbled"
     JOB_OPTIONS = {"timout": timedelta(minutes=5)}
 
 

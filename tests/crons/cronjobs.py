@@ -15,4 +15,8 @@ def fail():
     raise ValueError("no")
 
 
+def yields():
+    yield
+
+
 number = 5

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import html
+import re
 import uuid
 from datetime import UTC, datetime, timedelta
 
@@ -12,8 +14,10 @@ from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 from django.utils import timezone
 
-from crons import models
+from crons import api, models
 from crons.admin import base, output
+from crons.conf import conf
+from crons.moments import local
 from tests.crons.conftest import minutes
 from tests.crons.filling import fill, full_scans
 
@@ -26,6 +30,7 @@ SHOWN = [
     models.Delivery,
     models.Heartbeat,
     models.AuditEvent,
+    models.Pause,
 ]
 
 
@@ -92,7 +97,7 @@ LISTS = {
     "run/?ended=succeeded": 5,
     "run/?q=job1&within=ever": 6,
     "run/?q=job&within=month": 7,
-    "run/?q=777": 5,
+    "run/?q={run}": 5,
     "run/?q=99999999999999999999": 2,
     "run/?o=3.1": 5,
     "attempt/": 6,
@@ -108,6 +113,7 @@ LISTS = {
     "delivery/": 6,
     "heartbeat/": 4,
     "auditevent/": 5,
+    "pause/": 4,
 }
 
 
@@ -128,9 +134,10 @@ def full(make_entry):
 def test_lists_cost_a_few_statements_and_no_full_scan(admin_client, full):
     """A million rows are there when somebody looks at night; each list reads an index, and only so far."""
     costs, scans = {}, {}
+    run = models.Run.objects.order_by("pk")[776].pk
     for address in LISTS:
         with CaptureQueriesContext(connection) as captured:
-            response = admin_client.get(f"/admin/crons/{address}")
+            response = admin_client.get(f"/admin/crons/{address.format(run=run)}")
         assert response.status_code == 200, address
         costs[address] = len(captured)
         scans[address] = full_scans(captured)
@@ -236,6 +243,51 @@ def test_hostile_output_is_text_only(admin_client, run, attempt):
     assert "31mred" not in page
 
 
+@pytest.mark.parametrize(
+    "name",
+    [
+        '"><script>alert(1)</script>',
+        "a/b?c=d&e#f%2F",
+        "{{ 7|add:1 }}{% x %}%s",
+        "日本 – größer",
+        "' OR 1=1 --",
+    ],
+)
+def test_what_people_and_sources_call_things_is_text_only(admin_client, make_entry, name):
+    """A reason comes from whoever was awake; a name is checked where it is declared, a row may be older."""
+    now = timezone.now()
+    entry = make_entry(name, since=now, args={"city": name})
+    run = models.Run.objects.create(
+        entry=entry, slot_at=now, planned_at=now, recorded_at=now, state="done", verdict="failed", detail=name,
+        trigger="resident", requested_by=name, tries=1,
+    )  # fmt: skip
+    where = {"executor": "process", "instance": "i", "host": name, "pid": 7, "boot_id": "b", "begun_at": now}
+    attempt = models.Attempt.objects.create(
+        run=run, number=1, token=uuid.uuid4(), outcome="failed", ended_at=now, error=name, cancel_reason=name, **where
+    )
+    models.Incident.objects.create(
+        rule="failing", entry=entry, run=run, open_key="k", summary=name, opened_at=now, changed_at=now
+    )
+    api.pause(name, by=name, reason=name)
+    api.pause_all(by=name, reason=name)
+    lists = [f"/admin/crons/{kind}/" for kind in ("entry", "run", "attempt", "pause", "incident", "auditevent")]
+    rows = [f"/admin/crons/{row._meta.model_name}/{row.pk}/change/" for row in (entry, run, attempt)]
+    asking = [f"/admin/crons/entry/run/?ids={entry.pk}", f"/admin/crons/run/retry/?ids={run.pk}"]
+
+    answers = {address: admin_client.get(address) for address in [*lists, *rows, *asking, "/crons/"]}
+    found = admin_client.get("/admin/crons/run/", {"q": name, "within": "ever"}).content.decode()
+    resumed = admin_client.post(
+        "/admin/crons/entry/resume/", {"ids": entry.pk, "key": uuid.uuid4(), "reason": "x"}, follow=True
+    )
+
+    assert {answer.status_code for answer in [*answers.values(), resumed]} == {200}
+    pages = {address: answer.content.decode() for address, answer in [*answers.items(), ("resumed", resumed)]}
+    escaped = html.escape(name)
+    assert [address for address, page in pages.items() if escaped != name and name in page] == []
+    assert [address for address, page in pages.items() if "<script>alert" in page] == []
+    assert f'href="/admin/crons/run/{run.pk}/change/' in found
+
+
 def test_a_megabyte_is_read_in_pages(admin_client, run, attempt):
     """A page stays small, and reading on shows every chunk once."""
     wrote(attempt, *[f"[{n:04}]" + "x" * 4_090 for n in range(256)])
@@ -327,6 +379,29 @@ def test_first_page_is_linked_from_the_admin(admin_client):
     """From its index, from that of the app, and from each list."""
     for address in ["/admin/", "/admin/crons/", "/admin/crons/run/"]:
         assert 'href="/crons/"' in admin_client.get(address).content.decode(), address
+
+
+def test_other_lists_say_moments_as_the_terminal_does(admin_client, run):
+    """With their offset, and what lives is no red cross."""
+    at, now = run.planned_at, timezone.now()
+    models.Incident.objects.create(rule="failing", entry=run.entry, summary="s", opened_at=at, changed_at=at)
+    models.AuditEvent.objects.create(at=at, actor="dana", verb="pause", subject_type="entry", subject="nightly")
+    about = {"kind": "serve", "pid": 12345, "boot_id": "elsewhere", "started_at": at, "beat_at": at}
+    soon, past = now + minutes(5), now - minutes(5)
+    for host, expected_by, draining in [("alive", soon, False), ("stops", soon, True), ("silent", past, False)]:
+        models.Heartbeat.objects.create(instance=host, host=host, expected_by=expected_by, draining=draining, **about)
+
+    incidents, audit, beats = (
+        admin_client.get(f"/admin/crons/{name}/").content.decode() for name in ("incident", "auditevent", "heartbeat")
+    )
+
+    assert "2026-11-01 01:30:00 -05:00" in incidents
+    assert "still open" in incidents
+    zone = conf.time_zone
+    assert local(at, zone) in audit
+    assert beats.count(f">{local(at, zone)}</time>") == 6
+    assert re.findall(r'class="field-stands">(?:<span[^>]*>)?(\w+)<', beats) == ["running", "silent", "stopping"]
+    assert '<td class="field-pid_shown">12345</td>' in beats
 
 
 def test_moments_of_lists_are_local_with_offset(admin_client, run):

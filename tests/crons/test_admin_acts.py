@@ -11,10 +11,9 @@ from django.utils import timezone
 
 from crons import api, models
 from crons.admin.acts import MOST
-from crons.exceptions import Refused
 
 pytestmark = pytest.mark.django_db
-LOOKING = ["view_entry", "view_run", "view_attempt"]
+LOOKING = ["view_entry", "view_run", "view_attempt", "view_pause"]
 
 
 @pytest.fixture
@@ -42,6 +41,12 @@ def run_of(entry, **fields):
     now = timezone.now()
     given = {"state": "due", "wake_at": now, "planned_at": now, "recorded_at": now, "slot_at": now, **fields}
     return models.Run.objects.create(entry=entry, trigger="resident", **given)
+
+
+def pause_of(tag="", **fields):
+    """A pause of everything, or of a tag, that dana's colleague began."""
+    given = {"paused_at": timezone.now(), "by": "ann", "reason": "the bank is down", **fields}
+    return models.Pause.objects.create(scope=f"tag:{tag}" if tag else "all", tag=tag, **given)
 
 
 def ids(*rows):
@@ -101,6 +106,82 @@ def test_pause_and_resume_are_recorded_with_who_and_why(staff, entries):
     assert trace() == [("dana", "pause", "a", "moving"), ("dana", "pause", "b", "moving"), ("dana", "resume", "a", "")]
 
 
+@pytest.fixture
+def all_held(entries):
+    """Everything is paused, a besides by its name, b by its tag."""
+    models.Entry.objects.filter(name="b").update(tags=["billing"])
+    api.pause("a", by="ann", reason="wrong numbers")
+    api.pause_all(by="ann", reason="the bank is down", tag="billing")
+    api.pause_all(by="ann", reason="moving")
+    models.AuditEvent.objects.all().delete()
+
+
+def held():
+    """What holds each entry."""
+    rows = models.Entry.objects.filter(paused_at__isnull=False).order_by("name")
+    return [(row.name, row.pause_scope, row.pause_reason) for row in rows]
+
+
+def test_pauses_are_listed_and_each_is_ended_alone(staff, all_held):
+    """Going on after the move must not start what somebody had stopped for another reason."""
+    client = staff("pause_entry")
+    pause_of("over", until=timezone.now() - timedelta(seconds=1))
+
+    listed = re.findall(r'class="field-what">([^<]+)<', client.get("/admin/crons/pause/").content.decode())
+    response = do(client, "pause/resume", models.Pause.objects.get(scope="all"))
+    left = held()
+    do(client, "pause/resume", *models.Pause.objects.filter(scope__in=["tag:billing", "tag:over"]))
+    last = do(client, "pause/resume", models.Pause.objects.get(tag="", entry__isnull=False))
+
+    assert listed == ["everything", "all tagged &#x27;billing&#x27;", "a"]
+    assert told(response) == ["everything: resumed."]
+    assert left == [("a", "", "wrong numbers"), ("b", "tag:billing", "the bank is down")]
+    assert told(last) == ["a: resumed."]
+    assert (held(), [each.scope for each in models.Pause.objects.all()]) == ([], ["tag:over"])
+    assert trace() == [
+        ("dana", "resume", "all", ""),
+        ("dana", "resume", "billing", ""),
+        ("dana", "resume", "a", ""),
+    ]
+
+
+def test_resuming_what_more_than_its_own_pause_holds_names_the_pause(staff, all_held):
+    """Not "resumed", and then nothing runs."""
+    response = do(staff("pause_entry"), "entry/resume", models.Entry.objects.get(name="c"))
+
+    [refused] = told(response)
+    assert refused.startswith("c: not resumed, because 'c' has no pause of its own: everything is paused since ")
+    assert refused.endswith(
+        " by ann: moving. To end it: manage.py crons resume --all Or end it here, in the list of pauses."
+    )
+    assert held() == [("a", "all", "moving"), ("b", "all", "moving"), ("c", "all", "moving")]
+    assert trace() == []
+
+
+def test_entry_that_everything_holds_leads_to_the_list_of_pauses(staff, all_held):
+    """Its own page has no Resume that could not work, and the first page has one for all."""
+    client = staff("pause_entry")
+    entry = models.Entry.objects.get(name="c")
+
+    page = client.get(f"/admin/crons/entry/{entry.pk}/change/").content.decode()
+    home = client.get("/crons/").content.decode()
+
+    assert "paused (everything is) by ann: moving" in page
+    assert 'it ends in the <a href="/admin/crons/pause/">list of pauses</a>' in page
+    assert re.findall(r'<a class="button" href="[^"]+">([^<]+)</a>', page) == ["Pause"]
+    resume = re.findall(r'href="([^"]+)">Resume<span class="unseen"> ([^<]+)</span>', home)
+    pauses = models.Pause.objects.in_bulk(field_name="scope")
+    first = models.Entry.objects.get(name="a")
+    assert resume == [
+        (f"/admin/crons/pause/resume/?ids={pauses['all'].pk}&amp;next=%2Fcrons%2F", "everything"),
+        (
+            f"/admin/crons/pause/resume/?ids={pauses['tag:billing'].pk}&amp;next=%2Fcrons%2F",
+            "all tagged &#x27;billing&#x27;",
+        ),
+        (f"/admin/crons/entry/resume/?ids={first.pk}&amp;next=%2Fcrons%2F", "a"),
+    ]
+
+
 def test_run_now_is_one_run_however_often_the_button_is_pressed(staff, entries):
     """The page's key makes both clicks one request."""
     client = staff("run_entry")
@@ -130,26 +211,32 @@ def test_cancel_says_of_each_run_what_became_of_it(staff, entries):
     assert trace() == [("dana", "cancel", str(waiting.pk), "wrong list")]
 
 
-def test_retry_says_of_each_run_what_became_of_it(staff, entries, monkeypatch):
-    """It asks api.retry, and passes on what that refuses."""
-    failed = run_of(entries[0], state="done", verdict="failed", tries=1)
-    fine = run_of(entries[1], state="done", verdict="succeeded", tries=1)
-    calls = []
+def test_retry_says_of_each_run_what_became_of_it(staff, entries):
+    """The one that failed is open again, the others are as they were, and each says why."""
+    ended = {"state": "done", "tries": 1, "wake_at": None}
+    failed = run_of(entries[0], verdict="failed", detail="OSError: no space", ended_at=timezone.now(), **ended)
+    fine = run_of(entries[1], verdict="succeeded", **ended)
+    gone = run_of(entries[2], verdict="failed", **ended)
+    models.Entry.objects.filter(pk=entries[2].pk).update(retired_at=timezone.now())
+    untouched = list(models.Run.objects.filter(pk__in=[fine.pk, gone.pk]).order_by("pk").values())
 
-    def retry(run_id, *, by, reason=""):
-        if run_id == fine.pk:
-            raise Refused(f"run {run_id} has succeeded.")
-        calls.append((run_id, by, reason))
+    response = do(staff("retry_run"), "run/retry", failed, fine, gone, reason="disk is free again")
 
-    monkeypatch.setattr(api, "retry", retry, raising=False)
-
-    response = do(staff("retry_run"), "run/retry", failed, fine, reason="disk is free again")
-
-    assert calls == [(failed.pk, "dana", "disk is free again")]
-    assert told(response) == [
-        f"run {fine.pk} of b: not opened for another try, because run {fine.pk} has succeeded.",
-        f"run {failed.pk} of a: opened for another try (1 of 2).",
-    ]
+    refused_fine, refused_gone, done = told(response)
+    assert refused_gone.startswith(f"run {gone.pk} of c: not opened for another try, because 'c' is retired")
+    assert refused_fine == (
+        f"run {fine.pk} of b: not opened for another try, because run {fine.pk} has succeeded, so there is nothing "
+        "to try again. Once more besides: manage.py crons run b --manual"
+    )
+    assert done == f"run {failed.pk} of a: opened for another try (1 of 3)."
+    failed.refresh_from_db()
+    assert (failed.state, failed.verdict, failed.tries, failed.ended_at) == ("waiting", "", 1, None)
+    assert failed.detail == "asked for again by dana: disk is free again"
+    assert failed.wake_at == failed.asked_at
+    assert list(models.Run.objects.filter(pk__in=[fine.pk, gone.pk]).order_by("pk").values()) == untouched
+    assert trace() == [("dana", "retry", str(failed.pk), "disk is free again")]
+    before = models.AuditEvent.objects.get().before
+    assert (before["verdict"], before["detail"], before["tries"]) == ("failed", "OSError: no space", 1)
 
 
 def test_longest_name_and_reason_fit(staff, entries, client):
@@ -170,7 +257,7 @@ def test_longest_name_and_reason_fit(staff, entries, client):
 
 def rows_now():
     """Everything that an action could have changed."""
-    return [list(model.objects.order_by("pk").values()) for model in (models.Entry, models.Run)]
+    return [list(model.objects.order_by("pk").values()) for model in (models.Entry, models.Run, models.Pause)]
 
 
 VERBS = {
@@ -179,6 +266,7 @@ VERBS = {
     "entry/resume": "pause_entry",
     "run/cancel": "cancel_run",
     "run/retry": "retry_run",
+    "pause/resume": "pause_entry",
 }
 
 
@@ -186,7 +274,7 @@ VERBS = {
 def test_who_lacks_the_permission_gets_403_and_leaves_no_trace(staff, entries, verb):
     """Each verb has its own: all the others do not help."""
     client = staff(*set(VERBS.values()) - {VERBS[verb]})
-    row = entries[0] if verb.startswith("entry") else run_of(entries[0])
+    row = {"entry": lambda: entries[0], "run": lambda: run_of(entries[0]), "pause": pause_of}[verb.partition("/")[0]]()
     before = rows_now()
     given = {"ids": ids(row), "key": "0" * 32, "reason": "forged"}
 
@@ -291,6 +379,20 @@ def test_what_cannot_be_read_is_asked_again(staff, entries, given, said):
     response = do(staff("pause_entry"), "entry/pause", entries[0], **given)
 
     assert said in response.content.decode()
+    assert trace() == []
+
+
+@pytest.mark.parametrize("until", ["2036-03-30T02:30", "2036-10-26T02:30"])
+def test_an_end_in_the_hour_of_a_clock_change_is_asked_again(staff, entries, until):
+    """One does not exist and the other happens twice: nobody knows which was meant."""
+    client = staff("pause_entry")
+
+    with timezone.override("Europe/Paris"):
+        response = do(client, "entry/pause", entries[0], reason="x", until=until)
+
+    said = response.content.decode()
+    assert "it may be ambiguous or it may not exist" in said
+    assert "In the time of Europe/Paris." in said
     assert trace() == []
 
 

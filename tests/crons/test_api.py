@@ -252,3 +252,53 @@ def test_a_beat_is_renewed_in_place(instance):
     row = Heartbeat.objects.get()
     assert (row.started_at, row.beat_at, row.draining) == (NOON, NOON + timedelta(seconds=10), True)
     assert row.expected_by == NOON + timedelta(seconds=40)
+
+
+UNKEPT = "gr\udcf6\udcdfer\x00"
+KEPT = "gr\ufffd\ufffder\ufffd"
+
+
+def test_what_a_terminal_sends_garbled_stops_nobody(make_entry):
+    """At night a pause must not fail over an umlaut in Latin-1, which no database keeps as it came."""
+    make_entry(since=NOON)
+    run = api.run_now("heartbeat", by=UNKEPT)
+    api.cancel(run.pk, by=UNKEPT, reason=UNKEPT)
+    cancelled = Run.objects.get(pk=run.pk).detail
+    api.retry(run.pk, by=UNKEPT, reason=UNKEPT)
+    retried = Run.objects.get(pk=run.pk).detail
+    api.cancel_entry("heartbeat", by=UNKEPT, reason=UNKEPT)
+    api.pause("heartbeat", by=UNKEPT, reason=UNKEPT)
+    api.pause_all(by=UNKEPT, reason=UNKEPT)
+    entry = Entry.objects.get()
+    api.resume_all(by=UNKEPT)
+    api.resume("heartbeat", by=UNKEPT)
+    api.backfill("heartbeat", NOON - minutes(6), NOON, by=UNKEPT)
+
+    assert (cancelled, retried) == (f"{KEPT} (by {KEPT})", f"asked for again by {KEPT}: {KEPT}")
+    assert (entry.paused_by, entry.pause_reason) == (KEPT, KEPT)
+    assert set(Run.objects.values_list("requested_by", flat=True)) == {KEPT}
+    deeds = list(AuditEvent.objects.order_by("pk").values_list("verb", "actor"))
+    assert deeds == [
+        (verb, KEPT) for verb in ("run", "cancel", "retry", "cancel", "pause", "pause", "resume", "resume", "backfill")
+    ]
+    assert set(AuditEvent.objects.values_list("reason", flat=True)) == {KEPT, ""}
+
+
+@pytest.mark.parametrize("number", [0, -1, 10**30])
+def test_a_run_that_cannot_be_is_said_not_to_exist(number):
+    """Whatever somebody typed, no stack trace."""
+    for verb in (api.cancel, api.retry):
+        with pytest.raises(Refused) as error:
+            verb(number, by="dana", reason="x")
+        assert str(error.value) == f"run {number} does not exist. See: manage.py crons history"
+
+
+def test_an_entry_that_nobody_has_written_yet_is_not_called_undeclared(make_entry):
+    """In a test, or right after the install, it is there in the code for all to see."""
+    job(None, name="nightly")(lambda: None)
+    make_entry()
+
+    for ask in (lambda: api.run_now("nightly", by="dana"), lambda: api.entry("nightly")):
+        with pytest.raises(UnknownJob) as error:
+            ask()
+        assert str(error.value) == ("'nightly' is declared, but not in this database yet. Run: manage.py crons sync")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from django.db import connections
@@ -227,6 +227,7 @@ def test_spans_and_entries_that_cannot_be_filled_are_refused(make_entry):
         ("heartbeat", NOON, NOON),
         ("heartbeat", NOON, AT_ONE + minutes(1)),
         ("heartbeat", NOON.replace(tzinfo=None), AT_ONE),
+        ("heartbeat", datetime.min.replace(tzinfo=UTC), AT_ONE),
         ("by_hand", NOON, AT_ONE),
         ("gone", NOON, AT_ONE),
         ("garbled", NOON, AT_ONE),
@@ -237,14 +238,15 @@ def test_spans_and_entries_that_cannot_be_filled_are_refused(make_entry):
     with pytest.raises(UnknownJob, match="Did you mean 'heartbeat'"):
         fill(NOON, AT_ONE, name="heartbeet")
 
-    assert told[:5] == [
+    assert told[:6] == [
         "from 2026-03-02T12:00:00Z to 2026-03-02T12:00:00Z is no span: expected the earlier moment first.",
         "the span ends at 2026-03-02T13:01:00Z, which is to come: slots to come run by themselves.",
         "2026-03-02T12:00:00 has no time zone: expected an aware moment.",
+        "the span begins at 0001-01-01T00:00:00+00:00: expected a moment since 1970-01-01T00:00:00Z.",
         "'by_hand' has no schedule, so it has no slots. See: manage.py crons run by_hand",
         "'gone' is retired since 2026-03-02 12:00:00 UTC: nobody declares it, so nothing would begin it.",
     ]
-    assert told[5].startswith("'garbled' cannot be planned, so its slots are not known: ")
+    assert told[6].startswith("'garbled' cannot be planned, so its slots are not known: ")
     assert (Run.objects.count(), AuditEvent.objects.count()) == (0, 0)
 
 

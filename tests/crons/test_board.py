@@ -242,7 +242,7 @@ def test_database_that_does_not_answer_is_said(monkeypatch):
         board.look(DAY, NOON)
 
 
-def test_board_costs_eight_statements_and_no_scan_with_many_rows(make_entry):
+def test_board_costs_nine_statements_and_no_scan_with_many_rows(make_entry):
     """The page is looked at when everything is slow already."""
     entries = [make_entry(f"job{n}") for n in range(5)]
     fill(entries, 20_000, NOON)
@@ -250,10 +250,29 @@ def test_board_costs_eight_statements_and_no_scan_with_many_rows(make_entry):
     with CaptureQueriesContext(connection) as captured:
         seen = board.look(7 * DAY, NOON)
 
-    assert len(captured) == 8
+    assert len(captured) == 9
     assert full_scans(captured) == []
     plans = "\n".join(step for query in captured.captured_queries for step in plan(query["sql"]))
     # The few that did not end well are read in order, and reading stops at the limit.
     assert "crons_run_not_well" in plans
     assert "crons_range_last" in plans
     assert seen.did_not_run.rows
+
+
+def test_slots_that_are_filled_one_after_the_other_wait_well(make_entry):
+    """Between two of a hole of a thousand none is going for a moment: that is no reason to wake anybody."""
+    entry = make_entry()
+    looked(entry, NOON)
+    asked = {"state": "waiting", "verdict": "", "wake_at": NOON - minutes(30), "asked_at": NOON - minutes(30)}
+    for place in range(3):
+        run_of(entry, NOON - minutes(60 - place), kind="backfill", **asked)
+    done = run_of(entry, NOON - minutes(70))
+    attempt = attempt_of(done, NOON - minutes(3), ended_at=NOON - timedelta(seconds=20), outcome="succeeded")
+
+    served = [each.kind for each in board.look(DAY, NOON).troubles.rows]
+    Attempt.objects.filter(pk=attempt.pk).update(ended_at=NOON - minutes(2))
+    [stuck] = board.look(DAY, NOON).troubles.rows
+
+    assert served == []
+    assert (stuck.kind, stuck.entry.name, stuck.since) == ("waiting", entry.name, NOON - minutes(30))
+    assert stuck.text.startswith("3 runs wait to be begun: no place has come free")

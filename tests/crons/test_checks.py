@@ -20,6 +20,7 @@ ALL = [
     checks.check_settings,
     checks.check_executors,
     checks.check_celery_jobs,
+    checks.check_routes,
     checks.check_groups,
     checks.check_commands,
     checks.check_zones,
@@ -178,9 +179,21 @@ def test_unknown_executor_of_a_job_is_an_error():
 
     told(
         f"heartbeat ({HERE}.beat) names the executor 'proces', which is not in CRONS['EXECUTORS'].",
-        "Did you mean 'process'? Known: celery, inline, process.",
+        "Did you mean 'process'? Known: celery, inline, process, tasks.",
     )
     assert only().id == "crons.E010"
+
+
+def test_message_that_would_get_nowhere_is_an_error():
+    """It would be sent again and again, and nobody would get it. The other cases are in test_schedule.py."""
+    job(every(minutes=5), name="heartbeat", executor="celery", route={"priority": -1}, idempotent=True)(cronjobs.beat)
+
+    told(
+        f"heartbeat ({HERE}.beat) is sent by the executor 'celery': its priority is -1, "
+        "and this executor takes 0 to 255.",
+        "See EXECUTORS in docs/reference/settings.md.",
+    )
+    assert only().id == "crons.E013"
 
 
 def test_command_that_no_app_has_is_an_error():

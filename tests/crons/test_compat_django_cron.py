@@ -15,6 +15,7 @@ from crons.compat.django_cron.management.commands import runcrons as runcrons_mo
 from crons.dispatch import plan_entry
 from crons.exceptions import LedgerUnavailable
 from crons.models import Entry, Run
+from crons.sources.cron_classes import CronClassesSource
 from crons.sync import sync
 from tests.crons import cron_classes
 
@@ -281,6 +282,17 @@ def test_line_that_cannot_work_is_told_after_the_others_ran(shop, settings):
         "[✔] shop.report\n",
         "CRON_CLASSES[0] names 'no.such.Class', which cannot be imported: No module named 'no'.\n",
     )
+
+
+@pytest.mark.parametrize("broken", [f"{HERE}.Garbled", f"{HERE}.Yields", "tests.crons.broken.Report"])
+def test_class_that_cannot_work_stops_no_other(shop, settings, broken):
+    """Whatever is wrong with it: its import, its options, its do()."""
+    settings.CRON_CLASSES = [broken, f"{HERE}.Report"]
+
+    code, out, err = runcrons()
+
+    assert (code, out) == (1, "[✔] shop.report\n")
+    assert err == CronClassesSource().read().problems[0].text + "\n"
 
 
 def test_setting_that_is_empty_is_told(shop, settings):

@@ -31,7 +31,7 @@ def test_defaults_hold_where_nothing_is_said(settings):
     assert conf.grace == timedelta(seconds=60)
     assert conf.lease == timedelta(seconds=45)
     assert conf.groups == {}
-    assert sorted(conf.executors) == ["celery", "inline", "process"]
+    assert sorted(conf.executors) == ["celery", "inline", "process", "tasks"]
 
 
 def test_settings_are_read_at_use(settings):
@@ -64,7 +64,7 @@ def test_own_executors_stand_beside_the_built_in_ones(settings):
     """Who adds one must not have to repeat the others."""
     settings.CRONS = {"EXECUTORS": {"slow": {"BACKEND": "a.B"}}}
 
-    assert sorted(conf.executors) == ["celery", "inline", "process", "slow"]
+    assert sorted(conf.executors) == ["celery", "inline", "process", "slow", "tasks"]
 
 
 def test_crontab_files_are_paths(settings):

@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from crons import cron, every
+from crons import cron, every, zones
 from crons.exceptions import TargetError
-from crons.schedules import NEVER, Schedule, parse
+from crons.schedules import NEVER, Schedule, any_of, parse
 from crons.targets import crond, fitting
 from crons.targets.base import Unfit
 
@@ -40,6 +40,15 @@ SAME_CHANGES = "its zone and the machine's change their clocks at different mome
         (every(minutes=90), "UTC", "UTC", ["0 */3 * * *", "30 1,4,7,10,13,16,19,22 * * *"]),
         (every(days=7), "UTC", "UTC", ["0 0 * * 4"]),
         (NEVER, "UTC", "UTC", []),
+        (any_of(cron("30 6 * * *"), cron("0 14 * * *")), "UTC", "UTC", ["30 6 * * *", "0 14 * * *"]),
+        (
+            any_of(every(hours=12), cron("0 2 * * SUN")),
+            "Asia/Tokyo",
+            "UTC",
+            ["0 */12 * * *", "0 17 * * 6"],
+        ),
+        (cron("0 6 * * *"), "Etc/GMT+5", "Asia/Kathmandu", ["45 16 * * *"]),
+        (cron("0 20 * * SAT,SUN"), "UTC", "Asia/Kathmandu", ["45 1 * * 0,1"]),
     ],
     ids=str,
 )
@@ -64,6 +73,8 @@ def test_what_fits_is_exact(schedule: Schedule, zone: str, machine: str, lines: 
         (every(minutes=7), "UTC", "UTC", "every 7 minutes does not divide a day"),
         (every(hours=48), "UTC", "UTC", "every 2 days does not divide a day"),
         (every(seconds=30), "UTC", "UTC", "it has seconds"),
+        (any_of(cron("0 6 * * *"), every(minutes=7)), "UTC", "UTC", "every 7 minutes does not divide a day"),
+        (any_of(cron("0 6 * * *"), cron("0 2 1 * *")), "Asia/Tokyo", "UTC", "it falls on another day of the month"),
     ],
     ids=str,
 )
@@ -88,7 +99,8 @@ DAY = st.sampled_from(["*", "1", "*/2", "31", "1-31"])
 MONTH = st.sampled_from(["*", "3", "1-12"])
 WEEKDAY = st.sampled_from(["*", "SUN", "1-5", "*/3", "6,7"])
 EVERY = st.sampled_from([1, 5, 7, 30, 60, 90, 120, 720, 1440, 10080]).map(lambda minutes: every(minutes=minutes))
-TEXT = st.tuples(MINUTE, HOUR, DAY, MONTH, WEEKDAY).map(lambda fields: cron(" ".join(fields)))
+FIELDS = st.tuples(MINUTE, HOUR, DAY, MONTH, WEEKDAY).map(lambda fields: cron(" ".join(fields)))
+TEXT = st.one_of(FIELDS, st.tuples(FIELDS, st.one_of(FIELDS, EVERY)).map(lambda parts: any_of(*parts)))
 
 
 @given(schedule=st.one_of(TEXT, EVERY), zone=st.sampled_from(ZONES), machine=st.sampled_from(ZONES))
@@ -108,8 +120,25 @@ def test_no_line_is_nearly_right(schedule: Schedule, zone: str, machine: str):
 
 
 def moments(lines: list[str], machine: tzinfo, start: datetime = NOW, until: datetime = NOW + YEAR) -> list[datetime]:
-    """List when cron would fire *lines*, each firing for itself."""
-    return sorted(moment for line in lines for moment in parse(line).between(start, until, machine))
+    """List when cron would fire *lines*; where two fire at once the second finds its slot taken."""
+    return sorted({moment for line in lines for moment in parse(line).between(start, until, machine)})
+
+
+def test_many_entries_cost_one_look_at_their_zones(monkeypatch: pytest.MonkeyPatch):
+    """A look takes 14 ms, and doctor fits each entry each time it is asked."""
+    looks: list[tzinfo] = []
+    changes = zones.changes
+
+    def counted(start: datetime, until: datetime, zone: tzinfo) -> object:
+        looks.append(zone)
+        return changes(start, until, zone)
+
+    monkeypatch.setattr(zones, "changes", counted)
+    now = NOW + timedelta(seconds=1)
+    for minute in range(60):
+        fitting.texts(cron(f"{minute} 6 * * *"), ZoneInfo("Europe/Berlin"), ZoneInfo("Europe/Paris"), now)
+
+    assert looks == [ZoneInfo("Europe/Berlin"), ZoneInfo("Europe/Paris")]
 
 
 def test_the_zone_is_that_of_the_machine_not_of_this_process(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):

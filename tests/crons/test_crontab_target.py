@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import os
+import resource
 import shutil
 import stat
+import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -19,7 +21,7 @@ from crons import cron, every, job
 from crons.exceptions import TargetError
 from crons.jobs import Registry
 from crons.models import AuditEvent, Entry
-from crons.targets import blocks, state
+from crons.targets import blocks, crond, state
 from crons.targets.crontab import CrontabTarget
 from tests.crons.cli.conftest import Said, call_crons
 
@@ -107,8 +109,8 @@ def test_apply_puts_one_tick_line_above_everything(crontab: Crontab, report: Non
     log = tmp_path / "state" / CrontabTarget().key / "log"
     assert log.is_dir()
     assert lines_of(crontab) == [
-        f"* * * * * cd {ROOT} && DJANGO_SETTINGS_MODULE=tests.settings {sys.executable} {ROOT}/manage.py crons tick "
-        f">> {log}/tick.log 2>&1"
+        f"* * * * * {{ cd {ROOT} && DJANGO_SETTINGS_MODULE=tests.settings {sys.executable} {ROOT}/manage.py "
+        f"crons tick; }} >> {log}/tick.log 2>&1"
     ]
     assert crons("plan").code == 0
     assert [entry.name for entry in Entry.objects.all()] == ["report"]
@@ -124,11 +126,12 @@ def test_per_job_lines_run_each_entry_on_its_schedule(crontab: Crontab, report: 
     done = crons("apply", "--per-job")
 
     assert done.code == 0, done.err
-    assert [line.split(" >> ")[0].replace(f"{ROOT}/manage.py", "M").split(" M ")[1] for line in lines_of(crontab)] == [
+    called = [line.split("; } >> ")[0].replace(f"{ROOT}/manage.py", "M").split(" M ")[1] for line in lines_of(crontab)]
+    assert called == [
         "crons run beat --scheduled",
         "crons run report --scheduled",
     ]
-    assert [line.split(" cd ")[0] for line in lines_of(crontab)] == ["*/5 * * * *", "0 6 * * *"]
+    assert [line.split(" { cd ")[0] for line in lines_of(crontab)] == ["*/5 * * * *", "0 6 * * *"]
     assert crons("plan").code == 0
     assert crons("plan", "--tick").code == 3
 
@@ -200,21 +203,32 @@ def test_undo_all_needs_no_backup(crontab: Crontab, report: None, crons: Any, tm
     assert crontab.content == FOREIGN
 
 
+def test_undo_all_of_nothing_does_nothing(crontab: Crontab, report: None, crons: Any, tmp_path: Path):
+    """Nothing undone is no event, and not called undone."""
+    crontab.content = FOREIGN
+
+    done = crons("undo", "--all")
+
+    assert (done.code, done.out) == (0, "The crontab is as it should be (without lines of ours).\n")
+    assert not AuditEvent.objects.exists()
+    assert list((tmp_path / "state").rglob("*.undone")) == []
+
+
 def test_an_edited_block_is_shown_and_replaced_by_apply_only(crontab: Crontab, report: None, crons: Any):
     """A hand that stopped our line at night must be seen."""
     crons("apply")
-    crontab.edit(b"\n* * * * * cd", b"\n#* * * * * cd")
+    crontab.edit(b"\n* * * * * {", b"\n#* * * * * {")
     edited = crontab.content
 
     planned = crons("plan")
 
     assert planned.code == 3
     assert planned.err == "our block in the crontab is not as it was written: it was edited by hand.\n"
-    assert "-#* * * * * cd" in planned.out
-    assert "+* * * * * cd" in planned.out
+    assert "-#* * * * * {" in planned.out
+    assert "+* * * * * {" in planned.out
     assert crontab.content == edited
     assert crons("apply").code == 0
-    assert lines_of(crontab)[0].startswith("* * * * * cd")
+    assert lines_of(crontab)[0].startswith("* * * * * { cd")
 
 
 def test_a_setting_put_above_the_block_is_drift(crontab: Crontab, report: None, crons: Any):
@@ -258,6 +272,169 @@ def test_a_state_directory_that_others_may_write_is_refused(crontab: Crontab, re
     assert crontab.content == before
 
 
+def test_what_keeps_a_line_from_starting_is_in_its_log(
+    crontab: Crontab, report: None, crons: Any, tmp_path: Path, settings: Any
+):
+    """A project that was moved, an environment file that is gone: cron mails that to an account nobody reads."""
+    (tmp_path / "env").touch()
+    settings.CRONS = {**settings.CRONS, "ENV_FILE": str(tmp_path / "env")}
+    crons("apply")
+    [line] = lines_of(crontab)
+    (tmp_path / "env").unlink()
+
+    done = subprocess.run(
+        ["/bin/sh", "-c", line.removeprefix("* * * * * ").replace("\\%", "%")], capture_output=True, check=False
+    )
+
+    assert done.returncode != 0
+    assert (done.stdout, done.stderr) == (b"", b"")
+    [log] = (tmp_path / "state").rglob("tick.log")
+    assert f"{tmp_path}/env" in log.read_text()
+
+
+def test_an_apply_that_was_killed_leaves_no_step_for_undo(
+    crontab: Crontab, report: None, crons: Any, tmp_path: Path, monkeypatch: Any
+):
+    """Between backup and crontab: what is kept there is what is installed, and going back to it is no step."""
+    crontab.content = FOREIGN
+    crons("apply")
+    ticking = crontab.content
+
+    class Killed(BaseException):
+        """As SIGKILL: nothing that cleans up after errors sees it."""
+
+    def killed(content: bytes | None) -> None:
+        raise Killed
+
+    with monkeypatch.context() as patched:
+        patched.setattr("crons.targets.crontab._install", killed)
+        with pytest.raises(Killed):
+            crons("apply", "--per-job")
+    after_kill = crontab.content
+    undone = crons("undo")
+    again = crons("undo")
+
+    assert after_kill == ticking
+    assert not AuditEvent.objects.filter(after__mode="per-job").exists()
+    assert (undone.code, crontab.content) == (0, FOREIGN)
+    assert again.code == 1
+    assert again.err.startswith("nothing to undo: no backup in ")
+
+
+def test_a_full_disk_leaves_no_half_backup(
+    crontab: Crontab, report: None, crons: Any, tmp_path: Path, monkeypatch: Any
+):
+    """Undo would install what was written of it."""
+    crontab.content = FOREIGN + b"#" * 3 * 8192
+    before = crontab.content
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    keep = state.Backups.keep
+
+    def kept_on_full_disk(self: Any, content: bytes | None, *, suffix: str = "") -> Path:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (8192, hard))
+        try:
+            return keep(self, content, suffix=suffix)
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+    monkeypatch.setattr(state.Backups, "keep", kept_on_full_disk)
+
+    done = crons("apply")
+
+    assert done.code == 1
+    assert done.err == (
+        f"the state directory cannot be used: {tmp_path}/state: File too large. Backups of the crontab are kept "
+        "there, so nothing was changed: make it writable for this account, or set CRONS['STATE_DIR'].\n"
+    )
+    assert crontab.content == before
+    assert list((tmp_path / "state" / CrontabTarget().key).glob("*.*")) == []
+    assert not AuditEvent.objects.exists()
+
+
+def test_a_log_directory_that_leads_nowhere_is_told(
+    crontab: Crontab, report: None, crons: Any, tmp_path: Path, settings: Any
+):
+    """A link whose disk is not mounted: the shell would end before the job begins."""
+    (tmp_path / "log").symlink_to("/nowhere/log")
+    settings.CRONS = {**settings.CRONS, "LOG_DIR": str(tmp_path / "log")}
+
+    done = crons("apply")
+
+    assert done.code == 1
+    assert done.err == (
+        f"the log directory {tmp_path}/log cannot be made: it is a link to /nowhere/log, which is no directory. "
+        "Make it writable for this account, or set CRONS['LOG_DIR'].\n"
+    )
+    assert crontab.content is None
+
+
+@pytest.mark.parametrize(("mode", "told"), [(0o755, False), (0o775, False), (0o777, True), (0o1777, False)])
+def test_a_log_directory_that_is_a_link_is_used_and_one_open_to_all_is_told(
+    crontab: Crontab, report: None, crons: Any, tmp_path: Path, settings: Any, mode: int, told: bool
+):
+    """Another account could put a link named tick.log there; in a sticky directory the kernel follows none."""
+    (tmp_path / "disk").mkdir()
+    (tmp_path / "disk").chmod(mode)
+    (tmp_path / "log").symlink_to(tmp_path / "disk")
+    settings.CRONS = {**settings.CRONS, "LOG_DIR": str(tmp_path / "log")}
+
+    done = crons("apply")
+
+    note = (
+        f"note: every account may write to the log directory {tmp_path}/log, and could have output appended to any "
+        f"file of this one: chmod o-w {tmp_path}/log\n"
+    )
+    assert done.code == 0
+    assert done.err == (note if told else "")
+    assert lines_of(crontab)[0].endswith(f" >> {tmp_path}/log/tick.log 2>&1")
+
+
+def test_a_block_of_this_project_under_an_earlier_identity_is_told(
+    crontab: Crontab, report: None, crons: Any, settings: Any
+):
+    """Its database moved, the old block stayed, and nobody's apply will ever change it again."""
+    crons("apply")
+    old = crontab.content
+    settings.CRONS = {**settings.CRONS, "IDENTITY": "shop-moved"}
+    crons("adopt", "--yes")
+
+    done = crons("apply")
+
+    assert old is not None
+    assert done.code == 0
+    assert done.err == (
+        "note: the block on line 1 starts this project too, with these settings, under an identity that is not ours: "
+        "if it was before a move, delete that block with crontab -e.\n"
+    )
+    assert (crontab.content or b"").endswith(old)
+
+
+def test_a_block_that_an_editor_indented_is_still_ours(crontab: Crontab, report: None, crons: Any):
+    """Else apply would put a second one above it."""
+    crons("apply")
+    written = crontab.content or b""
+    crontab.content = b"".join(b"  " + line for line in written.splitlines(keepends=True))
+
+    planned, applied = crons("plan"), crons("apply")
+
+    assert planned.code == 3
+    assert "our block in the crontab is not as it was written: it was edited by hand." in planned.err
+    assert applied.code == 0
+    assert crontab.content == written
+
+
+@pytest.mark.parametrize(
+    "comment",
+    [b"# see '# begin crons 0123456789abcdef' above\n", b"## begin crons 0123456789abcdef x\n", b"# begin crons x\n"],
+)
+def test_a_comment_that_speaks_of_marks_is_none(crontab: Crontab, report: None, crons: Any, comment: bytes):
+    """Foreign lines are nobody's business."""
+    crontab.content = comment
+
+    assert crons("apply").code == 0
+    assert (crontab.content or b"").endswith(b"\n" + comment)
+
+
 def test_two_changes_at_once_are_one_after_the_other(crontab: Crontab, report: None, crons: Any, tmp_path: Path):
     """The program crontab has no lock of its own."""
     (tmp_path / "state").mkdir(0o700)
@@ -285,8 +462,8 @@ def test_a_link_to_the_current_release_stays_a_link(
     crons("apply")
 
     [line] = lines_of(crontab)
-    assert line.startswith(f"* * * * * cd {tmp_path}/current && ")
-    assert f" {tmp_path}/current/manage.py crons tick" in line
+    assert line.startswith(f"* * * * * {{ cd {tmp_path}/current && ")
+    assert f" {tmp_path}/current/manage.py crons tick; }} >> " in line
 
 
 def test_without_manage_py_it_says_where_it_looked(
@@ -412,6 +589,16 @@ def test_cron_allow_is_explained(crontab: Crontab, report: None, crons: Any, mon
     assert done.err.endswith(f"{tmp_path}/allow exists and does not name 'bob': root must add that line.\n")
 
 
+def test_root_may_whatever_the_files_say(monkeypatch: Any, tmp_path: Path):
+    """crontab(1) of Debian; a false alarm sends somebody to edit the wrong file at night."""
+    monkeypatch.setattr("crons.targets.crond.ALLOW", tmp_path / "allow")
+    (tmp_path / "allow").write_text("alice\n")
+
+    assert crond.objection("root") == ""
+    assert crond.objection("alice") == ""
+    assert crond.objection("bob") == f"{tmp_path}/allow exists and does not name 'bob': root must add that line."
+
+
 def test_no_program_crontab_is_said_with_what_to_do(crontab: Crontab, report: None, crons: Any, monkeypatch: Any):
     """A slim container has none."""
     monkeypatch.setattr("crons.targets.crontab.shutil.which", lambda *args, **kwargs: None)
@@ -515,7 +702,7 @@ def test_paths_are_quoted_for_the_shell_and_for_cron(
 
     [line] = lines_of(crontab)
     assert f"&& set -a && . '{env}' && set +a && DJANGO_SETTINGS_MODULE=" in line
-    assert line.endswith(f""" >> '{tmp_path}/100\\% of it'"'"'s logs/tick.log' 2>&1""")
+    assert line.endswith(f"""; }} >> '{tmp_path}/100\\% of it'"'"'s logs/tick.log' 2>&1""")
 
 
 def test_a_path_that_cron_cannot_carry_is_refused(

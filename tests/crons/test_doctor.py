@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import select
 from collections.abc import Callable
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -14,12 +17,14 @@ from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
 from crons import cron, deployment, doctor, job
-from crons.doctor import clocks, installed, rows, start
+from crons.doctor import bare, clocks, installed, missing, rows, start
 from crons.doctor.findings import Finding
-from crons.exceptions import LedgerUnavailable
+from crons.exceptions import LedgerUnavailable, TargetError
 from crons.instances import boot_id, host
 from crons.jobs import Registry
 from crons.models import Attempt, Deployment, Entry, Heartbeat, Run
+from crons.targets import CrontabTarget, blocks
+from crons.targets.installation import Installation
 from tests.crons.test_crontab_target import Crontab, crontab  # noqa: F401 (a fixture)
 
 NOW = datetime(2026, 3, 2, 12, 0, tzinfo=UTC)
@@ -209,6 +214,16 @@ def test_lines_written_by_hand_count(machine: Crontab, line: str, counts: bool):
     assert ("no line of ours; by hand: line 2" in [each.found for each in found]) == counts
 
 
+@pytest.mark.parametrize("jobs", [1, 5])
+def test_lines_by_hand_are_counted_in_the_whole_file(machine: Crontab, jobs: int):
+    """Somebody goes there with an editor."""
+    lines = [b"* * * * * ours"] * jobs
+    block = blocks.make(CrontabTarget().key, lines, mode="per-job", place=CrontabTarget().place)
+    machine.content = block + f"\n* * * * * cd {ROOT} && python manage.py crons tick\n".encode()
+
+    assert installed._lines_by_hand(machine.content or b"") == [f"line {jobs + 4}"]
+
+
 def test_lines_without_a_daemon_fire_nothing(machine: Crontab, monkeypatch: Any):
     """Containers have the program crontab and nobody who reads it."""
     machine.content = f"* * * * * cd {ROOT} && python manage.py crons tick\n".encode()
@@ -221,8 +236,6 @@ def test_lines_without_a_daemon_fire_nothing(machine: Crontab, monkeypatch: Any)
 
 def test_lines_of_an_older_release_are_told(machine: Crontab):
     """The path of the interpreter changed with the deploy."""
-    from crons.targets import CrontabTarget, blocks
-
     machine.content = blocks.make(CrontabTarget().key, [b"* * * * * old"], mode="tick", place=CrontabTarget().place)
 
     [found] = bad(installed.look(None))
@@ -242,6 +255,59 @@ def test_a_log_directory_that_cannot_be_made_is_told(machine: Crontab, settings:
 
     assert found.what == "log directory"
     assert found.found.startswith(f"{tmp_path}/file cannot be written by ")
+
+
+@pytest.mark.parametrize(
+    ("said", "named"),
+    [
+        ("KeyError: 'SHOP_KEY'", ["variable SHOP_KEY"]),
+        ("decouple.UndefinedValueError: SHOP_KEY not found. Declare it as envvar", ["variable SHOP_KEY"]),
+        ("/bin/sh: 1: SHOP_KEY: parameter not set", ["variable SHOP_KEY"]),
+        ("SHOP_KEY is abc, all is well\nKeyError: 'other'", []),
+        ("KeyError: 'HOME'", []),
+        ("FileNotFoundError: [Errno 2] No such file or directory: 'shop-dump'", ["program shop-dump"]),
+        ("/bin/sh: 1: shop-dump: not found", ["program shop-dump"]),
+        ("bash: line 1: shop-dump: command not found", ["program shop-dump"]),
+        ("env: 'shop-dump': No such file or directory", ["program shop-dump"]),
+        ("FileNotFoundError: [Errno 2] No such file or directory: 'rates.csv'", ["file rates.csv"]),
+        ("FileNotFoundError: [Errno 2] No such file or directory: 'nowhere.csv'", []),
+        ("FileNotFoundError: [Errno 2] No such file or directory: '{home}/.pgpass'", ["variable HOME"]),
+        ("FileNotFoundError: [Errno 2] No such file or directory: '{home}/.netrc'", []),
+        ("UnicodeEncodeError: 'ascii' codec can't encode character", ["variable LANG"]),
+        ("ValueError: no stock", []),
+        ("HTTPError: 404: customer: not found", []),
+    ],
+)
+def test_what_only_this_shell_has_is_read_from_what_the_run_said(
+    said: str, named: list[str], monkeypatch: Any, tmp_path: Path
+):
+    """A failure under cron has few causes, and the same ones each time; what it has here too is none of them."""
+    program = tmp_path / "shop-dump"
+    program.touch(0o755)
+    (tmp_path / "rates.csv").touch()
+    (tmp_path / ".pgpass").touch()
+    monkeypatch.chdir(tmp_path)
+    for name, value in (("SHOP_KEY", "abc"), ("HOME", str(tmp_path)), ("LANG", "de_DE.UTF-8")):
+        monkeypatch.setenv(name, value)
+    monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
+    home = bare.environment()["HOME"]
+
+    findings = list(missing.look(said.replace("{home}", home), Installation.find(tmp_path)))
+
+    assert [finding.what for finding in findings] == named
+
+
+def test_a_start_that_hangs_leaves_nothing_behind(tmp_path: Path):
+    """Settings that wait for a host that cron cannot reach; the shell is only the first of the processes."""
+    told = tmp_path / "pid"
+
+    with pytest.raises(TargetError, match=r"^it did not start within 1 seconds: "):
+        bare.run(f"cd / && sh -c 'echo $$ >{told}; exec sleep 600' && true", timeout_seconds=1)
+
+    with suppress(ProcessLookupError):
+        ended = select.poll()
+        ended.register(os.pidfd_open(int(told.read_text())), select.POLLIN)
+        assert ended.poll(10_000) != []
 
 
 def test_a_part_that_cannot_be_looked_at_is_a_finding(db: None, report: None, monkeypatch: Any):

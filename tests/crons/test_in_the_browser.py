@@ -94,6 +94,9 @@ def on_fire(make_entry):
     names = ["clean_inactive_customers_of_all_shops", "nightly", "held"]
     failing, going, held = [make_entry(name, since=now - timedelta(hours=2)) for name in names]
     models.Entry.objects.filter(pk=held.pk).update(paused_at=now, paused_by="dana", pause_reason="moving house")
+    said = {"paused_at": now, "by": "dana"}
+    models.Pause.objects.create(scope=f"entry:{held.pk}", entry=held, reason="moving house", **said)
+    models.Pause.objects.create(scope="tag:billing", tag="billing", reason="the bank is down", **said)
     given = {"planned_at": now, "recorded_at": now, "trigger": "resident", "tries": 1}
     detail = "ApiError: https://shop.example.com/a/very/long/address/without/any/place/to/break/it answered 503"
     failed = models.Run.objects.create(
@@ -173,7 +176,7 @@ def test_every_link_says_where_it_leads(page, on_fire):
     assert len(buttons) > 4
     name = on_fire.entry.name
     assert f"Retry run {on_fire.pk} of {name}" in buttons
-    assert [text for text in buttons if not re.search(r"nightly|held|clean_inactive", text)] == []
+    assert [text for text in buttons if not re.search(r"nightly|held|clean_inactive|billing", text)] == []
 
 
 def test_focus_is_seen_and_comes_first_to_the_way_past_the_menu(page, on_fire):
@@ -198,7 +201,9 @@ def test_page_needs_no_script_and_no_inline_style(page, on_fire, scheme):
     assert seen.locator("script, style, [style], iframe, img, [onclick]").count() == 0
 
 
-@pytest.mark.parametrize("place", ["run/{run}/change/", "entry/{entry}/change/", "attempt/{attempt}/change/"])
+@pytest.mark.parametrize(
+    "place", ["run/{run}/change/", "entry/{entry}/change/", "attempt/{attempt}/change/", "entry/pause/?ids={entry}"]
+)
 def test_pages_of_the_admin_fit_a_telephone(page, on_fire, place):
     """Who is called at night has one."""
     attempt = on_fire.attempts.get()

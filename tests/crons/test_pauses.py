@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from datetime import timedelta
+from datetime import datetime, timedelta, timezone
 
 import pytest
 from django.db import connection, connections
@@ -285,3 +285,16 @@ def test_pauses_of_the_release_before_are_kept():
     row = Pause.objects.get()
     assert (row.scope, row.entry_id, row.by, row.reason) == (f"entry:{paused.pk}", paused.pk, "dana", "audit")
     assert (row.paused_at, row.until) == (NOON, NOON + timedelta(days=1))
+
+
+@pytest.mark.parametrize("hours", [0, -5, 14])
+def test_an_end_beyond_all_schedules_is_refused(three, hours):
+    """No zone can show it, and the first page that tried would fail."""
+    never = datetime.max.replace(tzinfo=timezone(timedelta(hours=hours)))
+
+    for pause in (lambda: api.pause("bill", by="dana", reason="x", until=never),
+                  lambda: api.pause_all(by="dana", reason="x", until=never)):  # fmt: skip
+        with pytest.raises(Refused, match=r"is never: leave it out, and it holds until somebody resumes it\.$"):
+            pause()
+
+    assert held() == {}

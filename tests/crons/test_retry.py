@@ -330,3 +330,41 @@ def test_a_group_holds_for_what_is_asked_for_too(led, make_entry, settings):
         led.finish(begun[0], NOON + minutes(7))
 
     assert order == ["manual", "failed", "hole"]
+
+
+def test_a_run_whose_code_is_gone_waits_and_says_for_what(led, make_entry, end_as, clock):
+    """A deploy took the job away and nobody has synced: nothing is lost, and nobody is left guessing."""
+    make_entry()
+    failed = end_as()
+    clock["now"] = NOON + minutes(7)
+    api.retry(failed.pk, by="dana")
+
+    begun = ledger.begin(NOON + minutes(8), {"process": 4}, ["another_job"], led.instance)
+    clock["now"] = NOON + minutes(9)
+    run = Run.objects.select_related("entry").get()
+
+    assert begun == []
+    assert (run.state, run.tries) == ("waiting", 1)
+    assert api.why_waiting([run]) == {run.pk: "for a free place, or for a process that knows the job 'heartbeat'"}
+    assert run.detail == "asked for again by dana"
+
+
+def test_a_retry_that_nobody_begins_is_wrong_now(led, make_entry, end_as, clock):
+    """Somebody asked for it and went to bed."""
+    make_entry()
+    failed = end_as()
+    Entry.objects.update(wake_at=NOON + minutes(60), accounted_until=NOON + minutes(20))
+    clock["now"] = NOON + minutes(7)
+    api.retry(failed.pk, by="dana")
+
+    clock["now"] = NOON + minutes(20)
+    told = [(each.kind, each.entry, each.text) for each in api.health() if each.kind == "waiting"]
+    [begun] = led.begin(NOON + minutes(20))
+    led.finish(begun, NOON + minutes(20), Outcome.FAILED, "boom")
+    ledger.retry(failed.pk, NOON + minutes(20), by="dana")
+    clock["now"] = NOON + minutes(20.9)
+    after = [each.kind for each in api.health()]
+
+    why = "no place has come free, or no running process knows the job 'heartbeat'"
+    assert told == [("waiting", "heartbeat", f"1 run(s) due since 2026-03-02 12:07:00 UTC have not begun: {why}")]
+    assert "waiting" not in after

@@ -240,7 +240,7 @@ def test_whoever_waits_is_told_what_for(away, led, monkeypatch):
             "route={'que': 'slow'}: expected a dict with some of queue, priority, routing_key, exchange.",
         ),
         ("slow", "route='slow': expected a dict with some of queue, priority, routing_key, exchange."),
-        ({"priority": 256}, "route: priority=256: expected a whole number from 0 to 255."),
+        ({"priority": 256}, "route: priority=256: expected a whole number from -100 to 255."),
         ({"queue": ""}, "route: queue='': expected a text."),
     ],
 )

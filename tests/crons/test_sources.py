@@ -157,6 +157,13 @@ def test_line_that_gives_a_declared_function_other_arguments_is_a_problem(settin
             ("@daily", "no.such.beat"),
             "CRONJOBS[0] names 'no.such.beat', which cannot be imported: No module named 'no'.",
         ),
+        (
+            ("@daily", "tests.crons.broken.report"),
+            "CRONJOBS[0] names 'tests.crons.broken.report', which cannot be imported: KeyError: 'SHOP_TOKEN'.",
+        ),
+        (("@daily", "..beat"), "CRONJOBS[0] names '..beat', which cannot be imported: "),
+        (("@daily", f"{HERE}.yields"), f"{HERE}.yields is a generator (it has a yield), so calling it runs nothing: "),
+        (("@daily", "builtins.dict"), "builtins.dict does not say what it can be called with: "),
         (("@daily", f"{HERE}.bet"), f"CRONJOBS[0] names '{HERE}.bet', which cannot be imported: Module "),
         (("@daily", f"{HERE}.number"), f"CRONJOBS[0] names '{HERE}.number', which is a int, not a function."),
         (("@daily", f"{HERE}.beat", [], {"k": 1}), f"{HERE}.beat:"),

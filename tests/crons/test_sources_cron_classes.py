@@ -1,5 +1,6 @@
 """Where declarations are read from: CRON_CLASSES."""
 
+import sys
 from datetime import timedelta
 
 import pytest
@@ -121,6 +122,14 @@ def test_schedule_is_that_of_django_crons_documents(says, text):
             "run_weekly_on_days is [7], expected a list of numbers from 0 to 6",
         ),
         (
+            {"run_every_mins": float("nan")},
+            "run_every_mins is nan, expected a number of minutes",
+        ),
+        (
+            {"run_at_times": 630},
+            "run_at_times has 630, expected a time such as '06:30'",
+        ),
+        (
             {"run_every_mins": 5, "run_weekly_on_days": []},
             "run_weekly_on_days is [], expected a list of numbers from 0 to 6",
         ),
@@ -148,6 +157,18 @@ def test_schedule_that_cannot_be_had_is_refused_with_the_reason(says, why):
             f'Module "{HERE}" does not define a "CloseOrder" attribute/class.',
         ),
         (f"{HERE}.number", f"CRON_CLASSES[0] names '{HERE}.number', which is a int, not a class."),
+        (
+            "tests.crons.broken.Report",
+            "CRON_CLASSES[0] names 'tests.crons.broken.Report', which cannot be imported: KeyError: 'SHOP_TOKEN'.",
+        ),
+        (".Report", "CRON_CLASSES[0] names '.Report', which cannot be imported: ValueError: Empty module name."),
+        (
+            f"{HERE}.Yields",
+            "shop.yields is a generator (it has a yield), so calling it runs nothing: take the yield out.",
+        ),
+        (f"{HERE}.Tagged", "shop.tagged: tags='night': expected a list of texts, for example tags=['one']."),
+        (f"{HERE}.Owned", "shop.owned: owner=5: expected a text."),
+        (f"{HERE}.Undone", f"CRON_CLASSES[0] names '{HERE}.Undone', whose do is 5, expected a method do(self)."),
         (None, "CRON_CLASSES[0] is None, expected the path of a class, such as 'shop.cron.CloseOrders'."),
         (7, "CRON_CLASSES[0] is 7, expected the path of a class, such as 'shop.cron.CloseOrders'."),
         (f"{HERE}.Unnamed", f"CRON_CLASSES[0] names '{HERE}.Unnamed', which lacks a code = 'app.name'."),
@@ -183,7 +204,7 @@ def test_unknown_policy_names_the_nearest(read):
     [problem] = read("Garbled").problems
 
     assert problem.id == "E037"
-    assert problem.text.startswith("shop.other: 'timout' is no policy. Did you mean 'timeout'? Known: ")
+    assert problem.text.startswith("shop.garbled: 'timout' is no policy. Did you mean 'timeout'? Known: ")
 
 
 def test_one_path_without_a_comma_is_one_line(settings):
@@ -272,6 +293,29 @@ def test_absent_package_names_the_stand_in(settings, monkeypatch):
     assert problem.text == (
         "CRON_CLASSES[0] names 'django_cron.CronJobBase', which cannot be imported: import of django_cron halted; "
         "None in sys.modules. Put 'crons.compat.django_cron' first in INSTALLED_APPS: it stands in for that package."
+    )
+
+
+def test_package_that_is_installed_and_cannot_be_loaded_is_named(settings, tmp_path, monkeypatch):
+    """On Django 5.1 and later its models raise this, three modules away from the class that somebody looks at."""
+    for name, text in (
+        ("django_cron/__init__.py", "from django_cron.core import CronJobBase\n"),
+        ("django_cron/core.py", "raise TypeError(\"'class Meta' got invalid attribute(s): index_together\")\n"),
+        ("old_shop.py", "from django_cron import CronJobBase\nclass Old(CronJobBase): pass\n"),
+    ):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text(text)
+    monkeypatch.syspath_prepend(tmp_path)
+    for module in [each for each in sys.modules if each.partition(".")[0] == "django_cron"]:
+        monkeypatch.delitem(sys.modules, module)
+    settings.CRON_CLASSES = ["old_shop.Old"]
+
+    [problem] = CronClassesSource().read().problems
+
+    assert problem.text == (
+        "CRON_CLASSES[0] names 'old_shop.Old', which cannot be imported: TypeError: 'class Meta' got invalid "
+        "attribute(s): index_together. That is the package django-cron itself, which Django 5.1 and later cannot "
+        "load: uninstall it, and put 'crons.compat.django_cron' first in INSTALLED_APPS, which stands in for it."
     )
 
 

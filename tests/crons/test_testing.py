@@ -548,3 +548,18 @@ def test_the_playgrounds_time_is_told_to_no_other_process():
         )
 
     assert int(said.stdout) > 2020
+
+
+def test_an_endless_error_is_what_the_ledger_would_keep():
+    """As the page says of it: an assertion on five megabytes would not hold in production."""
+    with sandbox():
+
+        @job(None)
+        def shouts():
+            raise ValueError("x" * 5_000_000)
+
+        result = run(shouts)
+
+    assert len(result.error) < 40_000
+    assert "characters left out" in result.error
+    assert len(str(result.raised)) == 5_000_000

@@ -1,12 +1,12 @@
 """manage.py clean_inactive_customers: the entry point of the weekly cleanup for people, scripts and cron."""
 
-import os
 from argparse import ArgumentParser
 from typing import Any
 
+from django.core.management import CommandError
 from django.utils import timezone
 
-from crm import cron, customers
+from crm import cron, customers, progress
 from crm.management.entry_point import EntryPoint
 
 
@@ -20,16 +20,17 @@ class Command(EntryPoint):
         super().add_arguments(parser)
         parser.add_argument("--force", action="store_true", help="delete even above the caps of CRM_CLEANUP_MAX_…")
 
-    def preview(self, options: dict[str, Any]) -> list[str]:
-        force = options["force"] or cron.FORCE in os.environ
-        return cron.told_of_cleanup(customers.delete_inactive(now=timezone.now(), dry_run=True, force=force))
+    def handle(self, *args: Any, **options: Any) -> None:
+        if options["force"] and options["scheduled"]:
+            raise CommandError("--force is for a run that a person asks for. Leave out --scheduled.", returncode=2)
+        super().handle(*args, **options)
 
-    def enter_ledger(self, options: dict[str, Any]) -> None:
-        given = os.environ.get(cron.FORCE)
-        if options["force"]:
-            os.environ[cron.FORCE] = "1"  # inherited by the attempt, which has no command line of its own
-        try:
-            super().enter_ledger(options)
-        finally:
-            if given is None:
-                os.environ.pop(cron.FORCE, None)
+    def preview(self, options: dict[str, Any]) -> list[str]:
+        with progress.shown("Looking at customers") as on_progress:
+            cleanup = customers.delete_inactive(
+                now=timezone.now(), dry_run=True, force=options["force"], on_progress=on_progress
+            )
+        return cron.told_of_cleanup(cleanup)
+
+    def arguments(self, options: dict[str, Any]) -> list[str]:
+        return ["force=true"] if options["force"] else []

@@ -27,28 +27,34 @@ class Doctor(Verb):
     def add_arguments(self, parser: argparse.ArgumentParser) -> None:
         """Take NAME and --run."""
         parser.add_argument("entry", metavar="NAME", nargs="?", help="Only what this entry needs.")
-        parser.add_argument("--run", action="store_true", help="Then run it once, as cron would start it.")
+        parser.add_argument(
+            "--run", action="store_true", help="Then run it once, as cron would start it, and name what it lacked."
+        )
 
     def handle(self, options: Mapping[str, Any], out: Out) -> int:
         """Print what was found, the good in a word, the bad with its remedy."""
         name = options["entry"]
         if options["run"] and name is None:
             raise Refused("--run needs the NAME of the entry that is to be run.")
-        is_well = True
+        levels = []
         for finding in doctor.examine(name):
-            is_well = is_well and finding.level != doctor.BAD
+            levels.append(finding.level)
             _show(finding, out)
         if options["run"]:
-            ended = doctor.run(name)
-            is_well = is_well and ended.exit_code == 0
-            level = doctor.BAD if ended.exit_code else doctor.GOOD
-            text = f"ended with exit code {ended.exit_code} in cron's environment"
+            if not out.json:
+                out.line(f"Running {name} as cron would start it; what it prints is shown when it has ended.")
+            ended, findings = doctor.run(name)
             if out.json:
                 out.row({"model": "run", "entry": name, "exit_code": ended.exit_code, "output": ended.output})
-            else:
+            elif ended.output.strip():
                 out.line(ended.output.rstrip("\n"))
-                _show(doctor.Finding(f"run of {name}", level, text, "0" if ended.exit_code else "", ""), out)
-        return 0 if is_well else 1
+            for finding in findings:
+                levels.append(finding.level)
+                _show(finding, out)
+        wrong = levels.count(doctor.BAD)
+        if not out.json:
+            out.line(f"{wrong} wrong: mend the first, then ask again." if wrong else "Nothing is wrong.")
+        return 1 if wrong else 0
 
 
 def _show(finding: doctor.Finding, out: Out) -> None:

@@ -36,6 +36,9 @@ class Undo(Verb):
         deployment.refuse_a_copy()
         target = TARGETS[options["to"]](take_over=options["take_over"])
         plan = target.plan_undo(everything=options["all"])
+        if options["all"] and plan.is_in_step:
+            show(plan, out, kept=None)
+            return 0
         kept = target.undo(plan, operator())
         show(plan, out, kept=str(kept))
         if not out.json:

@@ -8,7 +8,7 @@ import time
 from dataclasses import replace
 from datetime import timedelta
 
-from crons import Context, Retry, cron, current_context, entry, every, job
+from crons import Context, Retry, cron, current_context, entry, every, job, schedule
 from crons.models import AuditEvent
 
 
@@ -90,6 +90,12 @@ def fails() -> None:
 @job()
 def noop(**kwargs: object) -> None:
     """Do nothing."""
+
+
+if os.environ.get("TEST_TASKS"):
+    from tests.acceptance.project.existing import count_up
+
+    schedule(count_up, cron("0 * * * *"), name="counted", args={"by": 3})
 
 
 if os.environ.get("TEST_RELEASE") == "new":

@@ -27,6 +27,10 @@ CRONS = {
     "IDENTITY": os.environ.get("TEST_IDENTITY", ""),
     "STATE_DIR": os.environ.get("TEST_STATE_DIR", ""),
 }
+if secret_file := os.environ.get("TEST_TICK_SECRET_FILE"):
+    ROOT_URLCONF = "tests.acceptance.project.urls"
+    ALLOWED_HOSTS = ["127.0.0.1"]
+    CRONS["HTTP_TICK_SECRET_FILE"] = secret_file
 if executor := os.environ.get("TEST_EXECUTOR"):
     CRONS["DEFAULTS"] = {"executor": executor}
     CRONS["EXECUTORS"] = {
@@ -35,6 +39,9 @@ if executor := os.environ.get("TEST_EXECUTOR"):
             "OPTIONS": {"app": "tests.acceptance.project.celery.app"},
         }
     }
+if queues := os.environ.get("TEST_TASKS"):
+    INSTALLED_APPS += ["django_tasks_db"]
+    TASKS = {"default": {"BACKEND": "django_tasks_db.DatabaseBackend", "QUEUES": queues.split(",")}}
 ADMINS = [("Ada", "ada@example.com")] if os.environ.get("TEST_MAILS") else []
 if django.VERSION >= (6, 1):
     MAILERS = {

@@ -12,6 +12,7 @@ from django.core.management.base import OutputWrapper
 from django.db import OperationalError
 
 from crons import api, job
+from crons.instances import Instance
 from crons.jobs import Policy
 from crons.management.following import Follower
 from crons.management.output import Out
@@ -274,6 +275,43 @@ def test_following_ends_as_the_job_did(follow, going, exit_code, code):
     out, notes, got = follow(going, lambda: end(going, "failed", exit_code=exit_code, error="boom"))
 
     assert (out, notes, got) == ("", [f"run {going.pk} of report: failed: boom"], code)
+
+
+def test_following_says_that_what_ran_it_was_killed(follow, going):
+    """Where nothing looks at the clock any more, whoever follows would wait for ever and not know for what."""
+    killed = Instance.start("tick")
+    killed.stop()
+    attempt = Attempt.objects.filter(pk=going.current_attempt)
+    attempt.update(instance=killed.name, boot_id=killed.boot_id, host="web1", pid=77, lease_until=NOW)
+
+    def is_found():
+        end(going, "lost", error="vanished")
+
+    out, notes, code = follow(going, lambda: None, lambda: None, is_found)
+
+    assert (out, code) == ("", 1)
+    assert notes == [
+        f"run {going.pk}: what ran it (pid 77 on web1) was killed. "
+        "The next serve or tick that looks says what becomes of it.",
+        f"run {going.pk} of report: lost: vanished",
+    ]
+
+
+def test_following_says_that_another_host_is_silent(follow, going):
+    """Its kernel cannot be asked: the lease is all there is to go by."""
+    attempt = Attempt.objects.filter(pk=going.current_attempt)
+    attempt.update(boot_id="elsewhere", host="web2", pid=77, lease_until=NOW)
+
+    def goes_silent():
+        attempt.update(lease_until=NOW - timedelta(seconds=1))
+
+    _, notes, _ = follow(going, goes_silent, lambda: end(going, "lost", error="vanished"))
+
+    assert [note.partition(" (pid")[0] for note in notes] == [
+        f"run {going.pk}: what ran it",
+        f"run {going.pk} of report: lost: vanished",
+    ]
+    assert "(pid 77 on web2) has not been heard of since its lease ended at 2026-" in notes[0]
 
 
 def test_following_goes_on_over_retries(follow, going, make_attempt):

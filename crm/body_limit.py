@@ -1,0 +1,38 @@
+"""A limit on bodies, at the door: Django under ASGI writes a body to the disk, whole, before a view can refuse it."""
+
+import re
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+# Nothing here takes uploads: Django itself refuses forms above this.
+MOST_BYTES = 2_500_000
+
+Message = dict[str, Any]
+Receive = Callable[[], Awaitable[Message]]
+Send = Callable[[Message], Awaitable[None]]
+Application = Callable[[Message, Receive, Send], Awaitable[None]]
+
+
+def limited(application: Application, most_bytes: int = MOST_BYTES) -> Application:
+    """Give *application* as one that gets no request with a body above *most_bytes*, or of a length not told."""
+
+    async def limit(scope: Message, receive: Receive, send: Send) -> None:
+        refusal = _refusal(dict(scope["headers"]), most_bytes) if scope["type"] == "http" else None
+        if refusal is None:
+            await application(scope, receive, send)
+            return
+        status, text = refusal
+        headers = [(b"content-type", b"text/plain; charset=utf-8"), (b"connection", b"close")]
+        await send({"type": "http.response.start", "status": status, "headers": headers})
+        await send({"type": "http.response.body", "body": text.encode()})
+
+    return limit
+
+
+def _refusal(headers: dict[bytes, bytes], most_bytes: int) -> tuple[int, str] | None:
+    if b"transfer-encoding" in headers:
+        return 411, "The request does not say how long its body is. Send Content-Length.\n"
+    length = headers.get(b"content-length", b"0")
+    if not re.fullmatch(rb"[0-9]{1,12}", length) or int(length) > most_bytes:
+        return 413, f"The body is longer than {most_bytes} bytes. Ask in parts.\n"
+    return None

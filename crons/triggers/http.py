@@ -1,0 +1,219 @@
+"""The trigger http: whoever holds a secret may have this web process look at the clock, by POST.
+
+A request records what is due and sends what runs elsewhere; it never forks a job, because a web process has threads.
+For what runs on this machine it starts `crons tick`, a process of its own that outlives the request, unless a
+scheduler is there. Looking twice does nothing twice, so a request that is replayed inside the window is harmless.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import json
+import logging
+import os
+import re
+import subprocess
+import sys
+import threading
+import time
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from django.conf import settings
+from django.contrib.auth.decorators import login_not_required
+from django.db import DatabaseError, transaction
+from django.http import Http404, HttpRequest, HttpResponse
+from django.views.decorators.cache import never_cache
+from django.views.decorators.csrf import csrf_exempt
+
+from crons import api, deployment, ledger, suite
+from crons.conf import conf
+from crons.dispatch import Dispatcher
+from crons.exceptions import CronsError, InvalidSetting, LedgerUnavailable
+from crons.executors.sending import Sender
+from crons.instances import Instance
+from crons.jobs import registry
+from crons.triggers.tick import wait_for_boundary
+
+log = logging.getLogger("crons")
+# How far the signer's clock may be from this host's, and so how long a request that was overheard can be repeated.
+WINDOW_SECONDS = 300
+LONGEST_BODY_BYTES = 4096
+TIMESTAMP = re.compile(r"[0-9]{1,11}", re.ASCII)
+# One request looks at a time; two services that call at the same second are both answered.
+PATIENCE_SECONDS = 5.0
+_looking = threading.Lock()
+_places = threading.BoundedSemaphore(4)
+# The `crons tick` that this web process has started.
+_started: list[subprocess.Popen[bytes]] = []
+
+
+@csrf_exempt
+@login_not_required
+@transaction.non_atomic_requests
+@never_cache
+def tick(request: HttpRequest) -> HttpResponse:
+    """Record what is due and say how much; 404 unless CRONS["HTTP_TICK_SECRET"] is set.
+
+    The body is signed, and not read further: it may be empty, or whatever the caller's service insists on.
+    """
+    try:
+        secrets = conf.http_tick_secret
+    except InvalidSetting as error:
+        log.error("POST /crons/tick is refused: %s", error)  # noqa: TRY400 (the sentence says all)
+        return _refused(503, "CRONS['HTTP_TICK_SECRET'] cannot be used; this host's log and manage.py check say why.")
+    if not secrets:
+        raise Http404
+    if request.method != "POST":
+        return _refused(405, f"{request.method} was sent, and only POST is taken.", Allow="POST")
+    body = _body(request)
+    if body is None:
+        return _refused(413, f"The body is longer than {LONGEST_BODY_BYTES} bytes. None is needed.")
+    if why := _why_not(request, body, secrets):
+        return _refused(401, why, **{"WWW-Authenticate": "Crons-Signature"})
+    return _in_turn()
+
+
+def sign(secret: str, timestamp: int, body: bytes = b"") -> str:
+    """Return what the header X-Crons-Signature says of a request that is sent at *timestamp* with *body*."""
+    signed = hmac.new(secret.encode(), b"%d." % timestamp + body, hashlib.sha256)
+    return f"sha256={signed.hexdigest()}"
+
+
+def _body(request: HttpRequest) -> bytes | None:
+    """Read the body, of any type; None where it is too long, which is known before it has all been read."""
+    try:
+        if int(request.META.get("CONTENT_LENGTH") or 0) > LONGEST_BODY_BYTES:
+            return None
+        body = request.read(LONGEST_BODY_BYTES + 1)
+    except (ValueError, OSError):
+        return b""  # cut off, or of no length: no signature is right for that
+    return None if len(body) > LONGEST_BODY_BYTES else bytes(body)
+
+
+def _why_not(request: HttpRequest, body: bytes, secrets: tuple[str, ...]) -> str:
+    """Say why the request is not to be believed; empty where it is. Strangers learn nothing past the signature."""
+    stamp, given = request.headers.get("X-Crons-Timestamp", ""), request.headers.get("X-Crons-Signature", "")
+    if not stamp or not given:
+        return "The headers X-Crons-Timestamp and X-Crons-Signature are both needed."
+    if not TIMESTAMP.fullmatch(stamp):
+        return "X-Crons-Timestamp is no number of seconds since 1970."
+    signed = stamp.encode() + b"." + body
+    expected = [b"sha256=" + hmac.new(each.encode(), signed, hashlib.sha256).hexdigest().encode() for each in secrets]
+    # Each is compared to its end, and all of them: how long this takes tells nothing of how much was right.
+    matches = [hmac.compare_digest(each, given.encode(errors="replace")) for each in expected]
+    if not any(matches):
+        return (
+            "The signature does not match: expected sha256= and the HMAC-SHA256, in hex, of the timestamp, a dot and "
+            "the body, keyed with this host's secret."
+        )
+    off = int(stamp) - time.time()
+    if abs(off) > WINDOW_SECONDS:
+        side = "ahead of" if off > 0 else "behind"
+        now = datetime.now(UTC).isoformat(timespec="seconds")
+        return (
+            f"The timestamp is {abs(off):.0f} s {side} this host's clock ({now}), and {WINDOW_SECONDS} s are allowed: "
+            "set the clock that is wrong, and sign each request anew."
+        )
+    return ""
+
+
+def _in_turn() -> HttpResponse:
+    if not _places.acquire(blocking=False):
+        return _refused(503, "Several requests wait for one that looks at the clock already.", **{"Retry-After": "5"})
+    try:
+        if not _looking.acquire(timeout=PATIENCE_SECONDS):
+            return _refused(503, "Another request is looking at the clock already.", **{"Retry-After": "5"})
+        try:
+            return _answer(200, _look())
+        finally:
+            _looking.release()
+    except LedgerUnavailable as error:
+        return _refused(503, str(error), **{"Retry-After": "30"})
+    except CronsError as error:
+        return _refused(503, str(error))
+    except DatabaseError as error:
+        log.exception("POST /crons/tick: the database refused")
+        return _refused(503, f"The database refused: {type(error).__name__}; this host's log says more.")
+    finally:
+        _places.release()
+
+
+def _look() -> dict[str, Any]:
+    suite.refuse_schedulers()
+    deployment.permit()
+    wait_for_boundary(ledger.agenda())  # whoever calls at the full minute means that minute
+    instance = Instance.start("http")
+    try:
+        dispatcher = Dispatcher("http", instance, {}, _senders())
+        done = dispatcher.turn()
+        dispatcher.finish_sending()
+    finally:
+        instance.stop()
+    return {
+        "at": done.agenda.now.isoformat(),
+        "recorded": done.runs,
+        "written_off": done.written_off,
+        "sent": dispatcher.sent,
+        "lost": len(done.lost),
+        "parked": len(done.parked),
+        "begins": _see_that_it_begins(),
+    }
+
+
+def _senders() -> dict[str, Sender]:
+    wanted = {job.policy.executor for job in registry.jobs.values()}
+    sending = (alias for alias in sorted(wanted) if issubclass(conf.executor_class(alias), Sender))
+    return {alias: conf.make_executor(alias) for alias in sending}
+
+
+def _see_that_it_begins() -> str:
+    """See that somebody begins what is due on this machine; say who."""
+    agenda = ledger.agenda()
+    if not agenda.may_begin and not agenda.must_deliver:
+        return "nothing to begin"
+    if there := api.schedulers():
+        return f"the scheduler on {there[0].host}"
+    if not conf.http_tick_starts:
+        return "nobody here: CRONS['HTTP_TICK_STARTS'] is False"
+    _started[:] = [each for each in _started if each.poll() is None]
+    if _started:
+        return f"crons tick, running since an earlier request (pid {_started[0].pid})"
+    try:
+        _started.append(_start())
+    except OSError as error:
+        log.error("crons tick could not be started: %s", error)  # noqa: TRY400 (the sentence says all)
+        return f"nobody here: crons tick could not be started: {error.strerror}"
+    return f"crons tick, started now (pid {_started[0].pid})"
+
+
+def _start() -> subprocess.Popen[bytes]:
+    """Start `crons tick` with this process's settings and paths; it goes on when the web server is restarted."""
+    env = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+    if settings.SETTINGS_MODULE:
+        env["DJANGO_SETTINGS_MODULE"] = settings.SETTINGS_MODULE
+    return subprocess.Popen(
+        [_python(), "-m", "django", "crons", "tick"],
+        env=env,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        start_new_session=True,
+    )
+
+
+def _python() -> str:
+    # Inside uWSGI, sys.executable is uWSGI.
+    if Path(sys.executable).name.startswith("python"):
+        return sys.executable
+    return str(Path(sys.prefix, "bin", "python3"))
+
+
+def _answer(status: int, told: dict[str, Any], **headers: str) -> HttpResponse:
+    text = json.dumps(told, ensure_ascii=False) + "\n"
+    return HttpResponse(text, status=status, content_type="application/json", headers=headers)
+
+
+def _refused(status: int, why: str, **headers: str) -> HttpResponse:
+    return _answer(status, {"error": why}, **headers)

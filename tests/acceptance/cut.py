@@ -1,0 +1,70 @@
+"""A way to PostgreSQL that is cut at a chosen moment: in the middle of a transaction, before or after its commit."""
+
+from __future__ import annotations
+
+import select
+import socket
+import threading
+from contextlib import suppress
+from pathlib import Path
+
+SOCKET = ".s.PGSQL.5432"
+
+
+class Way:
+    """Listens on a socket in *folder* and passes everything on to the server whose socket lies in *server*.
+
+    Of the first connection on which *mark* was sent, and then COMMIT, nothing comes back: with *before*, the COMMIT
+    does not reach the server; without, it does, and its answer is lost. *was_cut* tells when.
+    """
+
+    def __init__(self, folder: Path, server: Path, *, mark: bytes, before: bool) -> None:
+        self.folder = folder
+        self.was_cut = threading.Event()
+        self._server = str(server / SOCKET)
+        self._mark = mark
+        self._before = before
+        self._lock = threading.Lock()
+        self._listener = socket.socket(socket.AF_UNIX)
+        self._listener.bind(str(folder / SOCKET))
+        self._listener.listen(50)
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    def close(self) -> None:
+        """Take no more connections."""
+        with suppress(OSError):
+            self._listener.shutdown(socket.SHUT_RDWR)
+        self._listener.close()
+
+    def _accept(self) -> None:
+        while True:
+            try:
+                client, _ = self._listener.accept()
+            except OSError:
+                return
+            threading.Thread(target=self._pass_on, args=(client,), daemon=True).start()
+
+    def _pass_on(self, client: socket.socket) -> None:
+        marked = False
+        with client, socket.socket(socket.AF_UNIX) as server, suppress(OSError):
+            server.connect(self._server)
+            while True:
+                for end in select.select([client, server], [], [])[0]:
+                    data = end.recv(65536)
+                    if not data:
+                        return
+                    if end is client:
+                        marked = marked or self._mark in data
+                        if marked and b"COMMIT" in data and self._is_first():
+                            if not self._before:
+                                server.sendall(data)
+                                server.recv(65536)  # the commit has happened
+                            self.was_cut.set()
+                            return
+                        if b"COMMIT" in data or b"ROLLBACK" in data:
+                            marked = False
+                    (server if end is client else client).sendall(data)
+
+    def _is_first(self) -> bool:
+        with self._lock:
+            return not self.was_cut.is_set()

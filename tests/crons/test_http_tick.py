@@ -1,0 +1,490 @@
+"""POST /crons/tick: who may have it look at the clock, what it answers, and what a web process never does."""
+
+from __future__ import annotations
+
+import hmac
+import json
+import os
+import subprocess
+import sys
+import time
+from datetime import timedelta
+
+import pytest
+from django.db import connection
+from django.test import Client
+
+from crons import api, ledger
+from crons.conf import conf
+from crons.dispatch import Dispatcher
+from crons.exceptions import Disabled, LedgerUnavailable, NotAdopted
+from crons.jobs import job
+from crons.ledger import Agenda
+from crons.models import Attempt, Run
+from crons.schedules import cron
+from crons.triggers import http
+from tests.crons.conftest import NOON, minutes
+
+pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("empty_registry")]
+SECRET = "correct-horse-battery-staple-0123456789"
+OTHER = "another-secret-of-the-right-length-98765"
+NOTHING = {"recorded": 0, "written_off": 0, "sent": 0, "lost": 0, "parked": 0, "begins": "nothing to begin"}
+
+
+@pytest.fixture(autouse=True)
+def on(settings):
+    """A secret is set, nothing is started, and it is five past noon."""
+    settings.CRONS = {"HTTP_TICK_SECRET": SECRET, "HTTP_TICK_STARTS": False}
+
+
+@pytest.fixture(autouse=True)
+def at_five_past(monkeypatch):
+    """The ledger's time."""
+    monkeypatch.setattr("crons.ledger.transactions.told_time", lambda: NOON + minutes(5))
+
+
+def post(body=b"", *, secret=SECRET, off=0, client=None, content_type="application/json", **headers):
+    stamp = int(time.time()) + off
+    given = {"X-Crons-Timestamp": str(stamp), "X-Crons-Signature": http.sign(secret, stamp, body), **headers}
+    client = client or Client(enforce_csrf_checks=True)
+    return client.post("/crons/tick", body, content_type=content_type, headers=given)
+
+
+def told(answer):
+    return {key: value for key, value in json.loads(answer.content).items() if key != "at"}
+
+
+# Whom it answers
+
+
+@pytest.mark.parametrize("method", ["get", "post", "put"])
+def test_without_a_secret_there_is_no_such_page(settings, method):
+    """Off is as if it had never been installed."""
+    settings.CRONS = {}
+
+    answer = getattr(Client(), method)("/crons/tick")
+
+    assert answer.status_code == 404
+    assert "Allow" not in answer.headers
+
+
+@pytest.mark.parametrize("method", ["GET", "HEAD", "PUT", "DELETE", "OPTIONS"])
+def test_only_post_is_taken(method):
+    """A crawler that follows a link fires nothing."""
+    answer = Client().generic(method, "/crons/tick")
+
+    assert (answer.status_code, answer["Allow"]) == (405, "POST")
+    if method != "HEAD":
+        assert told(answer) == {"error": f"{method} was sent, and only POST is taken."}
+
+
+MISSING = "The headers X-Crons-Timestamp and X-Crons-Signature are both needed."
+NO_NUMBER = "X-Crons-Timestamp is no number of seconds since 1970."
+WRONG = (
+    "The signature does not match: expected sha256= and the HMAC-SHA256, in hex, of the timestamp, a dot and the body, "
+    "keyed with this host's secret."
+)
+
+
+@pytest.mark.parametrize(
+    ("headers", "why"),
+    [
+        ({"X-Crons-Timestamp": ""}, MISSING),
+        ({"X-Crons-Signature": ""}, MISSING),
+        ({"X-Crons-Timestamp": "noon"}, NO_NUMBER),
+        ({"X-Crons-Timestamp": "-5"}, NO_NUMBER),
+        ({"X-Crons-Timestamp": "1e9"}, NO_NUMBER),
+        ({"X-Crons-Timestamp": "9" * 5000}, NO_NUMBER),
+        ({"X-Crons-Timestamp": "1766000000"}, WRONG),
+        ({"X-Crons-Signature": "sha256="}, WRONG),
+        ({"X-Crons-Signature": "sha256=" + "0" * 64}, WRONG),
+        ({"X-Crons-Signature": "sha1=" + "0" * 40}, WRONG),
+        ({"X-Crons-Signature": "sha256=\xe9\xff"}, WRONG),
+    ],
+)
+def test_who_cannot_sign_is_refused_before_the_database_is_asked(headers, why, django_assert_num_queries):
+    """Whatever stands in the headers; nothing is told but what is expected."""
+    with django_assert_num_queries(0):
+        answer = post(**headers)
+
+    assert (answer.status_code, told(answer)) == (401, {"error": why})
+    assert answer["WWW-Authenticate"] == "Crons-Signature"
+
+
+def test_a_signature_of_another_secret_or_another_body_is_wrong():
+    """Both are in it."""
+    stamp = int(time.time())
+    signed = {"X-Crons-Timestamp": str(stamp), "X-Crons-Signature": http.sign(SECRET, stamp, b"one")}
+
+    other = Client().post("/crons/tick", b"two", content_type="text/plain", headers=signed)
+
+    assert (other.status_code, told(other)) == (401, {"error": WRONG})
+    assert post(secret=OTHER).status_code == 401
+
+
+def test_every_secret_is_compared_to_its_end(settings, monkeypatch):
+    """How long a refusal takes tells nothing."""
+    settings.CRONS = {"HTTP_TICK_SECRET": [SECRET, OTHER]}
+    compared = []
+    real = hmac.compare_digest
+    monkeypatch.setattr(http.hmac, "compare_digest", lambda a, b: compared.append(len(a)) or real(a, b))
+
+    assert post().status_code == 200
+
+    assert compared == [71, 71]
+
+
+@pytest.mark.parametrize(("off", "side"), [(-400, "behind"), (400, "ahead of")])
+def test_a_wrong_clock_is_told_apart_from_a_wrong_secret(off, side):
+    """Only to who has the secret."""
+    answer = post(off=off)
+
+    assert answer.status_code == 401
+    why = told(answer)["error"]
+    assert why.startswith("The timestamp is ")
+    assert f" s {side} this host's clock (20" in why
+    assert why.endswith("and 300 s are allowed: set the clock that is wrong, and sign each request anew.")
+    assert post(off=off, secret=OTHER).json() == {"error": WRONG}
+
+
+@pytest.mark.parametrize("off", [-280, 280])
+def test_a_clock_that_is_a_little_wrong_is_good_enough(off):
+    """Five minutes either way."""
+    assert post(off=off).status_code == 200
+
+
+def test_secrets_are_changed_without_a_gap(settings, tmp_path):
+    """Add the new one, change the callers, take the old one away; the file is read at each request."""
+    file = tmp_path / "secrets"
+    file.write_text(f"{SECRET}\n{OTHER}\n")
+    settings.CRONS = {"HTTP_TICK_SECRET_FILE": str(file)}
+    assert [post().status_code, post(secret=OTHER).status_code] == [200, 200]
+
+    file.write_text(f"{OTHER}\n")
+
+    assert [post().status_code, post(secret=OTHER).status_code] == [401, 200]
+
+
+@pytest.mark.parametrize(
+    ("secret", "said"),
+    [
+        ("short", "CRONS['HTTP_TICK_SECRET'] has a secret of 5 characters, expected at least 32, as"),
+        (SECRET + "\n", "CRONS['HTTP_TICK_SECRET'] has a secret with a blank or a line break in it,"),
+        (SECRET.encode(), "CRONS['HTTP_TICK_SECRET'] is no text and no list of texts."),
+        ([SECRET, None], "CRONS['HTTP_TICK_SECRET'] is no text and no list of texts."),
+    ],
+)
+def test_a_secret_that_cannot_work_is_refused_without_being_shown(settings, caplog, secret, said):
+    """At start, and by the page, which is not open either."""
+    settings.CRONS = {"HTTP_TICK_SECRET": secret}
+
+    [problem] = conf.problems()
+    answer = post()
+
+    assert problem.startswith(said)
+    assert answer.status_code == 503
+    assert told(answer) == {
+        "error": "CRONS['HTTP_TICK_SECRET'] cannot be used; this host's log and manage.py check say why."
+    }
+    assert SECRET not in problem + answer.content.decode() + caplog.text
+
+
+@pytest.mark.parametrize(("content", "said"), [(None, "cannot be read: [Errno 2]"), ("\n\n", "is empty, expected")])
+def test_a_file_without_a_secret_does_not_open_the_page(settings, tmp_path, content, said):
+    """Nor does it close it silently."""
+    file = tmp_path / "secrets"
+    if content is not None:
+        file.write_text(content)
+    settings.CRONS = {"HTTP_TICK_SECRET_FILE": str(file)}
+
+    [problem] = conf.problems()
+
+    assert problem.startswith(f"CRONS['HTTP_TICK_SECRET_FILE']: {file} {said}")
+    assert post().status_code == 503
+
+
+# What it takes
+
+
+@pytest.mark.parametrize(
+    "content_type", ["application/json", "text/plain", "application/x-www-form-urlencoded", "multipart/form-data", ""]
+)
+def test_the_body_is_signed_and_not_read(content_type):
+    """Services send what they like; {not json} is as good as nothing."""
+    assert post(b"a=1&b={not json}\xff", content_type=content_type).status_code == 200
+
+
+def test_a_huge_body_is_refused_before_it_is_read(monkeypatch):
+    """By what its length says, or else at the byte that is too many."""
+    longest = b"x" * 4096
+    assert post(longest).status_code == 200
+
+    answer = post(longest + b"x")
+
+    assert (answer.status_code, told(answer)) == (413, {"error": "The body is longer than 4096 bytes. None is needed."})
+    lying = Client().post("/crons/tick", b"", content_type="text/plain", CONTENT_LENGTH=str(10**12))
+    assert lying.status_code == 413
+
+
+def test_no_session_no_cookie_no_login_and_no_cache(settings):
+    """A machine asks; pages that demand a login for everything must not stand in its way."""
+    settings.SESSION_SAVE_EVERY_REQUEST = True
+    settings.MIDDLEWARE = [*settings.MIDDLEWARE, "django.contrib.auth.middleware.LoginRequiredMiddleware"]
+
+    answer = post()
+
+    assert answer.status_code == 200
+    assert answer.cookies == {}
+    assert "no-store" in answer["Cache-Control"]
+    assert answer["Content-Type"] == "application/json"
+
+
+# What it does
+
+
+def test_it_records_what_is_due_and_begins_nothing(make_entry):
+    """A web process has threads, from which no job may be forked."""
+    make_entry("one")
+    make_entry("two")
+
+    answer = post()
+
+    assert answer.json() == {
+        **NOTHING,
+        "at": "2026-03-02T12:05:00+00:00",
+        "recorded": 2,
+        "begins": "nobody here: CRONS['HTTP_TICK_STARTS'] is False",
+    }
+    assert sorted(Run.objects.values_list("entry__name", "state", "trigger")) == [
+        ("one", "due", "http"),
+        ("two", "due", "http"),
+    ]
+    assert not Attempt.objects.exists()
+
+
+def test_it_waits_for_the_moment_that_its_own_clock_says_has_come(monkeypatch):
+    """As crons tick does: who calls at the full minute means that minute."""
+    order = []
+    real = Dispatcher.turn
+    monkeypatch.setattr(http, "wait_for_boundary", lambda agenda: order.append(agenda.now))
+    monkeypatch.setattr(Dispatcher, "turn", lambda self: order.append("turn") or real(self))
+
+    post()
+
+    assert order == [NOON + minutes(5), "turn"]
+
+
+def test_the_same_request_again_does_nothing(make_entry):
+    """So whoever has overheard one gains a look at the clock."""
+    make_entry()
+    stamp = int(time.time())
+    headers = {"X-Crons-Timestamp": str(stamp), "X-Crons-Signature": http.sign(SECRET, stamp)}
+
+    answers = [Client().post("/crons/tick", b"", content_type="text/plain", headers=headers).json() for _ in range(3)]
+
+    assert [each["recorded"] for each in answers] == [1, 0, 0]
+    assert Run.objects.count() == 1
+
+
+def test_it_sends_what_others_run(make_entry, settings):
+    """And waits a moment for that: the process may be put to sleep when it has answered."""
+    job(cron("0 * * * *"), name="away", executor="post")(lambda: None)
+    backend = {"BACKEND": "tests.crons.test_send.Post", "OPTIONS": {}}
+    settings.CRONS = {**settings.CRONS, "EXECUTORS": {"post": backend}}
+    make_entry("away", executor="post")
+
+    assert told(post()) == {**NOTHING, "recorded": 1, "sent": 1}
+
+    assert Run.objects.get().state == "sent"
+
+
+def test_it_finds_what_is_lost(make_entry, led, instance):
+    """Where HTTP is the only trigger, nobody else would."""
+    make_entry()
+    led.record(NOON + minutes(5))
+    [begun] = led.begin(NOON + minutes(5))
+    Attempt.objects.update(lease_until=NOON, boot_id="another")
+
+    assert told(post())["lost"] == 1
+
+    assert Attempt.objects.get(pk=begun.attempt).outcome == "lost"
+
+
+@pytest.mark.django_db(transaction=True)
+def test_atomic_requests_do_not_put_it_into_one_transaction(monkeypatch):
+    """What was recorded must last even if the answer does not."""
+    inside = []
+    monkeypatch.setitem(connection.settings_dict, "ATOMIC_REQUESTS", True)
+    real = Dispatcher.turn
+    monkeypatch.setattr(Dispatcher, "turn", lambda self: inside.append(connection.in_atomic_block) or real(self))
+
+    assert post().status_code == 200
+
+    assert inside == [False]
+
+
+def raises(error):
+    def instead(*args, **kwargs):
+        raise error
+
+    return instead
+
+
+@pytest.mark.parametrize(
+    ("error", "again"),
+    [
+        (LedgerUnavailable("the database did not answer: gone"), "30"),
+        (Disabled("it is off"), None),
+        (NotAdopted("this database was adopted by another deployment"), None),
+    ],
+)
+def test_what_keeps_it_from_looking_is_said(monkeypatch, error, again):
+    """503, so that whoever calls tells somebody."""
+    monkeypatch.setattr("crons.deployment.permit", raises(error))
+
+    answer = post()
+
+    assert (answer.status_code, told(answer)) == (503, {"error": str(error)})
+    assert answer.headers.get("Retry-After") == again
+
+
+def test_in_a_test_suite_it_is_refused_as_every_scheduler(monkeypatch):
+    """A project's own tests may post to it."""
+    monkeypatch.setenv("CRONS_IN_TESTS", "1")
+
+    answer = post()
+
+    assert answer.status_code == 503
+    assert "belongs to a test suite" in told(answer)["error"]
+
+
+# One at a time
+
+
+def test_one_request_looks_at_a_time(monkeypatch):
+    """The next waits a little, and is told to come back."""
+    monkeypatch.setattr(http, "PATIENCE_SECONDS", 0.01)
+    with http._looking:
+        answer = post()
+
+    assert (answer.status_code, answer["Retry-After"]) == (503, "5")
+    assert told(answer) == {"error": "Another request is looking at the clock already."}
+    assert post().status_code == 200
+
+
+def test_requests_that_wait_do_not_take_all_threads():
+    """Four at most, whoever replays what."""
+    for _ in range(4):
+        assert http._places.acquire(blocking=False)
+    try:
+        answer = post()
+    finally:
+        http._places.release(4)
+
+    assert answer.status_code == 503
+    assert told(answer) == {"error": "Several requests wait for one that looks at the clock already."}
+    assert post().status_code == 200
+
+
+def test_a_request_that_failed_leaves_the_place_free(monkeypatch):
+    """Also where what failed was nobody's mistake of ours."""
+    with monkeypatch.context() as patch:
+        patch.setattr(Dispatcher, "turn", raises(ZeroDivisionError()))
+        for _ in range(6):
+            with pytest.raises(ZeroDivisionError):
+                post()
+
+    assert post().status_code == 200
+
+
+# Who begins it
+
+
+class Started:
+    """A `crons tick` that runs until *is_over*."""
+
+    pid = 4711
+
+    def __init__(self, calls):
+        self.calls, self.is_over = calls, False
+
+    def __call__(self, command, **options):
+        self.calls.append((command, options))
+        self.is_over = False
+        return self
+
+    def poll(self):
+        return 0 if self.is_over else None
+
+
+@pytest.fixture
+def started(monkeypatch, settings):
+    """What is started instead of `crons tick`."""
+    settings.CRONS = {"HTTP_TICK_SECRET": SECRET}
+    monkeypatch.setattr(http, "_started", [])
+    made = Started([])
+    monkeypatch.setattr(subprocess, "Popen", made)
+    return made
+
+
+def test_what_runs_here_is_begun_by_a_process_of_its_own(make_entry, started):
+    """One at a time, with this process's settings, detached from the web server."""
+    make_entry()
+
+    answers = [told(post())["begins"] for _ in range(2)]
+    started.is_over = True
+    answers.append(told(post())["begins"])
+
+    assert answers == [
+        "crons tick, started now (pid 4711)",
+        "crons tick, running since an earlier request (pid 4711)",
+        "crons tick, started now (pid 4711)",
+    ]
+    (command, options), _ = started.calls
+    assert command == [sys.executable, "-m", "django", "crons", "tick"]
+    assert options["start_new_session"] is True
+    assert options["env"]["DJANGO_SETTINGS_MODULE"] == os.environ["DJANGO_SETTINGS_MODULE"]
+    assert SECRET not in str(options["env"])
+
+
+def test_nothing_is_started_where_nothing_is_to_begin(started):
+    """Most minutes are like that."""
+    assert told(post()) == NOTHING
+
+    assert started.calls == []
+
+
+def test_a_scheduler_that_lives_begins_it(make_entry, started, monkeypatch):
+    """Then HTTP is one more pair of eyes."""
+    make_entry()
+    monkeypatch.setattr(api, "schedulers", lambda: [type("Beat", (), {"host": "web-1"})])
+
+    assert told(post())["begins"] == "the scheduler on web-1"
+
+    assert started.calls == []
+
+
+def test_a_process_that_cannot_be_started_is_said(make_entry, started, monkeypatch):
+    """The slot is recorded all the same."""
+    make_entry()
+    monkeypatch.setattr(subprocess, "Popen", raises(OSError(12, "Cannot allocate memory")))
+
+    answer = told(post())
+
+    assert answer["begins"] == "nobody here: crons tick could not be started: Cannot allocate memory"
+    assert answer["recorded"] == 1
+
+
+def test_inside_uwsgi_the_interpreter_is_found(monkeypatch):
+    """There sys.executable is uWSGI, which would start another web server."""
+    monkeypatch.setattr(sys, "executable", "/usr/bin/uwsgi")
+
+    assert http._python() == f"{sys.prefix}/bin/python3"
+
+
+def test_alerts_that_wait_are_reason_enough_to_start(started, monkeypatch):
+    """With Celery everywhere, nobody else may be there to send a mail."""
+    quiet = Agenda(NOON, None, None, None, None, None, None, NOON - timedelta(minutes=1), open_incidents=True)
+    monkeypatch.setattr(ledger, "agenda", lambda now=None: quiet)
+
+    assert http._see_that_it_begins() == "crons tick, started now (pid 4711)"
