@@ -1,4 +1,4 @@
-"""Foreign schedules that are planned and applied: a crontab.
+"""Foreign schedules that are planned and applied: a crontab, the rows of django-celery-beat.
 
 A target is read, planned (a diff that changes nothing), applied (with a backup) and undone. Only the
 part that carries this deployment's mark is ever changed.
@@ -9,9 +9,10 @@ from __future__ import annotations
 from crons.jobs import Declaration
 from crons.sources import SOURCES
 from crons.targets.base import Plan, Target, Unfit
+from crons.targets.beat import BeatTarget
 from crons.targets.crontab import CrontabTarget
 
-TARGETS: dict[str, type[Target]] = {"crontab": CrontabTarget}
+TARGETS: dict[str, type[Target]] = {"beat": BeatTarget, "crontab": CrontabTarget}
 
 __all__ = ["TARGETS", "CrontabTarget", "Plan", "Target", "Unfit", "declared"]
 

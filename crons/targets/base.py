@@ -13,6 +13,9 @@ from crons.jobs import Declaration
 from crons.ledger import database_now, writing
 from crons.models import AuditEvent
 
+# One thing that fires everything each minute, or one per entry besides.
+TICK, PER_JOB = "tick", "per-job"
+
 
 class Unfit(CronsError):
     """A schedule that this target cannot express; the message is the reason."""
@@ -26,6 +29,7 @@ class Plan:
     *ours*, *ours_wanted*: our part of it, as lines for people.
     *drift*: how our part is not what was written last, in words; "" where it is.
     *refused*: (entry, reason) of what the target cannot express and so will not fire.
+    *ticks*: whether something fires what is refused, if not in its own way.
     *undoes*: the backup that an undo goes back to, and uses up.
     """
 
@@ -39,6 +43,7 @@ class Plan:
     refused: tuple[tuple[str, str], ...] = ()
     notes: tuple[str, ...] = ()
     undoes: Path | None = None
+    ticks: bool = False
 
     @property
     def is_in_step(self) -> bool:

@@ -21,10 +21,9 @@ from crons.conf import conf
 from crons.exceptions import TargetError
 from crons.jobs import Declaration
 from crons.targets import blocks, crond, fitting, state
-from crons.targets.base import Plan, Target, Unfit
+from crons.targets.base import TICK, Plan, Target, Unfit
 from crons.targets.installation import Installation
 
-TICK, PER_JOB = "tick", "per-job"
 LONGEST_COMMAND = 998  # in bytes; Debian's cron refuses the whole crontab for one that is longer
 TIMEOUT_SECONDS = 30
 NO_CRONTAB = re.compile(rb"no crontab for|can't open '[^/]")

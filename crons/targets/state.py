@@ -15,6 +15,7 @@ from crons.exceptions import TargetError
 
 KEPT = 20
 FILE, NONE, UNDONE = ".crontab", ".none", ".undone"
+ROWS = ".rows"
 
 
 def folder() -> Path:
@@ -55,8 +56,9 @@ def locked(name: str) -> Iterator[None]:
 class Backups:
     """What a foreign schedule was before each apply of one deployment, newest last; None stands for none at all."""
 
-    def __init__(self, key: str) -> None:
+    def __init__(self, key: str, *, kind: str = FILE) -> None:
         self.folder = folder() / key
+        self._kind = kind
 
     def prepare(self) -> None:
         """Make the directory, closed to other accounts."""
@@ -79,7 +81,8 @@ class Backups:
 
     def keep(self, content: bytes | None, *, suffix: str = "") -> Path:
         """Write *content* down for good, readable by this account only; forget all but the newest."""
-        path = self.folder / f"{datetime.now(UTC):%Y%m%dT%H%M%S.%fZ}{suffix or (NONE if content is None else FILE)}"
+        suffix = suffix or (NONE if content is None else self._kind)
+        path = self.folder / f"{datetime.now(UTC):%Y%m%dT%H%M%S.%fZ}{suffix}"
         # Under its name only when it is whole: an undo from half a backup would be worse than none.
         part = path.with_suffix(".part")
         self.prepare()
@@ -109,11 +112,11 @@ class Backups:
             path.unlink(missing_ok=True)
 
     def _unused(self) -> list[Path]:
-        return [path for path in self._files() if path.suffix in (FILE, NONE)]
+        return [path for path in self._files() if path.suffix in (self._kind, NONE)]
 
     def _files(self) -> list[Path]:
         with _explained():
-            return sorted(path for path in self.folder.glob("*") if path.suffix in (FILE, NONE, UNDONE))
+            return sorted(path for path in self.folder.glob("*") if path.suffix in (self._kind, NONE, UNDONE))
 
 
 def _own(path: Path) -> None:

@@ -8,6 +8,7 @@ import pytest
 
 from crm.cron import log_crm_heartbeat
 from crm.models import Customer
+from crons.jobs import registry
 from crons.testing import clock, due, play, run
 
 
@@ -48,3 +49,8 @@ def test_over_the_weekend_of_a_clock_change_the_cleanup_runs_once(settings, log_
     assert [each.pk for each in Customer.objects.all()] == [kept.pk]
     assert gone.pk != kept.pk
     assert (log_dir / "customer_cleanup_log.txt").read_text() == "2026-03-29 01:00:00 Deleted 1 inactive customers\n"
+
+
+def test_without_a_broker_no_job_waits_for_a_worker():
+    """`make run` has none, and the report is due there as well; with one it is a Celery job."""
+    assert {job.name: job.policy.executor for job in registry.jobs.values() if job.policy.executor != "process"} == {}

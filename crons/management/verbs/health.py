@@ -55,7 +55,7 @@ class Health(Verb):
             for beat in alive:
                 out.line(_alive(beat, now))
             if not alive:
-                out.line("No scheduler is running here; nothing is wrong with that where cron calls tick or run.")
+                out.line("No scheduler is running here; that is well where cron calls tick or run, or beat fires.")
         if not conf.enabled:
             out.note('CRONS["ENABLED"] (or CRONS_ENABLED in the environment) is off: this process may begin nothing.')
         return 1 if ailments else 0
