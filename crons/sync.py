@@ -14,13 +14,14 @@ from typing import Any
 from crons import zone_data
 from crons.conf import conf
 from crons.jobs import Declaration, Job, registry
-from crons.ledger import account_for, account_of, cancel_open, hold, hold_declarations, locked, verb, writing
+from crons.ledger import account_for, account_of, cancel_open, hold, hold_declarations, locked, take_back, verb, writing
 from crons.ledger.audit import note
 from crons.ledger.record import refuse_retired
-from crons.models import Entry
+from crons.models import Entry, Run
 from crons.planner import Account, Plan
 from crons.schedules import FAR_FUTURE, parse
 from crons.sources import SOURCES
+from crons.verdicts import State
 
 Planner = Callable[[Account, datetime], Plan]
 # What of Entry.overrides says when: a person's text and zone, and what is declared meanwhile.
@@ -126,6 +127,10 @@ def _write(declaration: Declaration, now: datetime, plan: Planner, declared: dic
             _reopen(entry, wanted, now)
         elif {"schedule", "zone", "policy", "tags"} & set(differing) or entry.parked_reason:
             _close_account(entry, wanted, now, plan, using)
+            if "policy" in differing:
+                # What is on its way to a worker may have to go another way now.
+                sent = Run.objects.using(using).filter(entry=entry, state=State.SENT).values_list("pk", flat=True)
+                take_back(sent, now, "its job was declared anew")
         if deed == "unchanged" and (differing or entry.retired_at is not None or entry.parked_reason):
             deed = "changed"
         if deed == "unchanged":

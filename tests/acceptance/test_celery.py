@@ -256,3 +256,21 @@ def test_killed_between_marking_and_sending(site: Site, redis: brokers.Redis) ->
     assert "1 sent" in site.crons("tick").stderr
     site.wait_for_row(DONE.format("plain"), taker)
     assert [entry for entry, _, _ in site.traces()] == ["plain"]
+
+
+@pytest.mark.needs("redis-server")
+def test_a_route_leads_past_workers_of_other_queues(site: Site, redis: brokers.Redis) -> None:
+    """A worker for what is slow must not stand before what is quick, and the other way round."""
+    site.env |= {"TEST_ENTRIES": "3", "TEST_TRACED_ON": "celery", "TEST_QUEUE": "slow"}
+    goes_by(site, redis.url)
+    site.make_all_due("traced_%")
+    (until,) = site.sql("SELECT accounted_until FROM crons_entry WHERE name = 'traced_0000'")[0]
+    site.sql("UPDATE crons_entry SET accounted_until = %s, wake_at = NULL WHERE name = 'plain'", until)
+
+    quick = worker(site, "quick")
+    site.crons("tick")
+    site.wait_for_row(DONE.format("plain"), quick)
+    assert [entry for entry, _, _ in site.traces()] == ["plain"]
+    slow = worker(site, "slow", "-Q", "slow")
+    for number in range(3):
+        site.wait_for_row(DONE.format(f"traced_{number:04}"), slow)

@@ -7,9 +7,9 @@ from datetime import timedelta
 
 import pytest
 
-from crons import api, ledger
+from crons import api, cron, job, ledger, sync
 from crons.attempts import Message
-from crons.dispatch import Dispatcher
+from crons.dispatch import Dispatcher, plan_entry
 from crons.exceptions import InvalidJob
 from crons.executors.sending import Courier, Sender
 from crons.jobs import Policy, Retry
@@ -360,3 +360,18 @@ def test_a_process_that_ends_waits_for_what_it_sends(away, instance, post):
 
     away.refresh_from_db()
     assert (away.state, away.sends) == ("due", 1)
+
+
+def test_what_was_sent_goes_the_new_way_when_the_job_is_declared_anew(led, empty_registry):
+    """Else a run that was on its way to Celery would be nobody's once its job runs on this machine."""
+    job(cron("*/5 * * * *"), name="away", executor="celery")(lambda: None)
+    sync.sync(NOON, plan_entry)
+    led.record(NOON + minutes(5))
+    assert len(ledger.send(NOON + minutes(5), {"celery": 5})) == 1
+    empty_registry.clear()
+    job(cron("*/5 * * * *"), name="away")(lambda: None)
+
+    sync.sync(NOON + minutes(6), plan_entry)
+
+    assert [each.entry for each in led.begin(NOON + minutes(6))] == ["away"]
+    assert arrive(led, Run.objects.get().pk, NOON + minutes(7), celery=1) == []

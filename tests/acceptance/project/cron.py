@@ -107,8 +107,9 @@ if os.environ.get("TEST_RELEASE") == "new":
 
 
 if os.environ.get("TEST_ENTRIES"):
+    ROUTE = {"route": {"queue": os.environ["TEST_QUEUE"], "priority": 3}} if "TEST_QUEUE" in os.environ else {}
 
-    @job(cron("0 * * * *"), overlap="allow", executor=os.environ.get("TEST_TRACED_ON", "process"))
+    @job(cron("0 * * * *"), overlap="allow", executor=os.environ.get("TEST_TRACED_ON", "process"), **ROUTE)
     def traced(context: Context, number: int = 0) -> None:
         """One of a thousand."""
         leave_trace(context)
