@@ -362,8 +362,9 @@ def test_a_process_that_ends_waits_for_what_it_sends(away, instance, post):
     assert (away.state, away.sends) == ("due", 1)
 
 
-def test_what_was_sent_goes_the_new_way_when_the_job_is_declared_anew(led, empty_registry):
+def test_what_was_sent_goes_the_new_way_when_the_job_is_declared_anew(led, empty_registry, settings):
     """Else a run that was on its way to Celery would be nobody's once its job runs on this machine."""
+    settings.CRONS, settings.CRONJOBS = {}, ()
     job(cron("*/5 * * * *"), name="away", executor="celery")(lambda: None)
     sync.sync(NOON, plan_entry)
     led.record(NOON + minutes(5))
