@@ -80,7 +80,7 @@ def differs(schedule: Schedule, zone: str, found: Collection[str], now: datetime
         if ours != theirs:
             odd = min(set(ours) ^ set(theirs))
             who = "systemd leaves out" if odd in ours else "systemd adds"
-            return f"{who} {local(odd, tz)}, {_near_change(odd, tz)}"
+            return f"{who} {local(odd, zone)}, {_near_change(odd, tz)}"
     return ""
 
 

@@ -55,8 +55,10 @@ def locked(name: str) -> Iterator[None]:
 class Backups:
     """What a foreign schedule was before each apply of one deployment, newest last; None stands for none at all."""
 
-    def __init__(self, key: str) -> None:
+    def __init__(self, key: str, *, file: str = FILE) -> None:
+        """*file* is the suffix of what is kept."""
         self.folder = folder() / key
+        self.file = file
 
     def prepare(self) -> None:
         """Make the directory, closed to other accounts."""
@@ -67,7 +69,7 @@ class Backups:
         """Return the newest backup that no undo has used."""
         if self.folder.exists():
             self.prepare()
-        found = [path for path in self._files() if path.suffix in (FILE, NONE)]
+        found = [path for path in self._files() if path.suffix in (self.file, NONE)]
         return found[-1] if found else None
 
     def read(self, path: Path) -> bytes | None:
@@ -77,7 +79,9 @@ class Backups:
 
     def keep(self, content: bytes | None, *, suffix: str = "") -> Path:
         """Write *content* down for good, readable by this account only; forget all but the newest."""
-        path = self.folder / f"{datetime.now(UTC):%Y%m%dT%H%M%S.%fZ}{suffix or (NONE if content is None else FILE)}"
+        path = (
+            self.folder / f"{datetime.now(UTC):%Y%m%dT%H%M%S.%fZ}{suffix or (NONE if content is None else self.file)}"
+        )
         self.prepare()
         with _explained():
             file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
@@ -96,7 +100,7 @@ class Backups:
 
     def _files(self) -> list[Path]:
         with _explained():
-            return sorted(path for path in self.folder.glob("*") if path.suffix in (FILE, NONE, UNDONE))
+            return sorted(path for path in self.folder.glob("*") if path.suffix in (self.file, NONE, UNDONE))
 
 
 def _own(path: Path) -> None:
@@ -117,6 +121,6 @@ def _explained() -> Iterator[None]:
         yield
     except OSError as error:
         raise TargetError(
-            f"the state directory cannot be used: {error.filename}: {error.strerror}. Backups of the crontab are kept "
+            f"the state directory cannot be used: {error.filename}: {error.strerror}. Backups are kept "
             "there, so nothing was changed: make it writable for this account, or set CRONS['STATE_DIR']."
         ) from error
