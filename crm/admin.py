@@ -108,12 +108,12 @@ class OrderItemInline(admin.TabularInline):
 @admin.register(Order)
 class OrderAdmin(_Admin):
     list_display = ["__str__", "customer_name", "status_shown", "ordered", "items_shown", "total_shown"]
-    list_filter = ["status"]
+    list_filter = ["status", "confirmation"]
     list_select_related = ["customer"]
     search_fields = ["=id", "customer__name", "customer__email"]
     search_help_text = "Number of the order, name or e-mail address of the customer"
     autocomplete_fields = ["customer"]
-    readonly_fields = ["total"]
+    readonly_fields = ["total", "confirmation"]
     date_hierarchy = "ordered_at"
     inlines = [OrderItemInline]
 

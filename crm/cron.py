@@ -7,7 +7,7 @@ from datetime import timedelta
 from django.conf import settings
 from django.utils import timezone
 
-from crm import customers, logs, progress, reminders, reports, restocking
+from crm import confirmations, customers, logs, progress, reminders, reports, restocking
 from crm.api_client import ApiClient, ApiFailed
 from crm.schema import schema
 from crons import GiveUp, Retry, cron, job
@@ -104,6 +104,8 @@ def update_low_stock(context=None):
 
 @job(
     cron("0 6 * * MON"),
+    # A Celery job, fired by beat; without a broker the scheduler runs it like the others.
+    executor="celery" if settings.CRM_BROKER_URL else "process",
     timeout=timedelta(minutes=10),
     idempotent=True,
     retry=Retry(times=3, wait=timedelta(minutes=5)),
@@ -123,6 +125,22 @@ def told_of_totals(until):
     """Give the report up to *until* as a line."""
     totals = reports.totals(until)
     return f"Report: {totals.customers} customers, {totals.orders} orders, {totals.revenue:.2f} revenue"
+
+
+@job(
+    cron("*/5 * * * *"),
+    timeout=timedelta(minutes=4),
+    idempotent=True,
+    description="Send the confirmations of orders that no Celery worker has sent.",
+    owner="customer-care",
+    tags=("crm", "orders"),
+)
+def send_order_confirmations():
+    """Send what waits, each once; fail where some could not be sent, so that somebody is told."""
+    sent, failed = confirmations.send_waiting()
+    _say(f"Sent {sent} confirmations.", *(f"Order {pk}: {error}" for pk, error in failed.items()))
+    if failed:
+        raise RuntimeError(f"{len(failed)} confirmations could not be sent, the first: {next(iter(failed.values()))}")
 
 
 @job(

@@ -79,12 +79,21 @@ class Order(models.Model):
         COMPLETED = "completed", "Completed"
         CANCELLED = "cancelled", "Cancelled"
 
+    class Confirmation(models.TextChoices):
+        NONE = "", "Not asked for"
+        WAITING = "waiting", "Waiting"
+        SENDING = "sending", "Sending"
+        SENT = "sent", "Sent"
+
     OPEN = (Status.PENDING, Status.PAID, Status.SHIPPED)
 
     customer = models.ForeignKey(Customer, on_delete=models.PROTECT, related_name="orders", db_index=False)
     status = models.CharField(max_length=10, choices=Status, default=Status.PENDING)
     ordered_at = models.DateTimeField(default=timezone.now)
     total = models.DecimalField(max_digits=14, decimal_places=2, default=Decimal(0), editable=False)
+    confirmation = models.CharField(
+        max_length=7, choices=Confirmation, default="", db_default="", blank=True, editable=False
+    )
 
     class Meta:
         ordering = ["-ordered_at", "-pk"]
@@ -100,6 +109,7 @@ class Order(models.Model):
             models.Index(fields=["customer", "ordered_at"], name="crm_order_customer_ordered"),
             models.Index(fields=["status", "ordered_at"], name="crm_order_status_ordered"),
             models.Index(fields=["-ordered_at", "-id"], name="crm_order_newest"),
+            models.Index(fields=["id"], condition=models.Q(confirmation="waiting"), name="crm_order_unconfirmed"),
         ]
 
     def __str__(self) -> str:

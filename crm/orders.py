@@ -9,7 +9,7 @@ from django.db import transaction
 from django.db.models import DecimalField, F, OuterRef, Subquery, Sum
 from django.db.models.functions import Coalesce
 
-from crm import bulk, stock
+from crm import bulk, confirmations, stock
 from crm.bulk import Result
 from crm.models import Customer, Order, OrderItem, Product, StockMovement
 from crm.problems import Code, Problem, Refused, too_many
@@ -124,7 +124,8 @@ def _drafted(
         )
     for line in wish.items:
         left[line.product_id] -= line.quantity
-    return Result(Order(customer=customers[wish.customer_id], ordered_at=now, total=total))
+    asked = Order.Confirmation.WAITING
+    return Result(Order(customer=customers[wish.customer_id], ordered_at=now, total=total, confirmation=asked))
 
 
 def _problems_of(items: Sequence[Line], products: dict[int, Product], left: dict[int, int]) -> list[Problem]:
@@ -165,6 +166,7 @@ def _insert(
     )
     taken = [(product, -quantity, _key(order)) for order, product, quantity in sold]
     stock.move(taken, StockMovement.Reason.SALE, now=now)
+    confirmations.request([order.pk for order in orders])
 
 
 def _put_back(order: Order, now: datetime) -> None:

@@ -21,6 +21,8 @@ The variables may stand in `var/crm.env` too (see crm/environment.py): cron star
     CRM_CLEANUP_MAX_SHARE, CRM_CLEANUP_MAX_COUNT    default 0.5 and 10000: a cleanup above either stops
     CRM_ADMINS          e-mail addresses that are told of errors, parted by commas
     CRM_EMAIL_HOST …    default empty: mail is printed. Also CRM_EMAIL_PORT, USER, PASSWORD, TLS, FROM
+    CRM_BROKER_URL      default empty: no Celery, the scheduler runs everything. Else the broker of Celery's
+                        workers and beat, such as redis://127.0.0.1:6379/0; see docs/howto/celery.md
     DATABASE_URL        default sqlite:///var/crm.sqlite3. See crm/database.py
 """
 
@@ -28,6 +30,7 @@ import os
 import secrets
 import shlex
 from contextlib import suppress
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
@@ -79,6 +82,8 @@ INSTALLED_APPS = [
     "crons.compat.django_crontab",  # before the next: what its lines fire goes through the ledger
     "django_crontab",
     "crm",
+    # Its releases follow Django's late: where there is none yet, the scheduler fires what beat would.
+    *(["django_celery_beat"] if find_spec("django_celery_beat") else []),
     "strawberry_django",
     "django.contrib.admin",
     "django.contrib.auth",
@@ -213,8 +218,25 @@ CRONTAB_DJANGO_MANAGE_PATH = str(BASE_DIR / "manage.py")
 CRONTAB_DJANGO_SETTINGS_MODULE = "crm.settings"
 # Else cron mails each line that a firing prints, every five minutes. In crontabs % ends the command.
 CRONTAB_COMMAND_SUFFIX = f">> {shlex.quote(str(CRM_LOG_DIR / 'django_crontab.log'))} 2>&1".replace("%", r"\%")
+# ── Celery ────────────────────────────────────────────────────────────────────────────────────────
+CRM_BROKER_URL = environment.text("CRM_BROKER_URL")
+CELERY_BROKER_URL = CRM_BROKER_URL or "memory://"
+CELERY_TIMEZONE = TIME_ZONE
+CELERY_BEAT_SCHEDULER = "django_celery_beat.schedulers:DatabaseScheduler"
+CELERY_TASK_DEFAULT_QUEUE = "crm"  # several projects may share a broker
+CELERY_TASK_IGNORE_RESULT = True
+CELERY_WORKER_HIJACK_ROOT_LOGGER = False
+CELERY_WORKER_PREFETCH_MULTIPLIER = 1
+CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
+# A visitor's request must not wait for a broker that is down, nor long for one that is silent.
+CELERY_TASK_PUBLISH_RETRY = False
+CELERY_BROKER_TRANSPORT_OPTIONS = {"max_retries": 1, "interval_start": 0, "interval_step": 0, "interval_max": 0}
+if CRM_BROKER_URL.startswith(("redis:", "rediss:")):
+    CELERY_BROKER_TRANSPORT_OPTIONS |= {"socket_connect_timeout": 4, "socket_timeout": 5}
+
 _LINES = BASE_DIR / "crm" / "cron_jobs"
 CRONS: dict[str, Any] = {
     "CRONTAB_FILES": [_LINES / "customer_cleanup_crontab.txt", _LINES / "order_reminders_crontab.txt"],
     "LOG_DIR": CRM_LOG_DIR,  # of the lines that `crons apply` writes
+    "EXECUTORS": {"celery": {"BACKEND": "crons.executors.celery.CelerySender", "OPTIONS": {"app": "crm.celery.app"}}},
 }

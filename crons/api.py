@@ -66,6 +66,17 @@ def run_now(name: str, *, by: str, args: Mapping[str, Any] | None = None, key: s
     return ledger.request(name, ledger.database_now(), "api", by=by, args=args, key=key)
 
 
+def reschedule(name: str, text: str | None, *, by: str, zone: str = "", reason: str = "") -> Entry:
+    """Have one entry fall due as *text* says, in *zone* or its own, whatever is declared; None: as declared again.
+
+    What fell due before is recorded as it was due. It stands over later declarations until it is dropped.
+    Raises: UnknownJob; InvalidSchedule; Refused if the entry is retired.
+    """
+    deployment.permit()
+    now = ledger.database_now()
+    return declarations.reschedule(name, now, plan_entry, text=text, zone=zone, by=by, reason=reason)
+
+
 def pause(name: str, *, by: str, reason: str, until: datetime | None = None) -> None:
     """Skip the slots of one entry from now on, until *until* or until it is resumed; each is recorded.
 

@@ -22,6 +22,8 @@ crons.W040  with --deploy: alerts go to ADMINS, and there are none
 crons.W041  with --deploy: SQLite may forget what it has committed (synchronous=OFF)
 crons.W042  with --deploy: the ledger is kept in memory
 crons.W043  with --deploy: this process counts as part of a test suite
+crons.W050  a job is run by Celery's workers and is neither idempotent nor uses context.atomic
+crons.E051  a job is a Celery task with autoretry_for
 =========== =======================================================================
 
 The docs/reference/checks.md has a section for each.
@@ -30,6 +32,7 @@ The docs/reference/checks.md has a section for each.
 from __future__ import annotations
 
 import difflib
+import inspect
 import os
 import re
 from collections.abc import Callable, Iterator
@@ -46,7 +49,8 @@ from crons import suite
 from crons.bodies import CommandBody
 from crons.conf import conf
 from crons.exceptions import CronsError, InvalidSetting
-from crons.jobs import make_policy, registry
+from crons.executors.celery import CelerySender
+from crons.jobs import Job, make_policy, registry
 from crons.schedules import parse
 from crons.sources import SOURCES
 from crons.sources.base import Binding, Problem, says
@@ -116,6 +120,27 @@ def check_executors() -> Iterator[CheckMessage]:
                 f"{job.name} ({job.source_ref}) names the executor {alias!r}, which is not in CRONS['EXECUTORS'].",
                 hint=_did_you_mean(alias, conf.executors),
                 id="crons.E010",
+            )
+
+
+@register(TAG)
+@_known_good
+def check_celery_jobs() -> Iterator[CheckMessage]:
+    """Check that jobs which run elsewhere stand being cut off, and that one ledger alone tries them again."""
+    for job in registry.jobs.values():
+        if getattr(job.body, "autoretry_for", ()):
+            yield Error(
+                f"{job.name} ({job.source_ref}) is a Celery task with autoretry_for: Celery would try it again "
+                "behind the ledger's back.",
+                hint="Take autoretry_for away, and declare the job with retry=Retry(…).",
+                id="crons.E051",
+            )
+        if job.policy.executor in conf.executors and not job.policy.idempotent and _is_run_by_celery(job):
+            yield Warning(
+                f"{job.name} ({job.source_ref}) is run by Celery's workers and is neither idempotent nor uses "
+                "context.atomic: when a worker is lost, nobody knows what it has done, and it is not run again.",
+                hint="Say idempotent=True if it may run twice, or wrap its writes in `with context.atomic():`.",
+                id="crons.W050",
             )
 
 
@@ -293,6 +318,23 @@ def _disagreement(binding: Binding) -> Iterator[CheckMessage]:
         hint="Write the same schedule in both places; the code's decides which slots there are.",
         id="crons.E032",
     )
+
+
+def _is_run_by_celery(job: Job) -> bool:
+    """Say whether messages to Celery's workers carry *job*, and nothing in its source fences what it writes."""
+    backend = conf.executors[job.policy.executor].get("BACKEND", "")
+    try:
+        is_sent = issubclass(import_string(backend), CelerySender)
+    except (ImportError, TypeError):
+        return False  # crons.E002 says it
+    return is_sent and not _mentions_atomic(job.body)
+
+
+def _mentions_atomic(body: Any) -> bool:
+    try:
+        return "atomic(" in inspect.getsource(inspect.unwrap(body))
+    except (OSError, TypeError, ValueError):
+        return False  # a command or a program: what it writes cannot be fenced
 
 
 def _did_you_mean(word: str, known: Any) -> str:

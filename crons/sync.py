@@ -14,13 +14,17 @@ from typing import Any
 from crons import zone_data
 from crons.conf import conf
 from crons.jobs import Declaration, Job, registry
-from crons.ledger import account_for, account_of, cancel_open, hold, hold_declarations, verb, writing
+from crons.ledger import account_for, account_of, cancel_open, hold, hold_declarations, locked, verb, writing
+from crons.ledger.audit import note
+from crons.ledger.record import refuse_retired
 from crons.models import Entry
 from crons.planner import Account, Plan
-from crons.schedules import FAR_FUTURE
+from crons.schedules import FAR_FUTURE, parse
 from crons.sources import SOURCES
 
 Planner = Callable[[Account, datetime], Plan]
+# What of Entry.overrides says when: a person's text and zone, and what is declared meanwhile.
+OVERRIDDEN = ("schedule", "zone", "declared", "declared_zone")
 
 
 @dataclass
@@ -56,6 +60,37 @@ def sync(now: datetime, plan: Planner) -> Synced:
     return done
 
 
+@verb
+def reschedule(
+    name: str, now: datetime, plan: Planner, *, text: str | None, zone: str, by: str, reason: str = ""
+) -> Entry:
+    """Have one entry fall due as *text* says in *zone* from now on, whatever is declared; None: as declared.
+
+    What fell due before is recorded under the old text. Later declarations wait until the override is dropped.
+    Raises: UnknownJob; InvalidSchedule; Refused if the entry is retired.
+    """
+    with writing() as using:
+        entry = locked(name, using)
+        refuse_retired(entry)
+        declared = _declared(entry)
+        zone = zone or declared[1]
+        wanted = declared if text is None else (parse(text, zone=zone).text, zone)
+        before = (entry.schedule, entry.zone)
+        if wanted == before:
+            return entry
+        overrides = {key: value for key, value in entry.overrides.items() if key not in OVERRIDDEN}
+        if wanted != declared:
+            overrides |= dict(zip(OVERRIDDEN, (*wanted, *declared), strict=True))
+        columns = {"schedule": wanted[0], "zone": wanted[1], "zone_hash": zone_data.fingerprint(wanted[1])}
+        _close_account(entry, {**columns, "overrides": overrides}, now, plan, using)
+        entry.parked_reason = ""
+        entry.version += 1
+        entry.save(using=using)
+        told = [{"schedule": text, "zone": zone} for text, zone in (before, wanted)]
+        note("reschedule", "entry", name, by, now, using, before=told[0], after=told[1], reason=reason)
+    return entry
+
+
 def replan_changed_zones() -> list[str]:
     """Plan entries anew whose zone's rules are not those they were planned with; return their zones.
 
@@ -85,6 +120,7 @@ def _write(declaration: Declaration, now: datetime, plan: Planner, declared: dic
         if entry is None:
             _create(declaration, wanted, now, using)
             return "created"
+        _keep_override(entry, wanted)
         differing = [name for name, value in wanted.items() if getattr(entry, name) != value]
         if entry.retired_at is not None:
             _reopen(entry, wanted, now)
@@ -118,6 +154,24 @@ def _columns(declaration: Declaration, job: Job) -> dict[str, Any]:
         "owner": job.owner[:100],
         "tags": list(job.tags),
     }
+
+
+def _declared(entry: Entry) -> tuple[str, str]:
+    """Return the schedule and zone that code declares for *entry*, as of the last sync."""
+    given = entry.overrides
+    return given.get("declared", entry.schedule), given.get("declared_zone", entry.zone)
+
+
+def _keep_override(entry: Entry, wanted: dict[str, Any]) -> None:
+    """Have what a person said of when stand over what is declared, and note that; alike, it is an override no more."""
+    if "schedule" not in entry.overrides:
+        return
+    overrides = {key: value for key, value in entry.overrides.items() if key not in OVERRIDDEN}
+    person, declared = (entry.schedule, entry.zone), (wanted["schedule"], wanted["zone"])
+    if person != declared:
+        overrides |= dict(zip(OVERRIDDEN, (*person, *declared), strict=True))
+        wanted |= {"schedule": person[0], "zone": person[1], "zone_hash": zone_data.fingerprint(person[1])}
+    wanted["overrides"] = overrides
 
 
 def _create(declaration: Declaration, wanted: dict[str, Any], now: datetime, using: str) -> None:

@@ -10,11 +10,14 @@ from typing import Any
 
 from celery import Task, shared_task
 from celery.signals import worker_init
+from django.apps import apps
 
 from crons.conf import conf
-from crons.executors.celery import RUN, CelerySender
+from crons.executors.celery import NO_LIMIT, RUN, CelerySender
 from crons.jobs import Policy, registry
-from crons.triggers import arrival
+from crons.targets import beat_rows
+from crons.targets.beat_rows import FIRE, TICK
+from crons.triggers import arrival, beat
 
 log = logging.getLogger("crons")
 # Jobs get processes of their own, forked from the one that the message is in: that one must have no other threads.
@@ -22,6 +25,7 @@ POOLS = ("prefork", "solo")
 # Two projects that share a broker and a queue take each other's messages; each is put back for the other.
 FOREIGN_PAUSE_SECONDS = 1.0
 FOREIGN_TIMES = 20
+UNLIMITED = NO_LIMIT.total_seconds()
 
 
 @shared_task(name=RUN, bind=True, ignore_result=True, max_retries=None)  # type: ignore[untyped-decorator]
@@ -30,11 +34,49 @@ def run(self: Task, run: int, deployment: str, *, executor: str = "celery", fore
     arrived = arrival.take(run, deployment, executor=executor)
     log.info("%s: %s", arrived.fate, arrived.text)
     if arrived.fate == arrival.Fate.FOREIGN:
-        _put_back(self, run, deployment, executor, foreign, arrived.text)
+        _put_back(self, [run, deployment], {"executor": executor}, foreign, arrived.text)
     return f"{arrived.fate}: {arrived.text}"
 
 
-def _put_back(task: Task, run: int, deployment: str, executor: str, foreign: int, text: str) -> None:
+# In place of the project's limits: a job that runs here has a timeout of its own.
+@shared_task(name=FIRE, bind=True, ignore_result=True, time_limit=UNLIMITED, soft_time_limit=UNLIMITED)  # type: ignore[untyped-decorator]
+def fire(self: Task, *, entry: str, deployment: str, foreign: int = 0, **later: Any) -> str:
+    """Do for one entry what `crons run NAME --scheduled` does, when beat fires its row."""
+    if not beat.belongs_here(deployment):
+        return _foreign_row(self, {"entry": entry, "deployment": deployment}, foreign)
+    _follow(entry)
+    done = beat.fire(entry)
+    log.info("%s fired: %s", entry, done)
+    return done
+
+
+@shared_task(name=TICK, bind=True, ignore_result=True, time_limit=UNLIMITED, soft_time_limit=UNLIMITED)  # type: ignore[untyped-decorator]
+def tick(self: Task, *, deployment: str, foreign: int = 0, **later: Any) -> str:
+    """Do what `crons tick` does, after the ledger has followed what people changed in beat's rows."""
+    if not beat.belongs_here(deployment):
+        return _foreign_row(self, {"deployment": deployment}, foreign)
+    _follow(None)
+    done = beat.tick()
+    log.info("%s", done)
+    return done
+
+
+def _follow(entry: str | None) -> None:
+    if apps.is_installed(beat_rows.APP):
+        for done in beat_rows.follow(entry):
+            log.warning("as %s has it now: %s", beat_rows.BY, done)
+
+
+def _foreign_row(task: Task, kwargs: dict[str, Any], foreign: int) -> str:
+    text = (
+        f"a row of beat ({task.name} {kwargs.get('entry', '')}) belongs to another deployment: if it has moved here, "
+        "manage.py crons apply --to beat"
+    )
+    _put_back(task, [], kwargs, foreign, text)
+    return f"{arrival.Fate.FOREIGN}: {text}"
+
+
+def _put_back(task: Task, args: list[Any], kwargs: dict[str, Any], foreign: int, text: str) -> None:
     if foreign >= FOREIGN_TIMES:
         log.error(
             "%s, and nobody of it takes it from this queue. Give each project a queue, a database number or a "
@@ -44,8 +86,8 @@ def _put_back(task: Task, run: int, deployment: str, executor: str, foreign: int
         return
     sent = task.request.delivery_info or {}
     task.apply_async(
-        args=[run, deployment],
-        kwargs={"executor": executor, "foreign": foreign + 1},
+        args=args,
+        kwargs={**kwargs, "foreign": foreign + 1},
         countdown=FOREIGN_PAUSE_SECONDS,
         exchange=sent.get("exchange") or None,
         routing_key=sent.get("routing_key") or None,

@@ -5,21 +5,27 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Generator, Iterator
+from datetime import timedelta
+
+from django.apps import apps
 
 from crons import api
 from crons.doctor.findings import BAD, GOOD, WARN, Finding
 from crons.exceptions import CronsError
+from crons.ledger import database_now
 from crons.sources.crontab_files import job_of
-from crons.targets import CrontabTarget, blocks, crond, declared, state
+from crons.targets import CrontabTarget, beat_rows, blocks, crond, declared, state
 from crons.targets.installation import Installation
 
+BEAT_SAVES = timedelta(minutes=5)  # beat writes down what it fired every three
 DOOR = re.compile(rb"crons\s+(?:tick|run)\b|crontab\s+run\b")
 
 
 def look(name: str | None) -> Iterator[Finding]:
     """Look at this machine's cron, and whether anything looks at the clock."""
     alive = api.schedulers()
-    by_cron = yield from _lines(name, has_scheduler=bool(alive))
+    by_beat = yield from _rows_of_beat()
+    by_cron = yield from _lines(name, has_scheduler=bool(alive) or by_beat)
     is_running = crond.is_running()
     if is_running is False and by_cron:
         yield Finding(
@@ -34,7 +40,7 @@ def look(name: str | None) -> Iterator[Finding]:
     if alive:
         told = ", ".join(f"{beat.kind} on {beat.host} (pid {beat.pid})" for beat in alive)
         yield Finding("triggers", GOOD, told)
-    elif not by_cron:
+    elif not by_cron and not by_beat:
         yield Finding(
             "triggers",
             BAD,
@@ -73,6 +79,23 @@ def _lines(name: str | None, *, has_scheduler: bool) -> Generator[Finding, None,
     for note in plan.notes:
         yield Finding("crontab", WARN, note)
     return bool(plan.ours or by_hand)
+
+
+def _rows_of_beat() -> Generator[Finding, None, bool]:
+    """Yield a finding on django-celery-beat's rows, where ours are; return whether its beat should fire them."""
+    fired = beat_rows.last_tick() if apps.is_installed(beat_rows.APP) else None
+    if fired is None:
+        return False
+    if not fired.enabled:
+        found = "the row crons.tick is disabled: what no row fires is not done"
+        yield Finding("beat", BAD, found, "an enabled row", "Enable it in the admin of django-celery-beat.")
+    elif fired.at is None or database_now() - fired.at > BEAT_SAVES:
+        last = f"last at {fired.at:%Y-%m-%d %H:%M:%S} UTC" if fired.at else "not yet"
+        remedy = "Start a beat: celery -A PROJECT beat. It writes this down every three minutes."
+        yield Finding("beat", WARN, f"our rows are there, and beat fired crons.tick {last}", "each minute", remedy)
+    else:
+        yield Finding("beat", GOOD, f"fires crons.tick, last at {fired.at:%Y-%m-%d %H:%M:%S} UTC")
+    return fired.enabled
 
 
 def _lines_by_hand(content: bytes) -> list[str]:

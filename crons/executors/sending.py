@@ -22,6 +22,7 @@ LONGEST_QUEUE = 1_000
 # A message that takes longer to be handed over says that the broker is silent.
 PATIENCE_SECONDS = 5.0
 LONGEST_PAUSE_SECONDS = 30.0
+CLOSING_SECONDS = 1.0
 
 
 class Sender(ABC):
@@ -103,7 +104,10 @@ class Courier:
         """End the thread once it is idle; what it has not sent by then is sent again by others."""
         with self._changed:
             self._is_over = True
+            thread = self._thread if not self._waiting and self._handing_over_since is None else None
             self._changed.notify_all()
+        if thread is not None:
+            thread.join(CLOSING_SECONDS)  # else what is posted next may come while it goes, and be left
 
     def _is_silent(self, now: float) -> bool:
         return self._handing_over_since is not None and now - self._handing_over_since > PATIENCE_SECONDS

@@ -1,4 +1,4 @@
-"""Foreign schedules that are planned and applied: a crontab, systemd's units.
+"""Foreign schedules that are planned and applied: a crontab, systemd's units, the rows of django-celery-beat.
 
 A target is read, planned (a diff that changes nothing), applied (with a backup) and undone. Only the
 part that carries this deployment's mark is ever changed.
@@ -9,10 +9,11 @@ from __future__ import annotations
 from crons.jobs import Declaration
 from crons.sources import SOURCES
 from crons.targets.base import Plan, Target, Unfit
+from crons.targets.beat import BeatTarget
 from crons.targets.crontab import CrontabTarget
 from crons.targets.systemd import SystemdTarget
 
-TARGETS: dict[str, type[Target]] = {"crontab": CrontabTarget, "systemd": SystemdTarget}
+TARGETS: dict[str, type[Target]] = {"beat": BeatTarget, "crontab": CrontabTarget, "systemd": SystemdTarget}
 
 __all__ = ["TARGETS", "CrontabTarget", "Plan", "SystemdTarget", "Target", "Unfit", "declared"]
 

@@ -15,8 +15,9 @@ from crons.jobs import Declaration
 from crons.ledger import database_now, writing
 from crons.models import AuditEvent
 
-
-TICK, PER_JOB, SERVE = "tick", "per-job", "serve"
+# One thing that fires everything each minute, or one per entry besides.
+TICK, PER_JOB = "tick", "per-job"
+SERVE = "serve"  # a scheduler that stays
 
 
 class Unfit(CronsError):
@@ -31,6 +32,7 @@ class Plan:
     *ours*, *ours_wanted*: our part of it, as lines for people.
     *drift*: how our part is not what was written last, in words; "" where it is.
     *refused*: (entry, reason) of what the target cannot express and so will not fire.
+    *ticks*: whether something fires what is refused, if not in its own way.
     *undoes*: the backup that an undo goes back to, and uses up.
     """
 
@@ -44,6 +46,7 @@ class Plan:
     refused: tuple[tuple[str, str], ...] = ()
     notes: tuple[str, ...] = ()
     undoes: Path | None = None
+    ticks: bool = False
 
     @property
     def is_in_step(self) -> bool:

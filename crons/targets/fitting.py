@@ -65,7 +65,7 @@ def _moved(pattern: Pattern, differences: set[timedelta], has_changes: bool) -> 
     for day, times in sorted(by_day.items()):
         days = pattern.days
         if day:
-            days = ("*", "*", _field(((weekday + day) % 7 for weekday in pattern.weekdays), 7, stars=True))
+            days = ("*", "*", field(((weekday + day) % 7 for weekday in pattern.weekdays), 7, stars=True))
         lines += [f"{clock} {' '.join(days)}" for clock in _clocks(times, stars=pattern.follows_real_time)]
     if has_changes and any(_follows(line) != pattern.follows_real_time for line in lines):
         raise Unfit("written in the machine's zone it would behave otherwise when clocks change")
@@ -123,12 +123,10 @@ def _clocks(times: Iterable[int], *, stars: bool) -> list[str]:
     hours_of: dict[frozenset[int], list[int]] = {}
     for hour, minutes in sorted(minutes_of.items()):
         hours_of.setdefault(frozenset(minutes), []).append(hour)
-    return [
-        f"{_field(minutes, 60, stars=stars)} {_field(hours, 24, stars=stars)}" for minutes, hours in hours_of.items()
-    ]
+    return [f"{field(minutes, 60, stars=stars)} {field(hours, 24, stars=stars)}" for minutes, hours in hours_of.items()]
 
 
-def _field(values: Iterable[int], size: int, *, stars: bool) -> str:
+def field(values: Iterable[int], size: int, *, stars: bool) -> str:
     """Write *values* of a field of *size*; * where *stars* lets it, for it says more than all values."""
     ordered = sorted(set(values))
     if stars and len(ordered) == size:

@@ -54,8 +54,8 @@ class SystemdTarget(Target):
         self._refuse_of_others(found)
         mode = mode or self._mode_of(found)
         installation = self._installation()
-        wanted, left = self._wanted(list(declarations), installation, mode)
-        return self._planned(found, wanted, mode, notes=(*left, *self._notes(installation, wanted)))
+        wanted, refused = self._wanted(list(declarations), installation, mode)
+        return self._planned(found, wanted, mode, refused=refused, notes=tuple(self._notes(installation, wanted)))
 
     def plan_undo(self, *, everything: bool = False) -> Plan:
         """Take our units out, or put those of the newest backup in their place."""
@@ -169,29 +169,29 @@ class SystemdTarget(Target):
 
     def _wanted(
         self, declarations: list[Declaration], installation: Installation, mode: str
-    ) -> tuple[dict[str, str], list[str]]:
+    ) -> tuple[dict[str, str], tuple[tuple[str, str], ...]]:
         command = self._command(installation)
         bodies: dict[str, list[str]] = {}
-        left: list[str] = []
+        refused: list[tuple[str, str]] = []
         where = str(installation.folder)
         if mode == SERVE:
             bodies[f"{self.prefix}.service"] = command.service(f"Scheduler of {where}", "crons", "serve", stays=True)
         if mode == PER_JOB:
-            timers, left = self._timers(declarations)
+            timers, refused = self._timers(declarations)
             if timers:
                 bodies |= timers
                 bodies[f"{self.prefix}-run@.service"] = command.service(
                     f"Job of {where}", "crons", "run", "%I", "--scheduled"
                 )
-        if mode == TICK or left:
+        if mode == TICK or refused:
             bodies[f"{self.prefix}.service"] = command.service(f"Tick of {where}", "crons", "tick", "--while-busy")
             bodies[f"{self.prefix}.timer"] = units.timer(f"Tick of {where}", EVERY_MINUTE, persistent=False)
         made = {name: units.make(self.key, body, mode=mode, place=self.place) for name, body in sorted(bodies.items())}
-        return made, left
+        return made, tuple(refused)
 
-    def _timers(self, declarations: list[Declaration]) -> tuple[dict[str, list[str]], list[str]]:
+    def _timers(self, declarations: list[Declaration]) -> tuple[dict[str, list[str]], list[tuple[str, str]]]:
         now = timezone.now()
-        made, left = {}, []
+        made, refused = {}, []
         for each in sorted(declarations, key=lambda declaration: declaration.name):
             name = f"{self.prefix}-run@{units.escaped(each.name)}.timer"
             zone = each.schedule.zone or conf.time_zone
@@ -201,11 +201,11 @@ class SystemdTarget(Target):
                     raise Unfit(f"its unit's name would have {len(name)} characters, and systemd takes {NAME_LONGEST}")
                 calendars = oncalendar.texts(each.schedule, zone, now)
             except Unfit as error:
-                left.append(f"{each.name} is left to the tick timer: {each.schedule.text!r} in {zone}: {error}.")
+                refused.append((each.name, f"{each.schedule.text!r} in {zone}: {error}; the tick timer fires it"))
                 continue
             if calendars:
                 made[name] = units.timer(f"Slots of {each.name}", calendars, persistent=True)
-        return made, left
+        return made, refused
 
     def _command(self, installation: Installation) -> units.Command:
         env = {"DJANGO_SETTINGS_MODULE": installation.settings_module} if installation.settings_module else {}
@@ -247,6 +247,7 @@ class SystemdTarget(Target):
         wanted: Mapping[str, str],
         mode: str,
         *,
+        refused: tuple[tuple[str, str], ...] = (),
         notes: tuple[str, ...] = (),
         undoes: Path | None = None,
     ) -> Plan:
@@ -259,7 +260,9 @@ class SystemdTarget(Target):
             ours=_shown(found),
             ours_wanted=_shown(wanted),
             drift=f"edited by hand: {', '.join(edited)}" if edited else "",
+            refused=refused,
             notes=notes,
+            ticks=True,
             undoes=undoes,
         )
 

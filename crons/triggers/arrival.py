@@ -8,12 +8,15 @@ from __future__ import annotations
 
 import logging
 import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 from enum import StrEnum
 
 from crons import deployment, ledger
 from crons.conf import conf
+from crons.executors.base import Executor
 from crons.executors.process import ProcessExecutor
 from crons.instances import host
 from crons.jobs import registry
@@ -54,38 +57,51 @@ def take(run_id: int, sent_by: str, *, executor: str) -> Arrived:
     deployment.permit()
     if sent_by != deployment.here().identity:
         return Arrived(Fate.FOREIGN, f"run {run_id} belongs to another deployment ({sent_by[:40]})")
-    session = _session_of_this_process(executor)
-    try:
-        with session.listening():
-            begun = session.dispatcher.begin(ledger.database_now(), only_run=run_id, arrived=True)
-            while session.dispatcher.running() and session.stopping is None:
-                session.work(LONGEST_LOOK_SECONDS)
-            if session.stopping is not None:
-                session.drain()
-    except BaseException:
-        # Whatever it is, nothing may go on running that this process does not watch.
-        _sessions.pop(executor).close()
-        raise
-    if session.stopping is not None:
-        # Who asked this process to end asks it again, now that nothing is in the way.
-        _sessions.pop(executor).close()
-        os.kill(os.getpid(), session.stopping)
+    with at_work(executor, lambda: Session("worker", executor, _here(executor))) as session:
+        begun = session.dispatcher.begin(ledger.database_now(), only_run=run_id, arrived=True)
+        while session.dispatcher.running() and session.stopping is None:
+            session.work(LONGEST_LOOK_SECONDS)
     if not begun:
         return _not_begun(run_id)
     return Arrived(Fate.BEGUN, f"run {run_id} of {begun[0].entry}, attempt {begun[0].attempt}")
 
 
-def _session_of_this_process(executor: str) -> Session:
-    """Return the session of this worker process, a new one for a new process or where the fork server is gone."""
-    session = _sessions.get(executor)
+@contextmanager
+def at_work(kind: str, make: Callable[[], Session]) -> Iterator[Session]:
+    """Give this worker process's session of that kind, which listens inside; a process that is to end drains it.
+
+    It is made once per process, and anew where its fork server is gone.
+    """
+    session = _session_of_this_process(kind, make)
+    try:
+        with session.listening():
+            yield session
+            if session.stopping is not None:
+                session.drain()
+    except BaseException:
+        # Whatever it is, nothing may go on running that this process does not watch.
+        _sessions.pop(kind).close()
+        raise
+    if session.stopping is not None:
+        # Who asked this process to end asks it again, now that nothing is in the way.
+        _sessions.pop(kind).close()
+        os.kill(os.getpid(), session.stopping)
+
+
+def _session_of_this_process(kind: str, make: Callable[[], Session]) -> Session:
+    session = _sessions.get(kind)
     if session is not None and session.instance.pid == os.getpid():
         if not any(getattr(each, "broken", False) for each in session.executors.values()):
             return session
         session.close()
-    session = Session("worker", executor, {executor: ProcessExecutor(alias=executor, max_running=1)})
+    session = make()
     session.open()
-    _sessions[executor] = session
+    _sessions[kind] = session
     return session
+
+
+def _here(executor: str) -> dict[str, Executor]:
+    return {executor: ProcessExecutor(alias=executor, max_running=1)}
 
 
 def _not_begun(run_id: int) -> Arrived:

@@ -19,6 +19,7 @@ INLINE = {"EXECUTORS": {"inline": {"BACKEND": "builtins.object"}, "process": {"B
 ALL = [
     checks.check_settings,
     checks.check_executors,
+    checks.check_celery_jobs,
     checks.check_groups,
     checks.check_commands,
     checks.check_zones,
@@ -215,6 +216,53 @@ def test_retry_of_a_job_that_is_not_idempotent_is_well():
     job(every(minutes=5), name="heartbeat", retry=Retry(3))(cronjobs.beat)
 
     assert found() == []
+
+
+def test_job_of_celery_that_is_neither_idempotent_nor_fenced_is_a_warning():
+    """On another machine a worker may vanish in the middle; then nobody knows what it has done."""
+    job(NEVER, name="moves_money", executor="celery")(cronjobs.beat)
+
+    message = only()
+
+    assert (message.id, message.msg) == (
+        "crons.W050",
+        "moves_money (tests.crons.cronjobs.beat) is run by Celery's workers and is neither idempotent nor uses "
+        "context.atomic: when a worker is lost, nobody knows what it has done, and it is not run again.",
+    )
+    assert message.hint == ("Say idempotent=True if it may run twice, or wrap its writes in `with context.atomic():`.")
+
+
+def test_job_of_celery_that_is_idempotent_or_fenced_is_well():
+    """So is one that another executor runs, under the same alias."""
+
+    @job(executor="celery")
+    def fenced(context):
+        with context.atomic():
+            pass
+
+    job(NEVER, name="harmless", executor="celery", idempotent=True)(cronjobs.beat)
+    job(NEVER, name="here", executor="process")(cronjobs.beat)
+
+    assert found() == []
+
+
+def test_celery_task_with_autoretry_for_is_an_error():
+    """Two that try again would each know half of it."""
+
+    def mails():
+        """Nothing."""
+
+    mails.autoretry_for = (OSError,)
+    job(NEVER, name="mails")(mails)
+
+    message = only()
+
+    assert (message.id, message.hint) == (
+        "crons.E051",
+        "Take autoretry_for away, and declare the job with retry=Retry(…).",
+    )
+    assert "mails (tests.crons.test_checks." in message.msg
+    assert "Celery would try it again behind the ledger's back." in message.msg
 
 
 def test_line_naming_no_function_is_an_error(settings):

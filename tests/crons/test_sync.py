@@ -8,9 +8,9 @@ import pytest
 
 from crons import command, cron, entry, every, job, ledger, sync
 from crons.dispatch import plan_entry
-from crons.exceptions import Refused
+from crons.exceptions import InvalidSchedule, Refused
 from crons.jobs import registry
-from crons.models import Entry, Range, Run
+from crons.models import AuditEvent, Entry, Range, Run
 from crons.schedules import FAR_FUTURE
 from tests.crons.conftest import NOON, minutes
 
@@ -229,3 +229,74 @@ def test_new_time_zone_data_plans_anew():
     assert sync.replan_changed_zones() == ["Europe/Berlin"]
     assert Entry.objects.get().wake_at is None
     assert sync.replan_changed_zones() == []
+
+
+def reschedule(now, text, zone="", reason=""):
+    """Have the report fall due as Ada says."""
+    return sync.reschedule("report", now, plan_entry, text=text, zone=zone, by="ada", reason=reason)
+
+
+def test_a_persons_schedule_closes_the_account():
+    """What fell due under the declared text is recorded under it; then the person's counts."""
+    declare(cron("0 * * * *"))
+    run_sync(NOON)
+
+    row = reschedule(NOON + minutes(70), "30 9 * * *", "Europe/Berlin", "the office opens later")
+
+    assert [run.slot_at for run in Run.objects.all()] == [NOON + minutes(60)]
+    assert (row.schedule, row.zone, row.wake_at) == ("30 9 * * *", "Europe/Berlin", NOON + timedelta(hours=20.5))
+    [event] = AuditEvent.objects.all()
+    assert (event.verb, event.subject, event.actor, event.reason) == (
+        "reschedule",
+        "report",
+        "ada",
+        "the office opens later",
+    )
+    assert event.before == {"schedule": "0 * * * *", "zone": "UTC"}
+    assert event.after == {"schedule": "30 9 * * *", "zone": "Europe/Berlin"}
+
+
+def test_a_persons_schedule_stands_over_later_declarations_until_it_is_dropped():
+    """A deploy at night must not move what somebody moved by hand in the evening."""
+    declare(cron("0 * * * *"))
+    run_sync(NOON)
+    reschedule(NOON, "30 9 * * *")
+    assert run_sync(NOON) == {"unchanged": ["report"]}
+
+    declare(cron("15 * * * *"))
+    assert run_sync(NOON) == {"changed": ["report"]}
+    row = Entry.objects.get()
+    assert (row.schedule, row.overrides["declared"]) == ("30 9 * * *", "15 * * * *")
+
+    row = reschedule(NOON, None)
+
+    assert (row.schedule, row.zone, row.overrides) == ("15 * * * *", "UTC", {})
+    assert run_sync(NOON) == {"unchanged": ["report"]}
+
+
+def test_a_declaration_that_says_what_a_person_said_ends_the_override():
+    """Then there is nothing left to stand over."""
+    declare(cron("0 * * * *"))
+    run_sync(NOON)
+    reschedule(NOON, "30 9 * * *")
+    declare(cron("30 9 * * *"))
+
+    assert run_sync(NOON) == {"changed": ["report"]}
+
+    assert Entry.objects.get().overrides == {}
+
+
+def test_a_schedule_that_cannot_be_read_changes_nothing():
+    """Nor is it audited, nor that of a retired entry."""
+    declare(cron("0 * * * *"))
+    run_sync(NOON)
+
+    with pytest.raises(InvalidSchedule, match="61"):
+        reschedule(NOON, "61 * * * *")
+    registry.clear()
+    run_sync(NOON)
+    with pytest.raises(Refused, match="'report' is retired since 2026-03-02 12:00:00 UTC"):
+        reschedule(NOON, "30 9 * * *")
+
+    assert Entry.objects.get().schedule == "0 * * * *"
+    assert not AuditEvent.objects.exists()

@@ -164,14 +164,14 @@ def test_what_systemd_does_otherwise_is_left_to_the_tick_timer(machine: Machine,
     assert done.code == 0, done.err
     assert list(machine.files) == ["-run@.service", "-run@report.timer", ".service", ".timer"]
     assert re.search(
-        r"^note: in_the_gap is left to the tick timer: '30 2 \* \* \*' in Europe/Berlin: "
-        r"systemd leaves out 20\d\d-03-\d\d 03:00:00 \+02:00, where the clock changes\.$",
+        r"^no timer for in_the_gap: '30 2 \* \* \*' in Europe/Berlin: "
+        r"systemd leaves out 20\d\d-03-\d\d 03:00:00 \+02:00, where the clock changes; the tick timer fires it$",
         done.err,
         re.MULTILINE,
     )
     assert (
-        "note: beside_itself is left to the tick timer: '0 12 * * *' in UTC: "
-        "it may overlap itself, and systemd starts no service that runs already.\n" in done.err
+        "no timer for beside_itself: '0 12 * * *' in UTC: "
+        "it may overlap itself, and systemd starts no service that runs already; the tick timer fires it\n" in done.err
     )
 
 
@@ -257,7 +257,7 @@ def test_an_edited_unit_is_drift_and_apply_writes_it_anew(machine: Machine, repo
     crons("apply")
 
     assert planned.code == 3
-    assert f"our part of systemd is not as it was written: edited by hand: {path.name}." in planned.err
+    assert f"our part in the set of systemd units is not as it was written: edited by hand: {path.name}." in planned.err
     assert "OnCalendar=*-*-* *:*:00 UTC\n" in path.read_text()
     assert crons("undo").code == 0
     assert "OnCalendar=*-*-* *:0/5:00 UTC\n" in path.read_text()

@@ -9,7 +9,7 @@ from typing import Any
 from crons import api
 from crons.management.output import Out
 from crons.management.verbs.base import Verb, operator
-from crons.management.verbs.plan import add_mode, add_target, make_target, named, show
+from crons.management.verbs.plan import WORDS, add_mode, add_target, make_target, show
 from crons.targets import declared
 
 
@@ -38,7 +38,7 @@ class Apply(Verb):
         backup = None if plan.is_in_step else target.apply(plan, operator())
         show(plan, out, backup=str(backup) if backup else None, problems=done.problems)
         if backup and not out.json:
-            out.line(f"Installed in {named(plan)} ({plan.mode}). What it was before: {backup}", "good")
+            out.line(f"Installed in the {WORDS[plan.target][0]} ({plan.mode}). What it was before: {backup}", "good")
         for problem in done.problems:
             out.note(f"problem: {problem}")
-        return 1 if plan.refused or done.problems else 0
+        return 1 if (plan.refused and not plan.ticks) or done.problems else 0

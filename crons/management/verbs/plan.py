@@ -16,6 +16,12 @@ from crons.targets import Plan as Planned
 from crons.targets.base import PER_JOB, SERVE, TICK, Target
 
 DIFFERS = 3
+# What a target is called, what is ours in it, and what one entry has there.
+WORDS = {
+    "crontab": ("crontab", "our block", "line"),
+    "systemd": ("set of systemd units", "our part", "timer"),
+    "beat": ("django-celery-beat", "what is ours", "row"),
+}
 TONES = {"+": "good", "-": "bad", " ": ""}
 
 
@@ -41,7 +47,7 @@ class Plan(Verb):
         show(plan, out)
         if not plan.is_in_step:
             return DIFFERS
-        return 1 if plan.refused else 0
+        return 1 if plan.refused and not plan.ticks else 0
 
 
 def add_target(parser: argparse.ArgumentParser) -> None:
@@ -84,6 +90,7 @@ def make_target(options: Mapping[str, Any]) -> Target:
 
 def show(plan: Planned, out: Out, **more: Any) -> None:
     """Print a plan: its difference, how the installed part is not ours any more, and what has no line."""
+    where, part, piece = WORDS[plan.target]
     if out.json:
         out.row(
             {
@@ -103,25 +110,18 @@ def show(plan: Planned, out: Out, **more: Any) -> None:
         for line in _difference(plan):
             out.line(line, TONES.get(line[:1], ""))
         if plan.is_in_step:
-            words = named(plan)
-            out.line(
-                f"{words[0].upper()}{words[1:]} is as it should be ({plan.mode or 'without lines of ours'}).", "good"
-            )
+            out.line(f"The {where} is as it should be ({plan.mode or f'without {piece}s of ours'}).", "good")
     if plan.drift:
-        part = "block in the crontab" if plan.target == "crontab" else f"part of {plan.target}"
-        out.note(f"our {part} is not as it was written: {plan.drift}.")
+        out.note(f"{part} in the {where} is not as it was written: {plan.drift}.")
     for entry, reason in plan.refused:
-        out.note(f"no line for {entry}: {reason}")
+        out.note(f"no {piece} for {entry}: {reason}")
     for note in plan.notes:
         out.note(f"note: {note}")
 
 
-def named(plan: Planned) -> str:
-    """Name the target in a sentence."""
-    return f"the {plan.target}" if plan.target == "crontab" else plan.target
-
-
 def _difference(plan: Planned) -> list[str]:
     lines = list(difflib.unified_diff(plan.ours, plan.ours_wanted, "installed", "wanted", n=1000, lineterm=""))[3:]
-    moved = not lines and not plan.is_in_step
-    return [f"  {line}" for line in plan.ours_wanted] + ["moved to the top"] if moved else lines
+    if lines or plan.is_in_step:
+        return lines
+    moved = "moved to the top" if plan.target == "crontab" else "what they carry is written anew"
+    return [f"  {line}" for line in plan.ours_wanted] + [moved]

@@ -13,6 +13,8 @@ USE_TZ = True
 TIME_ZONE = "UTC"
 DEBUG = False
 INSTALLED_APPS = ["crons", "tests.acceptance.project"]
+if os.environ.get("TEST_BEAT"):
+    INSTALLED_APPS.append("django_celery_beat")
 DATABASES = {"default": from_url(os.environ["DATABASE_URL"], base=Path("/"))}
 if busy_seconds := os.environ.get("TEST_BUSY_SECONDS"):
     # SQLite's patience with a stranger's write lock.
@@ -23,6 +25,7 @@ CRONS = {
     "DRAIN": timedelta(seconds=float(os.environ.get("TEST_DRAIN", "30"))),
     "MAX_RUNNING": int(os.environ.get("TEST_MAX_RUNNING", "4")),
     "IDENTITY": os.environ.get("TEST_IDENTITY", ""),
+    "STATE_DIR": os.environ.get("TEST_STATE_DIR", ""),
 }
 if executor := os.environ.get("TEST_EXECUTOR"):
     CRONS["DEFAULTS"] = {"executor": executor}

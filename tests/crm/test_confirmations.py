@@ -1,0 +1,163 @@
+"""Confirmations of orders: each goes once, at once where a worker is there, within minutes where none is."""
+
+import logging
+from decimal import Decimal
+from threading import Thread
+
+import pytest
+from django.core import mail
+from django.db import connections
+
+from crm import confirmations, cron, orders
+from crm.models import Order, Product
+from crm.orders import Line, Wish
+
+from .conftest import NOW
+
+
+@pytest.fixture
+def order(db, make_customer, django_capture_on_commit_callbacks):
+    """An order of two lamps, made as the API makes it, by a CRM without a broker."""
+    lamp = Product.objects.create(name="Lamp", price=Decimal("10.50"), stock=9)
+    customer = make_customer(name="Ada", email="ada@example.com")
+    with django_capture_on_commit_callbacks(execute=True):
+        return orders.create(Wish(customer.pk, [Line(lamp.pk, 2)]), now=NOW)
+
+
+def state(order):
+    order.refresh_from_db()
+    return order.confirmation
+
+
+def test_without_a_broker_the_job_sends_it_and_sends_it_once(order, capsys):
+    """The request itself sends nothing: a mail server that is slow is no reason to wait for an order."""
+    assert (mail.outbox, state(order)) == ([], "waiting")
+
+    cron.send_order_confirmations()
+    cron.send_order_confirmations()
+
+    [sent] = mail.outbox
+    assert (sent.to, sent.subject) == (["ada@example.com"], f"Your order {order.pk}")
+    assert "21.00 in all" in sent.body
+    assert state(order) == "sent"
+    assert capsys.readouterr().out == "Sent 1 confirmations.\nSent 0 confirmations.\n"
+
+
+def test_order_that_is_rolled_back_asks_for_nothing(order, make_customer, django_capture_on_commit_callbacks):
+    with django_capture_on_commit_callbacks() as callbacks, pytest.raises(orders.Refused):
+        orders.create(Wish(order.customer_id, [Line(0)]), now=NOW)
+
+    assert callbacks == []
+
+
+def test_order_typed_in_by_hand_is_not_confirmed(db, make_customer):
+    """Nor are those of before this came in."""
+    make_customer(NOW)
+
+    assert confirmations.send_waiting() == (0, {})
+    assert not confirmations.send(Order.objects.get().pk)
+    assert mail.outbox == []
+
+
+def test_mail_that_cannot_be_sent_waits_and_fails_the_job(order, monkeypatch, capsys):
+    """Somebody is told; the other orders are confirmed all the same."""
+    other = Order.objects.create(customer_id=order.customer_id, ordered_at=NOW, confirmation="waiting")
+    send = confirmations.send_mail
+
+    def refuse_first(subject, *rest):
+        if subject.endswith(f" {order.pk}"):
+            raise OSError("no route to the mail server")
+        return send(subject, *rest)
+
+    monkeypatch.setattr(confirmations, "send_mail", refuse_first)
+
+    with pytest.raises(RuntimeError, match="1 confirmations could not be sent, the first: OSError: no route"):
+        cron.send_order_confirmations()
+
+    assert (state(order), state(other)) == ("waiting", "sent")
+    assert f"Order {order.pk}: OSError: no route to the mail server" in capsys.readouterr().out
+
+
+@pytest.mark.django_db(transaction=True)
+def test_two_workers_with_the_same_order_send_one_mail(make_customer, monkeypatch):
+    """The second comes while the first is at the mail server."""
+    customer = make_customer()
+    order = Order.objects.create(customer=customer, ordered_at=NOW, confirmation="waiting")
+    results, sent = [], []
+
+    def also():
+        try:
+            results.append(confirmations.send(order.pk))
+        finally:
+            connections.close_all()
+
+    def while_another_comes(*args):
+        sent.append(args)
+        second = Thread(target=also)
+        second.start()
+        second.join(60)
+
+    monkeypatch.setattr(confirmations, "send_mail", while_another_comes)
+
+    assert confirmations.send(order.pk) is True
+    assert (results, len(sent), state(order)) == ([False], 1, "sent")
+
+
+def test_with_a_broker_a_worker_is_told_once_it_is_committed(
+    order, settings, monkeypatch, django_capture_on_commit_callbacks
+):
+    """A message that came before the commit would find no order."""
+    tasks = pytest.importorskip("crm.tasks", reason="Celery's packages are not there")
+    settings.CRM_BROKER_URL = "memory://"
+    told = []
+    monkeypatch.setattr(tasks.confirm_order, "delay", told.append)
+
+    with django_capture_on_commit_callbacks(execute=True):
+        confirmations.request([order.pk])
+        assert told == []
+
+    assert told == [order.pk]
+    assert tasks.confirm_order(order.pk) is True
+    assert tasks.confirm_order(order.pk) is False  # the message came twice
+    assert len(mail.outbox) == 1
+
+
+def test_broker_that_is_down_is_said_once_and_stops_no_order(
+    order, settings, monkeypatch, caplog, django_capture_on_commit_callbacks
+):
+    """A hundred orders must not wait for it a hundred times; the job sends them."""
+    tasks = pytest.importorskip("crm.tasks", reason="Celery's packages are not there")
+    from kombu.exceptions import OperationalError
+
+    settings.CRM_BROKER_URL = "redis://127.0.0.1:1/0"
+    asked = []
+
+    def refuse(order_id):
+        asked.append(order_id)
+        raise OperationalError("Connection refused")
+
+    monkeypatch.setattr(tasks.confirm_order, "delay", refuse)
+
+    with caplog.at_level(logging.WARNING), django_capture_on_commit_callbacks(execute=True):
+        confirmations.request([order.pk, order.pk + 1])
+
+    assert asked == [order.pk]
+    assert caplog.messages == [
+        "the broker takes no messages, confirmations follow within five minutes: Connection refused"
+    ]
+    assert state(order) == "waiting"
+
+
+def test_report_by_celery_enters_the_ledger_once_per_message(db, monkeypatch):
+    """A message that is delivered twice asks for the same run; called as a function it makes the report."""
+    tasks = pytest.importorskip("crm.tasks", reason="Celery's packages are not there")
+    asked, made = [], []
+    monkeypatch.setattr(tasks.api, "run_now", lambda name, **given: asked.append((name, given)) or Order(pk=7))
+    monkeypatch.setattr(tasks.cron, "generate_crm_report", lambda: made.append("report"))
+
+    for _ in range(2):
+        assert tasks.generate_crm_report.apply(task_id="one").get() == "run 7"
+    tasks.generate_crm_report()
+
+    assert asked == [("generate_crm_report", {"by": "celery", "key": "celery-one"})] * 2
+    assert made == ["report"]

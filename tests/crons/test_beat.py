@@ -1,0 +1,447 @@
+"""django-celery-beat's rows as a target: ours mirror the entries, and the ledger follows what people change."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+from django.contrib.admin.models import LogEntry
+from django.test import Client
+from django.urls import reverse
+from django.utils import timezone
+
+from crons import api, cron, job
+from crons.doctor import installed
+from crons.exceptions import TargetError
+from crons.jobs import Registry
+from crons.models import AuditEvent, Entry, Pause
+from crons.schedules import any_of, parse
+from crons.targets import beat_fields, beat_rows
+from crons.targets.base import Unfit
+from crons.targets.beat import BeatTarget
+from tests.crons.cli.conftest import Said, call_crons
+
+models = pytest.importorskip("django_celery_beat.models", reason="django-celery-beat has no release for this Django")
+pytestmark = pytest.mark.django_db(transaction=True)
+NOW = datetime(2026, 11, 23, tzinfo=UTC)
+
+
+@pytest.fixture(autouse=True)
+def site(tmp_path: Path, settings: Any, empty_registry: Registry) -> None:
+    """A deployment with a state directory of its own, and one declared job: Mondays at 06:00 in Berlin."""
+    settings.CRONS = {"STATE_DIR": str(tmp_path / "state"), "IDENTITY": "shop"}
+    settings.CRONJOBS = []
+
+    @job(cron("0 6 * * MON", zone="Europe/Berlin"))
+    def report() -> None:
+        """Nothing."""
+
+
+@pytest.fixture
+def crons() -> Callable[..., Said]:
+    """Call `manage.py crons …`."""
+    return call_crons
+
+
+@pytest.fixture
+def admin(admin_client: Client) -> Client:
+    """Somebody who may change anything in the admin."""
+    return admin_client
+
+
+def told() -> list[str]:
+    """Return our rows, a line each."""
+    return [row.told() for row in beat_rows.read()]
+
+
+def row_of(name: str = "crons:report") -> Any:
+    """Return a row of django-celery-beat's."""
+    return models.PeriodicTask.objects.get(name=name)
+
+
+def edit(**columns: Any) -> None:
+    """Change the report's row as django-celery-beat's admin does."""
+    row = row_of()
+    for name, value in columns.items():
+        setattr(row, name, value)
+    row.save()
+
+
+def crontab(text: str, zone: str = "UTC") -> Any:
+    """Make a crontab of django-celery-beat's."""
+    values = dict(zip(beat_fields.FIELDS, text.split(), strict=True))
+    return models.CrontabSchedule.objects.create(**values, timezone=zone)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("0 6 * * MON", ("0 6 * * 1", "Europe/Berlin")),
+        ("@daily", ("0 0 * * *", "Europe/Berlin")),
+        ("*/5 9-17/2 1,15 JAN-MAR *", ("*/5 9,11,13,15,17 1,15 1-3 *", "Europe/Berlin")),
+        ("0 0 1-31 * MON", ("0 0 * * *", "Europe/Berlin")),
+        ("0 0 * * SUN", ("0 0 * * 0", "Europe/Berlin")),
+        ("every 300s", ("*/5 * * * *", "UTC")),
+        ("every 7d", ("0 0 * * 4", "UTC")),
+        ("", None),
+    ],
+)
+def test_a_schedule_is_said_in_the_fields_of_celery(text: str, expected: Any):
+    """Even intervals keep the moments that all hosts share, so they are fields too."""
+    assert beat_fields.of(parse(text), "Europe/Berlin", NOW) == expected
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("0 0 1 * MON", beat_fields.BOTH_DAYS),
+        ("0 0 */2 * MON", beat_fields.BOTH_DAYS),
+        ("every 30s", "it has seconds, and cron knows whole minutes"),
+        ("every 420s", "every 7 minutes does not divide a day, and cron begins anew each day"),
+        ("every 5400s", "every 90 minutes takes 2 crontab lines, and a row has one"),
+        ("0 1 * * * | 30 2 * * *", "it joins several schedules with |, and a row has one"),
+    ],
+)
+def test_what_a_row_cannot_say_is_refused_with_the_reason(text: str, reason: str):
+    """A row that fires nearly then would be taken for the schedule."""
+    with pytest.raises(Unfit) as refused:
+        beat_fields.of(parse(text), "UTC", NOW)
+
+    assert str(refused.value) == reason
+
+
+def test_fields_mean_to_celery_what_the_schedule_means():
+    """Sets are compared, not texts: Celery's own reading of what is written."""
+    text, _ = beat_fields.of(parse("7-59/13 */6 2-31/9 2,4 *"), "UTC", NOW) or ("", "")
+    celery = pytest.importorskip("celery.schedules")
+    minute, hour, day, month, weekday = text.split()
+
+    read = celery.crontab(minute=minute, hour=hour, day_of_month=day, month_of_year=month, day_of_week=weekday)
+
+    assert (read.minute, read.hour) == ({7, 20, 33, 46, 59}, {0, 6, 12, 18})
+    assert (read.day_of_month, read.month_of_year, read.day_of_week) == ({2, 11, 20, 29}, {2, 4}, set(range(7)))
+
+
+def test_apply_writes_a_row_per_entry_and_the_tick(crons: Any):
+    """Each fires one entry; the tick sees to what no row fires, sends again and tells of failures."""
+
+    @job(any_of(cron("0 1 * * *"), cron("30 2 * * *")))
+    def twice() -> None:
+        """Nothing."""
+
+    @job()
+    def by_hand() -> None:
+        """Nothing."""
+
+    done = crons("apply", "--to", "beat")
+
+    assert done.code == 0, done.err
+    assert told() == ["crons.tick: * * * * * UTC", "crons:report: 0 6 * * 1 Europe/Berlin"]
+    assert "no row for twice: '0 1 * * * | 30 2 * * *' cannot be a row: it joins several schedules with |" in done.err
+    row = row_of()
+    assert (row.task, row.enabled, row.expire_seconds) == ("crons.fire", True, 300)
+    assert json.loads(row.kwargs) == {
+        "entry": "report",
+        "deployment": "name:shop",
+        "written": {"schedule": "0 6 * * 1", "zone": "Europe/Berlin", "enabled": True},
+    }
+    assert models.PeriodicTasks.last_change() is not None  # beat reads anew
+    planned = crons("plan", "--to", "beat")
+    assert (planned.code, planned.out) == (0, "The django-celery-beat is as it should be (per-job).\n")
+    assert crons("apply", "--to", "beat").code == 0
+    assert models.PeriodicTask.objects.count() == 2
+
+
+def test_rows_of_others_are_never_touched(crons: Any):
+    """Nor the crontabs that they share with ours."""
+    shared = crontab("0 6 * * 1", "Europe/Berlin")
+    models.PeriodicTask.objects.create(name="theirs", task="shop.mail", crontab=shared)
+    before = list(models.PeriodicTask.objects.filter(name="theirs").values())
+
+    crons("apply", "--to", "beat")
+    crons("undo", "--to", "beat", "--all")
+
+    assert list(models.PeriodicTask.objects.values()) == before
+    assert models.CrontabSchedule.objects.filter(pk=shared.pk).exists()
+
+
+def test_a_row_of_others_with_our_name_stops_apply(crons: Any):
+    """Nothing is written, not even the other rows."""
+    models.PeriodicTask.objects.create(name="crons:report", task="shop.mail", crontab=crontab("0 0 * * *"))
+
+    done = crons("apply", "--to", "beat")
+
+    assert done.code == 1
+    assert "crons:report: rows of that name are there already and are not ours: rename them." in done.err
+    assert [row.task for row in models.PeriodicTask.objects.all()] == ["shop.mail"]
+    assert not Entry.objects.exists()
+
+
+def test_the_ledger_follows_a_time_that_is_changed_in_the_admin(crons: Any, admin: Client):
+    """Through the real form; it is audited, later deploys keep it, and plan says what was declared."""
+    crons("apply", "--to", "beat")
+    other = crontab("30 7 * * fri", "Europe/Berlin")
+    row = row_of()
+    form = {
+        "name": row.name,
+        "task": row.task,
+        "enabled": "on",
+        "args": row.args,
+        "kwargs": row.kwargs,
+        "headers": row.headers,
+        "expire_seconds": row.expire_seconds,
+        "crontab": other.pk,
+    }
+    page = admin.post(reverse("admin:django_celery_beat_periodictask_change", args=[row.pk]), form)
+    assert page.status_code == 302, page.context and page.context["errors"]
+    assert LogEntry.objects.exists()
+    planned = crons("plan", "--to", "beat")
+    assert "report was made '30 7 * * 5' Europe/Berlin by people, who found '0 6 * * 1' Europe/Berlin" in planned.err
+
+    assert beat_rows.follow() == ["report falls due at '30 7 * * 5' Europe/Berlin"]
+
+    entry = Entry.objects.get()
+    assert (entry.schedule, entry.zone) == ("30 7 * * 5", "Europe/Berlin")
+    assert entry.overrides["declared"] == "0 6 * * MON"
+    event = AuditEvent.objects.get(verb="reschedule")
+    assert (event.actor, event.reason) == ("django-celery-beat", "changed in its admin")
+    assert beat_rows.follow() == []
+    planned = crons("plan", "--to", "beat")
+    assert (planned.code, planned.err) == (
+        0,
+        "note: people made it '30 7 * * 5' Europe/Berlin, declared is '0 6 * * MON': report\n",
+    )
+    crons("apply", "--to", "beat")
+    assert told()[1] == "crons:report: 30 7 * * 5 Europe/Berlin"
+    assert Entry.objects.get().schedule == "30 7 * * 5"
+
+
+def test_a_time_that_is_set_back_is_the_declared_one_again(crons: Any):
+    """The override goes; the next deploy moves the entry again."""
+    crons("apply", "--to", "beat")
+    edit(crontab=crontab("30 7 * * 5"))
+    beat_rows.follow()
+
+    edit(crontab=crontab("0 6 * * mon", "Europe/Berlin"))
+
+    assert beat_rows.follow() == ["report falls due as declared again"]
+    entry = Entry.objects.get()
+    assert (entry.schedule, entry.zone, entry.overrides) == ("0 6 * * MON", "Europe/Berlin", {})
+
+
+def test_a_shared_crontab_that_is_edited_is_followed_too(crons: Any):
+    """The other way to change a time: the crontab's own page, for all rows that have it."""
+    crons("apply", "--to", "beat")
+
+    models.CrontabSchedule.objects.filter(pk=row_of().crontab_id).update(hour="9")
+
+    assert beat_rows.follow() == ["report falls due at '0 9 * * 1' Europe/Berlin"]
+
+
+def test_an_interval_of_a_persons_own_is_followed(crons: Any):
+    """At the moments that all hosts share; beat's own are others, and the tick comes by in between."""
+    crons("apply", "--to", "beat")
+    interval = models.IntervalSchedule.objects.create(every=10, period="minutes")
+
+    edit(crontab=None, interval=interval)
+
+    assert beat_rows.follow() == ["report falls due at 'every 600s'"]
+    assert (Entry.objects.get().schedule, Entry.objects.get().zone) == ("every 600s", "Europe/Berlin")
+    crons("apply", "--to", "beat")
+    assert told()[1] == "crons:report: */10 * * * * UTC"  # the same moments, said so that beat keeps them
+    assert beat_rows.follow() == []
+    assert Entry.objects.get().schedule == "every 600s"
+
+
+def test_a_schedule_that_the_ledger_cannot_follow_is_drift(crons: Any):
+    """The entry keeps its own; apply puts the row back."""
+    crons("apply", "--to", "beat")
+    edit(crontab=crontab("0 6 13 * 5"))
+
+    assert beat_rows.follow() == []
+
+    assert Entry.objects.get().schedule == "0 6 * * MON"
+    planned = crons("plan", "--to", "beat")
+    assert planned.code == 3
+    assert f"report is not followed, {beat_fields.BOTH_DAYS}" in planned.err
+    crons("apply", "--to", "beat")
+    assert told()[1] == "crons:report: 0 6 * * 1 Europe/Berlin"
+
+
+@pytest.mark.parametrize("way", ["form", "action"])
+def test_disabling_in_the_admin_pauses_and_enabling_resumes(crons: Any, admin: Client, way: str):
+    """Its actions change rows behind the back of signals: the look at each minute sees both."""
+    crons("apply", "--to", "beat")
+
+    def switch(action: str) -> None:
+        if way == "form":
+            edit(enabled=action == "enable_tasks")
+            return
+        chosen = {"action": action, "_selected_action": [row_of().pk]}
+        assert admin.post(reverse("admin:django_celery_beat_periodictask_changelist"), chosen).status_code == 302
+
+    switch("disable_tasks")
+    assert beat_rows.follow() == ["report is paused"]
+    paused = Entry.objects.get()
+    assert (paused.paused_by, paused.pause_reason) == ("django-celery-beat", "disabled in its admin")
+    assert beat_rows.follow() == []
+
+    switch("enable_tasks")
+    assert beat_rows.follow() == ["report is resumed"]
+    assert Entry.objects.get().paused_at is None
+    assert list(AuditEvent.objects.filter(subject="report").values_list("verb", "actor")) == [
+        ("pause", "django-celery-beat"),
+        ("resume", "django-celery-beat"),
+    ]
+
+
+def test_a_pause_of_somebody_else_is_neither_replaced_nor_ended(crons: Any):
+    """Who paused it with a reason has to end it."""
+    crons("apply", "--to", "beat")
+    api.pause("report", by="ada", reason="flood")
+
+    edit(enabled=False)
+    assert beat_rows.follow() == []
+    edit(enabled=True)
+    assert beat_rows.follow() == []
+
+    assert Pause.objects.get().by == "ada"
+    assert Entry.objects.get().paused_at is not None
+
+
+def test_a_pause_that_ended_elsewhere_is_not_begun_again(crons: Any):
+    """A row that was disabled once is followed once: who resumes the entry here has the last word."""
+    crons("apply", "--to", "beat")
+    edit(enabled=False)
+    beat_rows.follow()
+
+    api.resume("report", by="ada")
+
+    assert beat_rows.follow() == []
+    assert Entry.objects.get().paused_at is None
+
+
+def test_a_changed_declaration_is_no_edit_of_people(crons: Any, empty_registry: Registry):
+    """Between the deploy's sync and its apply the row says what was declared before."""
+    crons("apply", "--to", "beat")
+    empty_registry.clear()
+
+    @job(cron("0 5 * * *"), name="report")
+    def report() -> None:
+        """Nothing."""
+
+    crons("sync")
+
+    assert beat_rows.follow() == []
+    assert Entry.objects.get().schedule == "0 5 * * *"
+    planned = crons("plan", "--to", "beat")
+    assert planned.code == 3
+    assert "-crons:report: 0 6 * * 1 Europe/Berlin" in planned.out
+    assert "+crons:report: 0 5 * * * UTC" in planned.out
+
+
+def test_what_nobody_declares_any_more_loses_its_row(crons: Any, empty_registry: Registry):
+    """And what is renamed has one under its new name."""
+    crons("apply", "--to", "beat")
+    empty_registry.clear()
+
+    crons("apply", "--to", "beat")
+
+    assert told() == ["crons.tick: * * * * * UTC"]
+
+
+def test_one_tick_fires_everything(crons: Any):
+    """The mode stays until another is asked for."""
+    crons("apply", "--to", "beat", "--tick")
+    assert told() == ["crons.tick: * * * * * UTC"]
+
+    assert crons("plan", "--to", "beat").code == 0
+    crons("apply", "--to", "beat", "--per-job")
+
+    assert told() == ["crons.tick: * * * * * UTC", "crons:report: 0 6 * * 1 Europe/Berlin"]
+
+
+def test_undo_goes_back_one_apply(crons: Any):
+    """What people decide of a row alone, its queue say, is not ours to put back."""
+    crons("apply", "--to", "beat", "--tick")
+    crons("apply", "--to", "beat", "--per-job")
+
+    done = crons("undo", "--to", "beat")
+
+    assert done.code == 0, done.err
+    assert told() == ["crons.tick: * * * * * UTC"]
+    crons("undo", "--to", "beat")
+    assert told() == []
+    refused = crons("undo", "--to", "beat")
+    assert refused.code == 1
+    assert "To take our rows away altogether: manage.py crons undo --to beat --all" in refused.err
+    assert [event.verb for event in AuditEvent.objects.filter(subject="beat")] == ["apply", "apply", "undo", "undo"]
+
+
+def test_rows_that_were_changed_since_they_were_planned_are_not_written():
+    """Whoever was quicker must be seen first."""
+    target = BeatTarget()
+    plan = target.plan([])
+    models.PeriodicTask.objects.create(name="crons.tick", task="crons.tick", crontab=crontab("* * * * *"))
+
+    with pytest.raises(TargetError, match="the rows were changed since they were planned"):
+        target.apply(plan, "ada")
+
+    assert row_of("crons.tick").kwargs == "{}"
+
+
+def test_arguments_that_somebody_edited_are_drift_and_written_anew(crons: Any):
+    """They carry what we wrote; without, an edit cannot be told from a deploy."""
+    crons("apply", "--to", "beat")
+    edit(kwargs='{"entry": "report"}', crontab=crontab("0 7 * * *"))
+
+    assert beat_rows.follow() == []
+    planned = crons("plan", "--to", "beat")
+
+    assert (planned.code, "report has other arguments than ours" in planned.err) == (3, True)
+    crons("apply", "--to", "beat")
+    assert told()[1] == "crons:report: 0 6 * * 1 Europe/Berlin"
+
+
+def test_a_disabled_tick_is_said(crons: Any):
+    """Without it nothing is sent again, expired or told."""
+    crons("apply", "--to", "beat")
+    models.PeriodicTask.objects.filter(name="crons.tick").update(enabled=False)
+
+    assert "crons.tick is disabled: what no row fires is not done" in crons("plan", "--to", "beat").err
+
+
+def test_without_django_celery_beat_the_target_says_what_to_do(crons: Any, settings: Any):
+    """And everything else works as before."""
+    settings.INSTALLED_APPS = [app for app in settings.INSTALLED_APPS if app != "django_celery_beat"]
+
+    refused = crons("plan", "--to", "beat")
+
+    assert refused.code == 1
+    assert "django_celery_beat is not in INSTALLED_APPS" in refused.err
+    assert "pip install 'django-crons[beat]'" in refused.err
+    assert crons("sync").code == 0
+
+
+def test_doctor_knows_whether_beat_looks_at_the_clock(crons: Any):
+    """Where beat fires, nobody needs a scheduler of ours or a crontab."""
+
+    def found() -> dict[str, tuple[str, str]]:
+        return {each.what: (each.level, each.found) for each in installed.look(None)}
+
+    assert "beat" not in found()
+    assert "no scheduler has shown a sign of life" in found()["triggers"][1]
+    crons("apply", "--to", "beat")
+    assert found()["beat"] == ("warn", "our rows are there, and beat fired crons.tick not yet")
+    assert "triggers" not in found()
+
+    models.PeriodicTask.objects.filter(name="crons.tick").update(last_run_at=timezone.now())
+    assert found()["beat"][0] == "good"
+    models.PeriodicTask.objects.filter(name="crons.tick").update(enabled=False)
+
+    assert found()["beat"] == ("bad", "the row crons.tick is disabled: what no row fires is not done")
+    assert "triggers" in found()
