@@ -5,6 +5,7 @@ one keeps supervisord alive. PORT is that of the first web server, default 8000;
 """
 
 import contextlib
+import fcntl
 import hashlib
 import os
 import pwd
@@ -133,6 +134,7 @@ class Demo:
         self._port = port
         self._is_stopping = False
         self._run_dir = private_folder()
+        self._lock = locked(self._run_dir / "lock")
         other = self._run_dir / "postgres"  # what PostgreSQL's account owns
         self._postgres = Postgres(other / "data" if IS_ROOT else VAR / "postgres", other)
         password = secret(VAR / "redis_password")
@@ -268,7 +270,7 @@ def main() -> int:
     if not problem:
         problem = next(filter(None, (port_problem(str(int(text) + more)) for more in range(1, PORTS))), "")
     if problem:
-        say(problem, sys.stderr)
+        say(problem.replace("make run", "make run-celery"), sys.stderr)
         return 1
     try:
         return Demo(int(text)).run()
@@ -302,6 +304,19 @@ def private_folder() -> Path:
         raise RuntimeError(f"{path} belongs to somebody else; it should be this account's folder. Have it removed.")
     path.chmod(0o711 if IS_ROOT else 0o700)
     return path
+
+
+def locked(path: Path) -> int:
+    """Take the lock at *path* for as long as this process lives; return its descriptor.
+
+    Raises: RuntimeError where another demo of this checkout has it: they would share one database's files.
+    """
+    lock = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        raise RuntimeError("make run-celery runs here already: stop that one, or use another checkout.") from error
+    return lock
 
 
 def secret(path: Path) -> str:

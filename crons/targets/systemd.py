@@ -220,7 +220,13 @@ class SystemdTarget(Target):
         )
 
     def _installation(self) -> Installation:
-        return Installation.find(state.folder() / self.key / "log")
+        found = Installation.find(state.folder() / self.key / "log")
+        if set("'\"") & set(str(found.python)):
+            raise TargetError(
+                f"the path {found.python} has a quote, and systemd starts no program of such a name: "
+                "make the environment elsewhere."
+            )
+        return found
 
     def _account(self, installation: Installation) -> str:
         if self.account:

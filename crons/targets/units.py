@@ -71,7 +71,10 @@ class Command:
         lines += [f"WorkingDirectory={_plain(self.folder)}"]
         lines += [f"Environment={quoted(f'{name}={value}', command=False)}" for name, value in self.env.items()]
         lines += [f"EnvironmentFile={_plain(self.env_file)}"] if self.env_file else []
-        lines.append("ExecStart=" + " ".join(quoted(word) for word in [*self.program, *words]))
+        program, *others = [*self.program, *words]
+        # $ means a variable in all words but the first, which is taken as it stands.
+        called = [quoted(program, command=False), *map(quoted, others)]
+        lines.append(f"ExecStart={' '.join(called)}")
         lines += ["Restart=always", "RestartSec=2"] if stays else []
         # Only the scheduler is told to end; it ends its jobs itself, within its own grace.
         lines += ["KillMode=mixed", f"TimeoutStopSec={self.stop_seconds}"]

@@ -416,3 +416,37 @@ def exposure(path: Path) -> float:
     found = re.search(r"Overall exposure level for \S+: (\d+\.\d)", said.stdout)
     assert found is not None, said.stdout + said.stderr
     return float(found[1])
+
+
+@pytest.mark.needs("systemd")
+def test_odd_paths_reach_systemd_as_they_are(tmp_path: Path) -> None:
+    """systemd has blanks, quotes, % and $ of its own; it says so when a program is not where it reads it to be."""
+    odd = tmp_path / "a b%h$HOME;#é"
+    odd.mkdir()
+    program = odd / "python"
+    program.symlink_to(sys.executable)
+    (odd / "env").touch()
+    command = units.Command(str(odd), [str(program)], "daemon", {"A": "x y%$"}, str(odd / "env"), [str(odd)], 50)
+    path = tmp_path / "odd.service"
+    path.write_text("\n".join(command.service("Odd %n\nExecStart=/bin/evil", "crons", "serve", stays=True)) + "\n")
+
+    verified = subprocess.run(["systemd-analyze", "verify", path], capture_output=True, text=True)
+    program.unlink()
+    missing = subprocess.run(["systemd-analyze", "verify", path], capture_output=True, text=True)
+
+    assert (verified.returncode, verified.stderr) == (0, "")
+    assert f"Command {program} is not executable" in missing.stderr
+    assert len(re.findall(r"^ExecStart=", path.read_text(), re.MULTILINE)) == 1
+
+
+def test_an_interpreter_that_systemd_cannot_start_is_refused(
+    machine: Machine, report: None, crons: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The unit would be there, and fail at each start."""
+    monkeypatch.setattr(sys, "executable", "/srv/it's/python")
+
+    done = crons("apply")
+
+    assert done.code == 1
+    assert "the path /srv/it's/python has a quote, and systemd starts no program of such a name" in done.err
+    assert machine.folder.exists() is False
