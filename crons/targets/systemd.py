@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import pwd
 import re
@@ -18,12 +17,11 @@ from django.utils import timezone
 from crons.conf import conf
 from crons.exceptions import TargetError
 from crons.jobs import Declaration, registry
-from crons.targets import oncalendar, state, systemctl, units
+from crons.targets import oncalendar, state, systemctl, unit_files, units
 from crons.targets.base import PER_JOB, SERVE, TICK, Plan, Target, Unfit
 from crons.targets.installation import Installation
 
 SYSTEM_UNITS = Path("/etc/systemd/system")
-UNIT = re.compile(r"(crons-[0-9a-f]{16}(?:-[\w@:.\\-]+)?\.(?:timer|service))\Z")
 EVERY_MINUTE = ["*-*-* *:*:00 UTC"]
 # Beyond the scheduler's own grace: what it needs to cancel the rest and write that down.
 STOP_MARGIN_SECONDS = 20
@@ -42,7 +40,7 @@ class SystemdTarget(Target):
         self.system = system
         self.account = account
         self.folder = SYSTEM_UNITS if system else _home() / ".config" / "systemd" / "user"
-        self.prefix = f"crons-{self.key}"
+        self.prefix = unit_files.prefix(self.key)
         self.scope = f"systemd-{'system' if system else 'user'}"
         self.backups = state.Backups(f"{self.scope}-{self.key}", file=".units")
         if account and not system:
@@ -50,7 +48,7 @@ class SystemdTarget(Target):
 
     def plan(self, declarations: Iterable[Declaration], *, mode: str | None = None) -> Plan:
         """Compare our unit files with what the declarations say."""
-        found = self._read()
+        found = unit_files.read(self.folder, self.key)
         self._refuse_of_others(found)
         mode = mode or self._mode_of(found)
         installation = self._installation()
@@ -59,7 +57,7 @@ class SystemdTarget(Target):
 
     def plan_undo(self, *, everything: bool = False) -> Plan:
         """Take our units out, or put those of the newest backup in their place."""
-        found = self._read()
+        found = unit_files.read(self.folder, self.key)
         self._refuse_of_others(found)
         kept = None if everything else self.backups.newest()
         if kept is None and not everything:
@@ -67,7 +65,7 @@ class SystemdTarget(Target):
                 f"nothing to undo: no backup in {self.backups.folder}. "
                 "To take our units out altogether: manage.py crons undo --to systemd --all"
             )
-        wanted = _loaded(self.backups.read(kept) if kept else None)
+        wanted = unit_files.loaded(self.backups.read(kept) if kept else None)
         return self._planned(found, wanted, self._mode_of(wanted) if wanted else "", undoes=kept)
 
     def write(self, plan: Plan) -> Path | None:
@@ -76,7 +74,7 @@ class SystemdTarget(Target):
             self._make_log_dir()
             kept = self.backups.keep(plan.found)
             try:
-                self._have(_loaded(plan.found), _loaded(plan.wanted))
+                self._have(unit_files.loaded(plan.found), unit_files.loaded(plan.wanted))
             except TargetError:
                 self.backups.drop(kept)
                 raise
@@ -86,7 +84,7 @@ class SystemdTarget(Target):
         """Have what *plan* wants, and keep what it undid."""
         with self._alone(plan):
             undone = self.backups.keep(plan.found, suffix=state.UNDONE)
-            self._have(_loaded(plan.found), _loaded(plan.wanted))
+            self._have(unit_files.loaded(plan.found), unit_files.loaded(plan.wanted))
             if plan.undoes is not None:
                 self.backups.drop(plan.undoes)
             return undone
@@ -98,25 +96,26 @@ class SystemdTarget(Target):
             self.backups.prepare()
             if self.system and not os.access(self.folder, os.W_OK):
                 raise TargetError(f"{self.folder} is root's: call this as root (sudo), or without --system.")
-            if _dumped(self._read()) != plan.found:
+            if unit_files.dumped(unit_files.read(self.folder, self.key)) != plan.found:
                 raise TargetError("the units were changed since they were planned, so nothing was written: look again.")
             yield
 
     def _have(self, found: Mapping[str, str], wanted: Mapping[str, str]) -> None:
         runs = systemctl.is_running(system=self.system)
-        gone = [name for name in _starting(found) if name not in wanted]
-        changed = [name for name in _starting(wanted) if wanted[name] != found.get(name)]
+        starting = unit_files.starting(wanted)
+        gone = [name for name in unit_files.starting(found) if name not in starting]
+        changed = [name for name in starting if wanted[name] != found.get(name)]
         if runs and gone:
             systemctl.tell("disable", "--now", *gone, system=self.system)
         try:
-            self._write_files(found, wanted)
+            unit_files.write(self.folder, found, wanted)
             if runs:
                 self._start(changed)
         except (OSError, TargetError) as error:
             with suppress(OSError, TargetError):
-                self._write_files(wanted, found)
+                unit_files.write(self.folder, wanted, found)
                 if runs:
-                    self._start(_starting(found))
+                    self._start(unit_files.starting(found))
             raise TargetError(f"{_told(error)}. The units were put back as they were.") from error
 
     def _start(self, names: Sequence[str]) -> None:
@@ -125,47 +124,6 @@ class SystemdTarget(Target):
             systemctl.tell("enable", *names, system=self.system)
             # Not "enable --now": what runs already would keep its old times.
             systemctl.tell("restart", "--no-block", *names, system=self.system)
-
-    def _write_files(self, found: Mapping[str, str], wanted: Mapping[str, str]) -> None:
-        if wanted:
-            self.folder.mkdir(parents=True, exist_ok=True)
-        for name, content in wanted.items():
-            if content == found.get(name):
-                continue
-            # Whole or not at all; systemd passes over names that begin with a dot.
-            draft = self.folder / f".{name}.{os.getpid()}"
-            try:
-                with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o644), "w") as file:
-                    file.write(content)
-                    file.flush()
-                    os.fsync(file.fileno())
-                draft.replace(self.folder / name)
-            finally:
-                draft.unlink(missing_ok=True)
-        for name in found.keys() - wanted.keys():
-            (self.folder / name).unlink(missing_ok=True)
-
-    def _read(self) -> dict[str, str]:
-        """Return our files by name.
-
-        Raises: TargetError for a file of our name that is not ours, or that cannot be read.
-        """
-        found = {}
-        try:
-            paths = sorted(self.folder.glob(f"{self.prefix}*"))
-            for path in paths:
-                if not UNIT.match(path.name):
-                    continue  # a drop-in's directory, or an editor's copy
-                content = path.read_text() if not path.is_symlink() else ""
-                if units.facts(content, self.key) is None:
-                    raise TargetError(
-                        f"{path} has a name of ours and does not begin with our mark, so it is not touched, and "
-                        "nothing was changed: move it away, or delete it."
-                    )
-                found[path.name] = content
-        except (OSError, UnicodeDecodeError) as error:
-            raise TargetError(f"the units in {self.folder} cannot be read: {error}.") from error
-        return found
 
     def _wanted(
         self, declarations: list[Declaration], installation: Installation, mode: str
@@ -261,10 +219,10 @@ class SystemdTarget(Target):
         return Plan(
             target=self.name,
             mode=mode,
-            found=_dumped(found),
-            wanted=_dumped(wanted),
-            ours=_shown(found),
-            ours_wanted=_shown(wanted),
+            found=unit_files.dumped(found),
+            wanted=unit_files.dumped(wanted),
+            ours=unit_files.shown(found),
+            ours_wanted=unit_files.shown(wanted),
             drift=f"edited by hand: {', '.join(edited)}" if edited else "",
             refused=refused,
             notes=notes,
@@ -273,7 +231,7 @@ class SystemdTarget(Target):
         )
 
     def _notes(self, installation: Installation, wanted: Mapping[str, str]) -> Iterable[str]:
-        starts = _starting(wanted)
+        starts = unit_files.starting(wanted)
         if starts and not systemctl.is_running(system=self.system):
             yield (
                 f"no systemd answers here, so apply writes the files only. Where one runs, type: "
@@ -348,34 +306,8 @@ def _env_file_notes(path: Path) -> Iterable[str]:
         yield f"CRONS['ENV_FILE'], {path}, has $ or `: a shell fills those in, systemd takes them as they stand."
 
 
-def _starting(files: Mapping[str, str]) -> list[str]:
-    """List the units that start by themselves; the others are started by those."""
-    return sorted(name for name, content in files.items() if "\n[Install]\n" in content)
-
-
 def _told(error: OSError | TargetError) -> str:
     return str(error) if isinstance(error, TargetError) else f"{error.filename} cannot be written: {error.strerror}"
-
-
-def _dumped(files: Mapping[str, str]) -> bytes | None:
-    return json.dumps(files, sort_keys=True, indent=1).encode() if files else None
-
-
-def _loaded(kept: bytes | None) -> dict[str, str]:
-    """Read what was kept; a backup that somebody changed must not name a file elsewhere."""
-    files = json.loads(kept) if kept else {}
-    if not isinstance(files, dict) or not all(
-        UNIT.match(name) and isinstance(text, str) for name, text in files.items()
-    ):
-        raise TargetError("the backup is not what was written, so nothing was changed: look at it by hand.")
-    return files
-
-
-def _shown(files: Mapping[str, str]) -> tuple[str, ...]:
-    lines: list[str] = []
-    for name, content in sorted(files.items()):
-        lines += [f"── {name}", *content.splitlines()]
-    return tuple(lines)
 
 
 def _shell(name: str) -> str:

@@ -205,6 +205,21 @@ def test_another_mode_takes_the_old_units_away(machine: Machine, report: None, c
     ]
 
 
+def test_a_scheduler_that_a_timer_follows_is_stopped(machine: Machine, report: None, crons: Any) -> None:
+    """Both have the same file: the scheduler would run on under the name of the tick, and be started at boot."""
+    crons("apply", "--serve")
+    machine.told()
+
+    crons("apply", "--tick")
+
+    assert machine.told() == [
+        "--user disable --now OURS.service",
+        "--user daemon-reload",
+        "--user enable OURS.timer",
+        "--user restart --no-block OURS.timer",
+    ]
+
+
 def test_units_of_others_and_drop_ins_stay(machine: Machine, report: None, crons: Any) -> None:
     """Another project's timers, and what an operator added to ours, are not ours to write."""
     machine.folder.mkdir(parents=True)
@@ -328,12 +343,15 @@ def test_options_of_other_targets_are_refused(machine: Machine, report: None, cr
     assert "--account goes with --system" in crons("plan", "--account", "nobody").err
 
 
-def test_a_backup_that_names_a_file_elsewhere_is_refused(machine: Machine, report: None, crons: Any) -> None:
+@pytest.mark.parametrize("content", [json.dumps({"../../../bashrc": "evil"}), '{"half', '["list"]'])
+def test_a_backup_that_is_not_what_was_written_is_refused(
+    machine: Machine, report: None, crons: Any, content: str
+) -> None:
     """Undo writes what a backup says, so it must not say just anything."""
     crons("apply")
     crons("apply", "--serve")
     (kept,) = (machine.store / "state").glob("systemd-user-*/*.units")
-    kept.write_text(json.dumps({"../../../bashrc": "evil"}))
+    kept.write_text(content)
 
     done = crons("undo")
 
