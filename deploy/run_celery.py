@@ -142,6 +142,7 @@ class Demo:
             "CRM_DEBUG": "1",
             "CRM_GRAPHQL_URL": f"http://{HOST}:{port}/graphql",
             **os.environ,
+            "CRM_STATE_DIR": str(VAR / "state"),
             "DATABASE_URL": self._postgres.url,
             "CRM_BROKER_URL": f"redis://:{password}@{HOST}:{port + 2}/0",
             "PORT": str(port),

@@ -79,7 +79,7 @@ def test_variables_are_read_by_the_settings() -> None:
 
     given = re.findall(r"(CRM_\w+)=", COMMON)
 
-    assert given == ["CRM_ENV_FILE", "CRM_LOG_DIR", "CRM_TOKEN_FILE"]
+    assert given == ["CRM_ENV_FILE", "CRM_LOG_DIR", "CRM_TOKEN_FILE", "CRM_STATE_DIR"]
     assert [name for name in given if f'"{name}"' not in settings] == []
 
 
