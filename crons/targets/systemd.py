@@ -68,6 +68,13 @@ class SystemdTarget(Target):
         wanted = unit_files.loaded(self.backups.read(kept) if kept else None)
         return self._planned(found, wanted, self._mode_of(wanted) if wanted else "", undoes=kept)
 
+    def started(self) -> tuple[list[str], list[str]]:
+        """List our installed units that start by themselves, and those of them that do not run now."""
+        names = unit_files.starting(unit_files.read(self.folder, self.key))
+        if not names or systemctl.is_running(system=self.system):
+            return names, systemctl.inactive(names, system=self.system)
+        return names, names
+
     def write(self, plan: Plan) -> Path | None:
         """Write the files, and have systemd know and start them, with a backup of what was there."""
         with self._alone(plan):

@@ -17,6 +17,8 @@ from typing import Any
 import pytest
 
 from crons import cron, every, job
+from crons.doctor import installed
+from crons.doctor.findings import BAD, GOOD, Finding
 from crons.jobs import Registry
 from crons.models import AuditEvent, Entry
 from crons.targets import systemd, units
@@ -30,7 +32,8 @@ SYSTEMCTL = """#!/bin/sh
 refuses=$(cat {store}/refuses 2>/dev/null)
 [ "$refuses" = all ] && exit 1
 case "$*" in
-    *show*|*is-active*) exit 0 ;;
+    *show*) exit 0 ;;
+    *is-active*) [ "$refuses" = active ] && exit 3; exit 0 ;;
 esac
 echo "$*" >> {store}/told
 case "$refuses" in
@@ -468,3 +471,25 @@ def test_an_interpreter_that_systemd_cannot_start_is_refused(
     assert done.code == 1
     assert "the path /srv/it's/python has a quote, and systemd starts no program of such a name" in done.err
     assert machine.folder.exists() is False
+
+
+def test_doctor_sees_units_that_fire_and_units_that_do_not(machine: Machine, report: None, crons: Any) -> None:
+    """Who fires by systemd needs no line in a crontab; a timer that somebody stopped fires nothing."""
+    crons("apply")
+    name = f"{SystemdTarget().prefix}.timer"
+
+    good = list(installed.look(None))
+    machine.refuse("active")
+    bad = list(installed.look(None))
+
+    assert good[0] == Finding("systemd", GOOD, f"our units run in systemd of this account: {name}")
+    assert [finding.what for finding in good if finding.what == "triggers"] == []
+    assert bad[0] == Finding(
+        "systemd",
+        BAD,
+        f"installed in systemd of this account and not running: {name}",
+        "running units",
+        "manage.py crons plan --to systemd says what to type.",
+    )
+    assert [finding.level for finding in bad if finding.what == "triggers"] == [BAD]
+    assert f"not running: {name}; type: systemctl --user start {name}" in crons("plan").err
