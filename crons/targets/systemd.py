@@ -113,7 +113,8 @@ class SystemdTarget(Target):
         gone = [name for name in unit_files.starting(found) if name not in starting]
         changed = [name for name in starting if wanted[name] != found.get(name)]
         if runs and gone:
-            systemctl.tell("disable", "--now", *gone, system=self.system)
+            # Not waited for: a scheduler that ends writes to the database, where this change is being recorded.
+            systemctl.tell("disable", "--now", "--no-block", *gone, system=self.system)
         try:
             unit_files.write(self.folder, found, wanted)
             if runs:

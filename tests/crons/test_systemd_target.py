@@ -201,7 +201,7 @@ def test_another_mode_takes_the_old_units_away(machine: Machine, report: None, c
 
     assert list(machine.files) == [".service", ".timer"]
     assert machine.told() == [
-        "--user disable --now OURS-run@report.timer",
+        "--user disable --now --no-block OURS-run@report.timer",
         "--user daemon-reload",
         "--user enable OURS.timer",
         "--user restart --no-block OURS.timer",
@@ -216,7 +216,7 @@ def test_a_scheduler_that_a_timer_follows_is_stopped(machine: Machine, report: N
     crons("apply", "--tick")
 
     assert machine.told() == [
-        "--user disable --now OURS.service",
+        "--user disable --now --no-block OURS.service",
         "--user daemon-reload",
         "--user enable OURS.timer",
         "--user restart --no-block OURS.timer",
@@ -294,7 +294,7 @@ def test_undo_goes_back_step_by_step_to_nothing(machine: Machine, report: None, 
 
     assert done.code == 1
     assert "nothing to undo: no backup in" in done.err
-    assert machine.told()[-2:] == ["--user disable --now OURS.timer", "--user daemon-reload"]
+    assert machine.told()[-2:] == ["--user disable --now --no-block OURS.timer", "--user daemon-reload"]
 
 
 def test_a_systemd_that_refuses_leaves_all_as_it_was(machine: Machine, report: None, crons: Any) -> None:
