@@ -159,11 +159,12 @@ class Demo:
         self._write()
         if not self._set_up():
             return 0 if self._is_stopping else 1
-        deaths = 0
+        deaths, is_announced = 0, False
         while not self._is_stopping:
             started_at = time.monotonic()
             supervisor = self._start([sys.executable, "-m", "supervisor.supervisord", "-c", str(self.config)])
-            if not deaths:
+            if not is_announced:
+                is_announced = True
                 self._announce(supervisor)
             while supervisor.poll() is None and not self._is_stopping:
                 time.sleep(POLL_SECONDS)
@@ -171,7 +172,9 @@ class Demo:
                 say("Stopping.")
                 end(supervisor)
                 return 0
-            deaths = deaths + 1 if time.monotonic() - started_at < QUICK_DEATH_SECONDS else 1
+            # One that was killed comes back however often; one that ends by itself has a reason that stays.
+            is_quick = supervisor.returncode >= 0 and time.monotonic() - started_at < QUICK_DEATH_SECONDS
+            deaths = deaths + 1 if is_quick else 0
             if deaths >= QUICK_DEATHS:
                 say(f"supervisord ended {deaths} times in a row; see {self._run_dir}/log/supervisord.log", sys.stderr)
                 return 1
