@@ -19,7 +19,7 @@ export VENV PORT JOBS PYTHON
 
 python := $(VENV)/bin/python
 
-.PHONY: help setup run test test-slow check fix bench lock wheel clean
+.PHONY: help setup run run-celery test test-slow check fix bench lock wheel clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' Makefile
@@ -36,6 +36,9 @@ setup: ## make .venv and install the pinned dependencies
 
 run: setup ## run the demo on SQLite: web server and scheduler, until Ctrl-C
 	@exec $(python) deploy/run_demo.py
+
+run-celery: setup ## run the distributed set: PostgreSQL, Redis, two of each part, until Ctrl-C
+	@exec $(python) deploy/run_celery.py
 
 test: setup ## run the tests on SQLite and on PostgreSQL
 	@scripts/test.sh 'not slow'

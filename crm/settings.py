@@ -12,6 +12,7 @@ The variables may stand in `var/crm.env` too (see crm/environment.py): cron star
     CRM_BEHIND_PROXY    default 0. 1: believe X-Forwarded-Proto; only behind a proxy that sets it
     CRM_TIME_ZONE       default UTC. The zone of the business: what "a year ago" and "02:00" mean
     CRM_LOG_DIR         default var/log. Where the jobs' logs go
+    CRM_STATE_DIR       default: .local/state/crons in the account's home. Where crons apply keeps its backups
     CRM_LOG_MAX_BYTES, CRM_LOG_KEEP         default 5000000 and 5: rotation; 0 bytes = never
     CRM_GRAPHQL_URL     where the jobs ask, such as https://crm.example.com/graphql. Default empty:
                         http://127.0.0.1:8000/graphql, and the heartbeat asks the schema in its own process
@@ -238,5 +239,6 @@ _LINES = BASE_DIR / "crm" / "cron_jobs"
 CRONS: dict[str, Any] = {
     "CRONTAB_FILES": [_LINES / "customer_cleanup_crontab.txt", _LINES / "order_reminders_crontab.txt"],
     "LOG_DIR": CRM_LOG_DIR,  # of the lines that `crons apply` writes
+    "STATE_DIR": environment.text("CRM_STATE_DIR"),
     "EXECUTORS": {"celery": {"BACKEND": "crons.executors.celery.CelerySender", "OPTIONS": {"app": "crm.celery.app"}}},
 }

@@ -37,6 +37,14 @@ class Pass:
     lost: list[int] = field(default_factory=list)
     begun: list[Begun] = field(default_factory=list)
 
+    def add(self, later: Pass) -> None:
+        """Count what a later pass did as well."""
+        self.runs += later.runs
+        self.written_off += later.written_off
+        self.parked += later.parked
+        self.lost += later.lost
+        self.begun += later.begun
+
 
 # What a look waits for couriers at the end of a process that will not look again.
 LAST_CALL_SECONDS = 10.0

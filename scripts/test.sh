@@ -8,7 +8,7 @@ cd "$(dirname "$0")/.."
 
 selection=$1
 venv=${VENV:-.venv}
-packages=(cron faketime redis-server)
+packages=(cron faketime redis-server systemd)
 failed=()
 lines=()
 log=$(mktemp)

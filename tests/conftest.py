@@ -27,6 +27,7 @@ _COMMANDS = {
     "faketime": "faketime",
     "rabbitmq-server": "rabbitmq-server",
     "redis-server": "redis-server",
+    "systemd": "systemd-analyze",
 }
 _REASON = "needs Debian package "
 _DATABASE_FIXTURES = frozenset({"db", "transactional_db", "own_database", "live_server"})

@@ -14,7 +14,7 @@ from crons.doctor.findings import BAD, GOOD, WARN, Finding
 from crons.exceptions import CronsError
 from crons.ledger import database_now
 from crons.sources.crontab_files import job_of
-from crons.targets import CrontabTarget, beat_rows, blocks, crond, declared, state
+from crons.targets import CrontabTarget, SystemdTarget, beat_rows, blocks, crond, declared, state
 from crons.targets.installation import Installation
 
 BEAT_SAVES = timedelta(minutes=5)  # beat writes down what it fired every three
@@ -25,7 +25,8 @@ def look(name: str | None) -> Iterator[Finding]:
     """Look at this machine's cron, and whether anything looks at the clock."""
     alive = api.schedulers()
     by_beat = yield from _rows_of_beat()
-    by_cron = yield from _lines(name, has_scheduler=bool(alive) or by_beat)
+    by_units = yield from _units()
+    by_cron = yield from _lines(name, has_scheduler=bool(alive) or by_beat or by_units)
     is_running = crond.is_running()
     if is_running is False and by_cron:
         yield Finding(
@@ -40,7 +41,7 @@ def look(name: str | None) -> Iterator[Finding]:
     if alive:
         told = ", ".join(f"{beat.kind} on {beat.host} (pid {beat.pid})" for beat in alive)
         yield Finding("triggers", GOOD, told)
-    elif not by_cron and not by_beat:
+    elif not by_cron and not by_beat and not by_units:
         yield Finding(
             "triggers",
             BAD,
@@ -96,6 +97,26 @@ def _rows_of_beat() -> Generator[Finding, None, bool]:
     else:
         yield Finding("beat", GOOD, f"fires crons.tick, last at {fired.at:%Y-%m-%d %H:%M:%S} UTC")
     return fired.enabled
+
+
+def _units() -> Generator[Finding, None, bool]:
+    """Yield a finding on systemd's units, where ours are; return whether they fire."""
+    fires = False
+    for system in (False, True):
+        what = "the machine's systemd" if system else "systemd of this account"
+        try:
+            names, dead = SystemdTarget(system=system).started()
+        except CronsError as error:
+            yield Finding("systemd", WARN, str(error), "units that can be read", "See the message.")
+            continue
+        if dead:
+            found = f"installed in {what} and not running: {', '.join(dead)}"
+            remedy = f"manage.py crons plan --to systemd{' --system' if system else ''} says what to type."
+            yield Finding("systemd", BAD, found, "running units", remedy)
+        elif names:
+            yield Finding("systemd", GOOD, f"our units run in {what}: {', '.join(names)}")
+        fires = fires or bool(names and not dead)
+    return fires
 
 
 def _lines_by_hand(content: bytes) -> list[str]:

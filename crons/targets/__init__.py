@@ -1,4 +1,4 @@
-"""Foreign schedules that are planned and applied: a crontab, the rows of django-celery-beat.
+"""Foreign schedules that are planned and applied: a crontab, systemd's units, the rows of django-celery-beat.
 
 A target is read, planned (a diff that changes nothing), applied (with a backup) and undone. Only the
 part that carries this deployment's mark is ever changed.
@@ -11,10 +11,11 @@ from crons.sources import SOURCES
 from crons.targets.base import Plan, Target, Unfit
 from crons.targets.beat import BeatTarget
 from crons.targets.crontab import CrontabTarget
+from crons.targets.systemd import SystemdTarget
 
-TARGETS: dict[str, type[Target]] = {"beat": BeatTarget, "crontab": CrontabTarget}
+TARGETS: dict[str, type[Target]] = {"beat": BeatTarget, "crontab": CrontabTarget, "systemd": SystemdTarget}
 
-__all__ = ["TARGETS", "CrontabTarget", "Plan", "Target", "Unfit", "declared"]
+__all__ = ["TARGETS", "CrontabTarget", "Plan", "SystemdTarget", "Target", "Unfit", "declared"]
 
 
 def declared() -> list[Declaration]:

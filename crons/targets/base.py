@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
 from abc import ABC, abstractmethod
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
 
+from crons import deployment
 from crons.exceptions import CronsError
 from crons.jobs import Declaration
 from crons.ledger import database_now, writing
@@ -15,6 +17,7 @@ from crons.models import AuditEvent
 
 # One thing that fires everything each minute, or one per entry besides.
 TICK, PER_JOB = "tick", "per-job"
+SERVE = "serve"  # a scheduler that stays
 
 
 class Unfit(CronsError):
@@ -61,10 +64,15 @@ class Target(ABC):
     """
 
     name: ClassVar[str]
+    modes: ClassVar[tuple[str, ...]]
+    taken: ClassVar[frozenset[str]] = frozenset()
+    """Names of what its constructor takes besides *take_over*."""
 
     def __init__(self, *, take_over: bool = False) -> None:
         """*take_over*: our mark is ours even where it was left by another database."""
         self.take_over = take_over
+        self.key = hashlib.sha256(deployment.here().identity.encode()).hexdigest()[:16]
+        self.place = hashlib.sha256(deployment.located().identity.encode()).hexdigest()[:8]
 
     @abstractmethod
     def plan(self, declarations: Iterable[Declaration], *, mode: str | None = None) -> Plan:

@@ -31,13 +31,14 @@ class BeatTarget(Target):
     """Rows of PeriodicTask that Celery's beat fires; what people change in them stands."""
 
     name = "beat"
+    modes = (TICK, PER_JOB)
 
     def __init__(self, *, take_over: bool = False) -> None:
         super().__init__(take_over=take_over)
         beat_rows.require()
         self.identity = deployment.here().identity
         key = hashlib.sha256(self.identity.encode()).hexdigest()[:16]
-        self.backups = state.Backups(f"beat-{key}", kind=state.ROWS)
+        self.backups = state.Backups(f"beat-{key}", file=state.ROWS)
 
     def plan(self, declarations: Iterable[Declaration], *, mode: str | None = None) -> Plan:
         """Compare our rows with what the declarations say, under what people changed."""
@@ -100,7 +101,7 @@ class BeatTarget(Target):
             undone = self.backups.keep(plan.found, suffix=state.UNDONE)
             _put(plan)
             if plan.undoes is not None:
-                self.backups.drop(plan.undoes)
+                self.backups.use(plan.undoes)
             return undone
 
     def _wanted(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 import pwd
 import re
@@ -16,12 +15,11 @@ from zoneinfo import ZoneInfo
 
 from django.utils import timezone
 
-from crons import deployment
 from crons.conf import conf
 from crons.exceptions import TargetError
 from crons.jobs import Declaration
 from crons.targets import blocks, crond, fitting, state
-from crons.targets.base import TICK, Plan, Target, Unfit
+from crons.targets.base import PER_JOB, TICK, Plan, Target, Unfit
 from crons.targets.installation import Installation
 
 LONGEST_COMMAND = 998  # in bytes; Debian's cron refuses the whole crontab for one that is longer
@@ -43,11 +41,10 @@ class CrontabTarget(Target):
     """A marked block in the crontab of the account that this process runs as."""
 
     name = "crontab"
+    modes = (TICK, PER_JOB)
 
     def __init__(self, *, take_over: bool = False) -> None:
         super().__init__(take_over=take_over)
-        self.key = hashlib.sha256(deployment.here().identity.encode()).hexdigest()[:16]
-        self.place = hashlib.sha256(deployment.located().identity.encode()).hexdigest()[:8]
         self.backups = state.Backups(self.key)
 
     def plan(self, declarations: Iterable[Declaration], *, mode: str | None = None) -> Plan:

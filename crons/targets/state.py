@@ -56,9 +56,10 @@ def locked(name: str) -> Iterator[None]:
 class Backups:
     """What a foreign schedule was before each apply of one deployment, newest last; None stands for none at all."""
 
-    def __init__(self, key: str, *, kind: str = FILE) -> None:
+    def __init__(self, key: str, *, file: str = FILE) -> None:
+        """*file* is the suffix of what is kept."""
         self.folder = folder() / key
-        self._kind = kind
+        self._kind = file
 
     def prepare(self) -> None:
         """Make the directory, closed to other accounts."""

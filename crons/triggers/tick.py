@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from datetime import datetime, timedelta
 
@@ -9,30 +10,56 @@ from django.utils import timezone
 
 from crons import deployment, ledger
 from crons.dispatch import Pass
+from crons.exceptions import LedgerUnavailable
 from crons.ledger import Agenda
+from crons.triggers.postman import Postman
 from crons.triggers.session import LONGEST_LOOK_SECONDS, Session
 
+log = logging.getLogger("crons")
 # Cron on a host whose clock is ahead fires before the database's minute has begun.
 LONGEST_AHEAD = timedelta(seconds=5)
+SENDING_SECONDS = 5.0
 
 
-def tick(session: Session) -> Pass:
+# How often a tick that stays looks again: as often as a timer would have started another.
+LOOK_SECONDS = 60.0
+
+
+def tick(session: Session, *, while_busy: bool = False) -> Pass:
     """Do what is due, and see what was begun through to its end; begin more as places come free.
 
+    Args: *while_busy*: as long as something runs, look at the clock again each minute.
     Raises: NotAdopted, Disabled, LedgerUnavailable.
     """
     deployment.permit()
     wait_for_boundary(ledger.agenda())
     done = session.dispatcher.turn()
+    postman, look_at = Postman(), time.monotonic() + LOOK_SECONDS
     while session.dispatcher.running() and session.stopping is None:
         session.work(LONGEST_LOOK_SECONDS)
-        if session.free() and session.stopping is None:
+        if while_busy and time.monotonic() >= look_at and session.stopping is None:
+            look_at = time.monotonic() + LOOK_SECONDS
+            _look_again(session, done, postman)
+        elif session.free() and session.stopping is None:
             agenda = ledger.agenda()
             if agenda.may_begin:
                 done.begun += session.dispatcher.begin(agenda.now)
     session.drain()
+    postman.finish(SENDING_SECONDS)
     session.report()
     return done
+
+
+def _look_again(session: Session, done: Pass, postman: Postman) -> None:
+    try:
+        deployment.permit()
+        again = session.dispatcher.turn()
+    except LedgerUnavailable as error:
+        log.warning("not looked at the clock, what runs goes on: %s", error)
+        return
+    done.add(again)
+    if again.agenda.must_deliver:
+        postman.go()
 
 
 def wait_for_boundary(agenda: Agenda, at: datetime | None = None) -> None:

@@ -648,7 +648,7 @@ def test_a_state_directory_that_cannot_be_written_changes_nothing(
 
     assert done.code == 1
     assert done.err == (
-        f"the state directory cannot be used: {tmp_path}/file/state: Not a directory. Backups of the crontab are "
+        f"the state directory cannot be used: {tmp_path}/file/state: Not a directory. Backups are "
         "kept there, so nothing was changed: make it writable for this account, or set CRONS['STATE_DIR'].\n"
     )
     assert crontab.content == FOREIGN

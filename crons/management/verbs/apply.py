@@ -9,16 +9,16 @@ from typing import Any
 from crons import api
 from crons.management.output import Out
 from crons.management.verbs.base import Verb, operator
-from crons.management.verbs.plan import WORDS, add_mode, add_target, show
-from crons.targets import TARGETS, declared
+from crons.management.verbs.plan import WORDS, add_mode, add_target, make_target, show
+from crons.targets import declared
 
 
 class Apply(Verb):
-    """Declarations → rows → the crontab."""
+    """Declarations → rows → the crontab, or units."""
 
     name = "apply"
     help = (
-        "Sync the declarations, and have the crontab of this account call them; lines of others stay as they are.\n"
+        "Sync the declarations, and have this account's crontab, or systemd, call them; what others wrote stays.\n"
         "Exit code 1 if nothing was changed because of an error, or if an entry has no line or cannot work."
     )
     example = "apply --to crontab --per-job"
@@ -31,7 +31,7 @@ class Apply(Verb):
 
     def handle(self, options: Mapping[str, Any], out: Out) -> int:
         """Plan, sync, write; print what was changed."""
-        target = TARGETS[options["to"]](take_over=options["take_over"])
+        target = make_target(options)
         # Planned first: a crontab that cannot be read must not leave the rows changed alone.
         plan = target.plan(declared(), mode=options["mode"])
         done = api.sync()

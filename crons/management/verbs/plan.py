@@ -8,15 +8,20 @@ from collections.abc import Mapping
 from typing import Any
 
 from crons import deployment
+from crons.exceptions import Refused
 from crons.management.output import Out
 from crons.management.verbs.base import Verb
 from crons.targets import TARGETS, declared
 from crons.targets import Plan as Planned
-from crons.targets.base import PER_JOB, TICK
+from crons.targets.base import PER_JOB, SERVE, TICK, Target
 
 DIFFERS = 3
 # What a target is called, what is ours in it, and what one entry has there.
-WORDS = {"crontab": ("the crontab", "our block", "line"), "beat": ("django-celery-beat", "what is ours", "row")}
+WORDS = {
+    "crontab": ("crontab", "our block", "line"),
+    "systemd": ("set of systemd units", "our part", "timer"),
+    "beat": ("django-celery-beat", "what is ours", "row"),
+}
 TONES = {"+": "good", "-": "bad", " ": ""}
 
 
@@ -26,7 +31,7 @@ class Plan(Verb):
     name = "plan"
     help = (
         "Show what apply would change; nothing is changed. Exit code 0: nothing. 3: something.\n"
-        "1: the crontab is as it would be written, and some entries have no line in it."
+        "1: it is as it would be written, and some entries are not in it."
     )
     example = "plan --to crontab"
 
@@ -38,7 +43,7 @@ class Plan(Verb):
     def handle(self, options: Mapping[str, Any], out: Out) -> int:
         """Print the difference."""
         deployment.refuse_a_copy()
-        plan = TARGETS[options["to"]](take_over=options["take_over"]).plan(declared(), mode=options["mode"])
+        plan = make_target(options).plan(declared(), mode=options["mode"])
         show(plan, out)
         if not plan.is_in_step:
             return DIFFERS
@@ -46,8 +51,10 @@ class Plan(Verb):
 
 
 def add_target(parser: argparse.ArgumentParser) -> None:
-    """Take --to."""
+    """Take --to, and what is for systemd only."""
     parser.add_argument("--to", default="crontab", choices=sorted(TARGETS), help="The foreign schedule.")
+    parser.add_argument("--system", action="store_true", help="systemd: the machine's units, not this account's.")
+    parser.add_argument("--account", metavar="NAME", help="systemd --system: who the jobs run as; manage.py's owner.")
 
 
 def add_mode(parser: argparse.ArgumentParser) -> None:
@@ -59,9 +66,26 @@ def add_mode(parser: argparse.ArgumentParser) -> None:
     mode.add_argument(
         "--per-job", dest="mode", action="store_const", const=PER_JOB, help="A line per entry, on its own schedule."
     )
-    parser.add_argument(
-        "--take-over", action="store_true", help="Take over the block of this IDENTITY though its database moved."
+    mode.add_argument(
+        "--serve", dest="mode", action="store_const", const=SERVE, help="systemd: a scheduler that is kept alive."
     )
+    parser.add_argument(
+        "--take-over", action="store_true", help="Take over what this IDENTITY installed though its database moved."
+    )
+
+
+def make_target(options: Mapping[str, Any]) -> Target:
+    """Return the target that *options* name.
+
+    Raises: Refused for an option that is another target's.
+    """
+    kind = TARGETS[options["to"]]
+    given = {name: options[name] for name in ("system", "account") if options[name]}
+    if others := sorted(given.keys() - kind.taken):
+        raise Refused(f"--{others[0]} is not for --to {kind.name}; it is for --to systemd.")
+    if (mode := options.get("mode")) and mode not in kind.modes:
+        raise Refused(f"--{mode} is not for --to {kind.name}: expected --{' or --'.join(kind.modes)}.")
+    return kind(take_over=options["take_over"], **given)
 
 
 def show(plan: Planned, out: Out, **more: Any) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from argparse import ArgumentParser
 from collections.abc import Mapping
 from typing import Any
 
@@ -17,13 +18,21 @@ class Tick(Verb):
     help = "do what is due now, see it through, and end"
     example = "tick"
 
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        """Take --while-busy."""
+        parser.add_argument(
+            "--while-busy",
+            action="store_true",
+            help="As long as something runs, look again each minute: for a timer that starts no second one.",
+        )
+
     def handle(self, options: Mapping[str, Any], out: Out) -> int:
         """Tick; 0 whatever became of the jobs: their verdicts are in the ledger."""
         from crons.triggers.session import Session
         from crons.triggers.tick import tick
 
         with Session("tick", "tick") as session:
-            done = tick(session)
+            done = tick(session, while_busy=options["while_busy"])
         counts = {
             "recorded": done.runs,
             "written_off": done.written_off,

@@ -9,8 +9,7 @@ from typing import Any
 from crons import deployment
 from crons.management.output import Out
 from crons.management.verbs.base import Verb, operator
-from crons.management.verbs.plan import add_target, show
-from crons.targets import TARGETS
+from crons.management.verbs.plan import add_target, make_target, show
 
 
 class Undo(Verb):
@@ -18,7 +17,7 @@ class Undo(Verb):
 
     name = "undo"
     help = (
-        "Have our lines in the crontab as they were before the last apply; each call goes one apply further back.\n"
+        "Have our lines, or units, as they were before the last apply; each call goes one apply further back.\n"
         "What others changed since then stays. The rows of the entries stay too: pause what must not run."
     )
     example = "undo --to crontab"
@@ -28,13 +27,13 @@ class Undo(Verb):
         add_target(parser)
         parser.add_argument("--all", action="store_true", help="Take our lines out altogether.")
         parser.add_argument(
-            "--take-over", action="store_true", help="Undo the block of this IDENTITY though its database moved."
+            "--take-over", action="store_true", help="Undo what this IDENTITY installed though its database moved."
         )
 
     def handle(self, options: Mapping[str, Any], out: Out) -> int:
         """Undo, and print what that changed."""
         deployment.refuse_a_copy()
-        target = TARGETS[options["to"]](take_over=options["take_over"])
+        target = make_target(options)
         plan = target.plan_undo(everything=options["all"])
         if options["all"] and plan.is_in_step:
             show(plan, out, kept=None)

@@ -1,0 +1,35 @@
+"""Become a program that ends with its parent: `leash.py TERM PROGRAM …`.
+
+The kernel sends it the signal when whoever started it is gone, killed even. With `--as ACCOUNT` before
+the signal it becomes that account first; root only.
+"""
+
+import ctypes
+import os
+import pwd
+import signal
+import sys
+
+PR_SET_PDEATHSIG = 1
+
+
+def main(words: list[str]) -> None:
+    """Take the leash and become the program; what went wrong ends it with a line."""
+    parent = os.getppid()
+    if words[:1] == ["--as"]:
+        account = pwd.getpwnam(words[1])
+        os.setgroups([])
+        os.setgid(account.pw_gid)
+        os.setuid(account.pw_uid)
+        words = words[2:]
+    number = signal.Signals[f"SIG{words[0]}"]
+    # After the change of account, which clears it.
+    if sys.platform == "linux" and ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, int(number), 0, 0, 0):
+        raise OSError("prctl(PR_SET_PDEATHSIG) was refused")
+    if os.getppid() != parent:
+        sys.exit("leash: the parent was gone before the leash was on.")
+    os.execvp(words[1], words[1:])
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
