@@ -18,8 +18,8 @@ from crons.targets.base import PER_JOB, SERVE, TICK, Target
 DIFFERS = 3
 # What a target is called, what is ours in it, and what one entry has there.
 WORDS = {
-    "crontab": ("crontab", "our block", "line"),
-    "systemd": ("set of systemd units", "our part", "timer"),
+    "crontab": ("the crontab", "our block", "line"),
+    "systemd": ("the set of systemd units", "our part", "timer"),
     "beat": ("django-celery-beat", "what is ours", "row"),
 }
 TONES = {"+": "good", "-": "bad", " ": ""}
