@@ -138,7 +138,6 @@ def _explained() -> Iterator[None]:
         yield
     except OSError as error:
         raise TargetError(
-            f"the state directory cannot be used: {error.filename or folder()}: {error.strerror}. Backups of the "
-            "crontab are kept there, so nothing was changed: make it writable for this account, "
-            "or set CRONS['STATE_DIR']."
+            f"the state directory cannot be used: {error.filename or folder()}: {error.strerror}. Backups are "
+            "kept there, so nothing was changed: make it writable for this account, or set CRONS['STATE_DIR']."
         ) from error

@@ -343,8 +343,8 @@ def test_a_full_disk_leaves_no_half_backup(
 
     assert done.code == 1
     assert done.err == (
-        f"the state directory cannot be used: {tmp_path}/state: File too large. Backups of the crontab are kept "
-        "there, so nothing was changed: make it writable for this account, or set CRONS['STATE_DIR'].\n"
+        f"the state directory cannot be used: {tmp_path}/state: File too large. Backups are "
+        "kept there, so nothing was changed: make it writable for this account, or set CRONS['STATE_DIR'].\n"
     )
     assert crontab.content == before
     assert list((tmp_path / "state" / CrontabTarget().key).glob("*.*")) == []
