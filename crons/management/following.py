@@ -85,7 +85,7 @@ class Follower:
     def _new_chunks(self) -> Iterator[OutputChunk]:
         new = Q(attempt_id__gt=self._attempt) | Q(attempt_id=self._attempt, seq__gt=self._seq)
         chunks = OutputChunk.objects.using(conf.database).filter(new, attempt__run=self.run.pk)
-        return chunks.order_by("attempt_id", "seq").iterator()
+        return iter(chunks.order_by("attempt_id", "seq"))
 
     def _print(self, chunk: OutputChunk) -> None:
         self._attempt, self._seq = chunk.attempt_id, chunk.seq

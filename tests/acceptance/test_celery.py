@@ -158,7 +158,7 @@ def test_a_killed_workers_run_is_lost_and_begun_again_only_where_that_is_harmles
 
 
 @pytest.mark.needs("redis-server")
-def test_cancelling_reaches_a_worker_and_output_comes_from_it(site: Site, redis: brokers.Redis) -> None:
+def test_cancelling_and_timeouts_reach_a_worker_and_output_comes_from_it(site: Site, redis: brokers.Redis) -> None:
     """As on the scheduler's own machine."""
     os.mkfifo(site.folder / "gate")
     goes_by(site, redis.url)
@@ -176,6 +176,8 @@ def test_cancelling_reaches_a_worker_and_output_comes_from_it(site: Site, redis:
     assert site.crons("log", "fails", "--stream", "stdout").stdout == "about to fail\n"
     [(error,)] = site.sql("SELECT error FROM crons_attempt WHERE outcome = 'failed'")
     assert "RuntimeError: no luck" in error
+    assert "timed out" in site.crons("run", "hangs", "--manual", "--wait", check=False).stderr
+    assert site.verdicts("hangs") == [("timed_out", 1, "timed_out")]
 
 
 @pytest.mark.needs("redis-server")

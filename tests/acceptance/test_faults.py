@@ -19,6 +19,7 @@ from tests import postgres
 from tests.acceptance import brokers
 from tests.acceptance.conftest import ROOT, Site, wait_for_line
 from tests.acceptance.cut import Way
+from tests.acceptance.pooler import Pooler
 from tests.acceptance.test_random_kills import ENTRIES, Account
 from tests.databases import OwnDatabase
 
@@ -68,6 +69,47 @@ def test_a_connection_cut_in_the_middle_of_a_write(site: Site, folder: Path, mar
     # What was begun and never started is given back as such; everything that was started succeeded.
     ended = site.sql("SELECT DISTINCT outcome FROM crons_attempt WHERE SUBSTR(error, 1, 10) <> 'begun, but'")
     assert ended == [("succeeded",)]
+
+
+@pytest.mark.postgres
+def test_a_pooler_that_forgets_the_session_after_each_transaction(site: Site, folder: Path) -> None:
+    """As PgBouncer in transaction mode: nothing of the ledger lives in a session."""
+    site.env["TEST_ENTRIES"] = str(SLOTS)
+    site.crons("sync")
+    site.make_all_due("traced_%")
+    parts = urlsplit(site.env["DATABASE_URL"])
+    pooler = Pooler(folder, Path(dict(parse_qsl(parts.query))["host"]))
+    direct, site.env["DATABASE_URL"] = site.env["DATABASE_URL"], parts._replace(query=f"host={folder}").geturl()
+
+    servers = [site.start("serve") for _ in range(2)]
+    site.env["DATABASE_URL"] = direct
+    site.wait_for_row(DONE.format(SLOTS), servers[0])
+    through = {"DATABASE_URL": parts._replace(query=f"host={folder}").geturl()}
+    failed = site.crons("run", "fails", "--manual", check=False, **through)
+    paused = site.crons("pause", "plain", "--reason", "because", **through)
+    said = site.crons("log", "fails", "--stream", "stdout", **through)
+    for each in (
+        "list",
+        "history",
+        "next",
+        "resume plain",
+        "backfill plain --from 2026-01-01 --to 2026-01-02 --dry-run",
+    ):
+        site.crons(*each.split(), **through)
+    site.crons("prune", **through)
+    told = []
+    for server in servers:
+        server.send_signal(signal.SIGTERM)
+        told.append(server.communicate(timeout=60)[0])
+    pooler.close()
+
+    assert [server.returncode for server in servers] == [0, 0], told
+    assert "Traceback" not in "".join(told)
+    assert (failed.returncode, paused.returncode, said.stdout) == (1, 0, "about to fail\n")
+    traces = Counter(key for entry, key, _ in site.traces() if entry.startswith("traced_"))
+    assert set(traces.values()) == {1}
+    assert len(traces) >= SLOTS
+    assert pooler.sessions > 100
 
 
 def load(site: Site, url: str) -> list[subprocess.Popen[str]]:

@@ -48,7 +48,7 @@ class Log(Verb):
         if options["stream"]:
             chunks = chunks.filter(stream=options["stream"])
         written = False
-        for chunk in chunks.iterator():
+        for chunk in chunks:  # bounded by OUTPUT_LIMIT_BYTES; a cursor on the server would need a session of its own
             written = True
             if out.json:
                 out.row(rows.as_json(chunk))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import subprocess
 import sys
 import time
 from dataclasses import replace
@@ -85,6 +86,13 @@ def fails() -> None:
     """Always fails, after a word."""
     sys.stdout.write("about to fail\n")
     raise RuntimeError("no luck")
+
+
+@job(timeout=timedelta(seconds=1))
+def hangs(context: Context) -> None:
+    """Run for ever, and so does what it has started."""
+    leave_trace(context)
+    subprocess.run(["sleep", "1000"], check=False)
 
 
 @job()
