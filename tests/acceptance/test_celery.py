@@ -103,6 +103,7 @@ def test_a_broker_that_is_down_holds_up_nothing_and_loses_nothing(site: Site, re
 
 
 @pytest.mark.needs("redis-server")
+@pytest.mark.sqlite  # what it shows has nothing to do with the database
 def test_a_silent_broker_holds_up_no_tick(site: Site, redis: brokers.Redis) -> None:
     """It takes the connection and never answers, as one whose machine swaps: other jobs run meanwhile."""
     goes_by(site, redis.url)
@@ -158,6 +159,7 @@ def test_a_killed_workers_run_is_lost_and_begun_again_only_where_that_is_harmles
 
 
 @pytest.mark.needs("redis-server")
+@pytest.mark.sqlite  # what it shows has nothing to do with the database
 def test_cancelling_and_timeouts_reach_a_worker_and_output_comes_from_it(site: Site, redis: brokers.Redis) -> None:
     """As on the scheduler's own machine."""
     os.mkfifo(site.folder / "gate")
@@ -181,6 +183,7 @@ def test_cancelling_and_timeouts_reach_a_worker_and_output_comes_from_it(site: S
 
 
 @pytest.mark.needs("redis-server")
+@pytest.mark.sqlite  # what it shows has nothing to do with the database
 def test_a_worker_whose_pool_cannot_end_a_job_is_refused_at_its_start(site: Site, redis: brokers.Redis) -> None:
     """Rather than at the first job that hangs."""
     goes_by(site, redis.url)
@@ -222,6 +225,7 @@ def test_two_projects_that_share_a_broker_run_only_what_is_their_own(
 
 
 @pytest.mark.needs("redis-server")
+@pytest.mark.sqlite  # what it shows has nothing to do with the database
 def test_a_worker_with_old_code_leaves_a_job_it_does_not_know_to_others(site: Site, redis: brokers.Redis) -> None:
     """It says so, and the run waits for a worker that knows the job."""
     goes_by(site, redis.url)
@@ -261,6 +265,7 @@ def test_killed_between_marking_and_sending(site: Site, redis: brokers.Redis) ->
 
 
 @pytest.mark.needs("redis-server")
+@pytest.mark.sqlite  # what it shows has nothing to do with the database
 def test_a_route_leads_past_workers_of_other_queues(site: Site, redis: brokers.Redis) -> None:
     """A worker for what is slow must not stand before what is quick, and the other way round."""
     site.env |= {"TEST_ENTRIES": "3", "TEST_TRACED_ON": "celery", "TEST_QUEUE": "slow"}

@@ -102,6 +102,7 @@ def test_a_new_order_is_confirmed_by_a_worker(on_celery: Shop) -> None:
 
 
 @pytest.mark.parametrize("trouble", ["down", "silent"])
+@pytest.mark.sqlite  # what it shows has nothing to do with the database
 def test_an_order_is_made_without_the_broker(on_celery: Shop, redis: brokers.Redis, trouble: str) -> None:
     """It says so and waits for the job, which needs no broker; a silent one takes the connection and says nothing."""
     if trouble == "down":

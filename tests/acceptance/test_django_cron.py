@@ -69,6 +69,7 @@ def test_all_doors_at_once_run_it_once_per_slot(shop: Site) -> None:
     assert wrote.startswith("3 sessions and 0 service tokens deleted\n")
 
 
+@pytest.mark.sqlite  # what it shows has nothing to do with the database
 def test_runcrons_from_a_bare_environment(shop: Site) -> None:
     """As cron calls it, from /; what it prints is what django-cron prints."""
     bare = {name: shop.env[name] for name in ("DATABASE_URL", "CRM_SECRET_KEY", "CRM_ENV_FILE", "CRM_LOG_DIR")}

@@ -434,6 +434,8 @@ def test_all_doors_of_all_jobs_at_once_run_each_slot_once(web: Shop) -> None:
                 f"WHERE e.name = '{entry}' AND r.verdict <> ''",
                 serve,
             )
+        # The others may have done it all before the scheduler is there; killed then, it could not say goodbye.
+        web.site.wait_for_row("SELECT 1 FROM crons_heartbeat WHERE kind = 'serve'", serve)
         serve.send_signal(signal.SIGTERM)
         failed = doors.endings()
 

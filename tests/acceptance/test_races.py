@@ -7,6 +7,8 @@ import signal
 import subprocess
 from collections import Counter
 
+import pytest
+
 from tests.acceptance.conftest import Site, is_readable
 
 SLOTS = 1000
@@ -41,6 +43,7 @@ class Start:
         assert arrived == len(self.waiting)
 
 
+@pytest.mark.slow
 def test_a_thousand_slots_are_done_once_by_eight_racing_processes(site: Site) -> None:
     """Redundant triggers are a feature: whoever wins, no slot is missed and none is done twice."""
     os.mkfifo(site.folder / "told")
@@ -66,17 +69,20 @@ def test_a_thousand_slots_are_done_once_by_eight_racing_processes(site: Site) ->
     assert [process.returncode for process in start.waiting] == [0] * 8, outputs
     assert [output for output in outputs if "locked" in output or "Traceback" in output] == []
     os.set_blocking(told, False)
-    assert _rest(told) == b""
+    traces += [line.split() for line in _rest(told).decode().splitlines()]
     os.close(told)
-    assert len({key for _, key, _ in traces}) == SLOTS
-    assert len({token for _, _, token in traces}) == SLOTS
+    # An hour may have begun meanwhile: then some of the next slots are among them, each of them once as well.
+    assert set(Counter(key for _, key, _ in traces).values()) == {1}
+    assert len({token for _, _, token in traces}) == len(traces)
     slots = site.sql(
         "SELECT e.name, COUNT(r.id), MIN(r.verdict), MAX(r.tries) FROM crons_entry e "
-        "LEFT JOIN crons_run r ON r.entry_id = e.id WHERE e.name LIKE %s GROUP BY e.name",
+        "LEFT JOIN crons_run r ON r.entry_id = e.id AND r.slot_at = (SELECT MIN(slot_at) FROM crons_run) "
+        "WHERE e.name LIKE %s GROUP BY e.name",
         "traced_%",
     )
     assert Counter(row[1:] for row in slots) == {(1, "succeeded", 1): SLOTS}
-    assert site.sql("SELECT COUNT(*), COUNT(DISTINCT run_id) FROM crons_attempt") == [(SLOTS, SLOTS)]
+    [(attempts, runs)] = site.sql("SELECT COUNT(*), COUNT(DISTINCT run_id) FROM crons_attempt")
+    assert attempts == runs >= SLOTS
     assert site.sql("SELECT COUNT(*) FROM crons_range") == [(0,)]
 
 

@@ -24,6 +24,7 @@ SET_BACK = """
 
 @pytest.mark.sqlite
 @pytest.mark.needs("systemd")
+@pytest.mark.slow
 def test_a_real_systemd_runs_what_was_applied(tmp_path: Path) -> None:
     """What `systemd-analyze verify` cannot see: jobs run behind these walls, and a killed scheduler is brought back."""
     namespaces.need(namespaces.OWN_MACHINE, "a systemd of its own")

@@ -89,6 +89,7 @@ def test_a_killed_workers_run_is_begun_again_only_where_that_is_harmless(queue: 
     assert queue.verdicts("waits_harmlessly") == [("succeeded", 2, "lost succeeded")]
 
 
+@pytest.mark.sqlite  # what it shows has nothing to do with the database
 def test_a_worker_that_is_told_to_stop_ends_its_job_and_then_itself(queue: Site) -> None:
     """As at each deploy: the job has its grace, is cancelled, and all of that is written down."""
     os.mkfifo(queue.folder / "gate")
@@ -106,6 +107,7 @@ def test_a_worker_that_is_told_to_stop_ends_its_job_and_then_itself(queue: Site)
     assert queue.sql("SELECT status FROM django_tasks_database_dbtaskresult") == [("SUCCESSFUL",)]
 
 
+@pytest.mark.sqlite  # what it shows has nothing to do with the database
 def test_a_task_that_a_project_has_is_put_on_a_schedule(queue: Site) -> None:
     """On its own queue, with its priority and its arguments; enqueued by hand it goes on as before."""
     queue.make_due("counted")
@@ -122,6 +124,7 @@ def test_a_task_that_a_project_has_is_put_on_a_schedule(queue: Site) -> None:
     assert told.startswith('"begun: run ')
 
 
+@pytest.mark.sqlite  # what it shows has nothing to do with the database
 def test_a_worker_that_takes_messages_in_a_thread_says_so_and_runs_nothing(queue: Site) -> None:
     """db_worker does where DEBUG is on, unless told --no-reload."""
     queue.make_due("plain")
@@ -142,6 +145,7 @@ def test_a_worker_that_takes_messages_in_a_thread_says_so_and_runs_nothing(queue
     assert [entry for entry, _, _ in queue.traces()] == ["plain"]
 
 
+@pytest.mark.sqlite  # what it shows has nothing to do with the database
 def test_a_worker_with_old_code_leaves_a_job_it_does_not_know_to_others(queue: Site) -> None:
     """It says so, and the run waits for a worker that knows the job."""
     name = "only_in_the_new_release"

@@ -33,6 +33,10 @@ FOREIGN = b"MAILTO=me@example.com\nSHELL=/bin/bash\n# caf\xe9 \xff\x00\n5 4 * * 
 ROOT = Path(__file__).resolve().parents[2]
 
 
+# What it shows has nothing to do with the database.
+pytestmark = pytest.mark.sqlite
+
+
 class Crontab:
     """The account's crontab, as a file."""
 

@@ -43,6 +43,10 @@ esac
 """
 
 
+# What it shows has nothing to do with the database.
+pytestmark = pytest.mark.sqlite
+
+
 class Machine:
     """The account's units, and what its systemd was told."""
 
