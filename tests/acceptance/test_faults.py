@@ -211,4 +211,4 @@ def test_an_argument_that_the_job_no_longer_takes(site: Site, tmp_path: Path) ->
 
     [(error,)] = site.sql("SELECT error FROM crons_attempt WHERE outcome = 'failed'")
     assert "unexpected keyword argument 'region'" in error
-    assert site.traces() == []
+    assert [entry for entry, _, _ in site.traces() if entry == "harmless"] == []
