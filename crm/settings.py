@@ -30,10 +30,12 @@ The variables may stand in `var/crm.env` too (see crm/environment.py): cron star
 import os
 import secrets
 import shlex
+import ssl
 from contextlib import suppress
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import django
@@ -222,6 +224,13 @@ CRONTAB_COMMAND_SUFFIX = f">> {shlex.quote(str(CRM_LOG_DIR / 'django_crontab.log
 # ── Celery ────────────────────────────────────────────────────────────────────────────────────────
 CRM_BROKER_URL = environment.text("CRM_BROKER_URL")
 CELERY_BROKER_URL = CRM_BROKER_URL or "memory://"
+# Who reaches the broker may send messages; they name tasks of ours, and never carry objects to unpack.
+CELERY_ACCEPT_CONTENT = ["json"]
+# Left alone, rediss:// takes any certificate, and amqps:// one of any host. SSL_CERT_FILE names an authority of yours.
+if CRM_BROKER_URL.startswith("rediss:"):
+    CELERY_BROKER_USE_SSL: dict[str, Any] = {"ssl_cert_reqs": ssl.CERT_REQUIRED, "ssl_check_hostname": True}
+elif CRM_BROKER_URL.startswith("amqps:"):
+    CELERY_BROKER_USE_SSL = {"cert_reqs": ssl.CERT_REQUIRED, "server_hostname": urlsplit(CRM_BROKER_URL).hostname}
 CELERY_TIMEZONE = TIME_ZONE
 CELERY_BEAT_SCHEDULER = "django_celery_beat.schedulers:DatabaseScheduler"
 CELERY_TASK_DEFAULT_QUEUE = "crm"  # several projects may share a broker
