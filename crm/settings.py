@@ -24,6 +24,7 @@ The variables may stand in `var/crm.env` too (see crm/environment.py): cron star
     CRM_EMAIL_HOST …    default empty: mail is printed. Also CRM_EMAIL_PORT, USER, PASSWORD, TLS, FROM
     CRM_BROKER_URL      default empty: no Celery, the scheduler runs everything. Else the broker of Celery's
                         workers and beat, such as redis://127.0.0.1:6379/0; see docs/howto/celery.md
+    CRM_TICK_SECRET_FILE    default empty: POST /crons/tick is off. Else a file with a secret on each line
     DATABASE_URL        default sqlite:///var/crm.sqlite3. See crm/database.py
 """
 
@@ -245,9 +246,11 @@ if CRM_BROKER_URL.startswith(("redis:", "rediss:")):
     CELERY_BROKER_TRANSPORT_OPTIONS |= {"socket_connect_timeout": 4, "socket_timeout": 5}
 
 _LINES = BASE_DIR / "crm" / "cron_jobs"
+_TICK_SECRETS = environment.text("CRM_TICK_SECRET_FILE")
 CRONS: dict[str, Any] = {
     "CRONTAB_FILES": [_LINES / "customer_cleanup_crontab.txt", _LINES / "order_reminders_crontab.txt"],
     "LOG_DIR": CRM_LOG_DIR,  # of the lines that `crons apply` writes
     "STATE_DIR": environment.text("CRM_STATE_DIR"),
+    "HTTP_TICK_SECRET_FILE": BASE_DIR / _TICK_SECRETS if _TICK_SECRETS else "",
     "EXECUTORS": {"celery": {"BACKEND": "crons.executors.celery.CelerySender", "OPTIONS": {"app": "crm.celery.app"}}},
 }

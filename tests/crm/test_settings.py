@@ -259,3 +259,18 @@ def test_a_worker_unpacks_no_objects():
 
     with pytest.raises(ContentDisallowed, match="untrusted content of type pickle"):
         loads(data, content_type, encoding, accept=app.conf.accept_content)
+
+
+def test_tick_over_http_is_off_until_a_file_with_a_secret_is_named(tmp_path):
+    """And asks the database nothing before it is signed."""
+    secret = tmp_path / "tick"
+    secret.write_text("0123456789abcdef" * 4 + "\n")
+    code = (
+        "from django.test import Client; "
+        "print(Client().post('/crons/tick', secure=True, headers={'host': 'localhost'}).status_code)"
+    )
+
+    off = manage("shell", "-c", code, CRM_SECRET_KEY="k" * 60)
+    on = manage("shell", "-c", code, CRM_SECRET_KEY="k" * 60, CRM_TICK_SECRET_FILE=str(secret))
+
+    assert (off.stdout.splitlines()[-1:], on.stdout.splitlines()[-1:]) == (["404"], ["401"]), on.stderr
