@@ -6,7 +6,6 @@ comes by every five minutes for what no worker has sent, and is the only way whe
 
 import logging
 from collections.abc import Sequence
-from functools import partial
 
 from django.conf import settings
 from django.core.mail import send_mail
@@ -20,7 +19,9 @@ _C = Order.Confirmation
 
 def request(order_ids: Sequence[int]) -> None:
     """Have each of these orders confirmed once this transaction has committed, if it waits for that."""
-    transaction.on_commit(partial(_announce, list(order_ids)))
+    # Robust: the order is made, whatever becomes of this; a mistyped broker's address is logged, not raised.
+    announced = list(order_ids)
+    transaction.on_commit(lambda: _announce(announced), robust=True)
 
 
 def send(order_id: int) -> bool:

@@ -24,16 +24,19 @@ The variables may stand in `var/crm.env` too (see crm/environment.py): cron star
     CRM_EMAIL_HOST …    default empty: mail is printed. Also CRM_EMAIL_PORT, USER, PASSWORD, TLS, FROM
     CRM_BROKER_URL      default empty: no Celery, the scheduler runs everything. Else the broker of Celery's
                         workers and beat, such as redis://127.0.0.1:6379/0; see docs/howto/celery.md
+    CRM_TICK_SECRET_FILE    default empty: POST /crons/tick is off. Else a file with a secret on each line
     DATABASE_URL        default sqlite:///var/crm.sqlite3. See crm/database.py
 """
 
 import os
 import secrets
 import shlex
+import ssl
 from contextlib import suppress
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import django
@@ -222,6 +225,13 @@ CRONTAB_COMMAND_SUFFIX = f">> {shlex.quote(str(CRM_LOG_DIR / 'django_crontab.log
 # ── Celery ────────────────────────────────────────────────────────────────────────────────────────
 CRM_BROKER_URL = environment.text("CRM_BROKER_URL")
 CELERY_BROKER_URL = CRM_BROKER_URL or "memory://"
+# Who reaches the broker may send messages; they name tasks of ours, and never carry objects to unpack.
+CELERY_ACCEPT_CONTENT = ["json"]
+# Left alone, rediss:// takes any certificate, and amqps:// one of any host. SSL_CERT_FILE names an authority of yours.
+if CRM_BROKER_URL.startswith("rediss:"):
+    CELERY_BROKER_USE_SSL: dict[str, Any] = {"ssl_cert_reqs": ssl.CERT_REQUIRED, "ssl_check_hostname": True}
+elif CRM_BROKER_URL.startswith("amqps:"):
+    CELERY_BROKER_USE_SSL = {"cert_reqs": ssl.CERT_REQUIRED, "server_hostname": urlsplit(CRM_BROKER_URL).hostname}
 CELERY_TIMEZONE = TIME_ZONE
 CELERY_BEAT_SCHEDULER = "django_celery_beat.schedulers:DatabaseScheduler"
 CELERY_TASK_DEFAULT_QUEUE = "crm"  # several projects may share a broker
@@ -236,9 +246,11 @@ if CRM_BROKER_URL.startswith(("redis:", "rediss:")):
     CELERY_BROKER_TRANSPORT_OPTIONS |= {"socket_connect_timeout": 4, "socket_timeout": 5}
 
 _LINES = BASE_DIR / "crm" / "cron_jobs"
+_TICK_SECRETS = environment.text("CRM_TICK_SECRET_FILE")
 CRONS: dict[str, Any] = {
     "CRONTAB_FILES": [_LINES / "customer_cleanup_crontab.txt", _LINES / "order_reminders_crontab.txt"],
     "LOG_DIR": CRM_LOG_DIR,  # of the lines that `crons apply` writes
     "STATE_DIR": environment.text("CRM_STATE_DIR"),
+    "HTTP_TICK_SECRET_FILE": BASE_DIR / _TICK_SECRETS if _TICK_SECRETS else "",
     "EXECUTORS": {"celery": {"BACKEND": "crons.executors.celery.CelerySender", "OPTIONS": {"app": "crm.celery.app"}}},
 }

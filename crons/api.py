@@ -299,7 +299,7 @@ def _waiting(now: datetime) -> Iterator[Ailment]:
     groups = dict(named.values_list("pk", "policy__group")) if full else {}
     for each in stuck:
         waits = f"{each.count} run(s) due since {each.since:%Y-%m-%d %H:%M:%S} UTC have not begun"
-        why = f"no place has come free, or no running process knows the job {each.entry.job!r}"
+        why = each.why
         if (group := groups.get(each.entry.pk)) in full:
             why = f"the group {group!r} is full, {full[group]} of its runs are going"
         yield Ailment("waiting", each.entry.name, f"{waits}: {why}")

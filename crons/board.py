@@ -146,6 +146,15 @@ class Waiting:
     since: datetime
     count: int = 0
     at_least: bool = False
+    sends: int = 0
+    detail: str = ""
+
+    @property
+    def why(self) -> str:
+        """Say what may keep the first of them; of one that travels, what became of its last message."""
+        if not self.sends:
+            return f"no place has come free, or no running process knows the job {self.entry.job!r}"
+        return f"no worker begins it, after {self.sends} message(s); of the last: {self.detail or 'nothing known'}"
 
 
 def waiting(late: datetime) -> list[Waiting]:
@@ -166,13 +175,13 @@ def waiting(late: datetime) -> list[Waiting]:
     stuck = unbegun.filter(~Exists(active), ~Exists(held)).order_by("wake_at")
     named = stuck.annotate(**{f"entry_{name}": _of_entry(name) for name in ("name", "job", "zone")})
     found: dict[int, Waiting] = {}
-    columns = ("pk", "entry_id", "wake_at", "planned_at", "sends", "entry_name", "entry_job", "entry_zone")
+    columns = ("pk", "entry_id", "wake_at", "planned_at", "sends", "detail", "entry_name", "entry_job", "entry_zone")
     rows = list(named.values_list(*columns)[: WAITING_READ + 1])
-    for pk, entry_id, wake_at, planned_at, sends, name, job, zone in rows[:WAITING_READ]:
+    for pk, entry_id, wake_at, planned_at, sends, detail, name, job, zone in rows[:WAITING_READ]:
         if entry_id not in found:
             entry = Entry(pk=entry_id, name=name, job=job, zone=zone)
             since = planned_at if sends else wake_at
-            found[entry_id] = Waiting(entry, pk, since, at_least=len(rows) > WAITING_READ)
+            found[entry_id] = Waiting(entry, pk, since, at_least=len(rows) > WAITING_READ, sends=sends, detail=detail)
         found[entry_id].count += 1
     served = _served_since(late) if found else set()
     return [each for entry_id, each in found.items() if entry_id not in served]
@@ -286,8 +295,7 @@ def _waiting(late: datetime) -> Iterator[Trouble]:
     for each in waiting(late):
         least = "at least " if each.at_least else ""
         runs_wait = "a run waits" if each.count == 1 else f"{least}{each.count} runs wait"
-        why = f"no place has come free, or no running process knows the job {each.entry.job!r}"
-        yield Trouble("waiting", f"{runs_wait} to be begun: {why}", each.entry, each.run_id, each.since)
+        yield Trouble("waiting", f"{runs_wait} to be begun: {each.why}", each.entry, each.run_id, each.since)
 
 
 def _did_not_run(since: datetime) -> Listed[Ended]:

@@ -182,7 +182,8 @@ class Demo:
         return 0
 
     def _write(self) -> None:
-        (self._run_dir / "log").mkdir(exist_ok=True)
+        # Where root runs this, others may pass through the folder above.
+        (self._run_dir / "log").mkdir(mode=0o700, exist_ok=True)
         self._postgres.socket_dir.mkdir(mode=0o700, exist_ok=True)
         if IS_ROOT:
             nobody = pwd.getpwnam(OTHER)

@@ -148,6 +148,27 @@ def test_broker_that_is_down_is_said_once_and_stops_no_order(
     assert state(order) == "waiting"
 
 
+@pytest.mark.django_db(transaction=True)
+def test_broker_that_cannot_be_understood_stops_no_order(make_customer, monkeypatch, settings, caplog):
+    """The order is committed by then: an error would have the visitor order again."""
+    tasks = pytest.importorskip("crm.tasks", reason="Celery's packages are not there")
+    settings.CRM_BROKER_URL = "rediz://127.0.0.1/0"
+
+    def refuse(order_id):
+        raise KeyError("No such transport: rediz")
+
+    monkeypatch.setattr(tasks.confirm_order, "delay", refuse)
+    lamp = Product.objects.create(name="Lamp", price=Decimal("10.50"), stock=9)
+    customer = make_customer(email="ada@example.com")
+
+    order = orders.create(Wish(customer.pk, [Line(lamp.pk, 1)]), now=NOW)
+
+    assert state(order) == "waiting"
+    [record] = [each for each in caplog.records if each.levelno == logging.ERROR]
+    assert "No such transport: rediz" in record.getMessage()
+    assert record.name.startswith("django.db")
+
+
 def test_report_by_celery_enters_the_ledger_once_per_message(db, monkeypatch):
     """A message that is delivered twice asks for the same run; called as a function it makes the report."""
     tasks = pytest.importorskip("crm.tasks", reason="Celery's packages are not there")

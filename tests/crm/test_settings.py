@@ -1,10 +1,14 @@
 """Settings: strict, without a secret in the code, and clean under Django's own deployment check."""
 
 import os
+import socket
+import ssl
 import stat
 import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
+from threading import Thread
 
 import pytest
 from django.core.exceptions import ImproperlyConfigured
@@ -188,3 +192,85 @@ def test_url_that_cannot_be_understood_is_refused_without_its_password(url, mess
 
     assert str(refusal.value).startswith(message)
     assert "hunter2" not in str(refusal.value)
+
+
+@pytest.mark.parametrize("scheme", ["rediss", "amqps"])
+@pytest.mark.parametrize(
+    ("trusted", "host", "refusal"),
+    [
+        (False, "localhost", "CERTIFICATE_VERIFY_FAILED"),
+        (True, "127.0.0.1", "not valid for '127.0.0.1'"),
+        (True, "localhost", ""),
+    ],
+    ids=["authority unknown", "certificate of another host", "right"],
+)
+def test_broker_over_tls_must_show_who_it_is(scheme, trusted, host, refusal, certificate):
+    """Else whoever stands on the way reads all messages, and the password of the broker with them."""
+    pytest.importorskip("celery", reason="Celery's packages are not there")
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate)
+
+    def answer(listener):
+        with suppress(OSError):  # until the listener is shut
+            while True:
+                connection, _ = listener.accept()
+                with connection, suppress(OSError):
+                    context.wrap_socket(connection, server_side=True).close()  # being no broker
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        server = Thread(target=answer, args=(listener,))
+        server.start()
+        result = manage(
+            "shell",
+            "-c",
+            "from crm.celery import app; app.connection_for_write(connect_timeout=5).ensure_connection(max_retries=1)",
+            CRM_SECRET_KEY="k" * 60,
+            CRM_BROKER_URL=f"{scheme}://:secret@{host}:{listener.getsockname()[1]}/0",
+            **({"SSL_CERT_FILE": str(certificate)} if trusted else {}),
+        )
+        listener.shutdown(socket.SHUT_RDWR)
+        server.join()
+
+    assert result.returncode == 1  # it is no broker
+    assert (refusal or "Connection") in result.stderr
+    assert ("certificate" in result.stderr.lower()) is bool(refusal)
+
+
+@pytest.fixture
+def certificate(tmp_path):
+    """Key and certificate of "localhost", in one file, vouched for by nobody but themselves."""
+    path = tmp_path / "broker.pem"
+    command = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-keyout", path, "-out", f"{path}.crt"]
+    naming = ["-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost", "-days", "2"]
+    subprocess.run([*command, *naming], check=True, capture_output=True)
+    path.write_text(path.read_text() + Path(f"{path}.crt").read_text())
+    return path
+
+
+def test_a_worker_unpacks_no_objects():
+    """A message of pickle that anybody puts on the broker would run what it holds."""
+    pytest.importorskip("celery", reason="Celery's packages are not there")
+    from kombu.exceptions import ContentDisallowed
+    from kombu.serialization import dumps, loads
+
+    from crm.celery import app
+
+    content_type, encoding, data = dumps(["run"], serializer="pickle")
+
+    with pytest.raises(ContentDisallowed, match="untrusted content of type pickle"):
+        loads(data, content_type, encoding, accept=app.conf.accept_content)
+
+
+def test_tick_over_http_is_off_until_a_file_with_a_secret_is_named(tmp_path):
+    """And asks the database nothing before it is signed."""
+    secret = tmp_path / "tick"
+    secret.write_text("0123456789abcdef" * 4 + "\n")
+    code = (
+        "from django.test import Client; "
+        "print(Client().post('/crons/tick', secure=True, headers={'host': 'localhost'}).status_code)"
+    )
+
+    off = manage("shell", "-c", code, CRM_SECRET_KEY="k" * 60)
+    on = manage("shell", "-c", code, CRM_SECRET_KEY="k" * 60, CRM_TICK_SECRET_FILE=str(secret))
+
+    assert (off.stdout.splitlines()[-1:], on.stdout.splitlines()[-1:]) == (["404"], ["401"]), on.stderr

@@ -9,7 +9,7 @@ import pytest
 from django.db import OperationalError, connection
 from django.test.utils import CaptureQueriesContext
 
-from crons import board
+from crons import api, board
 from crons.exceptions import LedgerUnavailable
 from crons.models import Attempt, Entry, Heartbeat, Incident, Range, Run
 from crons.schedules import FAR_FUTURE
@@ -139,6 +139,21 @@ def test_due_runs_that_nobody_begins_are_wrong_unless_one_is_in_the_way(make_ent
     assert trouble.text == (
         "a run waits to be begun: no place has come free, or no running process knows the job 'stuck'"
     )
+
+
+def test_a_run_that_waits_for_the_broker_says_so(make_entry):
+    """Who is woken by that must look at the broker, not for places in a scheduler."""
+    entry = make_entry("far")
+    looked(entry, NOON)
+    refused = "could not be sent: OperationalError: Connection refused."
+    run = run_of(entry, NOON - minutes(10), state="due", verdict="", wake_at=NOON - minutes(1), sends=4, detail=refused)
+
+    [trouble] = board.look(DAY, NOON).troubles.rows
+    [ailment] = [each for each in api.health() if each.kind == "waiting"]
+
+    why = f"no worker begins it, after 4 message(s); of the last: {refused}"
+    assert (trouble.run_id, trouble.text) == (run.pk, f"a run waits to be begun: {why}")
+    assert ailment.text.endswith(f" have not begun: {why}")
 
 
 def test_runs_of_one_entry_that_wait_do_not_hide_another(make_entry, monkeypatch):

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import configparser
+import importlib
 import os
 import random
 import re
 import select
 import shutil
 import signal
+import stat
 import subprocess
 import sys
 import time
@@ -101,6 +103,22 @@ def test_nobody_else_may_tell_supervisord() -> None:
 
     assert conf["unix_http_server"]["chmod"] == "0700"
     assert "inet_http_server" not in conf
+
+
+def test_nobody_else_may_read_what_make_run_celery_logs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """For root the folder above lets PostgreSQL's account through, and with it everybody."""
+    monkeypatch.syspath_prepend(ROOT / "deploy")
+    run_celery = importlib.import_module("run_celery")
+    monkeypatch.setattr(run_celery, "private_folder", lambda: tmp_path)
+    monkeypatch.setattr(run_celery, "VAR", tmp_path)
+
+    run_celery.Demo(1)._write()
+
+    found = {each.name: stat.S_IMODE(each.stat().st_mode) for each in tmp_path.iterdir()}
+    assert found == {
+        "lock": 0o600, "log": 0o700, "postgres": 0o700, "redis.conf": 0o600, "redis_password": 0o600,
+        "supervisord.conf": 0o600,
+    }  # fmt: skip
 
 
 def test_who_is_on_a_leash_ends_with_its_parent() -> None:
