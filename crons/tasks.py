@@ -77,7 +77,7 @@ def _foreign_row(task: Task, kwargs: dict[str, Any], foreign: int) -> str:
 
 
 def _put_back(task: Task, args: list[Any], kwargs: dict[str, Any], foreign: int, text: str) -> None:
-    if foreign >= FOREIGN_TIMES:
+    if not 0 <= foreign < FOREIGN_TIMES:
         log.error(
             "%s, and nobody of it takes it from this queue. Give each project a queue, a database number or a "
             "global_keyprefix of its own.",

@@ -60,6 +60,11 @@ def take(run_id: int, sent_by: str, *, executor: str) -> Arrived:
     deployment.permit()
     if sent_by != deployment.here().identity:
         return Arrived(Fate.FOREIGN, f"run {run_id} belongs to another deployment ({sent_by[:40]})")
+    if executor not in conf.executors:
+        # Whoever may write to the broker may write any name; each would have a fork server made for it.
+        return Arrived(
+            Fate.OVER, f"run {run_id} names the executor {executor[:40]!r}, which is not one of this project"
+        )
     if threading.current_thread() is not threading.main_thread():
         return _in_a_thread(run_id)
     with at_work(executor, lambda: Session("worker", executor, _here(executor))) as session:

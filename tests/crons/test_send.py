@@ -15,6 +15,7 @@ from crons.executors.sending import Courier, Sender
 from crons.jobs import Policy, Retry
 from crons.ledger.send import pause_after
 from crons.models import Deployment, Run
+from crons.triggers import arrival
 from crons.verdicts import Outcome
 from tests.crons.conftest import NOON, minutes
 
@@ -376,3 +377,16 @@ def test_what_was_sent_goes_the_new_way_when_the_job_is_declared_anew(led, empty
 
     assert [each.entry for each in led.begin(NOON + minutes(6))] == ["away"]
     assert arrive(led, Run.objects.get().pk, NOON + minutes(7), celery=1) == []
+
+
+def test_a_message_that_names_no_executor_of_the_project_makes_nothing(away, monkeypatch):
+    """A stranger on the broker could have a fork server made for each name that comes to mind."""
+    monkeypatch.setattr(arrival.deployment, "permit", lambda: None)
+    monkeypatch.setattr(arrival, "Session", lambda *args: pytest.fail("a session was made"))
+
+    arrived = arrival.take(away.pk, arrival.deployment.here().identity, executor="x" * 50)
+
+    assert (arrived.fate, arrived.text) == (
+        "over",
+        f"run {away.pk} names the executor '{'x' * 40}', which is not one of this project",
+    )
