@@ -125,9 +125,15 @@ class Dispatcher:
     def finish_sending(self) -> None:
         """Wait for what is being sent, a short while; what was not taken is due again."""
         until = time.monotonic() + LAST_CALL_SECONDS
-        for courier in self.couriers.values():
-            courier.join(max(until - time.monotonic(), 0.0))
-        self._take_back(None)
+        try:
+            for courier in self.couriers.values():
+                courier.join(max(until - time.monotonic(), 0.0))
+            self._take_back(None)
+        finally:
+            self.close()
+
+    def close(self) -> None:
+        """Let the couriers' threads end as soon as they are idle; what is sent later starts others."""
         for courier in self.couriers.values():
             courier.close()
 

@@ -143,6 +143,7 @@ class Session:
         """Stop whatever still runs at once, and give the instance's name back."""
         for executor in self.executors.values():
             executor.close()
+        self.dispatcher.close()
         self.instance.stop()
         for end in (self._wake_read, self._wake_write):
             with suppress(OSError):
