@@ -181,6 +181,38 @@ def test_slots_of_an_entry_are_under_way_one_at_a_time(make_entry, led):
     assert [each.key for each in ledger.send(NOON + minutes(10), FAR)] == ["turns@2026-03-02T12:10:00Z"]
 
 
+def test_a_slot_that_was_taken_back_is_not_overtaken_by_the_next(make_entry, led):
+    """With catch_up="all" slots come in their order, also after a broker that was down."""
+    make_entry("turns", executor="far", catch_up="all")
+    led.record(NOON + minutes(10))
+    [first] = ledger.send(NOON + minutes(10), FAR)
+    ledger.take_back([first.run], NOON + minutes(11), "could not be sent: OSError: down")
+    asked = ledger.request("turns", NOON + minutes(10), "test", by="ann")
+
+    assert [each.run for each in ledger.send(NOON + minutes(10), FAR, only_run=asked.pk)] == [asked.pk]
+    ledger.request_cancel(asked.pk, NOON + minutes(10), reason="enough")
+    assert ledger.send(NOON + minutes(10.5), FAR) == []
+    assert [each.key for each in ledger.send(NOON + minutes(11), FAR)] == ["turns@2026-03-02T12:05:00Z"]
+
+
+def test_a_group_gets_no_more_messages_than_it_has_places(make_entry, led, settings):
+    """The rest would come back, each time a place is free, and look as if no worker took it."""
+    settings.CRONS = {"GROUPS": {"few": 2}}
+    for name in "abcd":
+        make_entry(name, executor="far", group="few")
+    make_entry("free", executor="far")
+    led.record(NOON + minutes(5))
+    now = NOON + minutes(5)
+
+    assert [each.entry for each in ledger.send(now, FAR)] == ["a", "b", "free"]
+    assert ledger.send(now + SECOND, FAR) == []
+    arrive(led, Run.objects.get(entry__name="a").pk, now + SECOND, jobs=["a"])
+    assert ledger.send(now + SECOND, FAR) == []
+    # Whom nobody begins keeps the others waiting only once.
+    assert "c" in [each.entry for each in ledger.send(now + pause_after(1), FAR)]
+    assert "d" in [each.entry for each in ledger.send(now + 2 * pause_after(1), FAR)]
+
+
 def test_a_slot_that_was_sent_while_the_one_before_runs_is_skipped(make_entry, led):
     """The same verdict as on this machine, and it names what was in the way."""
     make_entry("away", executor="far")
