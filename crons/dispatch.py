@@ -119,7 +119,14 @@ class Dispatcher:
         self._in_doubt = False
         for each in begun:
             attempt_begun.send_robust(None, begun=each)
-        self._send(now, only_run)
+        try:
+            with self.noticing_trouble():
+                self._send(now, only_run)
+        except LedgerUnavailable as error:
+            if not begun:
+                raise
+            # What was begun is in our hands: who ended now would take it along.
+            log.warning("what runs elsewhere is sent at the next look: %s", error)
         return begun
 
     def finish_sending(self) -> None:

@@ -98,7 +98,8 @@ def _session_of_this_process(kind: str, make: Callable[[], Session]) -> Session:
     if session is not None and session.instance.pid == os.getpid():
         if not any(getattr(each, "broken", False) for each in session.executors.values()):
             return session
-        session.close()
+        # Forgotten first: closed once more, it would close what has its descriptors' numbers by then.
+        _sessions.pop(kind).close()
     session = make()
     session.open()
     _sessions[kind] = session
