@@ -119,15 +119,28 @@ class Dispatcher:
         self._in_doubt = False
         for each in begun:
             attempt_begun.send_robust(None, begun=each)
-        self._send(now, only_run)
+        try:
+            with self.noticing_trouble():
+                self._send(now, only_run)
+        except LedgerUnavailable as error:
+            if not begun:
+                raise
+            # What was begun is in our hands: who ended now would take it along.
+            log.warning("what runs elsewhere is sent at the next look: %s", error)
         return begun
 
     def finish_sending(self) -> None:
         """Wait for what is being sent, a short while; what was not taken is due again."""
         until = time.monotonic() + LAST_CALL_SECONDS
-        for courier in self.couriers.values():
-            courier.join(max(until - time.monotonic(), 0.0))
-        self._take_back(None)
+        try:
+            for courier in self.couriers.values():
+                courier.join(max(until - time.monotonic(), 0.0))
+            self._take_back(None)
+        finally:
+            self.close()
+
+    def close(self) -> None:
+        """Let the couriers' threads end as soon as they are idle; what is sent later starts others."""
         for courier in self.couriers.values():
             courier.close()
 

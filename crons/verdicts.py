@@ -79,7 +79,7 @@ MEANINGS: dict[str, str] = {
     Reason.CATCH_UP: "Nothing looked at the clock in time, and the job's catch_up keeps fewer slots.",
     Reason.DEADLINE: "Nothing looked at the clock before the job's deadline had passed.",
     Reason.CAP: "More slots were overdue than the job's cap lets through at once.",
-    Reason.NOT_STARTED: "It was recorded, but no place came free before its deadline.",
+    Reason.NOT_STARTED: "It was recorded, but no place came free, or no worker took it, before its deadline.",
     Reason.RESTORED: "A backup was restored: the database that it replaced may or may not have run it.",
 }
 

@@ -124,15 +124,24 @@ class Courier:
         return self._handing_over_since is not None and now - self._handing_over_since > PATIENCE_SECONDS
 
     def _work(self) -> None:
-        try:
-            while (message := self._next()) is not None:
-                error = self._send(message)
-                with self._changed:
-                    self._handing_over_since = None
-                    self._note(message, error)
-                    self._changed.notify_all()
-        finally:
-            self.sender.close()
+        while not self._is_done():
+            try:
+                while (message := self._next()) is not None:
+                    error = self._send(message)
+                    with self._changed:
+                        self._handing_over_since = None
+                        self._note(message, error)
+                        self._changed.notify_all()
+            finally:
+                self.sender.close()
+
+    def _is_done(self) -> bool:
+        """Say whether the thread may end; then whoever posts next starts another."""
+        with self._changed:
+            is_done = self._is_over and not self._waiting
+            if is_done:
+                self._thread = None
+            return is_done
 
     def _next(self) -> Message | None:
         with self._changed:
@@ -147,7 +156,7 @@ class Courier:
             return "the broker has just failed"
         try:
             self.sender.send(message)
-        except Exception as error:  # noqa: BLE001 (whatever carries messages may raise what it likes: it is kept)
+        except BaseException as error:  # noqa: BLE001 (it may raise what it likes, and this thread must not end of it)
             return f"{type(error).__name__}: {error}"
         return ""
 

@@ -188,7 +188,7 @@ def candidates(now: datetime, sought: Sought, using: str) -> list[Run]:
 
 
 def _choose(runs: list[Run], now: datetime, room: Mapping[str, int], using: str) -> list[tuple[Run, Policy]]:
-    left, groups = Counter(room), _running_by_group(using) if conf.groups else Counter()
+    left, groups = Counter(room), running_by_group(using) if conf.groups else Counter()
     chosen: list[tuple[Run, Policy]] = []
     overtaken: list[Run] = []
     busy: set[int] = set()
@@ -319,17 +319,18 @@ def lock_full_groups(using: str) -> list[str]:
         return []
     # Counting is only right while nobody else begins: a limit over all hosts needs one lock for all.
     list(Deployment.objects.using(using).select_for_update())
-    running = _running_by_group(using)
+    running = running_by_group(using)
     return [group for group, limit in limits.items() if running[group] >= limit]
 
 
 def full_groups(using: str) -> dict[str, int]:
     """Return the groups at their limit, with how many runs of each are going."""
     limits = conf.groups
-    running = _running_by_group(using) if limits else Counter()
+    running = running_by_group(using) if limits else Counter()
     return {group: running[group] for group, limit in limits.items() if running[group] >= limit}
 
 
-def _running_by_group(using: str) -> Counter[str]:
+def running_by_group(using: str) -> Counter[str]:
+    """Count the runs of each group that are going."""
     going = Run.objects.using(using).filter(state=State.RUNNING).annotate(group=F("entry__policy__group"))
     return Counter(going.values_list("group", flat=True))

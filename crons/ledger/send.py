@@ -6,12 +6,16 @@ begun it, and ends as missed when its time is over. So a message may be lost, do
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Collection, Mapping
 from datetime import datetime, timedelta
 
+from django.db.models import F
+
 from crons.attempts import Message
+from crons.conf import conf
 from crons.ledger import rows
-from crons.ledger.begin import Sought, candidates, is_overtaken, is_readable, key_of, lock_full_groups
+from crons.ledger.begin import Sought, candidates, is_overtaken, is_readable, key_of, lock_full_groups, running_by_group
 from crons.ledger.record import policy_of
 from crons.ledger.transactions import verb, writing
 from crons.ledger.verdict import end, write_ended
@@ -34,15 +38,17 @@ def send(now: datetime, room: Mapping[str, int], *, only_run: int | None = None)
     """Mark as sent what is due to be begun elsewhere, and return what to send; it is sent after the commit.
 
     Args: *room* is how many messages each executor, by alias, takes now. Of an entry whose runs may not
-    overlap one run is under way at a time, so that slots keep their order.
+    overlap one run is under way at a time, so that slots keep their order; of a group as many as it has places.
     """
     wanted = {alias: count for alias, count in room.items() if count > 0}
     if not wanted:
         return []
     with writing() as using:
-        sought = Sought(wanted, None, lock_full_groups(using), only_run, sending=True)
-        runs = [run for run in candidates(now, sought, using) if is_readable(run.entry)]
-        chosen, overtaken = _choose(runs, wanted, now, using)
+        full = lock_full_groups(using)
+        places = _places(now, using)
+        full += [group for group, count in places.items() if count <= 0 and group not in full]
+        runs = candidates(now, Sought(wanted, None, full, only_run, sending=True), using)
+        chosen, overtaken = _choose([run for run in runs if is_readable(run.entry)], wanted, places, now, using)
         write_ended(overtaken, using)
         adopted = Deployment.objects.using(using).values_list("identity", flat=True).first() or ""
         messages = []
@@ -73,17 +79,48 @@ def take_back(runs: Collection[int], again_at: datetime, detail: str) -> list[in
     return [run.pk for run in found]
 
 
-def _choose(runs: list[Run], room: Mapping[str, int], now: datetime, using: str) -> tuple[list[Run], list[Run]]:
+def _places(now: datetime, using: str) -> dict[str, int]:
+    """Return how many more messages each group with a limit can use.
+
+    What was sent for the first time is taken for begun; what nobody has begun by the second holds nobody up.
+    """
+    limits = conf.groups
+    if not limits:
+        return {}
+    fresh = Run.objects.using(using).filter(state=State.SENT, sends=1, wake_at__gt=now)
+    sent = Counter(fresh.annotate(group=F("entry__policy__group")).values_list("group", flat=True))
+    running = running_by_group(using)
+    return {group: limit - running[group] - sent[group] for group, limit in limits.items()}
+
+
+def _first_taken_back(using: str) -> dict[int, int]:
+    """Return, by entry, the oldest slot that was taken back: the next ones do not overtake it."""
+    back = Run.objects.using(using).filter(state=State.DUE, sends__gt=0).order_by("-pk")
+    return dict(back.values_list("entry_id", "pk"))
+
+
+def _choose(
+    runs: list[Run], room: Mapping[str, int], places: dict[str, int], now: datetime, using: str
+) -> tuple[list[Run], list[Run]]:
     left, under_way = dict(room), set()
+    first = _first_taken_back(using) if runs else {}
     chosen, overtaken = [], []
     for run in runs:
         policy = policy_of(run.entry)
+        has_no_order = policy.overlap == "allow" or run.slot_at is None or run.asked_at is not None
         if run.tries and is_overtaken(run, using):
             end(run, Verdict.SUPERSEDED, now, detail="a newer slot succeeded before the retry")
             overtaken.append(run)
-        elif left.get(policy.executor, 0) > 0 and run.entry_id not in under_way:
+        elif (
+            (has_no_order or run.pk <= first.get(run.entry_id, run.pk))
+            and left.get(policy.executor, 0) > 0
+            and places.get(policy.group, 1) > 0
+            and run.entry_id not in under_way
+        ):
             chosen.append(run)
             left[policy.executor] -= 1
+            if policy.group in places:
+                places[policy.group] -= 1
             if policy.overlap != "allow":
                 under_way.add(run.entry_id)
     return chosen, overtaken

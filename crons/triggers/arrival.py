@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import os
+import signal
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -22,7 +23,7 @@ from crons.executors.process import ProcessExecutor
 from crons.instances import host
 from crons.jobs import registry
 from crons.models import Run
-from crons.triggers.session import LONGEST_LOOK_SECONDS, Session
+from crons.triggers.session import LONGEST_LOOK_SECONDS, STOPPING, Session
 from crons.verdicts import State
 
 log = logging.getLogger("crons")
@@ -83,8 +84,10 @@ def at_work(kind: str, make: Callable[[], Session]) -> Iterator[Session]:
     It is made once per process, and anew where its fork server is gone.
     """
     session = _session_of_this_process(kind, make)
+    # Ctrl-C reaches the whole group: a pool whose children ignore it lets what they do end first.
+    heeded = [each for each in STOPPING if signal.getsignal(each) is not signal.SIG_IGN]
     try:
-        with session.listening():
+        with session.listening(heeded):
             yield session
             if session.stopping is not None:
                 session.drain()
@@ -103,7 +106,8 @@ def _session_of_this_process(kind: str, make: Callable[[], Session]) -> Session:
     if session is not None and session.instance.pid == os.getpid():
         if not any(getattr(each, "broken", False) for each in session.executors.values()):
             return session
-        session.close()
+        # Forgotten first: closed once more, it would close what has its descriptors' numbers by then.
+        _sessions.pop(kind).close()
     session = make()
     session.open()
     _sessions[kind] = session

@@ -148,8 +148,10 @@ def _look() -> dict[str, Any]:
     instance = Instance.start("http")
     try:
         dispatcher = Dispatcher("http", instance, {}, _senders())
-        done = dispatcher.turn()
-        dispatcher.finish_sending()
+        try:
+            done = dispatcher.turn()
+        finally:
+            dispatcher.finish_sending()  # else its thread would wait in this process for ever
     finally:
         instance.stop()
     return {

@@ -7,7 +7,7 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
 from datetime import timedelta
 from types import FrameType, TracebackType
@@ -30,6 +30,7 @@ DRAIN_AT_TERMINAL = timedelta(seconds=2)
 # After cancelling: the kill wait of the executor, and time to write the endings down.
 CANCELLING_SECONDS = 10.0
 LONGEST_LOOK_SECONDS = 1.0
+STOPPING = (signal.SIGTERM, signal.SIGINT)
 
 
 class Session:
@@ -83,9 +84,9 @@ class Session:
             raise
 
     @contextmanager
-    def listening(self) -> Iterator[None]:
-        """Have SIGTERM and SIGINT set *stopping* inside; then they mean again what they meant."""
-        kept = {number: signal.signal(number, self._on_signal) for number in (signal.SIGTERM, signal.SIGINT)}
+    def listening(self, to: Iterable[signal.Signals] = STOPPING) -> Iterator[None]:
+        """Have the signals *to* set *stopping* inside; then they mean again what they meant."""
+        kept = {number: signal.signal(number, self._on_signal) for number in to}
         try:
             yield
         finally:
@@ -143,6 +144,7 @@ class Session:
         """Stop whatever still runs at once, and give the instance's name back."""
         for executor in self.executors.values():
             executor.close()
+        self.dispatcher.close()
         self.instance.stop()
         for end in (self._wake_read, self._wake_write):
             with suppress(OSError):

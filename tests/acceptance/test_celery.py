@@ -6,6 +6,7 @@ import json
 import os
 import signal
 import subprocess
+import time
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import nullcontext
@@ -14,6 +15,7 @@ from typing import Any
 
 import pytest
 
+from crons.instances import boot_id, is_gone
 from tests.acceptance import brokers
 from tests.acceptance.conftest import ROOT, Site, wait_for_line, wait_until_nobody_reads
 
@@ -180,6 +182,75 @@ def test_cancelling_and_timeouts_reach_a_worker_and_output_comes_from_it(site: S
     assert "RuntimeError: no luck" in error
     assert "timed out" in site.crons("run", "hangs", "--manual", "--wait", check=False).stderr
     assert site.verdicts("hangs") == [("timed_out", 1, "timed_out")]
+
+
+@pytest.mark.needs("redis-server")
+@pytest.mark.sqlite  # what it shows has nothing to do with the database
+@pytest.mark.parametrize("by", [signal.SIGTERM, signal.SIGINT], ids=["at a deploy", "by Ctrl-C"])
+def test_a_worker_that_is_told_to_stop_lets_its_job_end(site: Site, redis: brokers.Redis, by: signal.Signals) -> None:
+    """Celery's warm shutdown: nothing is cancelled, and nobody else begins it. Ctrl-C reaches its children as well."""
+    os.mkfifo(site.folder / "gate")
+    goes_by(site, redis.url)
+    taker = worker(site, "ann", TEST_DRAIN="0")
+    site.make_due("waits_for_release")
+    site.crons("tick")
+    gate = os.open(site.folder / "gate", os.O_WRONLY)
+    site.wait_for_row("SELECT 1 FROM crons_attempt WHERE outcome = ''", taker)
+
+    if by == signal.SIGINT:
+        [(child,)] = site.sql("SELECT pid FROM crons_attempt")
+        os.kill(child, by)
+    taker.send_signal(by)
+    wait_for_line(taker, r"Warm shutdown")
+    os.close(gate)
+
+    taker.communicate(timeout=60)
+    assert site.verdicts("waits_for_release") == [("succeeded", 1, "succeeded")]
+
+
+@pytest.mark.needs("redis-server")
+@pytest.mark.sqlite  # what it shows has nothing to do with the database
+def test_a_worker_that_is_told_to_stop_at_once_writes_down_how_its_job_ended(site: Site, redis: brokers.Redis) -> None:
+    """Celery's cold shutdown: the job has its grace and is cancelled; the message that comes again does nothing."""
+    os.mkfifo(site.folder / "gate")
+    goes_by(site, redis.url, task_acks_late=True)
+    taker = worker(site, "ann", TEST_DRAIN="0.2")
+    site.make_due("waits_for_release")
+    site.crons("tick")
+    gate = os.open(site.folder / "gate", os.O_WRONLY)
+    site.wait_for_row("SELECT 1 FROM crons_attempt WHERE outcome = ''", taker)
+
+    taker.send_signal(signal.SIGQUIT)
+
+    wait_until_nobody_reads(gate)
+    os.close(gate)
+    taker.wait(60)
+    site.wait_for_row("SELECT 1 FROM crons_run WHERE verdict <> ''", taker)
+    assert site.verdicts("waits_for_release") == [("cancelled", 1, "cancelled")]
+
+
+@pytest.mark.needs("redis-server")
+@pytest.mark.sqlite  # what it shows has nothing to do with the database
+def test_workers_children_that_are_replaced_leave_nothing_behind(site: Site, redis: brokers.Redis) -> None:
+    """With --max-tasks-per-child each message meets a new process, which has a fork server of its own."""
+    site.env["TEST_ENTRIES"] = "6"
+    site.env["TEST_TRACED_ON"] = "celery"
+    goes_by(site, redis.url)
+    site.make_all_due("traced_%")
+    taker = worker(site, "ann", "--max-tasks-per-child=1")
+    site.crons("tick")
+
+    site.wait_for_row("SELECT COUNT(*) FROM crons_run WHERE verdict = 'succeeded' HAVING COUNT(*) >= 6", taker)
+    taker.send_signal(signal.SIGTERM)
+
+    assert taker.wait(60) == 0
+    assert len({entry for entry, _, _ in site.traces()}) == 6
+    assert site.sql("SELECT COUNT(*) = COUNT(DISTINCT pid) FROM crons_attempt") == [(1,)]
+    instances = [name for (name,) in site.sql("SELECT DISTINCT instance FROM crons_attempt")]
+    until = time.monotonic() + 30
+    while not all(is_gone(name, boot_id()) for name in instances):
+        assert time.monotonic() < until, instances
+        time.sleep(0.05)  # sleeps: fork servers go by themselves when their worker has, and nobody hears of it
 
 
 @pytest.mark.needs("redis-server")

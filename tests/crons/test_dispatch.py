@@ -150,6 +150,22 @@ def test_what_an_executor_refuses_is_given_back(dispatcher, desk, monkeypatch):
     assert [(each.entry, each.number) for each in desk.started] == [("heartbeat", 2)]
 
 
+def test_what_was_begun_goes_on_where_nothing_could_be_sent(dispatcher, desk, monkeypatch, caplog):
+    """A tick that ended of it would kill the jobs that it has just begun."""
+    monkeypatch.setattr(dispatcher, "_send", _unavailable)
+
+    assert dispatcher.turn(NOON + minutes(5)).begun == desk.started
+    assert [each.entry for each in desk.started] == ["heartbeat"]
+    assert "what runs elsewhere is sent at the next look: locked" in caplog.text
+
+    with pytest.raises(LedgerUnavailable, match="locked"):
+        dispatcher.begin(NOON + minutes(5))
+
+
+def _unavailable(now, only_run):
+    raise LedgerUnavailable("locked")
+
+
 def _refuse(begun):
     raise CronsError("no process to be had")
 

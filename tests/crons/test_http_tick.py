@@ -7,6 +7,7 @@ import json
 import os
 import subprocess
 import sys
+import threading
 import time
 from datetime import timedelta
 
@@ -296,6 +297,23 @@ def test_it_sends_what_others_run(make_entry, settings):
     assert told(post()) == {**NOTHING, "recorded": 1, "sent": 1}
 
     assert Run.objects.get().state == "sent"
+
+
+def test_a_look_that_failed_sends_what_it_promised_and_leaves_no_thread(make_entry, led, settings, monkeypatch):
+    """This process answers for months: a thread for each minute without a database would fill it."""
+    job(cron("0 * * * *"), name="away", executor="post")(lambda: None)
+    settings.CRONS = {**settings.CRONS, "EXECUTORS": {"post": {"BACKEND": "tests.crons.test_send.Post", "OPTIONS": {}}}}
+    make_entry("away", executor="post")
+    make_entry()
+    led.record(NOON + minutes(5))
+    led.begin(NOON + minutes(5))
+    Attempt.objects.update(lease_until=NOON, boot_id="another")
+    monkeypatch.setattr("crons.dispatch.watch.inspect", raises(LedgerUnavailable("gone")))
+
+    assert post().status_code == 503
+
+    assert Run.objects.get(entry__name="away").state == "sent"
+    assert [each.name for each in threading.enumerate() if each.name == "crons-post"] == []
 
 
 def test_it_finds_what_is_lost(make_entry, led, instance):

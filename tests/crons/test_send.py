@@ -10,7 +10,7 @@ import pytest
 from crons import api, cron, job, ledger, sync
 from crons.attempts import Message
 from crons.dispatch import Dispatcher, plan_entry
-from crons.exceptions import InvalidJob
+from crons.exceptions import InvalidJob, LedgerUnavailable
 from crons.executors.sending import Courier, Sender
 from crons.jobs import Policy, Retry
 from crons.ledger.send import pause_after
@@ -46,6 +46,10 @@ def arrive(led, run, now, jobs=("away",), **room):
     """Begin *run* as a worker does that got a message."""
     ledger.settle(now)
     return ledger.begin(now, room or {"far": 1}, jobs, led.instance, only_run=run, arrived=True)
+
+
+def unavailable(*args, **kwargs):
+    raise LedgerUnavailable("gone")
 
 
 @pytest.fixture
@@ -178,6 +182,38 @@ def test_slots_of_an_entry_are_under_way_one_at_a_time(make_entry, led):
     assert [each.key for each in ledger.send(NOON + minutes(10), FAR)] == ["turns@2026-03-02T12:10:00Z"]
 
 
+def test_a_slot_that_was_taken_back_is_not_overtaken_by_the_next(make_entry, led):
+    """With catch_up="all" slots come in their order, also after a broker that was down."""
+    make_entry("turns", executor="far", catch_up="all")
+    led.record(NOON + minutes(10))
+    [first] = ledger.send(NOON + minutes(10), FAR)
+    ledger.take_back([first.run], NOON + minutes(11), "could not be sent: OSError: down")
+    asked = ledger.request("turns", NOON + minutes(10), "test", by="ann")
+
+    assert [each.run for each in ledger.send(NOON + minutes(10), FAR, only_run=asked.pk)] == [asked.pk]
+    ledger.request_cancel(asked.pk, NOON + minutes(10), reason="enough")
+    assert ledger.send(NOON + minutes(10.5), FAR) == []
+    assert [each.key for each in ledger.send(NOON + minutes(11), FAR)] == ["turns@2026-03-02T12:05:00Z"]
+
+
+def test_a_group_gets_no_more_messages_than_it_has_places(make_entry, led, settings):
+    """The rest would come back, each time a place is free, and look as if no worker took it."""
+    settings.CRONS = {"GROUPS": {"few": 2}}
+    for name in "abcd":
+        make_entry(name, executor="far", group="few")
+    make_entry("free", executor="far")
+    led.record(NOON + minutes(5))
+    now = NOON + minutes(5)
+
+    assert [each.entry for each in ledger.send(now, FAR)] == ["a", "b", "free"]
+    assert ledger.send(now + SECOND, FAR) == []
+    arrive(led, Run.objects.get(entry__name="a").pk, now + SECOND, jobs=["a"])
+    assert ledger.send(now + SECOND, FAR) == []
+    # Whom nobody begins keeps the others waiting only once.
+    assert "c" in [each.entry for each in ledger.send(now + pause_after(1), FAR)]
+    assert "d" in [each.entry for each in ledger.send(now + 2 * pause_after(1), FAR)]
+
+
 def test_a_slot_that_was_sent_while_the_one_before_runs_is_skipped(make_entry, led):
     """The same verdict as on this machine, and it names what was in the way."""
     make_entry("away", executor="far")
@@ -275,9 +311,66 @@ def test_a_courier_sends_in_order_and_closes_what_was_opened(post):
     assert courier.join(30)
     assert [each.run for each in post.sent] == [1, 2, 3]
     assert courier.returned() == []
+    thread = courier._thread
     courier.close()
-    courier._thread.join(30)
+    thread.join(30)
     assert post.is_closed
+
+
+def test_what_is_posted_while_the_thread_goes_is_sent(post, monkeypatch):
+    """A worker's session is used for many messages of beat, and its courier is closed after each."""
+    monkeypatch.setattr("crons.executors.sending.CLOSING_SECONDS", 0.0)
+    going, gate = threading.Event(), threading.Event()
+
+    def close():
+        going.set()
+        assert gate.wait(30)
+
+    post.close = close
+    courier = Courier(post)
+    courier.post([message(1)])
+    assert courier.join(30)
+    courier.close()
+    assert going.wait(30)
+
+    courier.post([message(2)])
+    gate.set()
+
+    assert courier.join(30)
+    assert [each.run for each in post.sent] == [1, 2]
+    courier.close()
+
+
+def test_whatever_a_transport_raises_the_courier_goes_on(post):
+    """A thread that died of it would be called a silent broker for ever."""
+    courier = Courier(post)
+    post.error = SystemExit("the transport gives up")
+    courier.post([message(1)])
+    assert courier.join(30)
+    assert [each.error for each in courier.returned()] == ["SystemExit: the transport gives up"]
+
+    post.error, courier._closed_until = None, 0.0
+    courier.post([message(2)])
+
+    assert courier.join(30)
+    assert [each.run for each in post.sent] == [2]
+    assert courier.room() == 1_000
+
+
+def test_a_ledger_that_is_gone_leaves_no_courier_behind(away, instance, post, monkeypatch):
+    """A web process that looks by each request would gather threads, and a worker must fork without any."""
+    dispatcher = Dispatcher("test", instance, {}, {"far": post})
+    post.error = OSError("down")
+    dispatcher.turn(NOON + minutes(5))
+    [courier] = dispatcher.couriers.values()
+    thread = courier._thread
+    monkeypatch.setattr(ledger, "take_back", unavailable)
+
+    with pytest.raises(LedgerUnavailable):
+        dispatcher.finish_sending()
+
+    thread.join(30)
+    assert not thread.is_alive()
 
 
 def test_a_broker_that_fails_is_left_alone_for_a_while(post):
