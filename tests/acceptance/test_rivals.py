@@ -30,7 +30,8 @@ def test_no_more_of_a_group_go_at_once_than_its_limit_over_all_processes(site: S
 
     assert max(each["most"] for each in told) == LIMIT
     assert sum(each["begun"] for each in told) == 120
-    assert len([each for each in told if each["begun"]]) > 1
+    # On SQLite one that has the write lock may have it again and again, until nothing is left.
+    assert len([each for each in told if each["begun"]]) > (0 if site.database.vendor == "sqlite" else 1)
     assert site.sql("SELECT COUNT(*), MAX(tries), MIN(verdict), MAX(verdict) FROM crons_run") == [
         (120, 1, "succeeded", "succeeded")
     ]
