@@ -109,9 +109,9 @@ class Site:
                 assert is_readable(descriptor), "a process of this site does not end"
                 os.close(descriptor)
 
-    def wait_for_row(self, statement: str, process: subprocess.Popen[str]) -> None:
+    def wait_for_row(self, statement: str, process: subprocess.Popen[str], seconds: float = PATIENCE_SECONDS) -> None:
         """Return when *statement* finds a row; fail when *process*, which should write it, ends before."""
-        until = time.monotonic() + PATIENCE_SECONDS
+        until = time.monotonic() + seconds
         while not self.sql(statement):
             assert process.poll() is None, "it ended before"
             assert time.monotonic() < until, f"nothing came: {statement}"
