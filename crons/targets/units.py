@@ -46,6 +46,8 @@ ProtectProc=invisible
 ProtectSystem=strict
 RemoveIPC=yes
 """.splitlines()
+# What ProtectHome= hides.
+HOMES = ("/home", "/root")
 
 
 @dataclass(frozen=True)
@@ -89,7 +91,8 @@ class Command:
         return "multi-user.target" if self.account else "default.target"
 
     def _places(self) -> list[str]:
-        homes = any(path.startswith(("/home/", "/root/")) for path in (self.folder, *self.program, *self.writable))
+        places = (self.folder, *self.program, *self.writable)
+        homes = any(path.startswith(f"{home}/") for path in places for home in HOMES)
         public = [path for path in self.writable if f"{path}/".startswith(("/tmp/", "/var/tmp/"))]
         lines = [f"ProtectHome={'read-only' if homes else 'yes'}", f"PrivateTmp={'no' if public else 'yes'}"]
         return lines + [f"ReadWritePaths={quoted(f'-{path}', command=False)}" for path in self.writable]

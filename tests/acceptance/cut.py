@@ -8,10 +8,10 @@ import threading
 from contextlib import suppress
 from pathlib import Path
 
-SOCKET = ".s.PGSQL.5432"
+from tests.acceptance.ways import Listener
 
 
-class Way:
+class Way(Listener):
     """Listens on a socket in *folder* and passes everything on to the server whose socket lies in *server*.
 
     Of the first connection on which *mark* was sent, and then COMMIT, nothing comes back: with *before*, the COMMIT
@@ -21,30 +21,12 @@ class Way:
     def __init__(self, folder: Path, server: Path, *, mark: bytes, before: bool) -> None:
         self.folder = folder
         self.was_cut = threading.Event()
-        self._server = str(server / SOCKET)
         self._mark = mark
         self._before = before
         self._lock = threading.Lock()
-        self._listener = socket.socket(socket.AF_UNIX)
-        self._listener.bind(str(folder / SOCKET))
-        self._listener.listen(50)
-        threading.Thread(target=self._accept, daemon=True).start()
+        super().__init__(folder, server)
 
-    def close(self) -> None:
-        """Take no more connections."""
-        with suppress(OSError):
-            self._listener.shutdown(socket.SHUT_RDWR)
-        self._listener.close()
-
-    def _accept(self) -> None:
-        while True:
-            try:
-                client, _ = self._listener.accept()
-            except OSError:
-                return
-            threading.Thread(target=self._pass_on, args=(client,), daemon=True).start()
-
-    def _pass_on(self, client: socket.socket) -> None:
+    def serve(self, client: socket.socket) -> None:
         marked = False
         with client, socket.socket(socket.AF_UNIX) as server, suppress(OSError):
             server.connect(self._server)

@@ -9,41 +9,22 @@ from __future__ import annotations
 import select
 import socket
 import struct
-import threading
 from contextlib import suppress
 from pathlib import Path
 
-from tests.acceptance.cut import SOCKET
+from tests.acceptance.ways import Listener
 
 IDLE = b"I"
 
 
-class Pooler:
+class Pooler(Listener):
     """Listens on a socket in *folder*; the server's lies in *server*. *sessions* counts those that it opened."""
 
     def __init__(self, folder: Path, server: Path) -> None:
         self.sessions = 0
-        self._server = str(server / SOCKET)
-        self._listener = socket.socket(socket.AF_UNIX)
-        self._listener.bind(str(folder / SOCKET))
-        self._listener.listen(50)
-        threading.Thread(target=self._accept, daemon=True).start()
+        super().__init__(folder, server)
 
-    def close(self) -> None:
-        """Take no more connections."""
-        with suppress(OSError):
-            self._listener.shutdown(socket.SHUT_RDWR)
-        self._listener.close()
-
-    def _accept(self) -> None:
-        while True:
-            try:
-                client, _ = self._listener.accept()
-            except OSError:
-                return
-            threading.Thread(target=self._serve, args=(client,), daemon=True).start()
-
-    def _serve(self, client: socket.socket) -> None:
+    def serve(self, client: socket.socket) -> None:
         with client, suppress(OSError, EOFError):
             startup = _startup_of(client)
             server = self._session(startup, client)
