@@ -84,16 +84,8 @@ def _begin(
 ) -> list[Begun]:
     with writing() as using:
         full = lock_full_groups(using)
-        chosen: list[tuple[Run, Policy]] = []
-        garbled: set[int] = set()
-        while not chosen:
-            sought = Sought(room, known_jobs, full, only_run, garbled, arrived=arrived)
-            runs = candidates(now, sought, using)
-            unread = {run.entry_id for run in runs if not is_readable(run.entry)}
-            chosen = _choose([run for run in runs if run.entry_id not in unread], now, room, using)
-            if not unread:
-                break
-            garbled |= unread  # what is garbled does not run, and must not stand before what does
+        runs = candidates(now, Sought(room, known_jobs, full, only_run, arrived=arrived), using)
+        chosen = _choose(runs, now, room, using)
         attempts = [_attempt(run, policy, now, instance) for run, policy in chosen]
         issued.extend(attempt.token for attempt in attempts)
         ids = dict(rows.insert(attempts, using, returning=("run", "id")))
@@ -122,10 +114,21 @@ QUEUES = (
 )
 # What was sent is the receiver's to begin; who sends looks at it again when its pause is over.
 SENT_QUEUE = ("", State.SENT.value)
-# One run of an entry is under way at a time, where its runs may not overlap.
-NOT_UNDER_WAY = """
-AND ({overlap} = 'allow' OR NOT EXISTS (
-    SELECT 1 FROM crons_run u WHERE u.entry_id = r.entry_id AND u.state = 'sent' AND u.id <> r.id))
+# Where runs of an entry may not overlap, one is under way at a time, and no slot overtakes one that was taken back.
+# Who has to wait is left out here: among a number of rows that is limited it would keep others out for ever.
+# What is open has a moment to wake at. Without that, and the + 0, SQLite reads what has ended as well, once it has
+# statistics.
+SENT = "state = 'sent' AND wake_at <= %s"
+TAKEN_BACK = "state = 'due' AND wake_at <= %s AND sends > 0"
+IN_ITS_TURN = """
+AND ({overlap} = 'allow' OR (
+    r.entry_id NOT IN (SELECT entry_id FROM crons_run WHERE {sent})
+    OR r.id IN (SELECT MIN(id) FROM crons_run WHERE {sent} GROUP BY entry_id + 0)
+) AND (
+    r.state = 'sent' OR r.slot_at IS NULL OR r.asked_at IS NOT NULL
+    OR r.entry_id NOT IN (SELECT entry_id FROM crons_run WHERE {taken_back})
+    OR r.id IN (SELECT MIN(id) FROM crons_run WHERE {taken_back} GROUP BY entry_id + 0)
+))
 """
 
 
@@ -141,25 +144,36 @@ class Sought:
     jobs: Collection[str] | None
     full_groups: Collection[str]
     only_run: int | None = None
-    garbled: Collection[int] = ()
     arrived: bool = False
     sending: bool = False
 
 
 def candidates(now: datetime, sought: Sought, using: str) -> list[Run]:
     """Lock and return due runs with their entries, more than there is room for; for use inside a transaction."""
+    garbled: set[int] = set()
+    while True:
+        runs = _lock_candidates(now, sought, garbled, using)
+        unread = {run.entry_id for run in runs if not is_readable(run.entry)}
+        if not unread:
+            return runs
+        garbled |= unread  # what is garbled does not run, and must not stand before what does
+
+
+def _lock_candidates(now: datetime, sought: Sought, garbled: Collection[int], using: str) -> list[Run]:
     connection = connections[using]
-    moment = connection.ops.adapt_datetimefield_value(now)
+    moment, far = map(connection.ops.adapt_datetimefield_value, (now, FAR_FUTURE))
     sql = CANDIDATES
     values: list[Any] = [moment]
     if sought.sending:
-        sql += NOT_UNDER_WAY.format(overlap=rows.json_text("e.policy", "overlap", using))
+        overlap = rows.json_text("e.policy", "overlap", using)
+        sql += IN_ITS_TURN.format(overlap=overlap, sent=SENT, taken_back=TAKEN_BACK)
+        values += [far] * 4
     for column, among, wanted in (
         ("e.job", sought.jobs or (), True),
         (rows.json_text("e.policy", "executor", using), sought.room, True),
         (rows.json_text("e.policy", "group", using), sought.full_groups, False),
         ("r.id", [sought.only_run] if sought.only_run is not None else [], True),
-        ("e.id", sought.garbled, False),
+        ("e.id", garbled, False),
     ):
         if among:
             sql += f"AND {column} {'IN' if wanted else 'NOT IN'} ({', '.join(['%s'] * len(among))})\n"
@@ -175,7 +189,7 @@ def candidates(now: datetime, sought: Sought, using: str) -> list[Run]:
         for queue, state in queues:
             # A retry that a message is too early for keeps its pause; what was sent has none for the receiver.
             at_once = sought.arrived and state != State.WAITING
-            limit = connection.ops.adapt_datetimefield_value(FAR_FUTURE) if at_once else moment
+            limit = far if at_once else moment
             cursor.execute(sql.replace(QUEUE, queue), [state, limit, *values])
             ids += [row[0] for row in cursor.fetchall()]
     if not ids:

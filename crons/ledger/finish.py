@@ -21,6 +21,7 @@ from crons.ledger.record import BATCH, locked, policy_of
 from crons.ledger.transactions import lock_all, lock_free, verb, writing
 from crons.ledger.verdict import ENDED, announce, end, write_ended
 from crons.models import Attempt, Entry, OutputChunk, Run
+from crons.schedules import FAR_FUTURE
 from crons.verdicts import BAD_VERDICTS, Ending, Outcome, State, Verdict, named_error
 
 # An idempotent job that loses its process is begun again even without retry=, but not for ever:
@@ -59,7 +60,8 @@ def expire(now: datetime, gone: Callable[[str, str], bool] = is_gone) -> list[in
     Returns: the ids of the attempts declared lost.
     """
     here = boot_id()
-    running = Attempt.objects.using(conf.database).filter(lease_until__isnull=False)
+    # Has a lease, said so that SQLite uses the index also once it has statistics.
+    running = Attempt.objects.using(conf.database).filter(lease_until__lte=FAR_FUTURE)
     names = set(running.filter(boot_id=here).values_list("instance", flat=True).distinct())
     dead = [name for name in names if gone(name, here)]
     # A living process of this machine is never declared lost, however late its renewal: a job that

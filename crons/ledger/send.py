@@ -15,11 +15,12 @@ from django.db.models import F
 from crons.attempts import Message
 from crons.conf import conf
 from crons.ledger import rows
-from crons.ledger.begin import Sought, candidates, is_overtaken, is_readable, key_of, lock_full_groups, running_by_group
+from crons.ledger.begin import Sought, candidates, is_overtaken, key_of, lock_full_groups, running_by_group
 from crons.ledger.record import policy_of
 from crons.ledger.transactions import verb, writing
 from crons.ledger.verdict import end, write_ended
 from crons.models import Deployment, Run
+from crons.schedules import FAR_FUTURE
 from crons.verdicts import State, Verdict
 
 FIRST_PAUSE = timedelta(seconds=30)
@@ -48,7 +49,7 @@ def send(now: datetime, room: Mapping[str, int], *, only_run: int | None = None)
         places = _places(now, using)
         full += [group for group, count in places.items() if count <= 0 and group not in full]
         runs = candidates(now, Sought(wanted, None, full, only_run, sending=True), using)
-        chosen, overtaken = _choose([run for run in runs if is_readable(run.entry)], wanted, places, now, using)
+        chosen, overtaken = _choose(runs, wanted, places, now, using)
         write_ended(overtaken, using)
         adopted = Deployment.objects.using(using).values_list("identity", flat=True).first() or ""
         messages = []
@@ -93,34 +94,28 @@ def _places(now: datetime, using: str) -> dict[str, int]:
     return {group: limit - running[group] - sent[group] for group, limit in limits.items()}
 
 
-def _first_taken_back(using: str) -> dict[int, int]:
-    """Return, by entry, the oldest slot that was taken back: the next ones do not overtake it."""
-    back = Run.objects.using(using).filter(state=State.DUE, sends__gt=0).order_by("-pk")
-    return dict(back.values_list("entry_id", "pk"))
+def _under_way(runs: list[Run], using: str) -> dict[int, int]:
+    """Return, by entry, the oldest run that was sent: who looked before another committed did not see it."""
+    sent = Run.objects.using(using).filter(state=State.SENT, wake_at__lte=FAR_FUTURE)
+    among = sent.filter(entry__in={run.entry_id for run in runs}).values_list("entry_id", "pk")
+    return dict(sorted(among, reverse=True))
 
 
 def _choose(
     runs: list[Run], room: Mapping[str, int], places: dict[str, int], now: datetime, using: str
 ) -> tuple[list[Run], list[Run]]:
-    left, under_way = dict(room), set()
-    first = _first_taken_back(using) if runs else {}
+    left, under_way = dict(room), _under_way(runs, using)
     chosen, overtaken = [], []
     for run in runs:
         policy = policy_of(run.entry)
-        has_no_order = policy.overlap == "allow" or run.slot_at is None or run.asked_at is not None
+        is_next = policy.overlap == "allow" or under_way.get(run.entry_id, run.pk) == run.pk
         if run.tries and is_overtaken(run, using):
             end(run, Verdict.SUPERSEDED, now, detail="a newer slot succeeded before the retry")
             overtaken.append(run)
-        elif (
-            (has_no_order or run.pk <= first.get(run.entry_id, run.pk))
-            and left.get(policy.executor, 0) > 0
-            and places.get(policy.group, 1) > 0
-            and run.entry_id not in under_way
-        ):
+        elif is_next and left.get(policy.executor, 0) > 0 and places.get(policy.group, 1) > 0:
             chosen.append(run)
             left[policy.executor] -= 1
+            under_way[run.entry_id] = run.pk
             if policy.group in places:
                 places[policy.group] -= 1
-            if policy.overlap != "allow":
-                under_way.add(run.entry_id)
     return chosen, overtaken

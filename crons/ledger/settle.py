@@ -11,6 +11,7 @@ from crons.ledger.record import BATCH
 from crons.ledger.transactions import lock_free, verb, writing
 from crons.ledger.verdict import end, write_ended
 from crons.models import Run
+from crons.schedules import FAR_FUTURE
 from crons.verdicts import Reason, State, Verdict
 
 
@@ -27,7 +28,9 @@ def settle(now: datetime) -> None:
     due = Q(state=State.DUE) & (Q(start_before__lt=now) | overlapping)
     # What was sent and nobody has begun: a retry or what somebody asked for has no last moment to start.
     sent = Q(start_before__lt=now) | Q(Exists(active.filter(asked_at=None))) & ~Q(entry__policy__catch_up="all")
-    hopeless = Run.objects.using(conf.database).filter(due | Q(state=State.SENT, tries=0, asked_at=None) & sent)
+    # What is open has a moment to wake at: without it SQLite, once it has statistics, reads what has ended as well.
+    open_runs = Run.objects.using(conf.database).filter(state__in=[State.DUE, State.SENT], wake_at__lte=FAR_FUTURE)
+    hopeless = open_runs.filter(due | Q(state=State.SENT, tries=0, asked_at=None) & sent)
     if not hopeless.exists():
         return
     with writing() as using:

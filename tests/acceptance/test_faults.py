@@ -25,7 +25,7 @@ from tests.databases import OwnDatabase
 
 SLOTS = 20
 # Workers come back to a broker after growing pauses, and what it had lost is sent again after a minute or two.
-RECOVERY_SECONDS = 240
+RECOVERY_SECONDS = 120
 DONE = "SELECT COUNT(*) FROM crons_run WHERE verdict = 'succeeded' HAVING COUNT(*) >= {}"
 SOME = "SELECT COUNT(*) FROM crons_run WHERE verdict = 'succeeded' HAVING COUNT(*) >= 3"
 

@@ -52,7 +52,7 @@ def full_scans(captured: CaptureQueriesContext) -> list[str]:
     """Name what of the statements *captured* the database would do by reading a big table from end to end."""
     found = []
     for query in captured.captured_queries:
-        sql = query["sql"]
+        sql = query["sql"].strip()
         if not sql.startswith("SELECT") or "crons_" not in sql or _ends_early(sql):
             continue
         steps = plan(sql)

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import sys
 import threading
 from datetime import timedelta
 
 import pytest
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
 
 from crons import api, cron, job, ledger, sync
 from crons.attempts import Message
@@ -14,9 +17,10 @@ from crons.exceptions import InvalidJob, LedgerUnavailable
 from crons.executors.sending import Courier, Sender
 from crons.jobs import Policy, Retry
 from crons.ledger.send import pause_after
-from crons.models import Deployment, Run
+from crons.models import Deployment, Entry, Run
 from crons.triggers import arrival
 from crons.verdicts import Outcome
+from tests.crons import filling
 from tests.crons.conftest import NOON, minutes
 
 pytestmark = pytest.mark.django_db
@@ -194,6 +198,77 @@ def test_a_slot_that_was_taken_back_is_not_overtaken_by_the_next(make_entry, led
     ledger.request_cancel(asked.pk, NOON + minutes(10), reason="enough")
     assert ledger.send(NOON + minutes(10.5), FAR) == []
     assert [each.key for each in ledger.send(NOON + minutes(11), FAR)] == ["turns@2026-03-02T12:05:00Z"]
+
+
+def test_slots_that_piled_up_do_not_keep_the_one_out_that_they_wait_for(make_entry, led):
+    """After a broker that was down one message tries it first; that one must be found behind all the others."""
+    make_entry("turns", executor="far", catch_up="all")
+    make_entry("other", executor="far", catch_up="all")
+    led.record(NOON + minutes(5))
+    first = {message.run for message in ledger.send(NOON + minutes(5), FAR)}
+    led.record(NOON + minutes(200))
+    assert ledger.take_back(first, NOON + minutes(200.5), "could not be sent: OSError: down") == sorted(first)
+
+    assert ledger.send(NOON + minutes(200), {"far": 1}) == []
+    [tried] = ledger.send(NOON + minutes(201), {"far": 1})
+    [other] = ledger.send(NOON + minutes(201), {"far": 1})
+    assert {tried.run, other.run} == first
+
+
+def test_what_another_sent_meanwhile_is_not_sent_beside_it(make_entry, led, monkeypatch):
+    """Who looked a moment before the other's commit still sees two runs of one entry to be sent."""
+    make_entry("turns", executor="far", catch_up="all")
+    led.record(NOON + minutes(10))
+    stale = list(Run.objects.select_related("entry").order_by("pk"))
+    [message] = ledger.send(NOON + minutes(10), FAR)
+    monkeypatch.setattr(sys.modules["crons.ledger.send"], "candidates", lambda *args: stale[1:])
+
+    assert ledger.send(NOON + minutes(10), FAR) == []
+    assert message.run == stale[0].pk
+
+
+def test_two_that_were_sent_of_one_entry_do_not_wait_for_each_other(make_entry, led):
+    """Overlap was allowed, or two senders did not see each other: the older one is sent again first."""
+    make_entry("turns", executor="far", catch_up="all")
+    led.record(NOON + minutes(10))
+    Run.objects.update(state="sent", sends=1)
+
+    older, younger = Run.objects.order_by("pk")
+    assert [each.run for each in ledger.send(NOON + minutes(11), FAR)] == [older.pk]
+    Run.objects.filter(pk=older.pk).update(state="done", verdict="succeeded", wake_at=None)
+    assert [each.run for each in ledger.send(NOON + minutes(11), FAR)] == [younger.pk]
+
+
+def test_what_cannot_be_read_does_not_stand_before_what_can(make_entry, led):
+    """Also where others begin it."""
+    for number in range(8):
+        make_entry(f"garbled{number}", executor="far")
+    make_entry("sound", executor="far")
+    led.record(NOON + minutes(5))
+    for entry in Entry.objects.filter(name__startswith="garbled"):
+        entry.policy |= {"overlap": "perhaps"}
+        entry.save()
+
+    assert [each.entry for each in ledger.send(NOON + minutes(5), {"far": 1})] == ["sound"]
+
+
+def test_what_is_long_over_costs_a_look_nothing(make_entry, led):
+    """Looking, sending, settling and beginning read what is open, not the million runs that have ended."""
+    entries = [make_entry(name, executor="far", catch_up="all") for name in ("one", "two")]
+    filling.fill(entries, 20_000, NOON)
+    led.record(NOON + minutes(15))
+    Run.objects.filter(state="due", slot_at=NOON + minutes(10)).update(sends=1)
+
+    with CaptureQueriesContext(connection) as captured:
+        messages = ledger.send(NOON + minutes(15), FAR)
+        again = ledger.send(NOON + minutes(16), FAR)
+        ledger.agenda(NOON + minutes(16))
+        ledger.settle(NOON + minutes(16))
+        ledger.expire(NOON + minutes(16))
+        begun = led.begin(NOON + minutes(16))
+
+    assert (len(messages), len(again), begun) == (2, 2, [])
+    assert filling.full_scans(captured) == []
 
 
 def test_a_group_gets_no_more_messages_than_it_has_places(make_entry, led, settings):
