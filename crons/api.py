@@ -36,7 +36,7 @@ class Upcoming:
 
 @dataclass(frozen=True)
 class Ailment:
-    """Something that is wrong now; *kind* is parked, overdue, waiting, failing or scheduler."""
+    """Something that is wrong now; *kind* is broken, parked, overdue, waiting, failing or scheduler."""
 
     kind: str
     entry: str
@@ -274,9 +274,14 @@ def health() -> list[Ailment]:
     """
     try:
         now = ledger.database_now()
-        return [*_parked(), *_overdue(now), *_waiting(now), *_failing(), *_silent_schedulers(now)]
+        return [*_broken(), *_parked(), *_overdue(now), *_waiting(now), *_failing(), *_silent_schedulers(now)]
     except DatabaseError as error:
         raise LedgerUnavailable(f"the database did not answer: {error}") from error
+
+
+def _broken() -> Iterator[Ailment]:
+    for text in board.broken():
+        yield Ailment("broken", "", text)
 
 
 def _parked() -> Iterator[Ailment]:

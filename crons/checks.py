@@ -10,6 +10,7 @@ crons.W011  a job names a group without a limit
 crons.E012  a job calls a management command that does not exist
 crons.E013  the messages of a job would get nowhere
 crons.W014  a job runs a program that is not on this machine
+crons.E015  a `cron` module cannot be imported
 crons.E030  a line of CRONJOBS cannot work
 crons.E031  a crontab file cannot be read
 crons.W031  a line of a crontab file calls no declared job

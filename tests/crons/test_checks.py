@@ -211,6 +211,18 @@ def test_command_that_no_app_has_is_an_error():
     assert message.hint == "Did you mean 'clearsessions'? All of them: manage.py help"
 
 
+def test_cron_module_that_fails_is_an_error(monkeypatch):
+    """How it is found, and that nothing else stops: test_apps.py."""
+    monkeypatch.setattr(checks.registry, "broken", {"stock.cron": "NameError: name 'x' is not defined"})
+
+    told(
+        "stock.cron cannot be imported: NameError: name 'x' is not defined.",
+        "Mend it: until then none of its jobs is begun, and crons serve and sync refuse. Where only a table is "
+        "missing: manage.py migrate --skip-checks.",
+    )
+    assert only().id == "crons.E015"
+
+
 def test_program_that_this_machine_lacks_is_a_warning(monkeypatch, tmp_path):
     """It would show at the first slot, at night; a warning, because another machine may run it."""
     (tmp_path / "good").touch(mode=0o755)
