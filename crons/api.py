@@ -164,8 +164,16 @@ def prune(*, by: str, dry_run: bool = False, budget: timedelta | None = None) ->
     Args: *budget* is how long it may take; what is left then is for the next time.
     """
     deployment.permit()
-    done = ledger.prune(ledger.database_now(), dry_run=dry_run, budget=budget)
-    if done.total and not dry_run:
+    begun = False
+
+    def announce() -> None:
+        nonlocal begun
+        note("prune begun", "ledger", "", by, ledger.database_now(), conf.database)
+        begun = True
+
+    done = ledger.prune(ledger.database_now(), dry_run=dry_run, budget=budget, announce=announce)
+    if begun:
+        # Apart from the first: whoever kills it in the middle must not take along who had rows deleted.
         after = {**asdict(done), "longest_seconds": round(done.longest_seconds, 3)}
         note("prune", "ledger", "", by, ledger.database_now(), conf.database, after=after)
     return done
