@@ -168,7 +168,8 @@ class Courier:
             self._failures = 0
             return
         if self._closed_until <= now:
-            pause: float = min(2.0**self._failures, LONGEST_PAUSE_SECONDS)
+            # Of a number that grows with each failure a power is too large for a float after a night.
+            pause: float = min(2.0 ** min(self._failures, 10), LONGEST_PAUSE_SECONDS)
             self._failures += 1
             self._closed_until = now + pause
             log.warning("executor %s: a message was not taken, the next in %.0f s: %s", self.sender.alias, pause, error)

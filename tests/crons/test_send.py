@@ -14,7 +14,7 @@ from crons import api, cron, job, ledger, sync
 from crons.attempts import Message
 from crons.dispatch import Dispatcher, plan_entry
 from crons.exceptions import InvalidJob, LedgerUnavailable
-from crons.executors.sending import Courier, Sender
+from crons.executors.sending import LONGEST_PAUSE_SECONDS, Courier, Sender
 from crons.jobs import Policy, Retry
 from crons.ledger.send import pause_after
 from crons.models import Deployment, Entry, Run
@@ -513,6 +513,21 @@ def test_a_turn_sends_and_takes_back_what_was_not_taken(away, instance, post, mo
     away.refresh_from_db()
     assert (away.state, away.detail) == ("due", "could not be sent: OSError: down")
     assert now + SECOND < away.wake_at <= now + 3 * SECOND
+def test_a_broker_that_is_down_all_night_is_tried_all_night(post):
+    """Of thousands of failures a pause was made that no number holds, and the thread died of each message."""
+    courier = Courier(post)
+    courier._failures = 2_000
+    post.error = OSError("down")
+    courier.post([message()])
+    assert courier.join(30)
+
+    [returned] = courier.returned()
+
+    assert (returned.run, returned.error) == (1, "OSError: down")
+    assert 0 < returned.pause_seconds <= LONGEST_PAUSE_SECONDS
+    assert courier._thread.is_alive()
+
+
     post.error, courier._closed_until = None, 0.0
     dispatcher.turn(now + minutes(1))
     assert courier.join(30)
