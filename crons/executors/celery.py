@@ -58,7 +58,8 @@ class CelerySender(Sender):
                 RUN,
                 args=[message.run, message.deployment],
                 kwargs={"executor": message.executor},
-                task_id=f"crons-{message.deployment[-12:]}-{message.run}-{message.number}",
+                # Its own for each message: one that somebody revokes is dropped by workers for hours.
+                task_id=f"crons-{message.deployment[-12:]}-{message.run}-{message.tries}-{message.number}",
                 producer=app.amqp.Producer(self._connected(app)),
                 retry=False,
                 ignore_result=True,

@@ -59,9 +59,8 @@ def send(now: datetime, room: Mapping[str, int], *, only_run: int | None = None)
             run.state, run.wake_at = State.SENT, now + pause_after(run.sends)
             run.detail = f"sent to {policy.executor}"[:255]
             name, key = run.entry.name, key_of(run)
-            messages.append(
-                Message(run.pk, adopted, name, key, run.sends, policy.executor, policy.timeout, policy.route)
-            )
+            way = (policy.executor, policy.timeout, policy.route)
+            messages.append(Message(run.pk, adopted, name, key, run.sends, *way, run.tries))
         rows.update(chosen, SENT, using)
     return messages
 

@@ -153,7 +153,40 @@ def test_a_retry_is_sent_when_its_pause_is_over_and_is_never_too_late(away, led)
     [message] = ledger.send(NOON + minutes(7), FAR)
     Run.objects.update(start_before=NOON)
     assert [each.number for each in arrive(led, away.pk, NOON + minutes(8))] == [2]
-    assert message.number == 1
+    assert (message.number, message.tries) == (1, 1)
+
+
+def test_a_message_that_was_not_handed_over_does_not_count(away, led):
+    """Else what is sent first after a night without a broker, and lost, would wait the longest pause."""
+    now = NOON + minutes(5)
+    for _ in range(100):
+        [message] = ledger.send(now, FAR)
+        ledger.take_back([away.pk], now + SECOND, "could not be sent: OSError: down", unsent=True)
+        away.refresh_from_db()
+        assert (message.number <= 2, away.sends) == (True, 1)
+        now += SECOND
+
+    ledger.send(now, FAR)
+
+    away.refresh_from_db()
+    assert (away.sends, away.wake_at) == (2, now + pause_after(2))
+
+
+def test_what_was_missed_for_want_of_a_broker_says_so(make_entry, led):
+    """Who reads that nobody began it would look at the workers."""
+    make_entry("away", executor="far", deadline=minutes(10))
+    led.record(NOON + minutes(5))
+    [message] = ledger.send(NOON + minutes(5), FAR)
+    ledger.take_back([message.run], NOON + minutes(6), "could not be sent: OSError: down", unsent=True)
+
+    ledger.settle(NOON + minutes(16))
+
+    run = Run.objects.get()
+    assert (run.verdict, run.reason) == ("missed", "not_started")
+    assert run.detail == (
+        "sent 1 time(s), and nobody began it before 2026-03-02 12:15:00 UTC; "
+        "of the last: could not be sent: OSError: down"
+    )
 
 
 def test_a_sent_retry_that_a_newer_success_overtook_is_superseded(away, led, make_entry):
