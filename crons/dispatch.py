@@ -158,7 +158,7 @@ class Dispatcher:
             at = now or ledger.database_now()
             for each in self._returned:
                 detail = f"could not be sent: {each.error}"
-                ledger.take_back([each.run], at + timedelta(seconds=each.pause_seconds), detail)
+                ledger.take_back([each.run], at + timedelta(seconds=each.pause_seconds), detail, unsent=True)
             self._returned = []
 
     def running(self) -> int:

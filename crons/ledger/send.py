@@ -66,8 +66,12 @@ def send(now: datetime, room: Mapping[str, int], *, only_run: int | None = None)
 
 
 @verb
-def take_back(runs: Collection[int], again_at: datetime, detail: str) -> list[int]:
-    """Let runs that were sent be sent again from *again_at* on, if nobody has begun them; say which those were."""
+def take_back(runs: Collection[int], again_at: datetime, detail: str, *, unsent: bool = False) -> list[int]:
+    """Let runs that were sent be sent again from *again_at* on, if nobody has begun them; say which those were.
+
+    Args: *unsent* says that their messages were not handed over: those do not count, or the pause after a night
+    without a broker would be the longest.
+    """
     with writing() as using:
         sent = Run.objects.using(using).filter(pk__in=list(runs), state=State.SENT).order_by("pk")
         found = list(sent.select_for_update())
@@ -75,6 +79,8 @@ def take_back(runs: Collection[int], again_at: datetime, detail: str) -> list[in
             # A retry is not a first try: it is given up for a newer success, and has no last moment to start.
             run.state = State.WAITING if run.tries or run.asked_at else State.DUE
             run.wake_at, run.detail = again_at, detail[:255]
+            # Not none: by that the run keeps its place before the slots that come after it.
+            run.sends = max(run.sends - unsent, 1)
         rows.update(found, SENT, using)
     return [run.pk for run in found]
 

@@ -93,7 +93,7 @@ class World:
             fate = self.chance.choice(["taken", "taken", "twice", "refused", "refused", "forgotten"])
             if fate == "refused":
                 pause = timedelta(seconds=self.chance.choice([1, 30, 300]))
-                ledger.take_back([message.run], self.now + pause, "could not be sent")
+                ledger.take_back([message.run], self.now + pause, "could not be sent", unsent=True)
             elif fate != "forgotten":
                 self.broker += [(message.executor, message.run)] * (2 if fate == "twice" else 1)
 

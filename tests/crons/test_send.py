@@ -513,6 +513,21 @@ def test_after_its_pause_one_message_tries_the_broker_first(post):
     assert courier.room() == 1_000
 
 
+def test_a_broker_that_is_down_all_night_is_tried_all_night(post):
+    """Of thousands of failures a pause was made that no number holds, and the thread died of each message."""
+    courier = Courier(post)
+    courier._failures = 2_000
+    post.error = OSError("down")
+    courier.post([message()])
+    assert courier.join(30)
+
+    [returned] = courier.returned()
+
+    assert (returned.run, returned.error) == (1, "OSError: down")
+    assert 0 < returned.pause_seconds <= LONGEST_PAUSE_SECONDS
+    assert courier._thread.is_alive()
+
+
 def test_a_silent_broker_stops_the_sending_and_not_the_scheduler(post, monkeypatch):
     """It takes the connection and never answers: nothing more is given to it meanwhile."""
     monkeypatch.setattr("crons.executors.sending.PATIENCE_SECONDS", 0.0)
@@ -546,21 +561,6 @@ def test_a_turn_sends_and_takes_back_what_was_not_taken(away, instance, post, mo
     away.refresh_from_db()
     assert (away.state, away.detail) == ("due", "could not be sent: OSError: down")
     assert now + SECOND < away.wake_at <= now + 3 * SECOND
-def test_a_broker_that_is_down_all_night_is_tried_all_night(post):
-    """Of thousands of failures a pause was made that no number holds, and the thread died of each message."""
-    courier = Courier(post)
-    courier._failures = 2_000
-    post.error = OSError("down")
-    courier.post([message()])
-    assert courier.join(30)
-
-    [returned] = courier.returned()
-
-    assert (returned.run, returned.error) == (1, "OSError: down")
-    assert 0 < returned.pause_seconds <= LONGEST_PAUSE_SECONDS
-    assert courier._thread.is_alive()
-
-
     post.error, courier._closed_until = None, 0.0
     dispatcher.turn(now + minutes(1))
     assert courier.join(30)
