@@ -355,6 +355,37 @@ def test_what_is_paused_or_in_a_full_group_is_not_sent(make_entry, led, settings
     assert ledger.send(NOON + minutes(5), FAR) == []
 
 
+def test_what_was_sent_and_paused_is_not_in_the_way_of_who_asks(away, led):
+    """Nothing is sent again while a pause holds it: the run that somebody tries meanwhile would wait for its end."""
+    ledger.send(NOON + minutes(5), FAR)
+
+    ledger.pause("away", NOON + minutes(6), plan_entry, by="ann", reason="no worker takes it")
+
+    away.refresh_from_db()
+    assert (away.state, away.wake_at, away.sends) == ("due", NOON + minutes(6), 1)
+    assert away.detail == "paused before a worker began it"
+    asked = ledger.request("away", NOON + minutes(7), "test", by="ann")
+    assert [each.run for each in ledger.send(NOON + minutes(7), FAR)] == [asked.pk]
+    assert arrive(led, away.pk, NOON + minutes(7)) == []
+    [begun] = arrive(led, asked.pk, NOON + minutes(8))
+    led.finish(begun, NOON + minutes(8))
+    ledger.resume("away", NOON + minutes(9), plan_entry, by="ann")
+    assert [each.run for each in ledger.send(NOON + minutes(9), FAR)] == [away.pk]
+
+
+def test_what_somebody_asked_for_and_was_sent_stays_on_its_way_in_a_pause(make_entry, led):
+    """A pause holds slots."""
+    make_entry("away", executor="far")
+    asked = ledger.request("away", NOON, "test", by="ann")
+    ledger.send(NOON, FAR)
+
+    ledger.pause("away", NOON + SECOND, plan_entry, by="ann", reason="because")
+
+    asked.refresh_from_db()
+    assert asked.state == "sent"
+    assert [each.run for each in arrive(led, asked.pk, NOON + SECOND)] == [asked.pk]
+
+
 def test_cancelling_what_was_sent_ends_it_at_once(away, led):
     """No worker has it yet, so there is nobody to wait for."""
     ledger.send(NOON + minutes(5), FAR)
