@@ -135,11 +135,12 @@ def told_of_totals(until):
     tags=("crm", "orders"),
 )
 def send_order_confirmations():
-    """Send what waits, each once; fail where some could not be sent, so that somebody is told."""
-    sent, failed = confirmations.send_waiting()
-    _say(f"Sent {sent} confirmations.", *(f"Order {pk}: {error}" for pk, error in failed.items()))
-    if failed:
-        raise RuntimeError(f"{len(failed)} confirmations could not be sent, the first: {next(iter(failed.values()))}")
+    """Send what waits, each once; fail where some could not be, or may not have been, so that somebody is told."""
+    sent, wrong = confirmations.send_waiting()
+    _say(f"Sent {sent} confirmations.", *(f"Order {pk}: {what}" for pk, what in wrong.items()))
+    if wrong:
+        order_id, what = next(iter(wrong.items()))
+        raise RuntimeError(f"{len(wrong)} confirmations are not sent, the first, of order {order_id}: {what}")
 
 
 @job(
