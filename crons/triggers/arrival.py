@@ -31,6 +31,8 @@ log = logging.getLogger("crons")
 UNKNOWN_JOB_PAUSE = timedelta(seconds=30)
 # For somebody to read what is wrong with this worker.
 THREAD_PAUSE = timedelta(minutes=1)
+# With REMAP_SIGTERM=SIGQUIT, Celery stops its workers and their children by that.
+HEEDED = (*STOPPING, signal.SIGQUIT)
 # The fork server is made once per worker process: it costs more than most jobs.
 _sessions: dict[str, Session] = {}
 
@@ -85,7 +87,7 @@ def at_work(kind: str, make: Callable[[], Session]) -> Iterator[Session]:
     """
     session = _session_of_this_process(kind, make)
     # Ctrl-C reaches the whole group: a pool whose children ignore it lets what they do end first.
-    heeded = [each for each in STOPPING if signal.getsignal(each) is not signal.SIG_IGN]
+    heeded = [each for each in HEEDED if signal.getsignal(each) is not signal.SIG_IGN]
     try:
         with session.listening(heeded):
             yield session

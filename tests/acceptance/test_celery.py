@@ -264,20 +264,28 @@ def test_a_job_whose_message_is_revoked_is_cancelled_and_only_that_message(site:
 @pytest.mark.slow
 @pytest.mark.sqlite  # what it shows has nothing to do with the database
 @pytest.mark.parametrize(
-    ("options", "celery", "by", "ends"),
+    ("options", "celery", "env", "by", "ends"),
     [
-        (["--pool=solo"], {}, signal.SIGTERM, "Warm shutdown"),
-        ([], {"worker_soft_shutdown_timeout": 0.5}, signal.SIGQUIT, "Initiating Soft Shutdown"),
+        (["--pool=solo"], {}, {}, signal.SIGTERM, "Warm shutdown"),
+        (["--pool=solo"], {}, {}, signal.SIGQUIT, "Hitting Ctrl+C again"),  # where Celery itself then stumbles
+        ([], {"worker_soft_shutdown_timeout": 0.5}, {}, signal.SIGQUIT, "Initiating Soft Shutdown"),
+        ([], {}, {"REMAP_SIGTERM": "SIGQUIT"}, signal.SIGTERM, "Cold shutdown"),
     ],
-    ids=["the pool solo", "Celery's soft shutdown"],
+    ids=["the pool solo", "the pool solo, at once", "Celery's soft shutdown", "SIGTERM as SIGQUIT"],
 )
 def test_a_worker_without_time_for_its_job_writes_down_that_it_was_cancelled(
-    site: Site, redis: brokers.Redis, options: list[str], celery: dict[str, Any], by: signal.Signals, ends: str
+    site: Site,
+    redis: brokers.Redis,
+    options: list[str],
+    celery: dict[str, Any],
+    env: dict[str, str],
+    by: signal.Signals,
+    ends: str,
 ) -> None:
     """There is nobody else in a worker of that pool; and what Celery waits for comes before our grace."""
     os.mkfifo(site.folder / "gate")
     goes_by(site, redis.url, **celery)
-    taker = worker(site, "ann", *options, TEST_DRAIN="0.2")
+    taker = worker(site, "ann", *options, TEST_DRAIN="0.2", **env)
     site.make_due("waits_for_release")
     site.crons("tick")
     gate = os.open(site.folder / "gate", os.O_WRONLY)
