@@ -18,6 +18,7 @@ from enum import StrEnum
 
 from crons import deployment, ledger
 from crons.conf import conf
+from crons.exceptions import CronsError
 from crons.executors.base import Executor
 from crons.executors.process import ProcessExecutor
 from crons.instances import host
@@ -68,7 +69,7 @@ def take(run_id: int, sent_by: str, *, executor: str) -> Arrived:
         return Arrived(
             Fate.OVER, f"run {run_id} names the executor {executor[:40]!r}, which is not one of this project"
         )
-    if threading.current_thread() is not threading.main_thread():
+    if not _is_main_thread():
         return _in_a_thread(run_id)
     with at_work(executor, lambda: Session("worker", executor, _here(executor))) as session:
         begun = session.dispatcher.begin(ledger.database_now(), only_run=run_id, arrived=True)
@@ -84,7 +85,10 @@ def at_work(kind: str, make: Callable[[], Session]) -> Iterator[Session]:
     """Give this worker process's session of that kind, which listens inside; a process that is to end drains it.
 
     It is made once per process, and anew where its fork server is gone.
+    Raises: CronsError in a thread.
     """
+    if not _is_main_thread():
+        raise CronsError(f"{_in_thread_text()}. Nothing was done; another look at the clock does it.")
     session = _session_of_this_process(kind, make)
     # Ctrl-C reaches the whole group: a pool whose children ignore it lets what they do end first.
     heeded = [each for each in HEEDED if signal.getsignal(each) is not signal.SIG_IGN]
@@ -122,13 +126,21 @@ def _here(executor: str) -> dict[str, Executor]:
 
 def _in_a_thread(run_id: int) -> Arrived:
     """Leave the run to another worker: a process is forked from one without other threads, and by its main one."""
-    detail = (
-        f"a worker on {host()} takes messages in a thread, where a job cannot be given a process of its own: "
-        "start it with a process for each message, db_worker with --no-reload"
-    )
+    detail = _in_thread_text()
     log.error("run %d: %s", run_id, detail)
     ledger.take_back([run_id], ledger.database_now() + THREAD_PAUSE, detail)
     return Arrived(Fate.LATER, f"run {run_id}: {detail}")
+
+
+def _is_main_thread() -> bool:
+    return threading.current_thread() is threading.main_thread()
+
+
+def _in_thread_text() -> str:
+    return (
+        f"a worker on {host()} takes messages in a thread, where a job cannot be given a process of its own: start it "
+        "with a process for each message, celery worker with --pool=prefork, db_worker with --no-reload"
+    )
 
 
 def _not_begun(run_id: int) -> Arrived:

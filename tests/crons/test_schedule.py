@@ -246,6 +246,9 @@ def test_a_message_of_another_deployment_is_put_back_for_it(caplog):
 
     told = run_message.func(context, 7, "elsewhere", executor="tasks", foreign=19)
     last = run_message.func(context, 7, "elsewhere", executor="tasks", foreign=20, of_a_newer_release=True)
+    run_message.func(
+        context, 7, "elsewhere", executor="tasks", foreign=-1_000_000
+    )  # a stranger's, to go round for ever
 
     assert told == last == "foreign: run 7 belongs to another deployment (elsewhere)"
     assert queue.put_back == [((7, "elsewhere"), {"executor": "tasks", "foreign": 20})]
