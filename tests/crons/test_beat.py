@@ -399,8 +399,8 @@ def test_a_worker_with_threads_says_what_is_wrong_with_it(crons: Any, what: Call
 
     assert str(refused.value).endswith(
         " takes messages in a thread, where a job cannot be given a process of its own: start it with a process for "
-        "each message, celery worker with --pool=prefork, db_worker with --no-reload. Nothing was done; another look at the "
-        "clock does it."
+        "each message, celery worker with --pool=prefork, db_worker with --no-reload. Nothing was done; another "
+        "look at the clock does it."
     )
     assert not Run.objects.exists()
 
