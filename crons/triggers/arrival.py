@@ -30,6 +30,9 @@ from crons.verdicts import State
 log = logging.getLogger("crons")
 # For a worker with newer code to be there.
 UNKNOWN_JOB_PAUSE = timedelta(seconds=30)
+# A place was taken, or a pause came, on the message's way: that happens once or twice, and not each time.
+AT_ONCE_TIMES = 3
+REFUSED_PAUSE = timedelta(seconds=30)
 # For somebody to read what is wrong with this worker.
 THREAD_PAUSE = timedelta(minutes=1)
 # With REMAP_SIGTERM=SIGQUIT, Celery stops its workers and their children by that.
@@ -156,6 +159,8 @@ def _not_begun(run_id: int) -> Arrived:
         log.warning("%s: %s", name, detail)
         ledger.take_back([run_id], now + UNKNOWN_JOB_PAUSE, detail)
         return Arrived(Fate.LATER, f"{name}: {detail}")
-    # Paused, its group full, or a run of its entry going: who sends sees that, and sends it when it is over.
-    ledger.take_back([run_id], now, "a worker was there, and it could not be begun then")
+    # Paused, its group full, or a run of its entry going: who sends sees that, and sends it when it is over. Where
+    # who sends has other settings or other code, and does not see it, the message would go round for ever.
+    again_at = now if run.sends <= AT_ONCE_TIMES else now + REFUSED_PAUSE
+    ledger.take_back([run_id], again_at, f"a worker on {host()} was there, and it could not be begun then")
     return Arrived(Fate.LATER, f"{name} cannot be begun now; it is sent again when it can")
