@@ -7,6 +7,7 @@ and a message that comes twice, or late, does nothing.
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from kombu.connection import Connection
 
 RUN = "crons.run"
+PICKLE = {"pickle", "application/x-python-serialize"}
 # Celery's own limits are there for a guard that cannot kill: well after ours, and in place of the project's.
 LIMIT_MARGIN = timedelta(minutes=2)
 NO_LIMIT = timedelta(days=365)
@@ -79,6 +81,20 @@ class CelerySender(Sender):
             connection, self._connection = self._connection, None
             with suppress(Exception):  # a broker that is gone cannot be told
                 connection.release()  # type: ignore[no-untyped-call]
+
+    def problems(self, route: Mapping[str, Any]) -> Iterator[str]:
+        """Say why messages with *route* would get nowhere."""
+        yield from super().problems(route)
+        try:
+            _ = self.app
+        except Exception as error:  # noqa: BLE001 (its module is anybody's code)
+            named = f"its OPTIONS name the Celery application {self._app_path!r}" if self._app_path else "Celery"
+            yield f"{named}, which cannot be imported: {type(error).__name__}: {error}"
+
+    @property
+    def takes_pickle(self) -> bool:
+        """Whether workers of this application unpack objects that a message carries."""
+        return not PICKLE.isdisjoint(self.app.conf.accept_content or ())
 
     @property
     def app(self) -> Celery:
