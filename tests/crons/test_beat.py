@@ -290,6 +290,18 @@ def test_a_schedule_that_the_ledger_cannot_follow_is_drift(crons: Any):
     assert told()[1] == "crons:report: 0 6 * * 1 Europe/Berlin"
 
 
+def test_an_interval_without_end_stops_no_tick(crons: Any):
+    """Each tick reads all rows: one that raised would have nothing recorded any more."""
+    crons("apply", "--to", "beat")
+    edit(crontab=None, interval=models.IntervalSchedule.objects.create(every=2_147_483_647, period="days"))
+
+    assert beat_rows.follow() == []
+
+    planned = crons("plan", "--to", "beat")
+    assert "report is not followed, the interval of 2147483647 days is none of crons': " in planned.err
+    assert Entry.objects.get().schedule == "0 6 * * MON"
+
+
 @pytest.mark.parametrize("way", ["form", "action"])
 def test_disabling_in_the_admin_pauses_and_enabling_resumes(crons: Any, admin: Client, way: str):
     """Its actions change rows behind the back of signals: the look at each minute sees both."""
