@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
+from collections import defaultdict
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -155,10 +156,13 @@ class Dispatcher:
     def _take_back(self, now: datetime | None) -> None:
         self._returned += [each for courier in self.couriers.values() for each in courier.returned()]
         if self._returned:
-            at = now or ledger.database_now()
+            at, alike = now or ledger.database_now(), defaultdict(list)
             for each in self._returned:
-                detail = f"could not be sent: {each.error}"
-                ledger.take_back([each.run], at + timedelta(seconds=each.pause_seconds), detail, unsent=True)
+                alike[each.error].append(each)
+            # A thousand of them, one by one, would hold up the look at the clock.
+            for error, those in alike.items():
+                again_at = at + timedelta(seconds=max(each.pause_seconds for each in those))
+                ledger.take_back([each.run for each in those], again_at, f"could not be sent: {error}", unsent=True)
             self._returned = []
 
     def running(self) -> int:

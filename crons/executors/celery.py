@@ -113,7 +113,7 @@ class CelerySender(Sender):
         if self._connection is None:
             options: dict[str, Any] = {**app.conf.broker_transport_options, **GIVE_UP_AT_ONCE}
             connection = app.connection_for_write(connect_timeout=CONNECT_SECONDS)
-            if connection.transport_cls in ("redis", "rediss"):
+            if connection.transport_cls in ("redis", "rediss", "sentinel"):
                 options |= {"socket_connect_timeout": CONNECT_SECONDS, "socket_timeout": SILENT_SECONDS}
             connection.transport_options = options
             self._connection = connection

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import threading
+from collections import Counter
 from datetime import timedelta
 
 import pytest
@@ -14,6 +15,7 @@ from crons import api, cron, job, ledger, sync
 from crons.attempts import Message
 from crons.dispatch import Dispatcher, plan_entry
 from crons.exceptions import InvalidJob, LedgerUnavailable
+from crons.executors.celery import CelerySender
 from crons.executors.sending import LONGEST_PAUSE_SECONDS, Courier, Sender
 from crons.jobs import Policy, Retry
 from crons.ledger.send import pause_after
@@ -524,7 +526,7 @@ def test_a_broker_that_fails_is_left_alone_for_a_while(post):
     first, second = courier.returned()
 
     assert (first.run, first.error) == (1, "ConnectionRefusedError: nobody listens")
-    assert (second.run, second.error) == (2, "the broker has just failed")
+    assert (second.run, second.error) == (2, "the broker has just failed, ConnectionRefusedError: nobody listens")
     assert courier.room() == 0
     assert courier.returned() == []
 
@@ -559,7 +561,29 @@ def test_a_broker_that_is_down_all_night_is_tried_all_night(post):
     assert courier._thread.is_alive()
 
 
-def test_a_silent_broker_stops_the_sending_and_not_the_scheduler(post, monkeypatch):
+def test_a_thousand_messages_that_come_back_are_few_statements(make_entry, led, instance, post):
+    """One by one they would hold up the look at the clock of all others."""
+    for number in range(50):
+        make_entry(f"away{number}", executor="far")
+    led.record(NOON + minutes(5))
+    dispatcher = Dispatcher("test", instance, {}, {"far": post})
+    [courier] = dispatcher.couriers.values()
+    post.error = OSError("down")
+    dispatcher.turn(NOON + minutes(5))
+    assert courier.join(30)
+
+    with CaptureQueriesContext(connection) as captured:
+        dispatcher.turn(NOON + minutes(5) + SECOND)
+
+    assert len(captured) < 20
+    told = Counter(Run.objects.values_list("state", "detail"))
+    assert told == {
+        ("due", "could not be sent: OSError: down"): 1,
+        ("due", "could not be sent: the broker has just failed, OSError: down"): 49,
+    }
+
+
+def test_a_silent_broker_stops_the_sending_and_not_the_scheduler(post, monkeypatch, caplog):
     """It takes the connection and never answers: nothing more is given to it meanwhile."""
     monkeypatch.setattr("crons.executors.sending.PATIENCE_SECONDS", 0.0)
     courier = Courier(post)
@@ -574,6 +598,10 @@ def test_a_silent_broker_stops_the_sending_and_not_the_scheduler(post, monkeypat
     post.gate.set()
     assert courier.join(30)
     assert courier.room() == 1_000
+    assert caplog.messages == [
+        "executor far: the broker does not answer; nothing is sent until it does",
+        "executor far: messages are taken again",
+    ]
 
 
 def test_a_turn_sends_and_takes_back_what_was_not_taken(away, instance, post, monkeypatch):
@@ -624,6 +652,19 @@ def test_what_was_sent_goes_the_new_way_when_the_job_is_declared_anew(led, empty
 
     assert [each.entry for each in led.begin(NOON + minutes(6))] == ["away"]
     assert arrive(led, Run.objects.get().pk, NOON + minutes(7), celery=1) == []
+
+
+@pytest.mark.parametrize("transport", ["redis", "rediss", "sentinel"])
+def test_a_redis_that_says_nothing_is_waited_for_so_long_and_no_longer(transport):
+    """Behind Sentinel too: without a limit the thread that sends would wait for ever."""
+    celery = pytest.importorskip("celery", reason="Celery's packages are not there")
+    app = celery.Celery("shop", broker=f"{transport}://127.0.0.1:1/0", set_as_current=False)
+    app.conf.broker_transport_options = {"master_name": "shop"}
+
+    options = CelerySender(alias="celery")._connected(app).transport_options
+
+    assert (options["socket_connect_timeout"], options["socket_timeout"]) == (4.0, 5.0)
+    assert (options["max_retries"], options["master_name"]) == (1, "shop")
 
 
 def test_a_message_that_names_no_executor_of_the_project_makes_nothing(away, monkeypatch):
