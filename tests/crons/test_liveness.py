@@ -128,8 +128,7 @@ class World:
             elif entry.paused_at is not None:
                 ledger.resume(entry.name, self.now, plan_entry, by="ann")
             else:
-                garbled = entry.policy["overlap"] == "perhaps"
-                entry.policy["overlap"] = "skip" if garbled else "perhaps"
+                _garble(entry, back="?" in entry.policy["overlap"])
                 entry.save(update_fields=["policy"])
 
     def ask(self) -> None:
@@ -151,8 +150,7 @@ class World:
             if entry.paused_at is not None:
                 ledger.resume(entry.name, self.now, plan_entry, by="ann")
             entry.refresh_from_db()
-            if entry.policy["overlap"] == "perhaps":
-                entry.policy["overlap"] = "skip"
+            _garble(entry, back=True)
             entry.wake_at = FAR_FUTURE
             entry.save(update_fields=["policy", "wake_at"])
         for begun in self.begun:
@@ -189,6 +187,11 @@ class World:
         ledger.settle(self.now)
         jobs = list(Entry.objects.values_list("job", flat=True))
         return ledger.begin(self.now, {alias: 1}, jobs, self.led.instance, only_run=run, arrived=True)
+
+
+def _garble(entry: Entry, *, back: bool) -> None:
+    overlap = entry.policy["overlap"].rstrip("?")
+    entry.policy["overlap"] = overlap if back else f"{overlap}?"
 
 
 def test_the_policies_drawn_are_real() -> None:
