@@ -519,6 +519,26 @@ def test_a_turn_sends_and_takes_back_what_was_not_taken(away, instance, post, mo
     assert [each.run for each in post.sent] == [away.pk]
 
 
+def test_a_heap_that_was_not_taken_is_taken_back_in_few_writes(make_entry, led, instance, post):
+    """A scheduler that wrote a thousand times would look at the clock a minute later."""
+    for number in range(30):
+        make_entry(f"away{number}", executor="far")
+    led.record(NOON + minutes(5))
+    dispatcher = Dispatcher("test", instance, {}, {"far": post})
+    [courier] = dispatcher.couriers.values()
+    post.error = OSError("down")
+    dispatcher.begin(NOON + minutes(5))
+    assert courier.join(30)
+
+    with CaptureQueriesContext(connection) as captured:
+        dispatcher._take_back(NOON + minutes(6))
+
+    assert [query["sql"][:6] for query in captured.captured_queries].count("UPDATE") == 2
+    details = Run.objects.values_list("detail", flat=True)
+    assert sorted(set(details)) == ["could not be sent: OSError: down", "could not be sent: the broker has just failed"]
+    assert set(Run.objects.values_list("state", flat=True)) == {"due"}
+
+
 def test_a_process_that_ends_waits_for_what_it_sends(away, instance, post):
     """A tick looks once: what it has marked as sent it sends, or gives back."""
     dispatcher = Dispatcher("test", instance, {}, {"far": post})
