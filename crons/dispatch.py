@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import time
-from collections import defaultdict
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -156,13 +155,13 @@ class Dispatcher:
     def _take_back(self, now: datetime | None) -> None:
         self._returned += [each for courier in self.couriers.values() for each in courier.returned()]
         if self._returned:
-            at, alike = now or ledger.database_now(), defaultdict(list)
-            for each in self._returned:
-                alike[each.error].append(each)
-            # A thousand of them, one by one, would hold up the look at the clock.
-            for error, those in alike.items():
-                again_at = at + timedelta(seconds=max(each.pause_seconds for each in those))
-                ledger.take_back([each.run for each in those], again_at, f"could not be sent: {error}", unsent=True)
+            at = now or ledger.database_now()
+            # Of a heap one message failed and the rest was not tried: one write for each reason, not for each run.
+            for error in dict.fromkeys(each.error for each in self._returned):
+                alike = [each for each in self._returned if each.error == error]
+                again_at = at + timedelta(seconds=max(each.pause_seconds for each in alike))
+                detail = f"could not be sent: {error}"
+                ledger.take_back([each.run for each in alike], again_at, detail, unsent=True)
             self._returned = []
 
     def running(self) -> int:

@@ -165,6 +165,7 @@ def test_a_killed_workers_run_is_lost_and_begun_again_only_where_that_is_harmles
 def test_cancelling_and_timeouts_reach_a_worker_and_output_comes_from_it(site: Site, redis: brokers.Redis) -> None:
     """As on the scheduler's own machine."""
     os.mkfifo(site.folder / "gate")
+    site.env["TEST_LEASE"] = "9"  # who runs a job hears of a cancellation when it renews
     goes_by(site, redis.url)
     taker = worker(site, "ann")
     site.make_due("waits_for_release")
