@@ -163,6 +163,8 @@ class Registry:
     def __init__(self) -> None:
         self.jobs: dict[str, Job] = {}
         self.entries: dict[str, Declaration] = {}
+        # `cron` modules that could not be imported, and why: what they declare is not known.
+        self.broken: dict[str, str] = {}
         self.defaults: Callable[[], Mapping[str, Any]] = dict
 
     def add(self, job: Job, declaration: Declaration | None = None) -> None:
@@ -322,8 +324,9 @@ def entry(name: str, job_name: str, schedule: Schedule, *, args: Mapping[str, An
 
 
 def not_declared(name: str, known: Iterable[str]) -> str:
-    """Say that *name* is unknown, and what was probably meant."""
-    return f"{name!r} is not declared.{nearest(name, known)} See: manage.py crons list"
+    """Say that *name* is unknown, and what was probably meant, or which module may declare it."""
+    broken = "".join(f" {module}, which may declare it, fails: {why}." for module, why in registry.broken.items())
+    return f"{name!r} is not declared.{broken or nearest(name, known)} See: manage.py crons list"
 
 
 def no_entry(name: str, known: Iterable[str]) -> str:

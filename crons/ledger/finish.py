@@ -208,7 +208,8 @@ def fenced(token: int) -> Iterator[None]:
 
     Raises: Fenced if it does not; nothing is written then.
     """
-    with writing() as using:
+    # Not bounded: what the job does inside waits for locks as long as the project says.
+    with writing(bounded=False) as using:
         with connections[using].cursor() as cursor:
             cursor.execute(f"{MINE} {rows.for_reference(using)}", [token])
             mine = cursor.fetchone()

@@ -183,6 +183,20 @@ def test_unknown_job_names_the_nearest(empty_registry):
     )
 
 
+def test_unknown_job_names_the_module_that_may_declare_it(empty_registry, monkeypatch):
+    """A name that is only nearly it would lead the wrong way, at night."""
+    job(HOURLY, name="clean_inactive_customers")(lambda: None)
+    monkeypatch.setattr(empty_registry, "broken", {"shop.cron": "NameError: name 'x' is not defined"})
+
+    with pytest.raises(UnknownJob) as refused:
+        empty_registry.get("clean_customers")
+
+    assert str(refused.value) == (
+        "'clean_customers' is not declared. shop.cron, which may declare it, fails: "
+        "NameError: name 'x' is not defined. See: manage.py crons list"
+    )
+
+
 @pytest.mark.parametrize(
     ("args", "message"),
     [
