@@ -370,7 +370,7 @@ def of_a_call():
         (len, False),
         (command("clearsessions").body, False),
     ],
-    ids=str,
+    ids=lambda value: getattr(value, "__name__", str(value)),  # not its address: each process collects the same
 )
 def test_a_fence_is_looked_for_in_what_the_source_does(body, is_fenced):
     """Django's transactions are no fence, nor is a comment; a function of the same module may have it."""
