@@ -280,7 +280,7 @@ def test_group_without_a_limit_is_a_warning(settings):
 
 def test_retry_of_a_job_that_is_not_idempotent_is_well():
     """Exceptions are retried; timed-out attempts are not, and that is what the job says."""
-    from crons.jobs import Retry
+    from crons.policies import Retry
 
     job(every(minutes=5), name="heartbeat", retry=Retry(3))(cronjobs.beat)
 
