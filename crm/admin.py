@@ -11,7 +11,7 @@ from django.http import HttpRequest
 from django.utils import timezone
 from django.utils.html import format_html
 
-from crm import customers, orders, stock, tokens
+from crm import confirmations, customers, orders, stock, tokens
 from crm.models import Customer, CustomerTombstone, Order, OrderItem, Product, Restock, ServiceToken, StockMovement
 
 
@@ -114,6 +114,7 @@ class OrderAdmin(_Admin):
     search_help_text = "Number of the order, name or e-mail address of the customer"
     autocomplete_fields = ["customer"]
     readonly_fields = ["total", "confirmation"]
+    actions = ["confirm_again", "confirmation_arrived"]
     date_hierarchy = "ordered_at"
     inlines = [OrderItemInline]
 
@@ -123,6 +124,23 @@ class OrderAdmin(_Admin):
     def save_related(self, request: HttpRequest, form: Any, formsets: Any, change: bool) -> None:
         super().save_related(request, form, formsets, change)
         orders.update_total(form.instance.pk)
+
+    @admin.action(description="Send the confirmation again", permissions=["change"])
+    def confirm_again(self, request: HttpRequest, queryset: QuerySet[Order]) -> None:
+        self._settle(request, queryset, "is sent again", arrived=False)
+
+    @admin.action(description="Confirmation has arrived", permissions=["change"])
+    def confirmation_arrived(self, request: HttpRequest, queryset: QuerySet[Order]) -> None:
+        self._settle(request, queryset, "has arrived", arrived=True)
+
+    def _settle(self, request: HttpRequest, queryset: QuerySet[Order], what: str, *, arrived: bool) -> None:
+        settled = confirmations.settle(list(queryset.values_list("pk", flat=True)), arrived=arrived)
+        for order in Order.objects.filter(pk__in=settled):
+            self.log_change(request, order, f"Said that its confirmation {what}.")
+            self.message_user(request, f"{order}: the confirmation {what}.", messages.SUCCESS)
+        if left := queryset.count() - len(settled):
+            text = f"{left} orders were left alone: their confirmations are not ones whose sender was cut off."
+            self.message_user(request, text, messages.WARNING)
 
     @admin.display(description="customer", ordering="customer__name")
     def customer_name(self, order: Order) -> str:

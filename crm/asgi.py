@@ -15,3 +15,4 @@ application = limited(get_asgi_application())
 # Now, not at the first request: building the GraphQL schema takes seconds on a busy machine, and the heartbeat,
 # which may be that request, waits for five.
 import_module("crm.urls")
+import_module("crm.endpoint")

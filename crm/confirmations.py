@@ -5,16 +5,28 @@ comes by every five minutes for what no worker has sent, and is the only way whe
 """
 
 import logging
-from collections.abc import Sequence
+import time
+from collections.abc import Collection, Sequence
+from datetime import timedelta
 
 from django.conf import settings
 from django.core.mail import send_mail
 from django.db import transaction
+from django.db.models import F
+from django.utils import timezone
 
 from crm.models import Order
 
 log = logging.getLogger("crm")
 _C = Order.Confirmation
+# Much longer than any mail takes: whoever claimed an order before that is gone.
+CUT_OFF_AFTER = timedelta(minutes=10)
+# The job's timeout is longer: one that is killed in the middle of a mail leaves an order half done.
+SENDING_SECONDS = 120.0
+CUT_OFF = (
+    "its sender was cut off, so whether the mail went nobody knows, and no second one is sent. Ask the mail server, "
+    "then choose in the admin's list of orders: 'Confirmation has arrived' or 'Send the confirmation again'"
+)
 
 
 def request(order_ids: Sequence[int]) -> None:
@@ -28,15 +40,15 @@ def send(order_id: int) -> bool:
     """Send the order's confirmation unless that is done, being done, or nobody asked for it; say whether it was.
 
     Who is killed between the claim and the mail leaves the order as "sending": whether the mail went nobody knows,
-    and no second one is sent.
+    and no second one is sent. *send_waiting* tells of it, and *settle* is how a person ends it.
     Raises: whatever the mail server's refusal raises; then it waits again.
     """
     waiting = Order.objects.filter(pk=order_id, confirmation=_C.WAITING)
     # One statement, committed before the mail: of two that come at once one claims it.
-    if not waiting.update(confirmation=_C.SENDING):
+    if not waiting.update(confirmation=_C.SENDING, confirmation_tried_at=timezone.now()):
         return False
-    order = Order.objects.select_related("customer").get(pk=order_id)
     try:
+        order = Order.objects.select_related("customer").get(pk=order_id)
         send_mail(
             f"Your order {order.pk}",
             f"Dear {order.customer.name},\n\nwe have received your order {order.pk} "
@@ -51,18 +63,42 @@ def send(order_id: int) -> bool:
     return True
 
 
-def send_waiting() -> tuple[int, dict[int, str]]:
-    """Send what still waits, oldest first; return how many were sent, and what went wrong with which order.
+def send_waiting(for_seconds: float = SENDING_SECONDS) -> tuple[int, dict[int, str]]:
+    """Send what still waits; return how many were sent, and what is wrong with which order.
 
-    One that cannot be sent does not keep the others.
+    One that cannot be sent does not keep the others: what was tried comes after what was not, and what is not begun
+    after *for_seconds* is left for the next time. Of a sender that was cut off is told each time, until *settle*.
     """
-    sent, failed = 0, {}
-    for order_id in Order.objects.filter(confirmation=_C.WAITING).order_by("pk").values_list("pk", flat=True):
+    sent, wrong, until = 0, _cut_off(), time.monotonic() + for_seconds
+    waiting = Order.objects.filter(confirmation=_C.WAITING)
+    for order_id in waiting.order_by(F("confirmation_tried_at").asc(nulls_first=True), "pk").values_list(
+        "pk", flat=True
+    ):
+        if time.monotonic() >= until:
+            break
         try:
             sent += send(order_id)
         except Exception as error:  # noqa: BLE001 (whatever mail raises: it is told, and the order waits again)
-            failed[order_id] = f"{type(error).__name__}: {error}"
-    return sent, failed
+            wrong[order_id] = f"{type(error).__name__}: {error}"
+    return sent, wrong
+
+
+def settle(order_ids: Collection[int], *, arrived: bool) -> list[int]:
+    """Say of orders whose sender was cut off whether the mail arrived, or is sent again; return which those were."""
+    with transaction.atomic():
+        cut_off = Order.objects.select_for_update().filter(pk__in=list(_cut_off())).filter(pk__in=list(order_ids))
+        settled = sorted(cut_off.values_list("pk", flat=True))
+        Order.objects.filter(pk__in=settled).update(confirmation=_C.SENT if arrived else _C.WAITING)
+    return settled
+
+
+def _cut_off() -> dict[int, str]:
+    """Tell, by order, of senders that claimed it and are gone."""
+    claimed = Order.objects.filter(confirmation=_C.SENDING).order_by("pk")
+    # Of before that was noted, there is no moment.
+    late = claimed.filter(confirmation_tried_at__lt=timezone.now() - CUT_OFF_AFTER)
+    unknown = claimed.filter(confirmation_tried_at=None)
+    return dict.fromkeys([*late.values_list("pk", flat=True), *unknown.values_list("pk", flat=True)], CUT_OFF)
 
 
 def _announce(order_ids: Sequence[int]) -> None:

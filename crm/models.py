@@ -106,6 +106,7 @@ class Order(models.Model):
     confirmation = models.CharField(
         max_length=7, choices=Confirmation, default="", db_default="", blank=True, editable=False
     )
+    confirmation_tried_at = models.DateTimeField(null=True, editable=False)
 
     class Meta:
         ordering = ["-ordered_at", "-pk"]
@@ -122,6 +123,7 @@ class Order(models.Model):
             models.Index(fields=["status", "ordered_at"], name="crm_order_status_ordered"),
             models.Index(fields=["-ordered_at", "-id"], name="crm_order_newest"),
             models.Index(fields=["id"], condition=models.Q(confirmation="waiting"), name="crm_order_unconfirmed"),
+            models.Index(fields=["id"], condition=models.Q(confirmation="sending"), name="crm_order_being_confirmed"),
         ]
 
     def __str__(self) -> str:

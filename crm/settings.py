@@ -88,7 +88,6 @@ INSTALLED_APPS = [
     "crm",
     # Its releases follow Django's late: where there is none yet, the scheduler fires what beat would.
     *(["django_celery_beat"] if find_spec("django_celery_beat") else []),
-    "strawberry_django",
     "django.contrib.admin",
     "django.contrib.auth",
     "django.contrib.contenttypes",

@@ -36,7 +36,8 @@ class Begun:
 class Message:
     """A due run that another process is asked to begin: what travels is who asks, and which run of which entry.
 
-    *number* counts the times it was sent; *route* is what the job says of the way: queue, priority.
+    *number* counts the times it was sent since its last try, of which it has had *tries*; *route* is what the job
+    says of the way: queue, priority.
     """
 
     run: int
@@ -47,6 +48,7 @@ class Message:
     executor: str
     timeout: timedelta | None = None
     route: Mapping[str, Any] = field(default_factory=dict)
+    tries: int = 0
 
 
 @dataclass(frozen=True)

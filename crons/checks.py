@@ -27,6 +27,7 @@ crons.W042  with --deploy: the ledger is kept in memory
 crons.W043  with --deploy: this process counts as part of a test suite
 crons.W050  a job is run by Celery's workers and is neither idempotent nor uses context.atomic
 crons.E051  a job is a Celery task with autoretry_for
+crons.W052  a Celery application takes pickle from its broker
 =========== =======================================================================
 
 The docs/reference/checks.md has a section for each.
@@ -35,7 +36,6 @@ The docs/reference/checks.md has a section for each.
 from __future__ import annotations
 
 import difflib
-import inspect
 import os
 import re
 import shutil
@@ -49,7 +49,7 @@ from django.core.checks import CheckMessage, Error, Tags, Warning, register
 from django.core.management import get_commands
 from django.utils.module_loading import import_string
 
-from crons import suite
+from crons import fences, suite
 from crons.bodies import CommandBody, ShellBody
 from crons.conf import conf
 from crons.exceptions import CronsError, InvalidSetting
@@ -146,6 +146,23 @@ def check_celery_jobs() -> Iterator[CheckMessage]:
                 "context.atomic: when a worker is lost, nobody knows what it has done, and it is not run again.",
                 hint="Say idempotent=True if it may run twice, or wrap its writes in `with context.atomic():`.",
                 id="crons.W050",
+            )
+
+
+@register(TAG)
+@_known_good
+def check_pickle() -> Iterator[CheckMessage]:
+    """Check that what jobs are sent through carries no objects: whoever reaches the broker could send any."""
+    used = {job.policy.executor for job in registry.jobs.values()}
+    for alias in sorted(used & set(conf.executors)):
+        sender = conf.make_executor(alias) if _sends(alias) else None
+        if isinstance(sender, CelerySender) and not list(sender.problems({})) and sender.takes_pickle:
+            yield Warning(
+                f"The Celery application of the executor {alias!r} takes pickle: whoever can write to its broker can "
+                "have the workers run any code.",
+                hint="Set accept_content = ['json'] (CELERY_ACCEPT_CONTENT in Django's settings); messages of crons "
+                "are JSON.",
+                id="crons.W052",
             )
 
 
@@ -361,14 +378,7 @@ def _is_run_by_celery(job: Job) -> bool:
         is_sent = issubclass(import_string(backend), CelerySender)
     except (ImportError, TypeError):
         return False  # crons.E002 says it
-    return is_sent and not _mentions_atomic(job.body)
-
-
-def _mentions_atomic(body: Any) -> bool:
-    try:
-        return "atomic(" in inspect.getsource(inspect.unwrap(body))
-    except (OSError, TypeError, ValueError):
-        return False  # a command or a program: what it writes cannot be fenced
+    return is_sent and not fences.uses_atomic(job.body)
 
 
 def _sends(alias: str) -> bool:

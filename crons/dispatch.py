@@ -156,9 +156,12 @@ class Dispatcher:
         self._returned += [each for courier in self.couriers.values() for each in courier.returned()]
         if self._returned:
             at = now or ledger.database_now()
-            for each in self._returned:
-                detail = f"could not be sent: {each.error}"
-                ledger.take_back([each.run], at + timedelta(seconds=each.pause_seconds), detail)
+            # Of a heap one message failed and the rest was not tried: one write for each reason, not for each run.
+            for error in dict.fromkeys(each.error for each in self._returned):
+                alike = [each for each in self._returned if each.error == error]
+                again_at = at + timedelta(seconds=max(each.pause_seconds for each in alike))
+                detail = f"could not be sent: {error}"
+                ledger.take_back([each.run for each in alike], again_at, detail, unsent=True)
             self._returned = []
 
     def running(self) -> int:

@@ -31,7 +31,7 @@ def run(context: Any, run: int, deployment: str, *, executor: str = "tasks", for
 
 
 def _put_back(task: Any, run: int, deployment: str, executor: str, foreign: int, text: str) -> None:
-    if foreign >= FOREIGN_TIMES:
+    if not 0 <= foreign < FOREIGN_TIMES:
         log.error("%s, and nobody of it takes it from this queue. Give each project a queue of its own.", text)
         return
     if task.get_backend().supports_defer:

@@ -14,7 +14,8 @@ from django.apps import apps
 
 from crons.conf import conf
 from crons.executors.celery import NO_LIMIT, RUN, CelerySender
-from crons.jobs import Policy, registry
+from crons.jobs import registry
+from crons.policies import Policy
 from crons.targets import beat_rows
 from crons.targets.beat_rows import FIRE, TICK
 from crons.triggers import arrival, beat
@@ -85,12 +86,17 @@ def _put_back(task: Task, args: list[Any], kwargs: dict[str, Any], foreign: int,
         )
         return
     sent = task.request.delivery_info or {}
+    # As it came: a message without limits would get the project's own, shorter than the job's.
+    hard, soft = task.request.timelimit or (None, None)
     task.apply_async(
         args=args,
         kwargs={**kwargs, "foreign": foreign + 1},
         countdown=FOREIGN_PAUSE_SECONDS,
         exchange=sent.get("exchange") or None,
         routing_key=sent.get("routing_key") or None,
+        priority=sent.get("priority"),
+        time_limit=hard,
+        soft_time_limit=soft,
         ignore_result=True,
     )
 

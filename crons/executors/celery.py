@@ -7,6 +7,7 @@ and a message that comes twice, or late, does nothing.
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from kombu.connection import Connection
 
 RUN = "crons.run"
+PICKLE = {"pickle", "application/x-python-serialize"}
 # Celery's own limits are there for a guard that cannot kill: well after ours, and in place of the project's.
 LIMIT_MARGIN = timedelta(minutes=2)
 NO_LIMIT = timedelta(days=365)
@@ -58,7 +60,8 @@ class CelerySender(Sender):
                 RUN,
                 args=[message.run, message.deployment],
                 kwargs={"executor": message.executor},
-                task_id=f"crons-{message.deployment[-12:]}-{message.run}-{message.number}",
+                # Its own for each message: one that somebody revokes is dropped by workers for hours.
+                task_id=f"crons-{message.deployment[-12:]}-{message.run}-{message.tries}-{message.number}",
                 producer=app.amqp.Producer(self._connected(app)),
                 retry=False,
                 ignore_result=True,
@@ -79,6 +82,20 @@ class CelerySender(Sender):
             with suppress(Exception):  # a broker that is gone cannot be told
                 connection.release()  # type: ignore[no-untyped-call]
 
+    def problems(self, route: Mapping[str, Any]) -> Iterator[str]:
+        """Say why messages with *route* would get nowhere."""
+        yield from super().problems(route)
+        try:
+            _ = self.app
+        except Exception as error:  # noqa: BLE001 (its module is anybody's code)
+            named = f"its OPTIONS name the Celery application {self._app_path!r}" if self._app_path else "Celery"
+            yield f"{named}, which cannot be imported: {type(error).__name__}: {error}"
+
+    @property
+    def takes_pickle(self) -> bool:
+        """Whether workers of this application unpack objects that a message carries."""
+        return not PICKLE.isdisjoint(self.app.conf.accept_content or ())
+
     @property
     def app(self) -> Celery:
         """The application that messages are sent by.
@@ -96,7 +113,7 @@ class CelerySender(Sender):
         if self._connection is None:
             options: dict[str, Any] = {**app.conf.broker_transport_options, **GIVE_UP_AT_ONCE}
             connection = app.connection_for_write(connect_timeout=CONNECT_SECONDS)
-            if connection.transport_cls in ("redis", "rediss"):
+            if connection.transport_cls in ("redis", "rediss", "sentinel"):
                 options |= {"socket_connect_timeout": CONNECT_SECONDS, "socket_timeout": SILENT_SECONDS}
             connection.transport_options = options
             self._connection = connection

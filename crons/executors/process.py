@@ -179,7 +179,10 @@ class ProcessExecutor(Executor):
 
     def _read(self, until: float) -> bool:
         """Wait for something to read, or to do; say whether somebody wants the host elsewhere."""
-        wait = max(min(until, self._next_due()) - time.monotonic(), 0)
+        return self._listen(min(until, self._next_due()))
+
+    def _listen(self, until: float) -> bool:
+        wait = max(until - time.monotonic(), 0)
         heard: list[Callable[[], None] | None] = [key.data for key, _ in self._selector.select(wait)]
         for hear in heard:
             if hear is not None:
@@ -192,7 +195,7 @@ class ProcessExecutor(Executor):
         is_woken = False
         until = min(until, time.monotonic() + GATHER_SECONDS)
         while self._reports.unfinished and self._attempts and not is_woken and time.monotonic() < until:
-            is_woken = self._read(until)
+            is_woken = self._listen(until)  # not for what is to do: that is to write what is gathered
         return is_woken
 
     def _next_due(self) -> float:

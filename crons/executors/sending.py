@@ -79,14 +79,19 @@ class Courier:
         self._thread: threading.Thread | None = None
         self._handing_over_since: float | None = None
         self._failures = 0
+        self._last_error = ""
         self._closed_until = 0.0
+        self._is_told_silent = False
         self._is_over = False
 
     def room(self) -> int:
         """Say how many messages are taken now; none while the broker is down or silent."""
         with self._changed:
             now = time.monotonic()
-            if self._closed_until > now or self._is_silent(now):
+            if self._is_silent(now):
+                self._tell_silence()
+                return 0
+            if self._closed_until > now:
                 return 0
             room = max(LONGEST_QUEUE - len(self._waiting), 0)
             return min(room, 1) if self._failures else room
@@ -123,6 +128,11 @@ class Courier:
     def _is_silent(self, now: float) -> bool:
         return self._handing_over_since is not None and now - self._handing_over_since > PATIENCE_SECONDS
 
+    def _tell_silence(self) -> None:
+        if not self._is_told_silent:
+            log.warning("executor %s: the broker does not answer; nothing is sent until it does", self.sender.alias)
+        self._is_told_silent = True
+
     def _work(self) -> None:
         while not self._is_done():
             try:
@@ -153,7 +163,7 @@ class Courier:
 
     def _send(self, message: Message) -> str:
         if self._closed_until > time.monotonic():
-            return "the broker has just failed"
+            return f"the broker has just failed, {self._last_error}"
         try:
             self.sender.send(message)
         except BaseException as error:  # noqa: BLE001 (it may raise what it likes, and this thread must not end of it)
@@ -163,12 +173,14 @@ class Courier:
     def _note(self, message: Message, error: str) -> None:
         now = time.monotonic()
         if not error:
-            if self._failures:
+            if self._failures or self._is_told_silent:
                 log.warning("executor %s: messages are taken again", self.sender.alias)
-            self._failures = 0
+            self._failures, self._is_told_silent = 0, False
             return
         if self._closed_until <= now:
-            pause: float = min(2.0**self._failures, LONGEST_PAUSE_SECONDS)
+            self._last_error = error
+            # Of a number that grows with each failure a power is too large for a float after a night.
+            pause: float = min(2.0 ** min(self._failures, 10), LONGEST_PAUSE_SECONDS)
             self._failures += 1
             self._closed_until = now + pause
             log.warning("executor %s: a message was not taken, the next in %.0f s: %s", self.sender.alias, pause, error)

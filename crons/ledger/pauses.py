@@ -17,6 +17,7 @@ from crons.jobs import nearest
 from crons.ledger.audit import BY, REASON, kept, note
 from crons.ledger.record import BATCH, Planner, account_for, locked
 from crons.ledger.rows import update
+from crons.ledger.send import take_back_held
 from crons.ledger.transactions import verb, writing
 from crons.models import Deployment, Entry, Pause
 from crons.schedules import FAR_FUTURE
@@ -120,7 +121,10 @@ def hold_declarations(using: str) -> None:
 
 
 def hold(entries: Sequence[Entry], now: datetime, using: str) -> None:
-    """Put on *entries*, in memory, what of the pauses holds them; for use inside a transaction that locks them."""
+    """Put on *entries*, in memory, what of the pauses holds them; for use inside a transaction that locks them.
+
+    What of those that are held is on its way to a worker is taken back.
+    """
     wide = _wide(now, using)
     own = {
         each.entry_id: each
@@ -128,6 +132,8 @@ def hold(entries: Sequence[Entry], now: datetime, using: str) -> None:
     }
     for entry in entries:
         _put_on(entry, [*_standing(entry, wide), *([own[entry.pk]] if entry.pk in own else [])])
+    if held := [entry.pk for entry in entries if entry.pk and entry.paused_at is not None]:
+        take_back_held(held, now, using)
 
 
 def told(pause: Pause) -> str:

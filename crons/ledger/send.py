@@ -17,11 +17,11 @@ from crons.conf import conf
 from crons.ledger import rows
 from crons.ledger.begin import Sought, candidates, is_overtaken, key_of, lock_full_groups, running_by_group
 from crons.ledger.record import policy_of
-from crons.ledger.transactions import verb, writing
+from crons.ledger.transactions import lock_free, verb, writing
 from crons.ledger.verdict import end, write_ended
 from crons.models import Deployment, Run
 from crons.schedules import FAR_FUTURE
-from crons.verdicts import State, Verdict
+from crons.verdicts import Kind, State, Verdict
 
 FIRST_PAUSE = timedelta(seconds=30)
 LONGEST_PAUSE = timedelta(minutes=15)
@@ -59,25 +59,43 @@ def send(now: datetime, room: Mapping[str, int], *, only_run: int | None = None)
             run.state, run.wake_at = State.SENT, now + pause_after(run.sends)
             run.detail = f"sent to {policy.executor}"[:255]
             name, key = run.entry.name, key_of(run)
-            messages.append(
-                Message(run.pk, adopted, name, key, run.sends, policy.executor, policy.timeout, policy.route)
-            )
+            way = (policy.executor, policy.timeout, policy.route)
+            messages.append(Message(run.pk, adopted, name, key, run.sends, *way, run.tries))
         rows.update(chosen, SENT, using)
     return messages
 
 
 @verb
-def take_back(runs: Collection[int], again_at: datetime, detail: str) -> list[int]:
-    """Let runs that were sent be sent again from *again_at* on, if nobody has begun them; say which those were."""
+def take_back(runs: Collection[int], again_at: datetime, detail: str, *, unsent: bool = False) -> list[int]:
+    """Let runs that were sent be sent again from *again_at* on, if nobody has begun them; say which those were.
+
+    Args: *unsent* says that their messages were not handed over: those do not count, or the pause after a night
+    without a broker would be the longest.
+    """
     with writing() as using:
         sent = Run.objects.using(using).filter(pk__in=list(runs), state=State.SENT).order_by("pk")
         found = list(sent.select_for_update())
-        for run in found:
-            # A retry is not a first try: it is given up for a newer success, and has no last moment to start.
-            run.state = State.WAITING if run.tries or run.asked_at else State.DUE
-            run.wake_at, run.detail = again_at, detail[:255]
-        rows.update(found, SENT, using)
+        _return(found, again_at, detail, using, unsent=unsent)
     return [run.pk for run in found]
+
+
+def take_back_held(entries: Collection[int], now: datetime, using: str) -> None:
+    """Take back what a pause of *entries* holds: what is called sent is in the way of what people ask for meanwhile.
+
+    For use inside a transaction that locks the entries; who begins one of the runs just now sees the pause.
+    """
+    sent = Run.objects.using(using).filter(entry__in=list(entries), state=State.SENT).exclude(kind=Kind.MANUAL)
+    _return(list(lock_free(sent.order_by("pk"), using, "self")), now, "paused before a worker began it", using)
+
+
+def _return(runs: list[Run], again_at: datetime, detail: str, using: str, *, unsent: bool = False) -> None:
+    for run in runs:
+        # A retry is not a first try: it is given up for a newer success, and has no last moment to start.
+        run.state = State.WAITING if run.tries or run.asked_at else State.DUE
+        run.wake_at, run.detail = again_at, detail[:255]
+        # Not none: by that the run keeps its place before the slots that come after it.
+        run.sends = max(run.sends - unsent, 1)
+    rows.update(runs, SENT, using)
 
 
 def _places(now: datetime, using: str) -> dict[str, int]:

@@ -49,6 +49,7 @@ def _refuse(run: Run, now: datetime) -> None:
         late = f"no place came free before {run.start_before:%Y-%m-%d %H:%M:%S} UTC"
         if run.sends:
             late = f"sent {run.sends} time(s), and nobody began it before {run.start_before:%Y-%m-%d %H:%M:%S} UTC"
+            late += f"; of the last: {run.detail}" if run.state == State.DUE else ""
         end(run, Verdict.MISSED, now, reason=Reason.NOT_STARTED, detail=late)
     else:
         way: int = run.in_the_way  # type: ignore[attr-defined] # annotated in settle

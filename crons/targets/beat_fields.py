@@ -46,11 +46,11 @@ def read(row: Any) -> tuple[str, str]:
         except InvalidSchedule as error:
             raise Unfit(f"the crontab {text!r} is none of cron's: {error}") from error
     if row.interval is not None:
-        length = timedelta(**{row.interval.period: row.interval.every})
         try:
-            return every(length).text, ""
-        except InvalidSchedule as error:
-            raise Unfit(f"the interval {length} is none of crons': {error}") from error
+            return every(timedelta(**{row.interval.period: row.interval.every})).text, ""
+        except (InvalidSchedule, OverflowError) as error:  # of two billion days Python makes no length
+            told = f"{row.interval.every} {row.interval.period}"
+            raise Unfit(f"the interval of {told} is none of crons': {error}") from error
     kind = "solar event" if row.solar is not None else "clocked time" if row.clocked is not None else "missing schedule"
     raise Unfit(f"a {kind} is no schedule of crons")
 

@@ -18,6 +18,7 @@ from enum import StrEnum
 
 from crons import deployment, ledger
 from crons.conf import conf
+from crons.exceptions import CronsError
 from crons.executors.base import Executor
 from crons.executors.process import ProcessExecutor
 from crons.instances import host
@@ -29,8 +30,13 @@ from crons.verdicts import State
 log = logging.getLogger("crons")
 # For a worker with newer code to be there.
 UNKNOWN_JOB_PAUSE = timedelta(seconds=30)
+# A place was taken, or a pause came, on the message's way: that happens once or twice, and not each time.
+AT_ONCE_TIMES = 3
+REFUSED_PAUSE = timedelta(seconds=30)
 # For somebody to read what is wrong with this worker.
 THREAD_PAUSE = timedelta(minutes=1)
+# With REMAP_SIGTERM=SIGQUIT, Celery stops its workers and their children by that.
+HEEDED = (*STOPPING, signal.SIGQUIT)
 # The fork server is made once per worker process: it costs more than most jobs.
 _sessions: dict[str, Session] = {}
 
@@ -66,7 +72,7 @@ def take(run_id: int, sent_by: str, *, executor: str) -> Arrived:
         return Arrived(
             Fate.OVER, f"run {run_id} names the executor {executor[:40]!r}, which is not one of this project"
         )
-    if threading.current_thread() is not threading.main_thread():
+    if not _is_main_thread():
         return _in_a_thread(run_id)
     with at_work(executor, lambda: Session("worker", executor, _here(executor))) as session:
         begun = session.dispatcher.begin(ledger.database_now(), only_run=run_id, arrived=True)
@@ -82,10 +88,13 @@ def at_work(kind: str, make: Callable[[], Session]) -> Iterator[Session]:
     """Give this worker process's session of that kind, which listens inside; a process that is to end drains it.
 
     It is made once per process, and anew where its fork server is gone.
+    Raises: CronsError in a thread.
     """
+    if not _is_main_thread():
+        raise CronsError(f"{_in_thread_text()}. Nothing was done; another look at the clock does it.")
     session = _session_of_this_process(kind, make)
     # Ctrl-C reaches the whole group: a pool whose children ignore it lets what they do end first.
-    heeded = [each for each in STOPPING if signal.getsignal(each) is not signal.SIG_IGN]
+    heeded = [each for each in HEEDED if signal.getsignal(each) is not signal.SIG_IGN]
     try:
         with session.listening(heeded):
             yield session
@@ -120,13 +129,21 @@ def _here(executor: str) -> dict[str, Executor]:
 
 def _in_a_thread(run_id: int) -> Arrived:
     """Leave the run to another worker: a process is forked from one without other threads, and by its main one."""
-    detail = (
-        f"a worker on {host()} takes messages in a thread, where a job cannot be given a process of its own: "
-        "start it with a process for each message, db_worker with --no-reload"
-    )
+    detail = _in_thread_text()
     log.error("run %d: %s", run_id, detail)
     ledger.take_back([run_id], ledger.database_now() + THREAD_PAUSE, detail)
     return Arrived(Fate.LATER, f"run {run_id}: {detail}")
+
+
+def _is_main_thread() -> bool:
+    return threading.current_thread() is threading.main_thread()
+
+
+def _in_thread_text() -> str:
+    return (
+        f"a worker on {host()} takes messages in a thread, where a job cannot be given a process of its own: start it "
+        "with a process for each message, celery worker with --pool=prefork, db_worker with --no-reload"
+    )
 
 
 def _not_begun(run_id: int) -> Arrived:
@@ -142,6 +159,8 @@ def _not_begun(run_id: int) -> Arrived:
         log.warning("%s: %s", name, detail)
         ledger.take_back([run_id], now + UNKNOWN_JOB_PAUSE, detail)
         return Arrived(Fate.LATER, f"{name}: {detail}")
-    # Paused, its group full, or a run of its entry going: who sends sees that, and sends it when it is over.
-    ledger.take_back([run_id], now, "a worker was there, and it could not be begun then")
+    # Paused, its group full, or a run of its entry going: who sends sees that, and sends it when it is over. Where
+    # who sends has other settings or other code, and does not see it, the message would go round for ever.
+    again_at = now if run.sends <= AT_ONCE_TIMES else now + REFUSED_PAUSE
+    ledger.take_back([run_id], again_at, f"a worker on {host()} was there, and it could not be begun then")
     return Arrived(Fate.LATER, f"{name} cannot be begun now; it is sent again when it can")

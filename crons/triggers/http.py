@@ -197,7 +197,8 @@ def _start() -> subprocess.Popen[bytes]:
     if settings.SETTINGS_MODULE:
         env["DJANGO_SETTINGS_MODULE"] = settings.SETTINGS_MODULE
     return subprocess.Popen(
-        [_python(), "-m", "django", "crons", "tick"],
+        # Another is not started while it runs: alerts and slots must not wait for the end of a long job.
+        [_python(), "-m", "django", "crons", "tick", "--while-busy"],
         env=env,
         stdin=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,

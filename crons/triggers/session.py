@@ -115,7 +115,8 @@ class Session:
         for executor, attempts in left:
             if attempts:
                 log.warning("cancelling what still runs", extra={"attempts": sorted(attempts)})
-                executor.cancel(attempts, "the scheduler was stopped")
+                who = "worker" if self.instance.kind == "worker" else "scheduler"
+                executor.cancel(attempts, f"the {who} was stopped")
         self._work_until(time.monotonic() + CANCELLING_SECONDS, lambda: False)
         try:
             self.dispatcher.finish_sending()

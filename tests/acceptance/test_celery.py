@@ -165,6 +165,7 @@ def test_a_killed_workers_run_is_lost_and_begun_again_only_where_that_is_harmles
 def test_cancelling_and_timeouts_reach_a_worker_and_output_comes_from_it(site: Site, redis: brokers.Redis) -> None:
     """As on the scheduler's own machine."""
     os.mkfifo(site.folder / "gate")
+    site.env["TEST_LEASE"] = "9"  # who runs a job hears of a cancellation when it renews
     goes_by(site, redis.url)
     taker = worker(site, "ann")
     site.make_due("waits_for_release")
@@ -230,14 +231,86 @@ def test_a_worker_that_is_told_to_stop_at_once_writes_down_how_its_job_ended(sit
 
 
 @pytest.mark.needs("redis-server")
+@pytest.mark.slow
 @pytest.mark.sqlite  # what it shows has nothing to do with the database
-def test_workers_children_that_are_replaced_leave_nothing_behind(site: Site, redis: brokers.Redis) -> None:
-    """With --max-tasks-per-child each message meets a new process, which has a fork server of its own."""
+def test_a_job_whose_message_is_revoked_is_cancelled_and_only_that_message(site: Site, redis: brokers.Redis) -> None:
+    """By `revoke(…, terminate=True)`; workers drop the revoked id for hours, and the next try has another."""
+    os.mkfifo(site.folder / "gate")
+    goes_by(site, redis.url)
+    taker = worker(site, "ann", TEST_DRAIN="0.2")
+    site.make_due("waits_for_release", "waits_harmlessly")
+    site.crons("tick")
+    gate = os.open(site.folder / "gate", os.O_WRONLY)
+    site.wait_for_row("SELECT COUNT(*) FROM crons_attempt WHERE outcome = '' HAVING COUNT(*) = 2", taker)
+
+    revoke = f"from {APP} import app; [app.control.revoke(each['id'], terminate=True) for each in "
+    revoke += "app.control.inspect(timeout=10, limit=1).active()['ann@test']]"
+    revoked = site.python("-c", revoke, PYTHONPATH=str(ROOT))
+    assert revoked.returncode == 0, revoked.stderr
+    wait_until_nobody_reads(gate)
+    os.close(gate)
+    site.wait_for_row("SELECT 1 FROM crons_run WHERE state = 'waiting'", taker)
+    site.wait_for_row(
+        "SELECT 1 FROM crons_run WHERE verdict = 'cancelled' AND detail = 'the worker was stopped'", taker
+    )
+    site.crons("tick")
+    os.close(os.open(site.folder / "gate", os.O_WRONLY))  # opens once the second attempt reads
+    site.wait_for_row(DONE.format("waits_harmlessly"), taker)
+
+    assert site.verdicts("waits_for_release") == [("cancelled", 1, "cancelled")]
+    assert site.verdicts("waits_harmlessly") == [("succeeded", 2, "cancelled succeeded")]
+
+
+@pytest.mark.needs("redis-server")
+@pytest.mark.slow
+@pytest.mark.sqlite  # what it shows has nothing to do with the database
+@pytest.mark.parametrize(
+    ("options", "celery", "env", "by", "ends"),
+    [
+        (["--pool=solo"], {}, {}, signal.SIGTERM, "Warm shutdown"),
+        (["--pool=solo"], {}, {}, signal.SIGQUIT, "Hitting Ctrl+C again"),  # where Celery itself then stumbles
+        ([], {"worker_soft_shutdown_timeout": 0.5}, {}, signal.SIGQUIT, "Initiating Soft Shutdown"),
+        ([], {}, {"REMAP_SIGTERM": "SIGQUIT"}, signal.SIGTERM, "Cold shutdown"),
+    ],
+    ids=["the pool solo", "the pool solo, at once", "Celery's soft shutdown", "SIGTERM as SIGQUIT"],
+)
+def test_a_worker_without_time_for_its_job_writes_down_that_it_was_cancelled(
+    site: Site,
+    redis: brokers.Redis,
+    options: list[str],
+    celery: dict[str, Any],
+    env: dict[str, str],
+    by: signal.Signals,
+    ends: str,
+) -> None:
+    """There is nobody else in a worker of that pool; and what Celery waits for comes before our grace."""
+    os.mkfifo(site.folder / "gate")
+    goes_by(site, redis.url, **celery)
+    taker = worker(site, "ann", *options, TEST_DRAIN="0.2", **env)
+    site.make_due("waits_for_release")
+    site.crons("tick")
+    gate = os.open(site.folder / "gate", os.O_WRONLY)
+    site.wait_for_row("SELECT 1 FROM crons_attempt WHERE outcome = ''", taker)
+
+    taker.send_signal(by)
+
+    wait_until_nobody_reads(gate)
+    os.close(gate)
+    assert ends in taker.communicate(timeout=60)[0]
+    assert site.verdicts("waits_for_release") == [("cancelled", 1, "cancelled")]
+    assert site.sql("SELECT detail FROM crons_run WHERE verdict <> ''") == [("the worker was stopped",)]
+
+
+@pytest.mark.needs("redis-server")
+@pytest.mark.sqlite  # what it shows has nothing to do with the database
+@pytest.mark.parametrize("option", ["--max-tasks-per-child=1", "--max-memory-per-child=1"])
+def test_workers_children_that_are_replaced_leave_nothing_behind(site: Site, redis: brokers.Redis, option: str) -> None:
+    """Each message meets a new process, which has a fork server of its own."""
     site.env["TEST_ENTRIES"] = "6"
     site.env["TEST_TRACED_ON"] = "celery"
     goes_by(site, redis.url)
     site.make_all_due("traced_%")
-    taker = worker(site, "ann", "--max-tasks-per-child=1")
+    taker = worker(site, "ann", option)
     site.crons("tick")
 
     site.wait_for_row("SELECT COUNT(*) FROM crons_run WHERE verdict = 'succeeded' HAVING COUNT(*) >= 6", taker)

@@ -47,6 +47,7 @@ def test_a_hole_is_filled_once_by_racing_ticks(site: Site) -> None:
 def test_a_run_is_followed_to_its_end(site: Site) -> None:
     """What it writes comes as it is written; the one who follows ends as the job did."""
     os.mkfifo(site.folder / "gate")
+    site.env["TEST_LEASE"] = "9"  # who runs a job hears of a cancellation when it renews
     site.make_due("waits_for_release")
     tick = site.start("tick")
     gate = os.open(site.folder / "gate", os.O_WRONLY)  # opens once the job reads

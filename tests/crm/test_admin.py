@@ -161,6 +161,35 @@ def test_token_is_revoked_by_who_may_and_that_is_noted(client, superuser):
     assert ServiceToken.objects.count() == 1
 
 
+def test_confirmation_whose_sender_was_cut_off_is_settled_by_who_may(client, superuser, make_customer):
+    """Nothing else ends it; each that was not cut off is left as it is."""
+    customer = make_customer(NOW)
+    long_ago = timezone.now() - timedelta(hours=1)
+    half, other = (
+        Order.objects.create(customer=customer, confirmation=each, confirmation_tried_at=long_ago)
+        for each in ("sending", "sent")
+    )
+    url = reverse("admin:crm_order_changelist")
+    action = {"action": "confirm_again", "_selected_action": [half.pk, other.pk]}
+    reader = User.objects.create_user("reader", is_staff=True)
+    reader.user_permissions.add(Permission.objects.get(codename="view_order"))
+    stranger = Client()
+    stranger.force_login(reader)
+
+    stranger.post(url, action)
+    assert set(Order.objects.exclude(confirmation="").values_list("confirmation", flat=True)) == {"sending", "sent"}
+    told = superuser.post(url, action, follow=True).text
+
+    assert f"Order {half.pk}: the confirmation is sent again." in told
+    assert "1 orders were left alone: their confirmations are not ones whose sender was cut off." in told
+    assert list(Order.objects.order_by("pk").exclude(confirmation="").values_list("confirmation", flat=True)) == [
+        "waiting",
+        "sent",
+    ]
+    [entry] = LogEntry.objects.all()
+    assert (entry.object_id, entry.change_message) == (str(half.pk), "Said that its confirmation is sent again.")
+
+
 def test_site_opens_before_the_first_collectstatic(superuser, settings, tmp_path):
     settings.STATIC_ROOT = tmp_path
     settings.STORAGES = settings.STORAGES | {"staticfiles": {"BACKEND": "crm.static_files.StaticFilesStorage"}}

@@ -1,12 +1,14 @@
 """Confirmations of orders: each goes once, at once where a worker is there, within minutes where none is."""
 
 import logging
+from datetime import timedelta
 from decimal import Decimal
 from threading import Thread
 
 import pytest
 from django.core import mail
 from django.db import connections
+from django.utils import timezone
 
 from crm import confirmations, cron, orders
 from crm.models import Order, Product
@@ -71,11 +73,85 @@ def test_mail_that_cannot_be_sent_waits_and_fails_the_job(order, monkeypatch, ca
 
     monkeypatch.setattr(confirmations, "send_mail", refuse_first)
 
-    with pytest.raises(RuntimeError, match="1 confirmations could not be sent, the first: OSError: no route"):
+    text = f"1 confirmations are not sent, the first, of order {order.pk}: OSError: no route to the mail server"
+    with pytest.raises(RuntimeError, match=f"^{text}$"):
         cron.send_order_confirmations()
 
     assert (state(order), state(other)) == ("waiting", "sent")
     assert f"Order {order.pk}: OSError: no route to the mail server" in capsys.readouterr().out
+
+
+def cut_off(order, ago=timedelta(minutes=11)):
+    """Leave *order* as a sender does that is killed with the mail in its hands."""
+    tried_at = None if ago is None else timezone.now() - ago
+    Order.objects.filter(pk=order.pk).update(confirmation="sending", confirmation_tried_at=tried_at)
+
+
+@pytest.mark.parametrize("ago", [timedelta(minutes=11), None], ids=["long ago", "before that was noted"])
+def test_sender_that_was_cut_off_is_told_of_until_somebody_has_looked(order, capsys, ago):
+    """The customer may have no mail, or one: a second one nobody takes back, and nobody else would ever look."""
+    cut_off(order, ago)
+
+    for _ in range(2):
+        with pytest.raises(RuntimeError) as failed:
+            cron.send_order_confirmations()
+
+    text = (
+        "its sender was cut off, so whether the mail went nobody knows, and no second one is sent. Ask the mail "
+        "server, then choose in the admin's list of orders: 'Confirmation has arrived' or 'Send the confirmation again'"
+    )
+    assert str(failed.value) == f"1 confirmations are not sent, the first, of order {order.pk}: {text}"
+    assert capsys.readouterr().out == f"Sent 0 confirmations.\nOrder {order.pk}: {text}\n" * 2
+    assert (mail.outbox, state(order)) == ([], "sending")
+
+
+def test_sender_that_is_at_it_is_not_told_of(order):
+    """A mail takes its time."""
+    cut_off(order, timedelta(minutes=9))
+
+    assert confirmations.send_waiting() == (0, {})
+    assert confirmations.settle([order.pk], arrived=False) == []
+    assert state(order) == "sending"
+
+
+@pytest.mark.parametrize(("arrived", "mails"), [(True, 0), (False, 1)])
+def test_whoever_has_asked_the_mail_server_settles_it(order, arrived, mails):
+    cut_off(order)
+    sent = Order.objects.create(customer_id=order.customer_id, ordered_at=NOW, confirmation="sent")
+
+    assert confirmations.settle([order.pk, sent.pk], arrived=arrived) == [order.pk]
+
+    cron.send_order_confirmations()
+    assert (len(mail.outbox), state(order), state(sent)) == (mails, "sent", "sent")
+
+
+def test_sender_that_loses_its_database_says_so_and_sends_nothing(order, monkeypatch):
+    """The claim is taken back where the order could not be read."""
+    monkeypatch.setattr(Order.objects, "select_related", lambda *names: 1 / 0)
+
+    with pytest.raises(ZeroDivisionError):
+        confirmations.send(order.pk)
+
+    assert (mail.outbox, state(order)) == ([], "waiting")
+
+
+def test_what_a_mail_server_keeps_refusing_stands_before_nobody(order, monkeypatch):
+    """A job has not the time for all of them: what was tried comes after what was not."""
+    younger = Order.objects.create(customer_id=order.customer_id, ordered_at=NOW, confirmation="waiting")
+    tried, clock = [], iter(range(100))
+
+    def refuse(subject, *rest):
+        tried.append(int(subject.split()[-1]))
+        raise OSError("greylisted")
+
+    monkeypatch.setattr(confirmations, "send_mail", refuse)
+    monkeypatch.setattr(confirmations.time, "monotonic", lambda: next(clock))
+
+    for _ in range(3):
+        assert len(confirmations.send_waiting(for_seconds=2)[1]) == 1
+
+    assert tried == [order.pk, younger.pk, order.pk]
+    assert confirmations.send_waiting(for_seconds=0) == (0, {})
 
 
 @pytest.mark.django_db(transaction=True)

@@ -1,13 +1,19 @@
-"""What a worker's process keeps from one message to the next."""
+"""What a worker's process keeps from one message to the next, and what becomes of one that it cannot begin."""
 
 from __future__ import annotations
 
 import os
+from datetime import timedelta
 from types import SimpleNamespace
 
 import pytest
 
+from crons import ledger
+from crons.instances import host
+from crons.jobs import registry
+from crons.models import Run
 from crons.triggers import arrival
+from tests.crons.conftest import NOON
 
 
 class Kept:
@@ -51,3 +57,21 @@ def test_a_broken_session_is_closed_once_and_made_anew(sessions):
 
     assert broken.closed == 1
     assert (sessions, made.closed) == ({"celery": made}, 0)
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize(("sends", "pause"), [(1, 0), (3, 0), (4, 30), (40, 30)])
+def test_a_message_that_is_refused_again_and_again_has_its_pause(make_entry, monkeypatch, sends, pause):
+    """A worker with other limits for groups than the scheduler's refuses what that sends at once again."""
+    monkeypatch.setattr(ledger, "database_now", lambda: NOON)
+    monkeypatch.setitem(registry.jobs, "away", SimpleNamespace())
+    entry = make_entry("away", executor="far")
+    about = {"slot_at": NOON, "planned_at": NOON, "recorded_at": NOON, "wake_at": NOON, "trigger": "test"}
+    run = Run.objects.create(entry=entry, state="sent", sends=sends, **about)
+
+    arrived = arrival._not_begun(run.pk)
+
+    run.refresh_from_db()
+    assert arrived.text == f"run {run.pk} of away cannot be begun now; it is sent again when it can"
+    assert (run.state, run.sends, run.wake_at) == ("due", sends, NOON + timedelta(seconds=pause))
+    assert run.detail == f"a worker on {host()} was there, and it could not be begun then"

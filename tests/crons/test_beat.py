@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -16,13 +17,14 @@ from django.utils import timezone
 
 from crons import api, cron, job
 from crons.doctor import installed
-from crons.exceptions import Refused, TargetError
+from crons.exceptions import CronsError, Refused, TargetError
 from crons.jobs import Registry
 from crons.models import AuditEvent, Entry, Pause, Run
 from crons.schedules import any_of, parse
 from crons.targets import beat_fields, beat_rows
 from crons.targets.base import Unfit
 from crons.targets.beat import BeatTarget
+from crons.triggers import beat
 from tests.crons.cli.conftest import Said, call_crons
 
 models = pytest.importorskip("django_celery_beat.models", reason="django-celery-beat has no release for this Django")
@@ -288,6 +290,18 @@ def test_a_schedule_that_the_ledger_cannot_follow_is_drift(crons: Any):
     assert told()[1] == "crons:report: 0 6 * * 1 Europe/Berlin"
 
 
+def test_an_interval_without_end_stops_no_tick(crons: Any):
+    """Each tick reads all rows: one that raised would have nothing recorded any more."""
+    crons("apply", "--to", "beat")
+    edit(crontab=None, interval=models.IntervalSchedule.objects.create(every=2_147_483_647, period="days"))
+
+    assert beat_rows.follow() == []
+
+    planned = crons("plan", "--to", "beat")
+    assert "report is not followed, the interval of 2147483647 days is none of crons': " in planned.err
+    assert Entry.objects.get().schedule == "0 6 * * MON"
+
+
 @pytest.mark.parametrize("way", ["form", "action"])
 def test_disabling_in_the_admin_pauses_and_enabling_resumes(crons: Any, admin: Client, way: str):
     """Its actions change rows behind the back of signals: the look at each minute sees both."""
@@ -359,6 +373,48 @@ def test_an_edit_that_cannot_be_followed_is_not_lost_by_apply(crons: Any, monkey
     assert (done.code, "not today" in done.err) == (1, True)
     monkeypatch.undo()
     assert beat_rows.follow() == ["report falls due at '30 7 * * 5' UTC"]
+
+
+def test_what_is_put_back_is_as_it_came(monkeypatch: Any):
+    """Without the limits of its own, the project's would end a job that may run longer."""
+    tasks = pytest.importorskip("crons.tasks")
+    sent = []
+    monkeypatch.setattr(tasks.run, "apply_async", lambda **given: sent.append(given))
+    way = {"exchange": "", "routing_key": "slow", "priority": 3, "redelivered": False}
+    tasks.run.push_request(delivery_info=way, timelimit=[7200, 7100])
+    try:
+        assert tasks.run.run(7, "name:copy").startswith("foreign: run 7 belongs to another deployment")
+    finally:
+        tasks.run.pop_request()
+
+    assert sent == [
+        {
+            "args": [7, "name:copy"],
+            "kwargs": {"executor": "celery", "foreign": 1},
+            "countdown": 1.0,
+            "exchange": None,
+            "routing_key": "slow",
+            "priority": 3,
+            "time_limit": 7200,
+            "soft_time_limit": 7100,
+            "ignore_result": True,
+        }
+    ]
+
+
+@pytest.mark.parametrize("what", [lambda: beat.fire("report"), beat.tick], ids=["fire", "tick"])
+def test_a_worker_with_threads_says_what_is_wrong_with_it(crons: Any, what: Callable[[], str]):
+    """Where no job is sent to workers it is not refused at its start; and beat's messages come all the same."""
+    crons("apply", "--to", "beat")
+    with ThreadPoolExecutor(1) as threads, pytest.raises(CronsError) as refused:
+        threads.submit(what).result(60)
+
+    assert str(refused.value).endswith(
+        " takes messages in a thread, where a job cannot be given a process of its own: start it with a process for "
+        "each message, celery worker with --pool=prefork, db_worker with --no-reload. Nothing was done; another "
+        "look at the clock does it."
+    )
+    assert not Run.objects.exists()
 
 
 @pytest.mark.parametrize(("name", "entry"), [("fire", {"entry": "report"}), ("tick", {})])

@@ -170,6 +170,24 @@ def test_a_run_that_waits_for_the_broker_says_so(make_entry):
     assert ailment.text.endswith(f" have not begun: {why}")
 
 
+def test_a_run_that_nobody_sends_again_or_no_broker_takes_is_wrong_too(make_entry):
+    """Into a silent broker nothing is sent any more, and what is not handed over is not counted."""
+    sent, returned, fresh = make_entry("sent"), make_entry("returned"), make_entry("fresh")
+    for entry in (sent, returned, fresh):
+        looked(entry, NOON)
+    early, now = NOON - minutes(10), {"verdict": "", "sends": 1, "wake_at": NOON}
+    run_of(sent, early, state="sent", detail="sent to far", **{**now, "wake_at": NOON - minutes(5)})
+    run_of(returned, early, state="due", detail="could not be sent: OSError: down", **now)
+    run_of(fresh, early, state="sent", detail="sent to far", **now)
+
+    found = {each.entry.name: each.why for each in board.waiting(NOON - minutes(1))}
+
+    assert found == {
+        "sent": "no worker begins it, after 1 message(s); of the last: sent to far",
+        "returned": "no worker begins it, after 1 message(s); of the last: could not be sent: OSError: down",
+    }
+
+
 def test_runs_of_one_entry_that_wait_do_not_hide_another(make_entry, monkeypatch):
     """A backlog of hundreds is one line, and says so where not all of it was read."""
     monkeypatch.setattr(board, "READ", 2)

@@ -1,13 +1,19 @@
 """System checks: each id is raised by what it is for, has a hint, and is documented."""
 
+import functools
 import re
+import sys
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 from django.core.checks import WARNING, CheckMessage, Error
 from django.core.checks import registry as django_checks
+from django.db import transaction as db_transaction
+from django.db.transaction import atomic as transaction_atomic
 
-from crons import checks
+from crons import checks, current_context
+from crons.fences import uses_atomic
 from crons.jobs import command, entry, job, shell
 from crons.schedules import NEVER, Schedule, cron, every
 from tests.crons import cronjobs
@@ -20,6 +26,7 @@ ALL = [
     checks.check_settings,
     checks.check_executors,
     checks.check_celery_jobs,
+    checks.check_pickle,
     checks.check_routes,
     checks.check_groups,
     checks.check_commands,
@@ -273,7 +280,7 @@ def test_group_without_a_limit_is_a_warning(settings):
 
 def test_retry_of_a_job_that_is_not_idempotent_is_well():
     """Exceptions are retried; timed-out attempts are not, and that is what the job says."""
-    from crons.jobs import Retry
+    from crons.policies import Retry
 
     job(every(minutes=5), name="heartbeat", retry=Retry(3))(cronjobs.beat)
 
@@ -306,6 +313,112 @@ def test_job_of_celery_that_is_idempotent_or_fenced_is_well():
     job(NEVER, name="here", executor="process")(cronjobs.beat)
 
     assert found() == []
+
+
+def fences(context, then):
+    """Stand for what a job calls of its own module."""
+    with context.atomic():
+        then()
+
+
+def calls_what_fences(context):
+    return fences(context, beats_in_a_transaction)
+
+
+@functools.cache
+def beats_in_a_transaction():
+    """Neither context.atomic() nor 'with fence.atomic():' is used here, only mentioned."""
+    with db_transaction.atomic(), transaction_atomic():  # not context.atomic()
+        calls_itself()
+
+
+def calls_itself():
+    calls_itself()
+    beats_in_a_transaction()
+
+
+def of_a_value(context):
+    fence = context.atomic
+    with fence():
+        pass
+
+
+def of_an_import():
+    from django.db import transaction
+
+    with transaction.atomic():
+        pass
+
+
+def of_a_call():
+    with current_context().atomic():
+        pass
+
+
+@pytest.mark.parametrize(
+    ("body", "is_fenced"),
+    [
+        (fences, True),
+        (calls_what_fences, True),
+        (of_a_value, True),
+        (of_a_call, True),
+        (lambda context: context.atomic(), True),
+        (beats_in_a_transaction, False),
+        (calls_itself, False),
+        (of_an_import, False),
+        (cronjobs.beat, False),
+        (len, False),
+        (command("clearsessions").body, False),
+    ],
+    ids=lambda value: getattr(value, "__name__", str(value)),  # not its address: each process collects the same
+)
+def test_a_fence_is_looked_for_in_what_the_source_does(body, is_fenced):
+    """Django's transactions are no fence, nor is a comment; a function of the same module may have it."""
+    assert uses_atomic(body) is is_fenced
+
+
+@pytest.fixture
+def shop(settings):
+    """A Celery application, and a job that is sent through it."""
+    celery = pytest.importorskip("celery", reason="Celery's packages are not there")
+    app = celery.Celery("shop", set_as_current=False)
+    module = ModuleType("shop_of_the_checks")
+    module.app = app
+    sys.modules[module.__name__] = module
+    settings.CRONS = {
+        "EXECUTORS": {
+            "far": {"BACKEND": "crons.executors.celery.CelerySender", "OPTIONS": {"app": "shop_of_the_checks.app"}}
+        }
+    }
+    job(NEVER, name="heartbeat", executor="far", idempotent=True)(cronjobs.beat)
+    yield app
+    del sys.modules[module.__name__]
+
+
+@pytest.mark.parametrize("accepted", [["json", "pickle"], {"application/x-python-serialize"}])
+def test_celery_application_that_takes_pickle_is_a_warning(shop, accepted):
+    """Whoever reaches the broker may then have any code run, and crons needs none of it."""
+    assert found() == []
+    shop.conf.accept_content = accepted
+
+    told(
+        "The Celery application of the executor 'far' takes pickle: whoever can write to its broker can have the "
+        "workers run any code.",
+        "Set accept_content = ['json'] (CELERY_ACCEPT_CONTENT in Django's settings); messages of crons are JSON.",
+    )
+    assert only().id == "crons.W052"
+
+
+def test_celery_application_that_cannot_be_imported_is_an_error(shop, settings):
+    """No message would ever be sent, and that would show at the first slot."""
+    settings.CRONS["EXECUTORS"]["far"]["OPTIONS"]["app"] = "shop_of_the_checks.ap"
+
+    assert (only().id, only().msg) == (
+        "crons.E013",
+        "heartbeat (tests.crons.cronjobs.beat) is sent by the executor 'far': its OPTIONS name the Celery application "
+        "'shop_of_the_checks.ap', which cannot be imported: ImportError: Module \"shop_of_the_checks\" does not define "
+        'a "ap" attribute/class.',
+    )
 
 
 def test_celery_task_with_autoretry_for_is_an_error():

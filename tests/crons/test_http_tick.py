@@ -459,7 +459,7 @@ def test_what_runs_here_is_begun_by_a_process_of_its_own(make_entry, started):
         "crons tick, started now (pid 4711)",
     ]
     (command, options), _ = started.calls
-    assert command == [sys.executable, "-m", "django", "crons", "tick"]
+    assert command == [sys.executable, "-m", "django", "crons", "tick", "--while-busy"]
     assert options["start_new_session"] is True
     assert options["env"]["DJANGO_SETTINGS_MODULE"] == os.environ["DJANGO_SETTINGS_MODULE"]
     assert SECRET not in str(options["env"])

@@ -11,7 +11,8 @@ from datetime import timedelta
 import pytest
 
 from crons.exceptions import DuplicateJob, InvalidJob, UnknownJob
-from crons.jobs import CommandBody, Declaration, Policy, Retry, ShellBody, command, entry, job, shell
+from crons.jobs import CommandBody, Declaration, ShellBody, command, entry, job, shell
+from crons.policies import Policy, Retry
 from crons.schedules import NEVER, cron, every
 
 pytestmark = pytest.mark.usefixtures("empty_registry")

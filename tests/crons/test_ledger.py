@@ -14,9 +14,9 @@ from crons.attempts import Chunk, Finished
 from crons.dispatch import plan_entry
 from crons.exceptions import Fenced, LedgerUnavailable, Refused, UnknownJob
 from crons.instances import Instance
-from crons.jobs import Retry
 from crons.ledger.transactions import reading, writing
 from crons.models import Attempt, Entry, OutputChunk, Range, Run
+from crons.policies import Retry
 from crons.schedules import FAR_FUTURE
 from crons.verdicts import Ending, Outcome
 from tests.crons.conftest import NOON, minutes

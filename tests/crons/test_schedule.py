@@ -13,7 +13,8 @@ from crons.attempts import Message
 from crons.checks import check_routes
 from crons.exceptions import InvalidJob, InvalidSetting
 from crons.executors.tasks import TasksSender, framework, receiver
-from crons.jobs import Retry, job, schedule
+from crons.jobs import job, schedule
+from crons.policies import Retry
 from crons.receiver import run as run_message
 from crons.runner import Context, call
 from crons.schedules import cron
@@ -246,6 +247,9 @@ def test_a_message_of_another_deployment_is_put_back_for_it(caplog):
 
     told = run_message.func(context, 7, "elsewhere", executor="tasks", foreign=19)
     last = run_message.func(context, 7, "elsewhere", executor="tasks", foreign=20, of_a_newer_release=True)
+    run_message.func(
+        context, 7, "elsewhere", executor="tasks", foreign=-1_000_000
+    )  # a stranger's, to go round for ever
 
     assert told == last == "foreign: run 7 belongs to another deployment (elsewhere)"
     assert queue.put_back == [((7, "elsewhere"), {"executor": "tasks", "foreign": 20})]

@@ -14,10 +14,11 @@ from crons import api, cron, job, ledger, sync
 from crons.attempts import Message
 from crons.dispatch import Dispatcher, plan_entry
 from crons.exceptions import InvalidJob, LedgerUnavailable
-from crons.executors.sending import Courier, Sender
-from crons.jobs import Policy, Retry
+from crons.executors.celery import CelerySender
+from crons.executors.sending import LONGEST_PAUSE_SECONDS, Courier, Sender
 from crons.ledger.send import pause_after
 from crons.models import Deployment, Entry, Run
+from crons.policies import Policy, Retry
 from crons.triggers import arrival
 from crons.verdicts import Outcome
 from tests.crons import filling
@@ -153,7 +154,40 @@ def test_a_retry_is_sent_when_its_pause_is_over_and_is_never_too_late(away, led)
     [message] = ledger.send(NOON + minutes(7), FAR)
     Run.objects.update(start_before=NOON)
     assert [each.number for each in arrive(led, away.pk, NOON + minutes(8))] == [2]
-    assert message.number == 1
+    assert (message.number, message.tries) == (1, 1)
+
+
+def test_a_message_that_was_not_handed_over_does_not_count(away, led):
+    """Else what is sent first after a night without a broker, and lost, would wait the longest pause."""
+    now = NOON + minutes(5)
+    for _ in range(100):
+        [message] = ledger.send(now, FAR)
+        ledger.take_back([away.pk], now + SECOND, "could not be sent: OSError: down", unsent=True)
+        away.refresh_from_db()
+        assert (message.number <= 2, away.sends) == (True, 1)
+        now += SECOND
+
+    ledger.send(now, FAR)
+
+    away.refresh_from_db()
+    assert (away.sends, away.wake_at) == (2, now + pause_after(2))
+
+
+def test_what_was_missed_for_want_of_a_broker_says_so(make_entry, led):
+    """Who reads that nobody began it would look at the workers."""
+    make_entry("away", executor="far", deadline=minutes(10))
+    led.record(NOON + minutes(5))
+    [message] = ledger.send(NOON + minutes(5), FAR)
+    ledger.take_back([message.run], NOON + minutes(6), "could not be sent: OSError: down", unsent=True)
+
+    ledger.settle(NOON + minutes(16))
+
+    run = Run.objects.get()
+    assert (run.verdict, run.reason) == ("missed", "not_started")
+    assert run.detail == (
+        "sent 1 time(s), and nobody began it before 2026-03-02 12:15:00 UTC; "
+        "of the last: could not be sent: OSError: down"
+    )
 
 
 def test_a_sent_retry_that_a_newer_success_overtook_is_superseded(away, led, make_entry):
@@ -322,6 +356,37 @@ def test_what_is_paused_or_in_a_full_group_is_not_sent(make_entry, led, settings
     assert ledger.send(NOON + minutes(5), FAR) == []
 
 
+def test_what_was_sent_and_paused_is_not_in_the_way_of_who_asks(away, led):
+    """Nothing is sent again while a pause holds it: the run that somebody tries meanwhile would wait for its end."""
+    ledger.send(NOON + minutes(5), FAR)
+
+    ledger.pause("away", NOON + minutes(6), plan_entry, by="ann", reason="no worker takes it")
+
+    away.refresh_from_db()
+    assert (away.state, away.wake_at, away.sends) == ("due", NOON + minutes(6), 1)
+    assert away.detail == "paused before a worker began it"
+    asked = ledger.request("away", NOON + minutes(7), "test", by="ann")
+    assert [each.run for each in ledger.send(NOON + minutes(7), FAR)] == [asked.pk]
+    assert arrive(led, away.pk, NOON + minutes(7)) == []
+    [begun] = arrive(led, asked.pk, NOON + minutes(8))
+    led.finish(begun, NOON + minutes(8))
+    ledger.resume("away", NOON + minutes(9), plan_entry, by="ann")
+    assert [each.run for each in ledger.send(NOON + minutes(9), FAR)] == [away.pk]
+
+
+def test_what_somebody_asked_for_and_was_sent_stays_on_its_way_in_a_pause(make_entry, led):
+    """A pause holds slots."""
+    make_entry("away", executor="far")
+    asked = ledger.request("away", NOON, "test", by="ann")
+    ledger.send(NOON, FAR)
+
+    ledger.pause("away", NOON + SECOND, plan_entry, by="ann", reason="because")
+
+    asked.refresh_from_db()
+    assert asked.state == "sent"
+    assert [each.run for each in arrive(led, asked.pk, NOON + SECOND)] == [asked.pk]
+
+
 def test_cancelling_what_was_sent_ends_it_at_once(away, led):
     """No worker has it yet, so there is nobody to wait for."""
     ledger.send(NOON + minutes(5), FAR)
@@ -460,7 +525,7 @@ def test_a_broker_that_fails_is_left_alone_for_a_while(post):
     first, second = courier.returned()
 
     assert (first.run, first.error) == (1, "ConnectionRefusedError: nobody listens")
-    assert (second.run, second.error) == (2, "the broker has just failed")
+    assert (second.run, second.error) == (2, "the broker has just failed, ConnectionRefusedError: nobody listens")
     assert courier.room() == 0
     assert courier.returned() == []
 
@@ -480,7 +545,22 @@ def test_after_its_pause_one_message_tries_the_broker_first(post):
     assert courier.room() == 1_000
 
 
-def test_a_silent_broker_stops_the_sending_and_not_the_scheduler(post, monkeypatch):
+def test_a_broker_that_is_down_all_night_is_tried_all_night(post):
+    """Of thousands of failures a pause was made that no number holds, and the thread died of each message."""
+    courier = Courier(post)
+    courier._failures = 2_000
+    post.error = OSError("down")
+    courier.post([message()])
+    assert courier.join(30)
+
+    [returned] = courier.returned()
+
+    assert (returned.run, returned.error) == (1, "OSError: down")
+    assert 0 < returned.pause_seconds <= LONGEST_PAUSE_SECONDS
+    assert courier._thread.is_alive()
+
+
+def test_a_silent_broker_stops_the_sending_and_not_the_scheduler(post, monkeypatch, caplog):
     """It takes the connection and never answers: nothing more is given to it meanwhile."""
     monkeypatch.setattr("crons.executors.sending.PATIENCE_SECONDS", 0.0)
     courier = Courier(post)
@@ -495,6 +575,10 @@ def test_a_silent_broker_stops_the_sending_and_not_the_scheduler(post, monkeypat
     post.gate.set()
     assert courier.join(30)
     assert courier.room() == 1_000
+    assert caplog.messages == [
+        "executor far: the broker does not answer; nothing is sent until it does",
+        "executor far: messages are taken again",
+    ]
 
 
 def test_a_turn_sends_and_takes_back_what_was_not_taken(away, instance, post, monkeypatch):
@@ -517,6 +601,29 @@ def test_a_turn_sends_and_takes_back_what_was_not_taken(away, instance, post, mo
     dispatcher.turn(now + minutes(1))
     assert courier.join(30)
     assert [each.run for each in post.sent] == [away.pk]
+
+
+def test_a_heap_that_was_not_taken_is_taken_back_in_few_writes(make_entry, led, instance, post):
+    """A scheduler that wrote a thousand times would look at the clock a minute later."""
+    for number in range(30):
+        make_entry(f"away{number}", executor="far")
+    led.record(NOON + minutes(5))
+    dispatcher = Dispatcher("test", instance, {}, {"far": post})
+    [courier] = dispatcher.couriers.values()
+    post.error = OSError("down")
+    dispatcher.begin(NOON + minutes(5))
+    assert courier.join(30)
+
+    with CaptureQueriesContext(connection) as captured:
+        dispatcher._take_back(NOON + minutes(6))
+
+    assert [query["sql"][:6] for query in captured.captured_queries].count("UPDATE") == 2
+    details = Run.objects.values_list("detail", flat=True)
+    assert sorted(set(details)) == [
+        "could not be sent: OSError: down",
+        "could not be sent: the broker has just failed, OSError: down",
+    ]
+    assert set(Run.objects.values_list("state", flat=True)) == {"due"}
 
 
 def test_a_process_that_ends_waits_for_what_it_sends(away, instance, post):
@@ -545,6 +652,19 @@ def test_what_was_sent_goes_the_new_way_when_the_job_is_declared_anew(led, empty
 
     assert [each.entry for each in led.begin(NOON + minutes(6))] == ["away"]
     assert arrive(led, Run.objects.get().pk, NOON + minutes(7), celery=1) == []
+
+
+@pytest.mark.parametrize("transport", ["redis", "rediss", "sentinel"])
+def test_a_redis_that_says_nothing_is_waited_for_so_long_and_no_longer(transport):
+    """Behind Sentinel too: without a limit the thread that sends would wait for ever."""
+    celery = pytest.importorskip("celery", reason="Celery's packages are not there")
+    app = celery.Celery("shop", broker=f"{transport}://127.0.0.1:1/0", set_as_current=False)
+    app.conf.broker_transport_options = {"master_name": "shop"}
+
+    options = CelerySender(alias="celery")._connected(app).transport_options
+
+    assert (options["socket_connect_timeout"], options["socket_timeout"]) == (4.0, 5.0)
+    assert (options["max_retries"], options["master_name"]) == (1, "shop")
 
 
 def test_a_message_that_names_no_executor_of_the_project_makes_nothing(away, monkeypatch):

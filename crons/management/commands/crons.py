@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import copy
 import difflib
+import gc
 import os
 import sys
 from collections.abc import Sequence
@@ -80,6 +81,8 @@ class Command(BaseCommand):
             hint = f" Did you mean {near[0]!r}?" if near else ""
             self.stderr.write(f"{asked!r} is no verb of crons.{hint} Verbs: {', '.join(VERBS)}.")
             sys.exit(2)
+        # What was imported stays: no collection need look at it, the fork server's and the one at the end least of all.
+        gc.freeze()
         super().run_from_argv(argv)
 
     def execute(self, *args: Any, **options: Any) -> Any:

@@ -13,7 +13,7 @@ import pytest
 
 from tests.acceptance import brokers
 from tests.acceptance.conftest import ROOT, wait_for_line
-from tests.acceptance.test_doors import NEAR_SCHEDULE, Shop, shop  # noqa: F401 (a fixture)
+from tests.acceptance.shop.conftest import NEAR_SCHEDULE, Shop
 
 pytestmark = pytest.mark.needs("redis-server")
 pytest.importorskip("django_celery_beat", reason="django-celery-beat has no release for this Django")
@@ -36,7 +36,7 @@ def redis(tmp_path: Path) -> Iterator[brokers.Redis]:
 
 
 @pytest.fixture
-def on_celery(shop: Shop, redis: brokers.Redis, tmp_path: Path) -> Iterator[Shop]:  # noqa: F811 (the fixture above)
+def on_celery(shop: Shop, redis: brokers.Redis, tmp_path: Path) -> Iterator[Shop]:
     """The shop with a broker, and django-celery-beat's rows for its jobs; the tick's fires each second."""
     with shop.site.stack:
         shop.env |= {
@@ -55,7 +55,7 @@ def on_celery(shop: Shop, redis: brokers.Redis, tmp_path: Path) -> Iterator[Shop
         yield shop
 
 
-def celery(shop: Shop, *words: str) -> subprocess.Popen[str]:  # noqa: F811 (a parameter)
+def celery(shop: Shop, *words: str) -> subprocess.Popen[str]:
     """Start `celery -A crm …`."""
     return shop.site.start_python("-m", "celery", "-A", "crm", *words, "-l", "INFO", **shop.env)
 
