@@ -7,7 +7,7 @@ from django.contrib.auth.models import User
 from django.utils import timezone
 
 from crm import demo, stock, tokens
-from crm.models import CustomerTombstone, Order, Product, Restock, StockMovement
+from crm.models import Customer, CustomerTombstone, Order, Product, Restock, StockMovement
 from crm.token_files import JOBS_SCOPES
 from tests.crons.test_in_the_browser import CONTRASTS, chromium  # noqa: F401 (a fixture)
 
@@ -21,6 +21,8 @@ def shop(db):
     """A few rows of everything that the admin lists, with texts as long as they come."""
     now = timezone.now()
     demo.create(customers=30, now=now, seed=1)
+    customer = Customer.objects.all()[0]
+    Order.objects.create(pk=1_234_567, customer=customer, ordered_at=now, status="completed", total="123456.78")
     CustomerTombstone.objects.create(
         id_hash="0" * 64,
         email_hash="0" * 64,
