@@ -105,6 +105,9 @@ class Dispatcher:
         Args: *arrived* says that *only_run* is here because a message named it.
         """
         free = {alias: executor.free() for alias, executor in self.executors.items()}
+        if only_run is not None and not arrived and not self._after_trouble:
+            # Nobody else may ever look: what was killed would be in the way of all the slots to come.
+            ledger.expire(now)
         if only_run is not None or self._settle_at <= time.monotonic():
             ledger.settle(now)
             self._settle_at = time.monotonic() + SETTLE_SECONDS
