@@ -5,12 +5,16 @@ from datetime import timedelta
 from django.utils import timezone
 from django_cron import CronJobBase, Schedule
 
-from crm import expiry
+from crm import expiry, token_files, tokens
 from crons import current_context
 
 
+class TokensEnd(Exception):
+    """Service tokens in use end soon; nothing else is wrong. Failing is how a job has somebody told."""
+
+
 class ExpireSessionsAndTokens(CronJobBase):
-    """Delete the sessions and service tokens that have expired."""
+    """Delete expired sessions and service tokens; fail while a token in use is about to end."""
 
     RUN_AT_TIMES = ["03:40"]
 
@@ -24,8 +28,20 @@ class ExpireSessionsAndTokens(CronJobBase):
     }
 
     def do(self):
-        """Delete as of the slot; say how many went."""
+        """Delete as of the slot; say how many went, and which tokens people must renew."""
         context = current_context()
-        expired = expiry.delete_expired(now=context.until if context else timezone.now())
+        now = context.until if context else timezone.now()
+        expired = expiry.delete_expired(now=now)
         rest = "" if expired.finished else "; the time for it is over, the rest goes at the next slot"
-        return f"{expired.sessions} sessions and {expired.tokens} service tokens deleted{rest}"
+        said = f"{expired.sessions} sessions and {expired.tokens} service tokens deleted{rest}"
+        if rows := tokens.ending(now):
+            raise TokensEnd(f"{said}. {' '.join(map(_told, rows))}")
+        return said
+
+
+def _told(row):
+    renewal = "jobs" if row.name == token_files.JOBS else f"rotate {row.prefix}"
+    return (
+        f"The service token {row} is in use and ends on {timezone.localtime(row.expires_at):%Y-%m-%d %H:%M %z}. "
+        f"Renew it before, on each host that uses it: manage.py service_token {renewal}"
+    )

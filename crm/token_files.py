@@ -17,7 +17,8 @@ from crm.models import ServiceToken
 JOBS = "jobs"
 JOBS_SCOPES = ("customers:read", "products:read", "orders:read", "stock:write", "reports:read")
 JOBS_LIFE = timedelta(days=90)
-RENEWED_BEFORE = timedelta(days=7)
+# Before WARNED_BEFORE by more than a week: who calls it weekly is never warned.
+RENEWED_BEFORE = timedelta(days=30)
 _LONGEST_BYTES = 200
 
 

@@ -13,7 +13,7 @@ from collections.abc import Iterable
 from datetime import datetime, timedelta
 
 from django.db import IntegrityError, transaction
-from django.db.models import Q
+from django.db.models import Exists, OuterRef, Q
 from django.utils import timezone
 
 from crm.models import ServiceToken
@@ -30,6 +30,10 @@ SCOPES = (
 )
 LONGEST_LIFE = timedelta(days=366)
 OVERLAP = timedelta(hours=24)
+# So long before its end people hear of a token in use; who has it renewed by itself does so earlier.
+WARNED_BEFORE = timedelta(days=14)
+# What was not used for so long is not in use: every job comes once a week at least.
+USED_WITHIN = timedelta(days=8)
 # A busy program would write its row at each request otherwise.
 USE_NOTED_EVERY = timedelta(minutes=1)
 
@@ -135,6 +139,19 @@ def revoke(prefix: str, *, now: datetime | None = None) -> ServiceToken:
             row.revoked_at = now or timezone.now()
             row.save(update_fields=["revoked_at"])
     return row
+
+
+def ending(now: datetime) -> list[ServiceToken]:
+    """List the tokens in use that end within WARNED_BEFORE, the next to end first.
+
+    Not one that lies idle since another of its name was made: its program has that one.
+    """
+    replaced = ServiceToken.objects.filter(
+        name=OuterRef("name"), created_at__gte=OuterRef("last_used_at"), expires_at__gt=OuterRef("expires_at")
+    )
+    open_yet = ServiceToken.objects.filter(expires_at__gt=now, expires_at__lte=now + WARNED_BEFORE, revoked_at=None)
+    in_use = open_yet.filter(~Exists(replaced), last_used_at__gt=now - USED_WITHIN)
+    return list(in_use.order_by("expires_at", "pk"))
 
 
 def state_of(row: ServiceToken, now: datetime) -> str:

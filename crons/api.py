@@ -36,7 +36,7 @@ class Upcoming:
 
 @dataclass(frozen=True)
 class Ailment:
-    """Something that is wrong now; *kind* is parked, overdue, waiting, failing or scheduler."""
+    """Something that is wrong now; *kind* is broken, parked, overdue, waiting, failing or scheduler."""
 
     kind: str
     entry: str
@@ -164,8 +164,16 @@ def prune(*, by: str, dry_run: bool = False, budget: timedelta | None = None) ->
     Args: *budget* is how long it may take; what is left then is for the next time.
     """
     deployment.permit()
-    done = ledger.prune(ledger.database_now(), dry_run=dry_run, budget=budget)
-    if done.total and not dry_run:
+    begun = False
+
+    def announce() -> None:
+        nonlocal begun
+        note("prune begun", "ledger", "", by, ledger.database_now(), conf.database)
+        begun = True
+
+    done = ledger.prune(ledger.database_now(), dry_run=dry_run, budget=budget, announce=announce)
+    if begun:
+        # Apart from the first: whoever kills it in the middle must not take along who had rows deleted.
         after = {**asdict(done), "longest_seconds": round(done.longest_seconds, 3)}
         note("prune", "ledger", "", by, ledger.database_now(), conf.database, after=after)
     return done
@@ -274,9 +282,14 @@ def health() -> list[Ailment]:
     """
     try:
         now = ledger.database_now()
-        return [*_parked(), *_overdue(now), *_waiting(now), *_failing(), *_silent_schedulers(now)]
+        return [*_broken(), *_parked(), *_overdue(now), *_waiting(now), *_failing(), *_silent_schedulers(now)]
     except DatabaseError as error:
         raise LedgerUnavailable(f"the database did not answer: {error}") from error
+
+
+def _broken() -> Iterator[Ailment]:
+    for text in board.broken():
+        yield Ailment("broken", "", text)
 
 
 def _parked() -> Iterator[Ailment]:

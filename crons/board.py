@@ -19,6 +19,7 @@ from crons import ledger
 from crons.conf import conf
 from crons.exceptions import CronsError, LedgerUnavailable
 from crons.instances import is_gone
+from crons.jobs import registry
 from crons.models import UNREMARKABLE, Attempt, Entry, Heartbeat, Incident, Pause, Range, Run
 from crons.schedules import FAR_FUTURE
 from crons.telling import BAD
@@ -51,7 +52,7 @@ class Listed(Generic[T]):
 
 @dataclass(frozen=True)
 class Trouble:
-    """Something that is wrong now; *kind* is parked, overdue, waiting, scheduler or an incident's rule."""
+    """Something that is wrong now; *kind* is broken, parked, overdue, waiting, scheduler or an incident's rule."""
 
     kind: str
     text: str
@@ -236,6 +237,7 @@ def _look(window: timedelta, now: datetime | None) -> Board:
     silent = list(_silent(beats, now))
     alive = [beat for beat in beats if beat not in [each for each, _ in silent]]
     troubles = [
+        *(Trouble("broken", text) for text in broken()),
         *_parked(found),
         *(Trouble("scheduler", text, since=beat.beat_at) for beat, text in silent),
         *_incidents(),
@@ -255,6 +257,11 @@ def _look(window: timedelta, now: datetime | None) -> Board:
         coming=_coming(soonest, now),
         entries=len(soonest),
     )
+
+
+def broken() -> list[str]:
+    """Say which `cron` modules this process could not import, and so what it begins none of."""
+    return [f"no job of {module} is begun here: {why}" for module, why in sorted(registry.broken.items())]
 
 
 def _parked(found: Iterable[Entry]) -> Iterator[Trouble]:

@@ -9,6 +9,8 @@ crons.E010  a job names an executor that does not exist
 crons.W011  a job names a group without a limit
 crons.E012  a job calls a management command that does not exist
 crons.E013  the messages of a job would get nowhere
+crons.W014  a job runs a program that is not on this machine
+crons.E015  a `cron` module cannot be imported
 crons.E030  a line of CRONJOBS cannot work
 crons.E031  a crontab file cannot be read
 crons.W031  a line of a crontab file calls no declared job
@@ -36,6 +38,7 @@ from __future__ import annotations
 import difflib
 import os
 import re
+import shutil
 from collections.abc import Callable, Iterator
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -47,7 +50,7 @@ from django.core.management import get_commands
 from django.utils.module_loading import import_string
 
 from crons import fences, suite
-from crons.bodies import CommandBody
+from crons.bodies import CommandBody, ShellBody
 from crons.conf import conf
 from crons.exceptions import CronsError, InvalidSetting
 from crons.executors.celery import CelerySender
@@ -204,6 +207,20 @@ def check_commands() -> Iterator[CheckMessage]:
                 "which no installed app has.",
                 hint=f"{_guess(job.body.command_name, known)}All of them: manage.py help",
                 id="crons.E012",
+            )
+
+
+@register(TAG)
+@_known_good
+def check_programs() -> Iterator[CheckMessage]:
+    """Check that jobs made by shell(…) run programs that exist, where this machine is the one to run them."""
+    for job in registry.jobs.values():
+        if isinstance(job.body, ShellBody) and not _sends(job.policy.executor) and (lack := _lack(job.body)):
+            yield Warning(
+                f"{job.name} ({job.source_ref}) runs {job.body.program[0]!r}, {lack}.",
+                hint="Install it, or give its whole path: each of its runs would fail. "
+                "If only other machines run it, name crons.W014 in SILENCED_SYSTEM_CHECKS.",
+                id="crons.W014",
             )
 
 
@@ -369,6 +386,20 @@ def _sends(alias: str) -> bool:
         return issubclass(conf.executor_class(alias), Sender)
     except (InvalidSetting, TypeError):
         return False  # crons.E002 says it
+
+
+def _lack(body: ShellBody) -> str:
+    """Say why the program of *body* could not be started here, empty where it can."""
+    program, cwd = body.program[0], body.cwd or ""
+    if cwd and not os.path.isdir(cwd):
+        return f"in {cwd!r}, which is no directory on this machine"
+    if not os.path.dirname(program):
+        path = os.environ.get("PATH", os.defpath)
+        return "" if shutil.which(program, path=path) else f"which is in no directory of PATH here ({path})"
+    place = os.path.join(cwd, program)
+    if os.path.isfile(place):
+        return "" if os.access(place, os.X_OK) else "which this account may not execute"
+    return "which is no file on this machine"
 
 
 def _did_you_mean(word: str, known: Any) -> str:

@@ -8,125 +8,17 @@ import json
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import timedelta
 from typing import Any, TypeVar
 
 from crons import borrowed
 from crons.bodies import Body, CommandBody, ShellBody
 from crons.exceptions import DuplicateJob, InvalidJob, UnknownJob
+from crons.policies import Policy
 from crons.schedules import NEVER, Schedule
 
-CATCH_UP = ("none", "latest", "all")
-ROUTE = ("queue", "priority", "routing_key", "exchange")
-OVERLAP = ("skip", "allow")
 NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_.:-]{0,99}\Z")
 
 F = TypeVar("F", bound=Body)
-
-
-@dataclass(frozen=True, slots=True)
-class Retry:
-    """Try a failed run again, *times* times after the first try.
-
-    The n-th retry waits *wait* × *backoff*^(n-1), at most *longest*.
-    """
-
-    times: int
-    wait: timedelta = timedelta(minutes=1)
-    backoff: float = 2.0
-    longest: timedelta = timedelta(hours=1)
-
-    def __post_init__(self) -> None:
-        if not isinstance(self.times, int) or isinstance(self.times, bool) or not 0 <= self.times <= 100:
-            raise InvalidJob(f"Retry(times={self.times!r}): expected a whole number from 0 to 100.")
-        for name in ("wait", "longest"):
-            _check_length(f"Retry: {name}", getattr(self, name), positive=False)
-        if not isinstance(self.backoff, int | float) or not 1 <= self.backoff <= 100:
-            raise InvalidJob(f"Retry(backoff={self.backoff!r}): expected a number from 1 to 100.")
-
-    def delay(self, tries: int) -> timedelta:
-        """Say how long to wait after the *tries*-th try (1 = the first) has failed."""
-        # The exponent is capped: 100 ** 99 seconds does not fit a timedelta.
-        factor = min(self.backoff ** min(max(tries - 1, 0), 60), 1e9)
-        return min(timedelta(seconds=min(self.wait.total_seconds() * factor, 1e9)), self.longest)
-
-
-@dataclass(frozen=True, slots=True)
-class Policy:
-    """The rules a run lives by; kept on the entry's row, so that any release plans alike.
-
-    *deadline*: a slot older than this is not begun any more (None: no limit).
-    *cap*: with catch_up="all", at most this many overdue slots are let through at once, the newest.
-    *timeout*: None lets the job run for ever.
-    *route*: how messages travel to executors that send them: queue, priority, routing_key, exchange.
-    """
-
-    catch_up: str = "latest"
-    overlap: str = "skip"
-    deadline: timedelta | None = None
-    cap: int = 100
-    timeout: timedelta | None = timedelta(hours=1)
-    retry: Retry = field(default_factory=lambda: Retry(0))
-    idempotent: bool = False
-    executor: str = "process"
-    group: str = ""
-    route: Mapping[str, Any] = field(default_factory=dict, hash=False)
-
-    def __post_init__(self) -> None:
-        _check_choice("catch_up", self.catch_up, CATCH_UP)
-        _check_choice("overlap", self.overlap, OVERLAP)
-        for name in ("deadline", "timeout"):
-            if getattr(self, name) is not None:
-                _check_length(name, getattr(self, name))
-        if not isinstance(self.cap, int) or isinstance(self.cap, bool) or not 1 <= self.cap <= 10_000:
-            raise InvalidJob(f"cap={self.cap!r}: expected a whole number from 1 to 10000.")
-        if not isinstance(self.retry, Retry):
-            raise InvalidJob(f"retry={self.retry!r}: expected Retry(times, wait=…), for example Retry(3).")
-        if not isinstance(self.idempotent, bool):
-            raise InvalidJob(f"idempotent={self.idempotent!r}: expected True or False.")
-        for name in ("executor", "group"):
-            if not isinstance(getattr(self, name), str):
-                raise InvalidJob(f"{name}={getattr(self, name)!r}: expected a text.")
-        _check_route(self.route)
-
-    def as_json(self) -> dict[str, Any]:
-        """Write the policy as plain JSON; lengths become seconds."""
-        return {
-            "catch_up": self.catch_up,
-            "overlap": self.overlap,
-            "deadline": _seconds(self.deadline),
-            "cap": self.cap,
-            "timeout": _seconds(self.timeout),
-            "retry": [
-                self.retry.times,
-                _seconds(self.retry.wait),
-                self.retry.backoff,
-                _seconds(self.retry.longest),
-            ],
-            "idempotent": self.idempotent,
-            "executor": self.executor,
-            "group": self.group,
-            # Rows of before it came in are what they were.
-            **({"route": dict(self.route)} if self.route else {}),
-        }
-
-    @classmethod
-    def from_json(cls, data: Mapping[str, Any]) -> Policy:
-        """Read what as_json wrote; keys that a newer release added are ignored, missing ones are defaults.
-
-        Raises: InvalidJob if a value is not what its key takes.
-        """
-        known = {key: data[key] for key in cls.__dataclass_fields__ if key in data}
-        try:
-            for key in ("deadline", "timeout"):
-                if known.get(key) is not None:
-                    known[key] = timedelta(seconds=known[key])
-            if "retry" in known:
-                times, wait, backoff, longest = known["retry"]
-                known["retry"] = Retry(times, timedelta(seconds=wait), backoff, timedelta(seconds=longest))
-        except (TypeError, ValueError, OverflowError) as error:
-            raise InvalidJob(f"the policy {json.dumps(dict(data), default=str)} cannot be read: {error}") from error
-        return cls(**known)
 
 
 @dataclass(frozen=True)
@@ -163,6 +55,8 @@ class Registry:
     def __init__(self) -> None:
         self.jobs: dict[str, Job] = {}
         self.entries: dict[str, Declaration] = {}
+        # `cron` modules that could not be imported, and why: what they declare is not known.
+        self.broken: dict[str, str] = {}
         self.defaults: Callable[[], Mapping[str, Any]] = dict
 
     def add(self, job: Job, declaration: Declaration | None = None) -> None:
@@ -322,8 +216,9 @@ def entry(name: str, job_name: str, schedule: Schedule, *, args: Mapping[str, An
 
 
 def not_declared(name: str, known: Iterable[str]) -> str:
-    """Say that *name* is unknown, and what was probably meant."""
-    return f"{name!r} is not declared.{nearest(name, known)} See: manage.py crons list"
+    """Say that *name* is unknown, and what was probably meant, or which module may declare it."""
+    broken = "".join(f" {module}, which may declare it, fails: {why}." for module, why in registry.broken.items())
+    return f"{name!r} is not declared.{broken or nearest(name, known)} See: manage.py crons list"
 
 
 def no_entry(name: str, known: Iterable[str]) -> str:
@@ -467,32 +362,6 @@ def check_texts(name: str, key: str, given: Iterable[str]) -> tuple[str, ...]:
     if texts == (given,) or not all(isinstance(text, str) for text in texts):
         raise InvalidJob(f"{name}: {key}={given!r}: expected a list of texts, for example {key}=['one'].")
     return texts
-
-
-def _check_choice(name: str, value: object, allowed: tuple[str, ...]) -> None:
-    if value not in allowed:
-        raise InvalidJob(f"{name}={value!r}: expected one of {', '.join(map(repr, allowed))}.")
-
-
-def _check_route(route: object) -> None:
-    if not isinstance(route, Mapping) or not set(route) <= set(ROUTE):
-        raise InvalidJob(f"route={route!r}: expected a dict with some of {', '.join(ROUTE)}.")
-    for key, value in route.items():
-        if key == "priority":
-            # Celery's are 0 to 255, those of Django's Tasks -100 to 100: crons.E013 knows which it is.
-            if not isinstance(value, int) or isinstance(value, bool) or not -100 <= value <= 255:
-                raise InvalidJob(f"route: priority={value!r}: expected a whole number from -100 to 255.")
-        elif not isinstance(value, str) or not value:
-            raise InvalidJob(f"route: {key}={value!r}: expected a text.")
-
-
-def _check_length(name: str, value: object, *, positive: bool = True) -> None:
-    if not isinstance(value, timedelta) or value < timedelta(0) or (positive and not value):
-        raise InvalidJob(f"{name}={value!r}: expected a positive timedelta, for example timedelta(minutes=10).")
-
-
-def _seconds(length: timedelta | None) -> float | None:
-    return None if length is None else length.total_seconds()
 
 
 def _first_line(doc: str | None) -> str:

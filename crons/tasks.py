@@ -14,7 +14,8 @@ from django.apps import apps
 
 from crons.conf import conf
 from crons.executors.celery import NO_LIMIT, RUN, CelerySender
-from crons.jobs import Policy, registry
+from crons.jobs import registry
+from crons.policies import Policy
 from crons.targets import beat_rows
 from crons.targets.beat_rows import FIRE, TICK
 from crons.triggers import arrival, beat

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from crons.exceptions import CronsError
-from crons.jobs import Policy
 from crons.models import Attempt, Entry, Pause, Run
 from crons.moments import length, local
+from crons.policies import Policy
 from crons.schedules import parse
 from crons.verdicts import BAD_VERDICTS, State, Verdict
 

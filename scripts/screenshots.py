@@ -141,8 +141,8 @@ def empty() -> dict[str, Any]:
 def well() -> dict[str, Any]:
     """All is as it should be: every entry planned, one run going."""
     from crons import models
-    from crons.jobs import Policy, Retry
     from crons.ledger import account_of
+    from crons.policies import Policy, Retry
 
     empty()
     policy = Policy(catch_up="latest", timeout=timedelta(minutes=20), retry=Retry(3), idempotent=True)

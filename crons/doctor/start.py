@@ -50,6 +50,11 @@ def look(name: str | None) -> Iterator[Finding]:
         yield Finding("database", BAD, f"{here.described} lacks the tables of crons", "its tables", "manage.py migrate")
     else:
         yield Finding("database", GOOD, here.described)
+    for module, why in sight.found["broken"].items():
+        hint = "Mend it; what it reads of the environment belongs into the settings, or into CRONS['ENV_FILE']."
+        yield Finding(
+            "declarations", BAD, f"{module} fails in cron's environment: {why}", "a module that declares", hint
+        )
     wanted = {name} if name else set(registry.entries)
     if missing := sorted(wanted - set(sight.found["entries"])):
         yield Finding(

@@ -58,7 +58,7 @@ def _look(found: dict[str, Any]) -> None:
     from crons.jobs import registry
     from crons.models import Deployment
 
-    found.update(entries=sorted(registry.entries), enabled=conf.enabled, stage="database")
+    found.update(entries=sorted(registry.entries), broken=registry.broken, enabled=conf.enabled, stage="database")
     connections[conf.database].ensure_connection()
     place = deployment.here()
     found.update(identity=place.identity, described=place.described, stage="tables")

@@ -7,9 +7,8 @@ from datetime import datetime
 
 from django.db import connections
 
-from crons.conf import conf
 from crons.ledger.rows import moment
-from crons.ledger.transactions import database_now, verb
+from crons.ledger.transactions import database_now, reading, verb
 
 SQL = """SELECT
     (SELECT MIN(wake_at) FROM crons_entry WHERE wake_at IS NOT NULL),
@@ -64,10 +63,11 @@ class Agenda:
 def agenda(now: datetime | None = None) -> Agenda:
     """Say when each kind of work is next due.
 
-    Cost: one statement of nine index look-ups, the same with ten entries and a hundred thousand.
+    Cost: one statement of nine index look-ups, the same with ten entries and a hundred thousand; on PostgreSQL in a
+    transaction that bounds its waits.
     """
     now = now or database_now()
-    with connections[conf.database].cursor() as cursor:
+    with reading() as using, connections[using].cursor() as cursor:
         cursor.execute(SQL)
         plan_at, unplanned, *others, open_key = cursor.fetchone()
     plan_at = now if unplanned is not None else moment(plan_at)

@@ -23,12 +23,12 @@ from crons.attempts import Begun
 from crons.conf import conf
 from crons.exceptions import CronsError, LedgerUnavailable
 from crons.instances import Instance
-from crons.jobs import Policy
 from crons.ledger import rows
 from crons.ledger.record import account_of, policy_of
 from crons.ledger.transactions import verb, writing
 from crons.ledger.verdict import end, write_ended
 from crons.models import Attempt, Deployment, Entry, Run
+from crons.policies import Policy
 from crons.schedules import FAR_FUTURE
 from crons.verdicts import Kind, State, Verdict
 

@@ -14,13 +14,13 @@ from crons.attempts import Chunk, Finished, Renewed
 from crons.conf import conf
 from crons.exceptions import CronsError, Fenced, LedgerUnavailable, Refused
 from crons.instances import boot_id, is_gone
-from crons.jobs import Policy
 from crons.ledger import rows
 from crons.ledger.audit import REASON, kept, note
 from crons.ledger.record import BATCH, locked, policy_of
 from crons.ledger.transactions import lock_all, lock_free, verb, writing
 from crons.ledger.verdict import ENDED, announce, end, write_ended
 from crons.models import Attempt, Entry, OutputChunk, Run
+from crons.policies import Policy
 from crons.schedules import FAR_FUTURE
 from crons.verdicts import BAD_VERDICTS, Ending, Outcome, State, Verdict, named_error
 
@@ -208,7 +208,8 @@ def fenced(token: int) -> Iterator[None]:
 
     Raises: Fenced if it does not; nothing is written then.
     """
-    with writing() as using:
+    # Not bounded: what the job does inside waits for locks as long as the project says.
+    with writing(bounded=False) as using:
         with connections[using].cursor() as cursor:
             cursor.execute(f"{MINE} {rows.for_reference(using)}", [token])
             mine = cursor.fetchone()

@@ -54,10 +54,17 @@ class Pruned:
 
 
 class Pace:
-    """How many rows a batch takes, and when there is no time for another."""
+    """How many rows a batch takes, and when there is no time for another; *announce* is called before the first."""
 
-    def __init__(self, budget: timedelta | None, pause: Callable[[float], None], clock: Callable[[], float]) -> None:
+    def __init__(
+        self,
+        budget: timedelta | None,
+        pause: Callable[[float], None],
+        clock: Callable[[], float],
+        announce: Callable[[], None] = lambda: None,
+    ) -> None:
         self.size = FIRST
+        self._announce: Callable[[], None] | None = announce
         self.longest_seconds = 0.0
         self._clock, self._pause = clock, pause
         self._until = None if budget is None else clock() + budget.total_seconds()
@@ -69,6 +76,9 @@ class Pace:
 
     def timed(self, deletes: Callable[[], int]) -> int:
         """Run one transaction, then leave the database to others for as long as it took."""
+        if self._announce is not None:
+            self._announce()
+            self._announce = None
         begun = self._clock()
         count = deletes()
         took = self._clock() - begun
@@ -86,13 +96,15 @@ def prune(
     budget: timedelta | None = None,
     pause: Callable[[float], None] = time.sleep,
     clock: Callable[[], float] = time.monotonic,
+    announce: Callable[[], None] = lambda: None,
 ) -> Pruned:
     """Delete what is older than CRONS["KEEP"]; with *dry_run* only count it.
 
-    Args: *budget* is how long it may take; what is left then is for the next time.
+    Args: *budget* is how long it may take; what is left then is for the next time. *announce* is called before
+    the first rows go.
     Cost: grows with the rows older than the shortest KEEP; memory does not grow.
     """
-    keep, done, pace = conf.keep, Pruned(), Pace(budget, pause, clock)
+    keep, done, pace = conf.keep, Pruned(), Pace(budget, pause, clock, announce)
     for verdict, count in _prune_runs(now, keep, pace, dry_run):
         done.runs[verdict] = done.runs.get(verdict, 0) + count
     for name, model, old in _others(now, keep):

@@ -13,12 +13,13 @@ from django.db import IntegrityError, transaction
 from django.db.models import Q
 
 from crons.exceptions import CronsError, Refused, UnknownJob
-from crons.jobs import Policy, no_entry
+from crons.jobs import no_entry
 from crons.ledger import rows
 from crons.ledger.audit import BY, kept, note
 from crons.ledger.transactions import verb, writing
 from crons.models import Entry, Range, Run
 from crons.planner import Account, Plan, PlannedRange
+from crons.policies import Policy
 from crons.schedules import FAR_FUTURE, parse
 from crons.signals import recorded
 from crons.verdicts import Kind

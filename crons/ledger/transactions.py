@@ -7,7 +7,7 @@ import random
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any, ParamSpec, TypeVar
 
 from django.db import InterfaceError, InternalError, OperationalError, connections, transaction
@@ -21,6 +21,9 @@ P = ParamSpec("P")
 M = TypeVar("M", bound=Model)
 R = TypeVar("R")
 TRIES = 5
+MILLISECOND = timedelta(milliseconds=1)
+# As PostgreSQL says it when lock_timeout is over; not tried again at once: the next look does it.
+LOCK_KEPT = "due to lock timeout"
 # An InternalError is what PostgreSQL calls a server that became a read-only standby.
 AWAY = (OperationalError, InterfaceError, InternalError)
 # What time it is, where a test says so; only crons.testing.clock sets it.
@@ -29,11 +32,12 @@ TRANSIENT = ("locked", "deadlock", "could not serialize", "lock wait timeout")
 
 
 @contextmanager
-def writing() -> Iterator[str]:
+def writing(*, bounded: bool = True) -> Iterator[str]:
     """Open a transaction for writing on the ledger's database and yield its alias; a caller's own is joined.
 
     On SQLite it is IMMEDIATE whatever the project's settings say: a deferred one that reads before it
     writes failed with "database is locked" in 96 of 114 racing passes, whatever the busy timeout.
+    Args: *bounded* is for the ledger's own statements: on PostgreSQL none waits long for a lock. See _bound_waits.
     """
     using = conf.database
     connection: Any = connections[using]
@@ -43,7 +47,10 @@ def writing() -> Iterator[str]:
             "Turn it on (transaction.set_autocommit(True)), or call this inside transaction.atomic()."
         )
     if connection.vendor != "sqlite" or connection.in_atomic_block:
+        is_ours = not connection.in_atomic_block
         with transaction.atomic(using=using):
+            if bounded and is_ours:
+                _bound_waits(using)
             yield using
         return
     connection.ensure_connection()
@@ -54,6 +61,30 @@ def writing() -> Iterator[str]:
             yield using
     finally:
         connection.transaction_mode = kept
+
+
+@contextmanager
+def reading() -> Iterator[str]:
+    """Yield the ledger's alias for statements that only read; on PostgreSQL none waits long for a lock."""
+    using = conf.database
+    if connections[using].vendor != "postgresql" or connections[using].in_atomic_block:
+        yield using
+        return
+    with transaction.atomic(using=using):
+        _bound_waits(using)
+        yield using
+
+
+def _bound_waits(using: str) -> None:
+    """Have this transaction's statements give up on locks that others keep: VACUUM FULL, ALTER TABLE, a forgotten psql.
+
+    A scheduler has one thread. One that waited for the table of its output wrote no renewals either, and the
+    guards killed its healthy jobs at the end of their leases. A ninth of the lease: between a renewal that is due
+    and the kill several tries fit. In the transaction, because of a session PgBouncer forgets, or tells others.
+    """
+    if connections[using].vendor == "postgresql":
+        with connections[using].cursor() as cursor:
+            cursor.execute(f"SET LOCAL lock_timeout = {max(1, conf.lease // 9 // MILLISECOND)}")
 
 
 def verb(function: Callable[P, R]) -> Callable[P, R]:
@@ -73,7 +104,7 @@ def verb(function: Callable[P, R]) -> Callable[P, R]:
                 if not inside:
                     connection.close_if_unusable_or_obsolete()
                 if inside or not tries_left or not _is_transient(error):
-                    raise LedgerUnavailable(f"the database did not answer: {error}") from error
+                    raise LedgerUnavailable(_told(error)) from error
             # Racers that failed together must not come back together.
             time.sleep(random.uniform(0.01, 0.1) * (TRIES - tries_left))
         raise AssertionError("unreachable")
@@ -97,6 +128,15 @@ def database_now() -> datetime:
         connection.close_if_unusable_or_obsolete()
         raise LedgerUnavailable(f"the database could not be asked for the time: {error}") from error
     return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
+
+
+def _told(error: Exception) -> str:
+    if LOCK_KEPT in str(error):
+        locked = "; ".join(str(error).replace("CONTEXT:  ", "").splitlines())
+        return (
+            f"somebody else keeps a lock on what the ledger needs (who: pg_stat_activity, pg_blocking_pids): {locked}"
+        )
+    return f"the database did not answer: {error}"
 
 
 def _is_transient(error: Exception) -> bool:

@@ -21,17 +21,8 @@ from typing import Any, cast
 from django.conf import settings
 
 from crons.exceptions import CronsError, DeclarationError, InvalidJob
-from crons.jobs import (
-    Declaration,
-    Job,
-    Retry,
-    check_body,
-    check_name,
-    check_text,
-    check_texts,
-    make_policy,
-    registry,
-)
+from crons.jobs import Declaration, Job, check_body, check_name, check_text, check_texts, make_policy, registry
+from crons.policies import Retry
 from crons.schedules import Schedule, any_of, cron, every
 from crons.sources.base import Binding, Problem, Reading, Source, imported
 

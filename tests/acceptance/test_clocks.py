@@ -19,8 +19,9 @@ from crons.attempts import Begun, Finished, Scribe
 from crons.dispatch import Dispatcher
 from crons.executors.base import Executor
 from crons.instances import Instance
-from crons.jobs import Job, Policy, registry
+from crons.jobs import Job, registry
 from crons.models import Attempt, Entry, Range, Run
+from crons.policies import Policy
 from crons.verdicts import Ending, Outcome
 from tests.acceptance.conftest import Site, moment
 

@@ -128,6 +128,23 @@ def test_settings_that_need_a_variable_stop_the_start(machine: Machine):
     assert found["start"]["do"].startswith("See it all: env -i HOME=")
 
 
+def test_cron_module_that_fails_without_a_variable_is_named(machine: Machine):
+    """The start comes to its end all the same, and none of its jobs would ever begin."""
+    place = machine.installed.place
+    with (place / "crm" / "cron.py").open("a") as file:
+        file.write('import os\nos.environ["SHOP_TOKEN"]\n')
+    code, found = machine.findings(SHOP_TOKEN="x")
+
+    assert code == 1
+    assert found["start"]["level"] == "good"
+    assert found["declarations"]["found"].startswith(
+        f"crm.cron fails in cron's environment: KeyError: 'SHOP_TOKEN' ({place}/crm/cron.py, line "
+    )
+    assert found["declarations"]["do"] == (
+        "Mend it; what it reads of the environment belongs into the settings, or into CRONS['ENV_FILE']."
+    )
+
+
 @pytest.mark.slow
 def test_an_env_file_is_read_as_the_line_reads_it(machine: Machine, tmp_path: Path):
     """The remedy that the doctor names is the remedy."""

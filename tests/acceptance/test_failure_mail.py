@@ -12,8 +12,8 @@ import pytest
 from crons import ledger
 from crons.alerts import Channel, Message, outbox
 from crons.instances import Instance
-from crons.jobs import Policy
 from crons.models import Attempt, Delivery, Entry, Incident, Run
+from crons.policies import Policy
 from crons.triggers.postman import Postman
 from tests.acceptance.conftest import Site, wait_for_line
 

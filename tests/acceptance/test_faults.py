@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import signal
 import subprocess
@@ -13,6 +14,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import parse_qsl, urlsplit
 
+import psycopg
 import pytest
 
 from tests import postgres
@@ -112,6 +114,36 @@ def test_a_pooler_that_forgets_the_session_after_each_transaction(site: Site, fo
     assert set(traces.values()) == {1}
     assert len(traces) >= SLOTS
     assert pooler.sessions > 100
+
+
+@pytest.mark.postgres
+@pytest.mark.parametrize("table", ["crons_entry", "crons_run", "crons_outputchunk"])
+def test_a_table_that_a_stranger_locks_costs_no_healthy_job(site: Site, table: str) -> None:
+    """VACUUM FULL, ALTER TABLE: the scheduler has one thread, and the leases of what it runs stand in another table."""
+    site.env["TEST_LEASE"] = "6"
+    os.mkfifo(site.folder / "gate")
+    site.make_due("waits_for_release", "plain")
+    server = site.start("serve")
+    gate = os.open(site.folder / "gate", os.O_WRONLY)
+    running = "FROM crons_attempt WHERE outcome = ''"
+    site.wait_for_row(f"SELECT 1 {running} HAVING COUNT(*) = 1", server)
+    [(begun_at,)] = site.sql(f"SELECT begun_at {running}")
+
+    with psycopg.connect(site.database.url) as stranger:
+        stranger.execute(f"LOCK TABLE {table} IN ACCESS EXCLUSIVE MODE")
+        os.write(gate, b"a word\n")
+        # Renewed after four fifths of the lease that it began with, when its guard would have killed it.
+        site.wait_for_row(f"SELECT 1 {running} AND lease_until > '{begun_at}'::timestamptz + interval '11 s'", server)
+
+    os.close(gate)
+    site.wait_for_row("SELECT COUNT(*) FROM crons_run WHERE verdict = 'succeeded' HAVING COUNT(*) = 2", server)
+    server.send_signal(signal.SIGTERM)
+    told = server.communicate(timeout=60)[0]
+    assert server.returncode == 0, told
+    assert "Traceback" not in told
+    assert "somebody else keeps a lock on what the ledger needs" in told
+    assert site.verdicts("waits_for_release") == site.verdicts("plain") == [("succeeded", 1, "succeeded")]
+    assert site.crons("log", "waits_for_release").stdout == "a word\n"
 
 
 def load(site: Site, url: str) -> list[subprocess.Popen[str]]:

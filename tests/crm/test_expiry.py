@@ -4,6 +4,7 @@ from datetime import timedelta
 
 import pytest
 from django.contrib.sessions.models import Session
+from django.utils import timezone
 
 from crm import cron_classes, expiry
 from crm.expiry import TOKENS_KEPT, Expired, delete_expired
@@ -109,6 +110,28 @@ def test_job_says_how_many_went(monkeypatch, finished, said):
     assert cron_classes.ExpireSessionsAndTokens().do() == said
 
 
+def test_job_fails_where_a_token_in_use_will_end():
+    """So that somebody is told, and the first page shows it, before the jobs fail one night; it has deleted first."""
+    now = timezone.now()
+    make_session("gone", now - SECOND)
+    for name, prefix in (("jobs", "aaaa1111"), ("reports", "bbbb2222")):
+        make_token(prefix, now + timedelta(days=13))
+        ServiceToken.objects.filter(prefix=prefix).update(name=name, last_used_at=now)
+    ends = f"{timezone.localtime(now + timedelta(days=13)):%Y-%m-%d %H:%M %z}"
+
+    with pytest.raises(cron_classes.TokensEnd) as failure:
+        cron_classes.ExpireSessionsAndTokens().do()
+
+    assert str(failure.value) == (
+        "1 sessions and 0 service tokens deleted. "
+        f"The service token jobs (aaaa1111) is in use and ends on {ends}. "
+        "Renew it before, on each host that uses it: manage.py service_token jobs "
+        f"The service token reports (bbbb2222) is in use and ends on {ends}. "
+        "Renew it before, on each host that uses it: manage.py service_token rotate bbbb2222"
+    )
+    assert not Session.objects.exists()
+
+
 def test_job_is_declared_by_cron_classes(settings):
     """Under its code, with the class's own words."""
     from crons.jobs import registry
@@ -116,5 +139,5 @@ def test_job_is_declared_by_cron_classes(settings):
     job = registry.get("expire_sessions_and_tokens")
     assert settings.CRON_CLASSES == ["crm.cron_classes.ExpireSessionsAndTokens"]
     assert (job.source, job.owner, job.policy.idempotent) == ("cron_classes", "operations", True)
-    assert job.description == "Delete the sessions and service tokens that have expired."
+    assert job.description == "Delete expired sessions and service tokens; fail while a token in use is about to end."
     assert registry.entries[job.name].schedule.text == "40 3 * * *"

@@ -304,7 +304,7 @@ def test_jobs_keep_a_good_token(db, tmp_path):
 
     first = token_files.ensure_for_jobs(path, now=NOW)
     text = read(path)
-    again = token_files.ensure_for_jobs(path, now=NOW + 80 * DAY)
+    again = token_files.ensure_for_jobs(path, now=NOW + 59 * DAY)
 
     assert (first.name, first.scopes) == ("jobs", list(token_files.JOBS_SCOPES))
     assert again is None
@@ -335,6 +335,63 @@ def test_jobs_get_a_new_token_where_theirs_is_no_good(db, tmp_path, spoil):
     assert second.prefix != first.prefix
     assert tokens.authenticate(read(path), now=NOW) == second
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
+
+
+def used(row, at):
+    """Have *row* be last used then."""
+    ServiceToken.objects.filter(pk=row.pk).update(last_used_at=at)
+
+
+def test_tokens_in_use_are_named_for_two_weeks_before_their_end(issued):
+    """`issued` ends on day 100; before its last two weeks there is nothing to tell, and after its end neither."""
+    row, _ = issued
+    used(row, NOW + 85 * DAY)
+
+    assert tokens.ending(NOW + 86 * DAY - timedelta(seconds=1)) == []
+    assert tokens.ending(NOW + 86 * DAY) == [row]
+    used(row, NOW + 99 * DAY)
+    assert tokens.ending(NOW + 100 * DAY - timedelta(seconds=1)) == [row]
+    assert tokens.ending(NOW + 100 * DAY) == []
+
+
+@pytest.mark.parametrize("used_at", [None, NOW + 82 * DAY])
+def test_token_that_nobody_uses_may_end_unnoticed(issued, used_at):
+    """Made to try something, and forgotten: a message each night would teach people not to read them."""
+    used(issued[0], used_at)
+
+    assert tokens.ending(NOW + 90 * DAY) == []
+
+
+def test_revoked_token_is_not_named(issued):
+    used(issued[0], NOW + 89 * DAY)
+    tokens.revoke(issued[0].prefix, now=NOW + 89 * DAY)
+
+    assert tokens.ending(NOW + 90 * DAY) == []
+
+
+def test_replaced_token_is_named_only_where_somebody_still_shows_it(issued):
+    """On one of two hosts the new one was put into its place: the other's jobs would fail one night."""
+    row, _ = issued
+    used(row, NOW + 89 * DAY)
+    tokens.issue("reports", ["orders:read"], NOW + 200 * DAY, now=NOW + 89 * DAY)
+
+    assert tokens.ending(NOW + 90 * DAY) == []
+    used(row, NOW + 90 * DAY)
+    assert tokens.ending(NOW + 90 * DAY) == [row]
+
+
+def test_jobs_token_that_is_renewed_each_week_is_never_named(db, tmp_path):
+    """Whoever does as the documentation says hears nothing."""
+    path = tmp_path / "jobs_token"
+
+    for day in range(200):
+        now = NOW + day * DAY
+        if day % 7 == 0:
+            token_files.ensure_for_jobs(path, now=now)
+        tokens.authenticate(read(path), now=now)
+        assert tokens.ending(now) == []
+
+    assert ServiceToken.objects.count() == 4
 
 
 def test_command_says_whether_the_jobs_got_a_token(db, tmp_path, settings, capsys):

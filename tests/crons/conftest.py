@@ -11,8 +11,9 @@ import pytest
 from crons import ledger
 from crons.dispatch import plan_entry
 from crons.instances import Instance
-from crons.jobs import Policy, Registry, registry
+from crons.jobs import Registry, registry
 from crons.models import Entry
+from crons.policies import Policy
 from crons.testing import sandbox
 from crons.verdicts import Ending, Outcome
 

@@ -12,6 +12,7 @@ from django.db import IntegrityError
 from crons import api, heartbeat, job, ledger
 from crons.exceptions import Refused, UnknownJob
 from crons.instances import Instance
+from crons.jobs import registry
 from crons.models import AuditEvent, Entry, Heartbeat, Incident, Range, Run
 from crons.schedules import FAR_FUTURE
 from tests.crons.conftest import NOON, minutes
@@ -167,6 +168,15 @@ def test_health_names_what_is_wrong(make_entry, led, clock, instance):
     found = {(ailment.kind, ailment.entry) for ailment in api.health()}
 
     assert found == {("parked", "parked"), ("overdue", "overdue"), ("failing", "overdue"), ("scheduler", "")}
+
+
+def test_health_names_cron_modules_that_fail(db, clock, monkeypatch):
+    """Only processes that have this code know of them: no row tells."""
+    monkeypatch.setattr(registry, "broken", {"stock.cron": "NameError: name 'x' is not defined"})
+
+    assert api.health() == [
+        api.Ailment("broken", "", "no job of stock.cron is begun here: NameError: name 'x' is not defined")
+    ]
 
 
 def test_health_names_runs_that_nobody_begins(make_entry, led, clock):

@@ -11,6 +11,7 @@ from django.test.utils import CaptureQueriesContext
 
 from crons import api, board
 from crons.exceptions import LedgerUnavailable
+from crons.jobs import registry
 from crons.models import Attempt, Entry, Heartbeat, Incident, Range, Run
 from crons.schedules import FAR_FUTURE
 from tests.crons.conftest import NOON, minutes
@@ -54,6 +55,19 @@ def test_nothing_is_wrong_where_everything_is_planned(make_entry):
     assert seen.is_well
     assert (seen.troubles.rows, seen.did_not_run.rows, seen.running.rows) == ([], [], [])
     assert [slot.at for slot in seen.coming.rows] == [NOON + minutes(5)]
+
+
+def test_cron_module_that_fails_is_wrong(make_entry, monkeypatch):
+    """Its jobs wait, and no row says why."""
+    looked(make_entry(), NOON)
+    monkeypatch.setattr(registry, "broken", {"stock.cron": "NameError: name 'x' is not defined"})
+
+    seen = board.look(DAY, NOON)
+
+    assert [(each.kind, each.text, each.entry) for each in seen.troubles.rows] == [
+        ("broken", "no job of stock.cron is begun here: NameError: name 'x' is not defined", None)
+    ]
+    assert not seen.is_well
 
 
 def test_silence_of_all_triggers_is_said_with_its_moment(make_entry):

@@ -7,14 +7,14 @@ from pathlib import Path
 from types import ModuleType
 
 import pytest
-from django.core.checks import CheckMessage, Error
+from django.core.checks import WARNING, CheckMessage, Error
 from django.core.checks import registry as django_checks
 from django.db import transaction as db_transaction
 from django.db.transaction import atomic as transaction_atomic
 
 from crons import checks, current_context
 from crons.fences import uses_atomic
-from crons.jobs import command, entry, job
+from crons.jobs import command, entry, job, shell
 from crons.schedules import NEVER, Schedule, cron, every
 from tests.crons import cronjobs
 
@@ -30,6 +30,7 @@ ALL = [
     checks.check_routes,
     checks.check_groups,
     checks.check_commands,
+    checks.check_programs,
     checks.check_zones,
     checks.check_sources,
     checks.check_spelling,
@@ -217,6 +218,54 @@ def test_command_that_no_app_has_is_an_error():
     assert message.hint == "Did you mean 'clearsessions'? All of them: manage.py help"
 
 
+def test_cron_module_that_fails_is_an_error(monkeypatch):
+    """How it is found, and that nothing else stops: test_apps.py."""
+    monkeypatch.setattr(checks.registry, "broken", {"stock.cron": "NameError: name 'x' is not defined"})
+
+    told(
+        "stock.cron cannot be imported: NameError: name 'x' is not defined.",
+        "Mend it: until then none of its jobs is begun, and crons serve and sync refuse. Where only a table is "
+        "missing: manage.py migrate --skip-checks.",
+    )
+    assert only().id == "crons.E015"
+
+
+def test_program_that_this_machine_lacks_is_a_warning(monkeypatch, tmp_path):
+    """It would show at the first slot, at night; a warning, because another machine may run it."""
+    (tmp_path / "good").touch(mode=0o755)
+    (tmp_path / "closed").touch(mode=0o644)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    programs = {
+        "on_path": (["good"], None),
+        "absolute": ([f"{tmp_path}/good", "-a"], None),
+        "in_cwd": (["./good"], str(tmp_path)),
+        "not_on_path": (["rsnyc", "-a"], None),
+        "no_file": (["/nowhere/rsync"], None),
+        "not_in_cwd": (["./rsync"], str(tmp_path)),
+        "a_folder": ([str(tmp_path)], None),
+        "not_executable": ([f"{tmp_path}/closed"], None),
+        "no_cwd": (["good"], "/nowhere"),
+    }
+    for name, (program, cwd) in programs.items():
+        shell(program, name=name, schedule=cron("@daily"), cwd=cwd)
+    shell(["rsnyc"], name="elsewhere", schedule=cron("@daily"), executor="celery", idempotent=True)
+
+    messages = found()
+    assert [re.sub(r" \(\S+:\d+\) ", " ", message.msg) for message in messages] == [
+        f"not_on_path runs 'rsnyc', which is in no directory of PATH here ({tmp_path}).",
+        "no_file runs '/nowhere/rsync', which is no file on this machine.",
+        "not_in_cwd runs './rsync', which is no file on this machine.",
+        f"a_folder runs '{tmp_path}', which is no file on this machine.",
+        f"not_executable runs '{tmp_path}/closed', which this account may not execute.",
+        "no_cwd runs 'good', in '/nowhere', which is no directory on this machine.",
+    ]
+    assert {(message.id, message.level) for message in messages} == {("crons.W014", WARNING)}
+    assert {message.hint for message in messages} == {
+        "Install it, or give its whole path: each of its runs would fail. "
+        "If only other machines run it, name crons.W014 in SILENCED_SYSTEM_CHECKS."
+    }
+
+
 def test_group_without_a_limit_is_a_warning(settings):
     """Whoever names a group wants one."""
     settings.CRONS = {**INLINE, "GROUPS": {"mail": 1}}
@@ -231,7 +280,7 @@ def test_group_without_a_limit_is_a_warning(settings):
 
 def test_retry_of_a_job_that_is_not_idempotent_is_well():
     """Exceptions are retried; timed-out attempts are not, and that is what the job says."""
-    from crons.jobs import Retry
+    from crons.policies import Retry
 
     job(every(minutes=5), name="heartbeat", retry=Retry(3))(cronjobs.beat)
 
@@ -321,7 +370,7 @@ def of_a_call():
         (len, False),
         (command("clearsessions").body, False),
     ],
-    ids=str,
+    ids=lambda value: getattr(value, "__name__", str(value)),  # not its address: each process collects the same
 )
 def test_a_fence_is_looked_for_in_what_the_source_does(body, is_fenced):
     """Django's transactions are no fence, nor is a comment; a function of the same module may have it."""

@@ -11,7 +11,8 @@ from datetime import timedelta
 import pytest
 
 from crons.exceptions import DuplicateJob, InvalidJob, UnknownJob
-from crons.jobs import CommandBody, Declaration, Policy, Retry, ShellBody, command, entry, job, shell
+from crons.jobs import CommandBody, Declaration, ShellBody, command, entry, job, shell
+from crons.policies import Policy, Retry
 from crons.schedules import NEVER, cron, every
 
 pytestmark = pytest.mark.usefixtures("empty_registry")
@@ -180,6 +181,20 @@ def test_unknown_job_names_the_nearest(empty_registry):
 
     assert str(refused.value) == (
         "'clean_custmers' is not declared. Did you mean 'clean_inactive_customers'? See: manage.py crons list"
+    )
+
+
+def test_unknown_job_names_the_module_that_may_declare_it(empty_registry, monkeypatch):
+    """A name that is only nearly it would lead the wrong way, at night."""
+    job(HOURLY, name="clean_inactive_customers")(lambda: None)
+    monkeypatch.setattr(empty_registry, "broken", {"shop.cron": "NameError: name 'x' is not defined"})
+
+    with pytest.raises(UnknownJob) as refused:
+        empty_registry.get("clean_customers")
+
+    assert str(refused.value) == (
+        "'clean_customers' is not declared. shop.cron, which may declare it, fails: "
+        "NameError: name 'x' is not defined. See: manage.py crons list"
     )
 
 

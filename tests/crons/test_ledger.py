@@ -14,8 +14,9 @@ from crons.attempts import Chunk, Finished
 from crons.dispatch import plan_entry
 from crons.exceptions import Fenced, LedgerUnavailable, Refused, UnknownJob
 from crons.instances import Instance
-from crons.jobs import Retry
+from crons.ledger.transactions import reading, writing
 from crons.models import Attempt, Entry, OutputChunk, Range, Run
+from crons.policies import Retry
 from crons.schedules import FAR_FUTURE
 from crons.verdicts import Ending, Outcome
 from tests.crons.conftest import NOON, minutes
@@ -722,6 +723,56 @@ def test_a_fenced_transaction_does_not_hold_up_the_scheduler(led, make_entry):
 
     assert in_time
     assert seen == [{begun.attempt}, []]
+
+
+@pytest.mark.postgres
+@pytest.mark.django_db(transaction=True)
+def test_only_the_ledgers_own_statements_are_impatient_for_locks(led, make_entry, settings):
+    """What a job does in context.atomic() waits as long as the project says, and a session keeps nothing."""
+    settings.CRONS = {**settings.CRONS, "LEASE": timedelta(seconds=45)}
+    make_entry()
+    led.record(NOON + minutes(5))
+    [begun] = led.begin(NOON + minutes(5))
+
+    def patience():
+        with connections["default"].cursor() as cursor:
+            cursor.execute("SHOW lock_timeout")
+            return cursor.fetchone()[0]
+
+    with writing():
+        assert patience() == "5s"
+    with reading():
+        assert patience() == "5s"
+    with transaction.atomic(), writing():
+        assert patience() == "0"
+    with ledger.fenced(begun.attempt):
+        assert patience() == "0"
+    assert patience() == "0"
+
+
+@pytest.mark.postgres
+@pytest.mark.django_db(transaction=True)
+def test_lock_that_a_stranger_keeps_is_a_ledger_that_is_away(led, make_entry, settings):
+    """Said with what it is: at three in the morning somebody must find who keeps it."""
+    settings.CRONS = {**settings.CRONS, "LEASE": timedelta(seconds=0.9)}
+    make_entry()
+    stranger = connections["default"].copy()
+    try:
+        stranger.set_autocommit(False)
+        with stranger.cursor() as cursor:
+            cursor.execute("LOCK TABLE crons_entry IN ACCESS EXCLUSIVE MODE")
+
+        for look in (lambda: ledger.agenda(NOON), lambda: led.record(NOON + minutes(5))):
+            with pytest.raises(LedgerUnavailable) as away:
+                look()
+            assert str(away.value).startswith(
+                "somebody else keeps a lock on what the ledger needs (who: pg_stat_activity, pg_blocking_pids): "
+                "canceling statement due to lock timeout"
+            )
+    finally:
+        stranger.close()
+
+    assert len(led.record(NOON + minutes(5)).runs) == 1
 
 
 def test_output_written_twice_is_kept_once(led, make_entry):

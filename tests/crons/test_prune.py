@@ -5,6 +5,7 @@ import json
 import re
 import sys
 from datetime import timedelta
+from functools import partial
 
 import pytest
 from django.core.management import call_command
@@ -382,9 +383,27 @@ def test_it_is_audited_when_it_deleted_something(entry, monkeypatch):
     api.prune(by="ann")
     api.prune(by="ann")
 
-    event = AuditEvent.objects.get()
-    assert (event.verb, event.actor, event.subject_type) == ("prune", "ann", "ledger")
-    assert event.after["runs"] == {"succeeded": 1}
+    begun, ended = AuditEvent.objects.order_by("pk")
+    assert (begun.verb, begun.actor, begun.subject_type, begun.after) == ("prune begun", "ann", "ledger", None)
+    assert (ended.verb, ended.actor, ended.subject_type) == ("prune", "ann", "ledger")
+    assert ended.after["runs"] == {"succeeded": 1}
+
+
+def test_who_had_it_begun_is_audited_also_where_it_is_killed(entry, monkeypatch):
+    """The first batch is gone, and nobody is left to say how many went."""
+    monkeypatch.setattr(ledger, "database_now", lambda: NOON)
+    make_run(entry, 390)
+    make_run(entry, 1)
+
+    def kill(seconds):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(api.ledger, "prune", partial(api.ledger.prune, pause=kill))
+    with pytest.raises(KeyboardInterrupt):
+        api.prune(by="ann")
+
+    assert Run.objects.count() == 1
+    assert [(event.verb, event.actor) for event in AuditEvent.objects.all()] == [("prune begun", "ann")]
 
 
 def test_verb_says_what_went(entry, monkeypatch):

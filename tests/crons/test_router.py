@@ -9,8 +9,9 @@ import pytest
 from crons import api, deployment, heartbeat, ledger, sync, watch
 from crons.alerts import outbox
 from crons.dispatch import Dispatcher, plan_entry
-from crons.jobs import Job, Retry, registry
+from crons.jobs import Job, registry
 from crons.models import Run
+from crons.policies import Retry
 from crons.triggers.named import Door
 from crons.triggers.session import Session
 from crons.verdicts import Outcome

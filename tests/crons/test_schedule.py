@@ -13,7 +13,8 @@ from crons.attempts import Message
 from crons.checks import check_routes
 from crons.exceptions import InvalidJob, InvalidSetting
 from crons.executors.tasks import TasksSender, framework, receiver
-from crons.jobs import Retry, job, schedule
+from crons.jobs import job, schedule
+from crons.policies import Retry
 from crons.receiver import run as run_message
 from crons.runner import Context, call
 from crons.schedules import cron

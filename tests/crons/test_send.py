@@ -16,9 +16,9 @@ from crons.dispatch import Dispatcher, plan_entry
 from crons.exceptions import InvalidJob, LedgerUnavailable
 from crons.executors.celery import CelerySender
 from crons.executors.sending import LONGEST_PAUSE_SECONDS, Courier, Sender
-from crons.jobs import Policy, Retry
 from crons.ledger.send import pause_after
 from crons.models import Deployment, Entry, Run
+from crons.policies import Policy, Retry
 from crons.triggers import arrival
 from crons.verdicts import Outcome
 from tests.crons import filling

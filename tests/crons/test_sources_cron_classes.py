@@ -7,7 +7,8 @@ import pytest
 
 from crons.compat.django_cron.classes import Schedule
 from crons.exceptions import DeclarationError
-from crons.jobs import Retry, job
+from crons.jobs import job
+from crons.policies import Retry
 from crons.schedules import cron, every
 from crons.sources.base import Binding, Problem, Reading
 from crons.sources.cron_classes import FIX, CronClassesSource, paths, schedule_of

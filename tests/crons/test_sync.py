@@ -104,6 +104,19 @@ def test_what_nobody_declares_is_retired_not_deleted():
     assert [run.slot_at for run in Run.objects.all()] == [NOON + minutes(60)]
 
 
+def test_while_a_cron_module_fails_nothing_of_code_is_retired(monkeypatch):
+    """Its jobs are not gone; a retired entry would have no slots, and so no verdicts, until it is mended."""
+    declare(cron("0 * * * *"))
+    run_sync(NOON)
+    registry.clear()
+    monkeypatch.setattr(registry, "broken", {"stock.cron": "NameError: name 'x' is not defined"})
+
+    assert run_sync(NOON + minutes(5)) == {
+        "problems": ["stock.cron cannot be imported: NameError: name 'x' is not defined."]
+    }
+    assert Entry.objects.get().retired_at is None
+
+
 def test_what_waits_of_a_retired_entry_gets_its_verdict(led):
     """No process knows the job any more: what waits would stand as due for ever, a slot without a verdict."""
     declare(cron("0 * * * *"))

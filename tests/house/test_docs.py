@@ -15,8 +15,9 @@ import pytest
 import crons
 from crons import api
 from crons.conf import DEFAULTS
-from crons.jobs import Policy, Registry
+from crons.jobs import Registry
 from crons.management.verbs import VERBS, load
+from crons.policies import Policy
 from crons.runner import Context
 from crons.verdicts import MEANINGS, Kind, Outcome, Reason, State, Verdict
 

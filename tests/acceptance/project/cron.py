@@ -45,10 +45,12 @@ def each_second(context: Context) -> None:
 
 @job(cron("0 * * * *"))
 def waits_for_release(context: Context) -> None:
-    """Tell that it runs, then run until somebody closes the pipe that it reads from."""
+    """Tell that it runs, then say what comes through a pipe until somebody closes it."""
     leave_trace(context)
     with open(os.environ["GATE"]) as gate:
-        gate.read()
+        for line in gate:
+            sys.stdout.write(line)
+            sys.stdout.flush()
 
 
 @job(cron("0 * * * *"), idempotent=True)

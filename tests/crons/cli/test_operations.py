@@ -13,11 +13,11 @@ from django.db import OperationalError
 
 from crons import api, job
 from crons.instances import Instance
-from crons.jobs import Policy
 from crons.management.following import Follower
 from crons.management.output import Out
 from crons.management.verbs.base import argument
 from crons.models import Attempt, AuditEvent, OutputChunk, Range, Run
+from crons.policies import Policy
 from tests.crons.cli.conftest import NOW, Terminal, refuse
 
 pytestmark = pytest.mark.django_db

@@ -1,0 +1,146 @@
+"""The rules that a run lives by, as values that are checked when they are made."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import timedelta
+from typing import Any
+
+from crons.exceptions import InvalidJob
+
+CATCH_UP = ("none", "latest", "all")
+ROUTE = ("queue", "priority", "routing_key", "exchange")
+OVERLAP = ("skip", "allow")
+
+
+@dataclass(frozen=True, slots=True)
+class Retry:
+    """Try a failed run again, *times* times after the first try.
+
+    The n-th retry waits *wait* × *backoff*^(n-1), at most *longest*.
+    """
+
+    times: int
+    wait: timedelta = timedelta(minutes=1)
+    backoff: float = 2.0
+    longest: timedelta = timedelta(hours=1)
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.times, int) or isinstance(self.times, bool) or not 0 <= self.times <= 100:
+            raise InvalidJob(f"Retry(times={self.times!r}): expected a whole number from 0 to 100.")
+        for name in ("wait", "longest"):
+            _check_length(f"Retry: {name}", getattr(self, name), positive=False)
+        if not isinstance(self.backoff, int | float) or not 1 <= self.backoff <= 100:
+            raise InvalidJob(f"Retry(backoff={self.backoff!r}): expected a number from 1 to 100.")
+
+    def delay(self, tries: int) -> timedelta:
+        """Say how long to wait after the *tries*-th try (1 = the first) has failed."""
+        # The exponent is capped: 100 ** 99 seconds does not fit a timedelta.
+        factor = min(self.backoff ** min(max(tries - 1, 0), 60), 1e9)
+        return min(timedelta(seconds=min(self.wait.total_seconds() * factor, 1e9)), self.longest)
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """The rules a run lives by; kept on the entry's row, so that any release plans alike.
+
+    *deadline*: a slot older than this is not begun any more (None: no limit).
+    *cap*: with catch_up="all", at most this many overdue slots are let through at once, the newest.
+    *timeout*: None lets the job run for ever.
+    *route*: how messages travel to executors that send them: queue, priority, routing_key, exchange.
+    """
+
+    catch_up: str = "latest"
+    overlap: str = "skip"
+    deadline: timedelta | None = None
+    cap: int = 100
+    timeout: timedelta | None = timedelta(hours=1)
+    retry: Retry = field(default_factory=lambda: Retry(0))
+    idempotent: bool = False
+    executor: str = "process"
+    group: str = ""
+    route: Mapping[str, Any] = field(default_factory=dict, hash=False)
+
+    def __post_init__(self) -> None:
+        _check_choice("catch_up", self.catch_up, CATCH_UP)
+        _check_choice("overlap", self.overlap, OVERLAP)
+        for name in ("deadline", "timeout"):
+            if getattr(self, name) is not None:
+                _check_length(name, getattr(self, name))
+        if not isinstance(self.cap, int) or isinstance(self.cap, bool) or not 1 <= self.cap <= 10_000:
+            raise InvalidJob(f"cap={self.cap!r}: expected a whole number from 1 to 10000.")
+        if not isinstance(self.retry, Retry):
+            raise InvalidJob(f"retry={self.retry!r}: expected Retry(times, wait=…), for example Retry(3).")
+        if not isinstance(self.idempotent, bool):
+            raise InvalidJob(f"idempotent={self.idempotent!r}: expected True or False.")
+        for name in ("executor", "group"):
+            if not isinstance(getattr(self, name), str):
+                raise InvalidJob(f"{name}={getattr(self, name)!r}: expected a text.")
+        _check_route(self.route)
+
+    def as_json(self) -> dict[str, Any]:
+        """Write the policy as plain JSON; lengths become seconds."""
+        return {
+            "catch_up": self.catch_up,
+            "overlap": self.overlap,
+            "deadline": _seconds(self.deadline),
+            "cap": self.cap,
+            "timeout": _seconds(self.timeout),
+            "retry": [
+                self.retry.times,
+                _seconds(self.retry.wait),
+                self.retry.backoff,
+                _seconds(self.retry.longest),
+            ],
+            "idempotent": self.idempotent,
+            "executor": self.executor,
+            "group": self.group,
+            # Rows of before it came in are what they were.
+            **({"route": dict(self.route)} if self.route else {}),
+        }
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> Policy:
+        """Read what as_json wrote; keys that a newer release added are ignored, missing ones are defaults.
+
+        Raises: InvalidJob if a value is not what its key takes.
+        """
+        known = {key: data[key] for key in cls.__dataclass_fields__ if key in data}
+        try:
+            for key in ("deadline", "timeout"):
+                if known.get(key) is not None:
+                    known[key] = timedelta(seconds=known[key])
+            if "retry" in known:
+                times, wait, backoff, longest = known["retry"]
+                known["retry"] = Retry(times, timedelta(seconds=wait), backoff, timedelta(seconds=longest))
+        except (TypeError, ValueError, OverflowError) as error:
+            raise InvalidJob(f"the policy {json.dumps(dict(data), default=str)} cannot be read: {error}") from error
+        return cls(**known)
+
+
+def _check_choice(name: str, value: object, allowed: tuple[str, ...]) -> None:
+    if value not in allowed:
+        raise InvalidJob(f"{name}={value!r}: expected one of {', '.join(map(repr, allowed))}.")
+
+
+def _check_route(route: object) -> None:
+    if not isinstance(route, Mapping) or not set(route) <= set(ROUTE):
+        raise InvalidJob(f"route={route!r}: expected a dict with some of {', '.join(ROUTE)}.")
+    for key, value in route.items():
+        if key == "priority":
+            # Celery's are 0 to 255, those of Django's Tasks -100 to 100: crons.E013 knows which it is.
+            if not isinstance(value, int) or isinstance(value, bool) or not -100 <= value <= 255:
+                raise InvalidJob(f"route: priority={value!r}: expected a whole number from -100 to 255.")
+        elif not isinstance(value, str) or not value:
+            raise InvalidJob(f"route: {key}={value!r}: expected a text.")
+
+
+def _check_length(name: str, value: object, *, positive: bool = True) -> None:
+    if not isinstance(value, timedelta) or value < timedelta(0) or (positive and not value):
+        raise InvalidJob(f"{name}={value!r}: expected a positive timedelta, for example timedelta(minutes=10).")
+
+
+def _seconds(length: timedelta | None) -> float | None:
+    return None if length is None else length.total_seconds()
