@@ -46,8 +46,10 @@ class Pass:
         self.begun += later.begun
 
 
-# What a look waits for couriers at the end of a process that will not look again.
+# What a look waits for couriers at the end of a process that will not look again, and for the ledger's word on what
+# it has begun.
 LAST_CALL_SECONDS = 10.0
+AGAIN_SECONDS = 0.5
 
 
 class Dispatcher:
@@ -105,6 +107,9 @@ class Dispatcher:
         Args: *arrived* says that *only_run* is here because a message named it.
         """
         free = {alias: executor.free() for alias, executor in self.executors.items()}
+        if only_run is not None and not arrived and not self._after_trouble:
+            # Nobody else may ever look: what was killed would be in the way of all the slots to come.
+            ledger.expire(now)
         if only_run is not None or self._settle_at <= time.monotonic():
             ledger.settle(now)
             self._settle_at = time.monotonic() + SETTLE_SECONDS
@@ -138,6 +143,21 @@ class Dispatcher:
             self._take_back(None)
         finally:
             self.close()
+
+    def resolve_doubt(self) -> None:
+        """Give back what may have been begun without an answer; for a process that ends, which waits a little for that.
+
+        Else it would be found lost, as if its job may have run.
+        """
+        until = time.monotonic() + LAST_CALL_SECONDS
+        while self._in_doubt:
+            try:
+                self._give_back(None)
+            except LedgerUnavailable as error:
+                if time.monotonic() >= until:
+                    log.warning("what was begun without an answer will be found lost, though it never ran: %s", error)
+                    return
+                time.sleep(AGAIN_SECONDS)
 
     def close(self) -> None:
         """Let the couriers' threads end as soon as they are idle; what is sent later starts others."""

@@ -14,8 +14,9 @@ from crons.models import Delivery, Incident
 
 log = logging.getLogger("crons")
 BATCH = 20
-MOST_TRIES = 8
-FIRST_PAUSE = timedelta(minutes=1)
+FIRST_PAUSE, LONGEST_PAUSE = timedelta(minutes=1), timedelta(hours=1)
+# Six that grow, then one each hour: three days, so that a mail server may be down for a weekend.
+MOST_TRIES = 78
 # While one process sends, the others leave the delivery alone; if it dies, they take over.
 SENDING = timedelta(minutes=5)
 
@@ -64,6 +65,9 @@ def _take(now: datetime) -> list[Delivery]:
 def _put_back(delivery: Delivery, error: str, now: datetime) -> None:
     tries = delivery.tries + 1
     state = "failed" if tries >= MOST_TRIES else "pending"
-    again = None if state == "failed" else now + FIRST_PAUSE * 2 ** (tries - 1)
+    pause = min(FIRST_PAUSE * 2 ** min(tries - 1, 10), LONGEST_PAUSE)
+    again = None if state == "failed" else now + pause
+    if again is None:
+        log.error("an alert is given up after %d tries: %s: %s", tries, delivery.subject, error)
     mine = Delivery.objects.using(conf.database).filter(pk=delivery.pk)
     mine.update(state=state, tries=tries, error=error, next_try_at=again)

@@ -61,7 +61,10 @@ class Door:
         waiting = Run.objects.using(conf.database).select_related("entry").filter(entry=entry, state=State.DUE)
         for older in waiting.filter(slot_at__lt=newest).order_by("slot_at"):
             self._see_through(older)
-        return self._see_through(run)
+        code = self._see_through(run)
+        self._take_up(entry)
+        self.run = run
+        return code
 
     def manual(self, name: str, *, by: str, args: Mapping[str, Any] | None = None) -> int:
         """Run the entry once, now, besides its schedule, with *args* that were checked; return the exit code."""
@@ -87,6 +90,20 @@ class Door:
                 return self._somebody_has_it(run)
             if not self._worth_waiting(run):
                 return 1
+
+    def _take_up(self, entry: Entry) -> None:
+        """Begin what else of the entry is due, a retry whose pause was long: nobody else may ever look."""
+        tried: list[int] = []
+        while self.session.stopping is None:
+            now = ledger.database_now()
+            open_runs = Run.objects.using(conf.database).filter(entry=entry, state__in=[State.DUE, State.WAITING])
+            left = open_runs.filter(wake_at__lte=now).exclude(pk__in=tried).order_by("wake_at", "pk").first()
+            if left is None:
+                return
+            tried.append(left.pk)
+            if self.session.dispatcher.begin(now, only_run=left.pk):
+                self._supervise()
+        self.session.dispatcher.finish_sending()
 
     def _supervise(self) -> None:
         while self.session.dispatcher.running() and self.session.stopping is None:

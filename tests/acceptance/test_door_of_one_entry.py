@@ -2,7 +2,65 @@
 
 from __future__ import annotations
 
-from tests.acceptance.conftest import Site
+import os
+
+import pytest
+
+from tests.acceptance.conftest import Site, wait_until_nobody_reads
+
+
+def make_due_again(site: Site, entry: str) -> None:
+    """Have the one run of the entry be of an hour before, so that the slot of this hour is to come."""
+    back = "DATETIME(slot_at, '-1 hour')" if site.database.vendor == "sqlite" else "slot_at - interval '1 hour'"
+    site.sql(f"UPDATE crons_run SET slot_at = {back}, planned_at = {back}")
+    site.make_due(entry)
+
+
+@pytest.mark.parametrize(
+    ("entry", "before"),
+    [("waits_for_release", ("lost", 1, "lost")), ("waits_harmlessly", ("superseded", 1, "lost"))],
+)
+def test_a_job_that_was_killed_is_not_in_the_way_of_all_slots_to_come(
+    site: Site, entry: str, before: tuple[str, int, str]
+) -> None:
+    """After a power failure the next line finds it lost; nobody else looks."""
+    os.mkfifo(site.folder / "gate")
+    site.make_due(entry)
+    killed = site.start("run", entry, "--scheduled")
+    gate = os.open(site.folder / "gate", os.O_WRONLY)
+    site.wait_for_row("SELECT 1 FROM crons_attempt WHERE outcome = ''", killed)
+    killed.kill()
+    killed.wait()
+    wait_until_nobody_reads(gate)
+    os.close(gate)
+    make_due_again(site, entry)
+
+    line = site.start("run", entry, "--scheduled")
+    os.close(os.open(site.folder / "gate", os.O_WRONLY))  # opens once it reads
+    told = line.communicate(timeout=60)[0]
+
+    assert line.returncode == 0, told
+    assert site.verdicts(entry) == [before, ("succeeded", 1, "succeeded")]
+
+
+@pytest.mark.parametrize("order", ["", "no luck"], ids=["overtaken", "tried again"])
+def test_a_retry_whose_pause_was_long_is_taken_up_by_the_next_line(site: Site, order: str) -> None:
+    """No line stays for it; without another trigger it would wait for ever."""
+    (site.folder / "orders").write_text("no luck")
+    entry = "does_as_told_each_hour"
+    site.make_due(entry)
+    first = site.crons("run", entry, "--scheduled", check=False)
+    site.sql("UPDATE crons_run SET wake_at = planned_at WHERE state = 'waiting'")
+    make_due_again(site, entry)
+    (site.folder / "orders").write_text(order)
+
+    second = site.crons("run", entry, "--scheduled", check=False)
+
+    assert "it is tried again at" in first.stderr
+    assert second.returncode == (1 if order else 0)
+    early, late = site.verdicts(entry)
+    assert early == (("waiting", 2, "failed failed") if order else ("superseded", 1, "failed"))
+    assert late == (("waiting", 1, "failed") if order else ("succeeded", 1, "succeeded"))
 
 
 def test_a_crontab_line_alone_catches_up_on_every_slot(site: Site) -> None:

@@ -111,8 +111,9 @@ def test_nothing_is_declared_lost_in_the_pass_after_a_failed_write(dispatcher, l
     assert dispatcher.turn(NOON + minutes(6)).lost == [theirs.attempt]
 
 
-def test_a_begin_whose_answer_was_lost_is_given_back(dispatcher, desk, monkeypatch):
-    """Committed, unreadable, never started: the living process that holds it must not keep it for ever."""
+@pytest.mark.parametrize("ends", [False, True], ids=["at its next look", "when the process ends"])
+def test_a_begin_whose_answer_was_lost_is_given_back(dispatcher, desk, monkeypatch, ends):
+    """Committed, unreadable, never started: the process must not keep it for ever, nor leave it to be found lost."""
     module = import_module("crons.ledger.begin")
     real_begin, real_read = module._begin, module._read_back
 
@@ -130,6 +131,14 @@ def test_a_begin_whose_answer_was_lost_is_given_back(dispatcher, desk, monkeypat
     assert desk.started == []
     monkeypatch.setattr(module, "_begin", real_begin)
     monkeypatch.setattr(module, "_read_back", real_read)
+    if ends:
+        answers = iter([LedgerUnavailable("the server restarts"), NOON + minutes(6)])
+        monkeypatch.setattr(ledger, "database_now", lambda: _given(next(answers)))
+        monkeypatch.setattr("crons.dispatch.AGAIN_SECONDS", 0.0)
+        dispatcher.resolve_doubt()
+        assert Run.objects.get().state == "waiting"
+        dispatcher.resolve_doubt()  # nothing is in doubt any more
+        monkeypatch.undo()
 
     dispatcher.turn(NOON + minutes(6))
 
@@ -160,6 +169,23 @@ def test_what_was_begun_goes_on_where_nothing_could_be_sent(dispatcher, desk, mo
 
     with pytest.raises(LedgerUnavailable, match="locked"):
         dispatcher.begin(NOON + minutes(5))
+
+
+def test_a_process_that_ends_waits_for_no_database_for_ever(dispatcher, monkeypatch, caplog):
+    """What it has begun without an answer is then found lost; the log says that it never ran."""
+    monkeypatch.setattr("crons.dispatch.LAST_CALL_SECONDS", 0.0)
+    monkeypatch.setattr(ledger, "database_now", lambda: _given(LedgerUnavailable("gone")))
+    monkeypatch.setattr(dispatcher, "_in_doubt", True)
+
+    dispatcher.resolve_doubt()
+
+    assert caplog.messages == ["what was begun without an answer will be found lost, though it never ran: gone"]
+
+
+def _given(answer):
+    if isinstance(answer, Exception):
+        raise answer
+    return answer
 
 
 def _unavailable(now, only_run):

@@ -77,6 +77,12 @@ def does_as_told(context: Context) -> None:
             raise RuntimeError(order)
 
 
+@job(cron("0 * * * *"), retry=Retry(5, wait=timedelta(minutes=10)))
+def does_as_told_each_hour(context: Context) -> None:
+    """The same on a schedule, tried again much later."""
+    does_as_told(context)
+
+
 @job(retry=Retry(2, wait=timedelta(seconds=2), backoff=1))
 def fails_with_pauses() -> None:
     """Always fails, and is tried again in a moment."""
