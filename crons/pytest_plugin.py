@@ -7,6 +7,7 @@ nothing is imported here that needs them, and without a fixture of ours nothing 
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
@@ -33,6 +34,13 @@ def pytest_configure(config: pytest.Config) -> None:
         os.environ[suite.VARIABLE] = "0"
     else:
         suite.mark()
+
+
+def pytest_sessionstart() -> None:
+    """Refuse to begin where a `cron` module could not be imported: its jobs would be missing, and nothing red."""
+    jobs = sys.modules.get("crons.jobs")
+    for module, why in jobs.registry.broken.items() if jobs else ():
+        raise pytest.UsageError(f"{module} cannot be imported: {why}. See: manage.py check")
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:

@@ -46,7 +46,7 @@ def installed(monkeypatch):
 
     def put(*names):
         configs = [type("Config", (), {"name": name}) for name in names]
-        monkeypatch.setattr(checks.apps, "get_app_configs", lambda: configs)
+        monkeypatch.setattr(checks.declarations.apps, "get_app_configs", lambda: configs)
 
     return put
 
@@ -59,7 +59,7 @@ def well(settings, monkeypatch, installed):
     settings.CRON_CLASSES = []
     installed("crons")
     # Django remembers its answer: it must not be of apps that are made up.
-    monkeypatch.setattr(checks, "get_commands", lambda: {"clearsessions": "django.contrib.sessions"})
+    monkeypatch.setattr(checks.jobs, "get_commands", lambda: {"clearsessions": "django.contrib.sessions"})
     settings.USE_TZ = True
     settings.TIME_ZONE = "Europe/Berlin"
     settings.ADMINS = [("Ann", "ann@example.org")]
@@ -220,7 +220,7 @@ def test_command_that_no_app_has_is_an_error():
 
 def test_cron_module_that_fails_is_an_error(monkeypatch):
     """How it is found, and that nothing else stops: test_apps.py."""
-    monkeypatch.setattr(checks.registry, "broken", {"stock.cron": "NameError: name 'x' is not defined"})
+    monkeypatch.setattr(checks.declarations.registry, "broken", {"stock.cron": "NameError: name 'x' is not defined"})
 
     told(
         "stock.cron cannot be imported: NameError: name 'x' is not defined.",
@@ -716,8 +716,9 @@ def test_a_suites_mark_left_in_an_environment_is_a_warning(monkeypatch):
 
 def test_every_id_is_documented_and_tested_once():
     """An id is an address: the table in the module, the reference and these tests name the same ones."""
-    source = Path(checks.__file__).read_text()
-    sources = "".join(path.read_text() for path in Path(checks.__file__).parent.glob("sources/*.py"))
+    here = Path(checks.__file__).parent
+    source = "".join(path.read_text() for path in here.glob("*.py"))
+    sources = "".join(path.read_text() for path in here.parent.glob("sources/*.py"))
     table = re.findall(r"^(crons\.[EW]\d{3})  ", checks.__doc__, re.MULTILINE)
     raised = {*re.findall(r'id="(crons\.[EW]\d{3})"', source)}
     raised |= {f"crons.{each}" for each in re.findall(r'Problem\(\s*"([EW]\d{3})"', sources)}

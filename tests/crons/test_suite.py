@@ -160,6 +160,30 @@ def test_djangos_runner_switches_schedulers_off_for_all_that_a_suite_starts(proj
     assert "Ran 1 test" in done.stderr
 
 
+@pytest.mark.parametrize(
+    "command",
+    [("-m", "pytest", "-p", "crons.pytest_plugin", "--ds=shop_settings", "-q"), ("manage.py", "test")],
+    ids=["pytest", "Django"],
+)
+def test_no_suite_begins_where_a_cron_module_fails(project, tmp_path, command):
+    """Its jobs would be missing, and all tests that do not ask for them green."""
+    (tmp_path / "stock").mkdir()
+    (tmp_path / "stock" / "__init__.py").touch()
+    (tmp_path / "stock" / "cron.py").write_text("import nosuch\n")
+    with (tmp_path / "shop_settings.py").open("a") as file:
+        file.write("INSTALLED_APPS += ['stock']\n")
+
+    done = project(*command)
+
+    assert done.returncode != 0
+    assert (
+        "stock.cron cannot be imported: ModuleNotFoundError: No module named 'nosuch' "
+        f"({tmp_path}/stock/cron.py, line 1)." in done.stderr
+    )
+    assert "passed" not in done.stdout
+    assert "Ran " not in done.stderr
+
+
 def test_outside_of_a_suite_the_same_project_fires(project):
     """The switch is the suite's, not the project's."""
     assert (project("manage.py", "crons", "tick").returncode, project("manage.py", "check").returncode) == (0, 0)

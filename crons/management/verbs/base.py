@@ -107,3 +107,10 @@ def at_least_one(text: str) -> int:
     if not text.isdecimal() or int(text) < 1:
         raise argparse.ArgumentTypeError(f"{text!r} is no count, expected a whole number of at least 1")
     return int(text)
+
+
+def run_number(text: str) -> int:
+    """Read the number of a run given on the command line."""
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is no run, expected its number: manage.py crons history shows it")
+    return int(text)

@@ -9,7 +9,7 @@ from typing import Any
 from crons import api
 from crons.management import rows
 from crons.management.output import Out
-from crons.management.verbs.base import Verb, at_least_one, operator
+from crons.management.verbs.base import Verb, operator, run_number
 from crons.management.verbs.show import find_run
 from crons.verdicts import Verdict
 
@@ -26,7 +26,7 @@ class Retry(Verb):
 
     def add_arguments(self, parser: argparse.ArgumentParser) -> None:
         """Take RUN_ID and --reason."""
-        parser.add_argument("run", metavar="RUN_ID", type=at_least_one, help="A run's number, from crons history.")
+        parser.add_argument("run", metavar="RUN_ID", type=run_number, help="A run's number, from crons history.")
         parser.add_argument("--reason", default="", help="Why; it is kept in the audit trail.")
 
     def handle(self, options: Mapping[str, Any], out: Out) -> int:

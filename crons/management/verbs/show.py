@@ -13,7 +13,7 @@ from crons.exceptions import CronsError
 from crons.management import rows
 from crons.management.moments import local
 from crons.management.output import Cell, Out
-from crons.management.verbs.base import Verb, at_least_one
+from crons.management.verbs.base import Verb, run_number
 from crons.models import Attempt, AuditEvent, Run
 from crons.verdicts import MEANINGS
 
@@ -27,7 +27,7 @@ class Show(Verb):
 
     def add_arguments(self, parser: argparse.ArgumentParser) -> None:
         """Take RUN_ID."""
-        parser.add_argument("run", metavar="RUN_ID", type=at_least_one, help="A run's number, from crons history.")
+        parser.add_argument("run", metavar="RUN_ID", type=run_number, help="A run's number, from crons history.")
 
     def handle(self, options: Mapping[str, Any], out: Out) -> int:
         """Print the run."""

@@ -12,6 +12,8 @@ from crons.management.moments import distance, local
 from crons.management.output import Cell, Out
 from crons.management.verbs.base import Verb, at_least_one
 
+# Each is reckoned: a slip of the finger must not take the memory of the machine that the jobs run on.
+MOST = 10_000
 COLUMNS = ("slot", "when", "entry", "")
 
 
@@ -25,7 +27,8 @@ class Next(Verb):
     def add_arguments(self, parser: argparse.ArgumentParser) -> None:
         """Take NAME and --count."""
         parser.add_argument("entry", metavar="NAME", nargs="?", help="Only this entry.")
-        parser.add_argument("--count", type=at_least_one, default=10, metavar="N", help="How many; 10 unless told.")
+        told = f"How many; 10 unless told, {MOST} at most."
+        parser.add_argument("--count", type=_count, default=10, metavar="N", help=told)
 
     def handle(self, options: Mapping[str, Any], out: Out) -> int:
         """Print the slots."""
@@ -47,3 +50,10 @@ class Next(Verb):
             ],
         )
         return 0
+
+
+def _count(text: str) -> int:
+    count = at_least_one(text)
+    if count > MOST:
+        raise argparse.ArgumentTypeError(f"{text!r} is too many, expected at most {MOST}")
+    return count

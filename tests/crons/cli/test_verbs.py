@@ -152,6 +152,14 @@ def test_next_of_a_retired_entry_is_empty(crons, clock, make_entry):
     assert crons("next", "gone").out == "Nothing is due any more. See: manage.py crons list --all\n"
 
 
+def test_next_reckons_no_slots_without_end(crons):
+    """Three zeros too many took the memory of the machine that the jobs run on."""
+    assert (
+        crons("next", "--count", "10001").err
+        == "Error: argument --count: '10001' is too many, expected at most 10000\n"
+    )
+
+
 # history
 
 
@@ -259,6 +267,16 @@ def test_history_of_nothing_says_so(crons):
 
 
 # show
+
+
+@pytest.mark.parametrize("verb", ["show", "retry"])
+def test_run_is_named_by_its_number(crons, verb):
+    """'abc' is no count, which nobody had asked for, told nobody what to give."""
+    said = crons(verb, "abc")
+
+    assert said.err == (
+        "Error: argument RUN_ID: 'abc' is no run, expected its number: manage.py crons history shows it\n"
+    )
 
 
 def test_show_tells_all_of_a_run(crons, clock, make_entry, make_run, make_attempt):

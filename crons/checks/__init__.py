@@ -1,0 +1,57 @@
+"""System checks: every mistake in settings and declarations, with an id and a hint.
+
+=========== =======================================================================
+crons.E001  a setting in CRONS cannot work
+crons.E002  an executor cannot be imported
+crons.E003  USE_TZ is off
+crons.E004  a zone is unknown
+crons.E010  a job names an executor that does not exist
+crons.W011  a job names a group without a limit
+crons.E012  a job calls a management command that does not exist
+crons.E013  the messages of a job would get nowhere
+crons.W014  a job runs a program that is not on this machine
+crons.E015  a `cron` module cannot be imported
+crons.E030  a line of CRONJOBS cannot work
+crons.E031  a crontab file cannot be read
+crons.W031  a line of a crontab file calls no declared job
+crons.E032  a line and the code disagree on a schedule
+crons.W033  a setting's name is nearly CRONJOBS, CRON_CLASSES or CRONS
+crons.W034  django_crontab fires past the ledger: crons.compat.django_crontab is missing
+crons.W035  django_crontab fires past the ledger: crons.compat.django_crontab stands after it
+crons.E037  a class of CRON_CLASSES cannot work
+crons.W037  a class of CRON_CLASSES says something that nothing reads
+crons.W038  django_cron is installed as an app
+crons.W040  with --deploy: alerts go to ADMINS, and there are none
+crons.W041  with --deploy: SQLite may forget what it has committed (synchronous=OFF)
+crons.W042  with --deploy: the ledger is kept in memory
+crons.W043  with --deploy: this process counts as part of a test suite
+crons.W050  a job is run by Celery's workers and is neither idempotent nor uses context.atomic
+crons.E051  a job is a Celery task with autoretry_for
+crons.W052  a Celery application takes pickle from its broker
+=========== =======================================================================
+
+The docs/reference/checks.md has a section for each.
+"""
+
+from crons.checks.celery import check_celery_jobs, check_pickle
+from crons.checks.declarations import check_django_cron, check_django_crontab, check_sources, check_spelling
+from crons.checks.jobs import check_commands, check_executors, check_groups, check_programs, check_routes
+from crons.checks.site import check_deployment, check_settings, check_suite, check_zones
+
+__all__ = [
+    "check_celery_jobs",
+    "check_commands",
+    "check_deployment",
+    "check_django_cron",
+    "check_django_crontab",
+    "check_executors",
+    "check_groups",
+    "check_pickle",
+    "check_programs",
+    "check_routes",
+    "check_settings",
+    "check_sources",
+    "check_spelling",
+    "check_suite",
+    "check_zones",
+]

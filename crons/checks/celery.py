@@ -1,0 +1,62 @@
+"""Checks of what Celery does to jobs, and lets in."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from django.core.checks import CheckMessage, Error, Warning, register
+from django.utils.module_loading import import_string
+
+from crons import fences
+from crons.checks.framing import TAG, known_good, sends
+from crons.conf import conf
+from crons.executors.celery import CelerySender
+from crons.jobs import Job, registry
+
+
+@register(TAG)
+@known_good
+def check_celery_jobs() -> Iterator[CheckMessage]:
+    """Check that jobs which run elsewhere stand being cut off, and that one ledger alone tries them again."""
+    for job in registry.jobs.values():
+        if getattr(job.body, "autoretry_for", ()):
+            yield Error(
+                f"{job.name} ({job.source_ref}) is a Celery task with autoretry_for: Celery would try it again "
+                "behind the ledger's back.",
+                hint="Take autoretry_for away, and declare the job with retry=Retry(…).",
+                id="crons.E051",
+            )
+        if job.policy.executor in conf.executors and not job.policy.idempotent and _is_run_by_celery(job):
+            yield Warning(
+                f"{job.name} ({job.source_ref}) is run by Celery's workers and is neither idempotent nor uses "
+                "context.atomic: when a worker is lost, nobody knows what it has done, and it is not run again.",
+                hint="Say idempotent=True if it may run twice, or wrap its writes in `with context.atomic():`.",
+                id="crons.W050",
+            )
+
+
+@register(TAG)
+@known_good
+def check_pickle() -> Iterator[CheckMessage]:
+    """Check that what jobs are sent through carries no objects: whoever reaches the broker could send any."""
+    used = {job.policy.executor for job in registry.jobs.values()}
+    for alias in sorted(used & set(conf.executors)):
+        sender = conf.make_executor(alias) if sends(alias) else None
+        if isinstance(sender, CelerySender) and not list(sender.problems({})) and sender.takes_pickle:
+            yield Warning(
+                f"The Celery application of the executor {alias!r} takes pickle: whoever can write to its broker can "
+                "have the workers run any code.",
+                hint="Set accept_content = ['json'] (CELERY_ACCEPT_CONTENT in Django's settings); messages of crons "
+                "are JSON.",
+                id="crons.W052",
+            )
+
+
+def _is_run_by_celery(job: Job) -> bool:
+    """Say whether messages to Celery's workers carry *job*, and nothing in its source fences what it writes."""
+    backend = conf.executors[job.policy.executor].get("BACKEND", "")
+    try:
+        is_sent = issubclass(import_string(backend), CelerySender)
+    except (ImportError, TypeError):
+        return False  # crons.E002 says it
+    return is_sent and not fences.uses_atomic(job.body)

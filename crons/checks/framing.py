@@ -1,0 +1,55 @@
+"""What the checks have in common: their tag, and how they put things."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from django.core.checks import CheckMessage, Error, Warning
+
+from crons.conf import conf
+from crons.exceptions import InvalidSetting
+from crons.executors.sending import Sender
+from crons.sources.base import Problem
+
+TAG = "crons"
+
+
+def known_good(check: Callable[..., Iterator[CheckMessage]]) -> Callable[..., list[CheckMessage]]:
+    """Let a check that stumbles over a setting say nothing: crons.E001 says it."""
+
+    def checked(app_configs: Any = None, **kwargs: Any) -> list[CheckMessage]:
+        try:
+            return list(check())
+        except InvalidSetting:
+            return []
+
+    checked.__name__, checked.__doc__ = check.__name__, check.__doc__
+    return checked
+
+
+def message(problem: Problem) -> CheckMessage:
+    kind = Error if problem.id.startswith("E") else Warning
+    return kind(problem.text, hint=problem.hint, id=f"crons.{problem.id}")
+
+
+def did_you_mean(word: str, known: Any) -> str:
+    return f"{guess(word, known)}Known: {', '.join(sorted(known)) or 'none'}."
+
+
+def guess(word: str, known: Any) -> str:
+    near = difflib.get_close_matches(word, list(known), n=1)
+    return f"Did you mean {near[0]!r}? " if near else ""
+
+
+def told(error: Exception) -> str:
+    return f"{type(error).__name__}: {error}"
+
+
+def sends(alias: str) -> bool:
+    """Say whether that executor hands messages to workers elsewhere."""
+    try:
+        return issubclass(conf.executor_class(alias), Sender)
+    except (InvalidSetting, TypeError):
+        return False  # crons.E002 says it

@@ -1,0 +1,111 @@
+"""Checks that what jobs name is there: executors, groups, commands, programs, ways for their messages."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Iterator
+
+from django.core.checks import CheckMessage, Error, Warning, register
+from django.core.management import get_commands
+from django.utils.module_loading import import_string
+
+from crons.bodies import CommandBody, ShellBody
+from crons.checks.framing import TAG, did_you_mean, guess, known_good, sends, told
+from crons.conf import conf
+from crons.jobs import registry
+
+
+@register(TAG)
+@known_good
+def check_executors() -> Iterator[CheckMessage]:
+    """Check that every executor can be imported, and that jobs name only those."""
+    for alias, spec in conf.executors.items():
+        try:
+            import_string(spec["BACKEND"])
+        except (ImportError, KeyError, TypeError) as error:
+            yield Error(
+                f"CRONS['EXECUTORS'][{alias!r}] cannot be imported: {told(error)}.",
+                hint="Give it as {'BACKEND': 'path.to.Class', 'OPTIONS': {…}}.",
+                id="crons.E002",
+            )
+    for job in registry.jobs.values():
+        alias = job.policy.executor
+        if alias not in conf.executors:
+            yield Error(
+                f"{job.name} ({job.source_ref}) names the executor {alias!r}, which is not in CRONS['EXECUTORS'].",
+                hint=did_you_mean(alias, conf.executors),
+                id="crons.E010",
+            )
+
+
+@register(TAG)
+@known_good
+def check_groups() -> Iterator[CheckMessage]:
+    """Check that the groups of jobs have limits."""
+    for job in registry.jobs.values():
+        group = job.policy.group
+        if group and group not in conf.groups:
+            yield Warning(
+                f"{job.name} ({job.source_ref}) is in the group {group!r}, which has no limit in CRONS['GROUPS'].",
+                hint=did_you_mean(group, conf.groups),
+                id="crons.W011",
+            )
+
+
+@register(TAG)
+@known_good
+def check_commands() -> Iterator[CheckMessage]:
+    """Check that jobs made by command(…) call commands that exist."""
+    known = get_commands()
+    for job in registry.jobs.values():
+        if isinstance(job.body, CommandBody) and job.body.command_name not in known:
+            yield Error(
+                f"{job.name} ({job.source_ref}) calls the management command {job.body.command_name!r}, "
+                "which no installed app has.",
+                hint=f"{guess(job.body.command_name, known)}All of them: manage.py help",
+                id="crons.E012",
+            )
+
+
+@register(TAG)
+@known_good
+def check_programs() -> Iterator[CheckMessage]:
+    """Check that jobs made by shell(…) run programs that exist, where this machine is the one to run them."""
+    for job in registry.jobs.values():
+        if isinstance(job.body, ShellBody) and not sends(job.policy.executor) and (lack := _lack(job.body)):
+            yield Warning(
+                f"{job.name} ({job.source_ref}) runs {job.body.program[0]!r}, {lack}.",
+                hint="Install it, or give its whole path: each of its runs would fail. "
+                "If only other machines run it, name crons.W014 in SILENCED_SYSTEM_CHECKS.",
+                id="crons.W014",
+            )
+
+
+@register(TAG)
+@known_good
+def check_routes() -> Iterator[CheckMessage]:
+    """Check that what is sent elsewhere can get there, as far as settings tell."""
+    senders = {alias: conf.make_executor(alias) for alias in conf.executors if sends(alias)}
+    for job in registry.jobs.values():
+        alias = job.policy.executor
+        for problem in senders[alias].problems(job.policy.route) if alias in senders else ():
+            yield Error(
+                f"{job.name} ({job.source_ref}) is sent by the executor {alias!r}: {problem}.",
+                hint="See EXECUTORS in docs/reference/settings.md.",
+                id="crons.E013",
+            )
+
+
+def _lack(body: ShellBody) -> str:
+    """Say why the program of *body* could not be started here, empty where it can."""
+    program, cwd = body.program[0], body.cwd or ""
+    if cwd and not os.path.isdir(cwd):
+        return f"in {cwd!r}, which is no directory on this machine"
+    if not os.path.dirname(program):
+        path = os.environ.get("PATH", os.defpath)
+        return "" if shutil.which(program, path=path) else f"which is in no directory of PATH here ({path})"
+    place = os.path.join(cwd, program)
+    if os.path.isfile(place):
+        return "" if os.access(place, os.X_OK) else "which this account may not execute"
+    return "which is no file on this machine"

@@ -1,0 +1,102 @@
+"""Checks of the settings, and of what a deployment needs."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterator
+from typing import Any
+from zoneinfo import ZoneInfo
+
+from django.conf import settings
+from django.core.checks import CheckMessage, Error, Warning, register
+
+from crons import suite
+from crons.checks.framing import TAG, known_good
+from crons.conf import conf
+from crons.exceptions import CronsError
+from crons.jobs import make_policy, registry
+
+FORGETFUL = re.compile(r"synchronous\s*=\s*(off|0)\b", re.IGNORECASE)
+
+
+@register(TAG)
+@known_good
+def check_settings() -> Iterator[CheckMessage]:
+    """Check settings.CRONS and the settings of Django that it needs."""
+    problems = conf.problems()
+    if not problems:
+        try:
+            make_policy("CRONS['DEFAULTS']", {})
+        except CronsError as error:
+            problems.append(str(error))
+    for text in problems:
+        yield Error(text, hint="Keys, units and defaults: docs/reference/settings.md.", id="crons.E001")
+    if not settings.USE_TZ:
+        yield Error(
+            "USE_TZ is False, so moments would be stored without a zone.",
+            hint="Set USE_TZ = True: slots are kept in UTC and shown in each entry's zone.",
+            id="crons.E003",
+        )
+
+
+@register(TAG)
+@known_good
+def check_zones() -> Iterator[CheckMessage]:
+    """Check that this machine knows every zone that is used."""
+    used = {conf.time_zone: "CRONS['TIME_ZONE']" if conf.time_zone != settings.TIME_ZONE else "TIME_ZONE"}
+    for entry in registry.entries.values():
+        if entry.schedule.zone:
+            used.setdefault(entry.schedule.zone, f"{entry.name} ({entry.source_ref})")
+    for zone, user in used.items():
+        try:
+            ZoneInfo(zone)
+        except (ValueError, OSError, KeyError):
+            yield Error(
+                f"{user} names the zone {zone!r}, which is not in this machine's time zone data.",
+                hint="Use a name such as 'Europe/Berlin'; where the system has no zones, install tzdata.",
+                id="crons.E004",
+            )
+
+
+@register(TAG, deploy=True)
+def check_suite(app_configs: Any = None, **kwargs: Any) -> list[CheckMessage]:
+    """Check that nobody has left the mark of a test suite in the environment."""
+    if os.environ.get(suite.VARIABLE, "0") == "0":
+        return []
+    return [
+        Warning(
+            f"{suite.VARIABLE} is set, so this process counts as part of a test suite: "
+            "serve, tick and run begin nothing.",
+            hint="Take it out of the environment, of unit files and env files; the pytest plugin sets it by itself.",
+            id="crons.W043",
+        )
+    ]
+
+
+@register(TAG, deploy=True)
+@known_good
+def check_deployment() -> Iterator[CheckMessage]:
+    """Check that failures reach somebody and that commits last."""
+    if conf.mail_admins and not settings.ADMINS:
+        yield Warning(
+            "Nobody is told when a job fails: alerts go to ADMINS, and ADMINS is empty.",
+            hint="Fill ADMINS, or say that you look elsewhere: CRONS = {'MAIL_ADMINS': False}.",
+            id="crons.W040",
+        )
+    database: dict[str, Any] = settings.DATABASES[conf.database]
+    if not database["ENGINE"].endswith("sqlite3"):
+        return
+    if FORGETFUL.search(str(database.get("OPTIONS", {}).get("init_command", ""))):
+        yield Warning(
+            f"DATABASES[{conf.database!r}] sets synchronous=OFF: after a power failure a slot may run twice.",
+            hint="Use synchronous=FULL for the database of the ledger.",
+            id="crons.W041",
+        )
+    name = str(database["NAME"])
+    if ":memory:" in name or "mode=memory" in name:
+        yield Warning(
+            f"DATABASES[{conf.database!r}] is kept in memory: each process has a ledger of its own, gone when it ends.",
+            hint="Name a file, or use a database server.",
+            id="crons.W042",
+        )
