@@ -63,8 +63,9 @@ class Door:
         for older in waiting.filter(slot_at__lt=newest).order_by("slot_at"):
             self._see_through(older)
         code = self._see_through(run)
-        self._take_up(entry)
-        self.run = run
+        if self.patience:  # beat has none, and a tick besides
+            self._take_up(entry)
+            self.run = run
         return code
 
     def manual(self, name: str, *, by: str, args: Mapping[str, Any] | None = None) -> int:
