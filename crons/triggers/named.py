@@ -26,6 +26,7 @@ NEAR = timedelta(seconds=60)
 # A door stays for a retry that is near, so that its exit code is the verdict; not for one in an hour.
 RETRY_PATIENCE = timedelta(minutes=5)
 LOOK_SECONDS = 0.5
+OPEN = (State.DUE, State.SENT, State.WAITING)
 
 
 @dataclass
@@ -62,8 +63,9 @@ class Door:
         for older in waiting.filter(slot_at__lt=newest).order_by("slot_at"):
             self._see_through(older)
         code = self._see_through(run)
-        self._take_up(entry)
-        self.run = run
+        if self.patience:  # beat has none, and a tick besides
+            self._take_up(entry)
+            self.run = run
         return code
 
     def manual(self, name: str, *, by: str, args: Mapping[str, Any] | None = None) -> int:
@@ -92,14 +94,17 @@ class Door:
                 return 1
 
     def _take_up(self, entry: Entry) -> None:
-        """Begin what else of the entry is due, a retry whose pause was long: nobody else may ever look."""
+        """Begin, or send again, what else of the entry is due: a retry whose pause was long, a message that is lost.
+
+        Nobody else may ever look.
+        """
         tried: list[int] = []
         while self.session.stopping is None:
             now = ledger.database_now()
-            open_runs = Run.objects.using(conf.database).filter(entry=entry, state__in=[State.DUE, State.WAITING])
+            open_runs = Run.objects.using(conf.database).filter(entry=entry, state__in=OPEN)
             left = open_runs.filter(wake_at__lte=now).exclude(pk__in=tried).order_by("wake_at", "pk").first()
             if left is None:
-                return
+                break
             tried.append(left.pk)
             if self.session.dispatcher.begin(now, only_run=left.pk):
                 self._supervise()

@@ -410,6 +410,29 @@ def test_killed_between_marking_and_sending(site: Site, redis: brokers.Redis) ->
 
 @pytest.mark.needs("redis-server")
 @pytest.mark.sqlite  # what it shows has nothing to do with the database
+def test_a_line_of_an_entry_sends_again_what_is_lost(site: Site, redis: brokers.Redis) -> None:
+    """Where such lines are the only trigger, no later slot would be sent: they keep their order."""
+    goes_by(site, redis.url)
+    site.make_due("plain")
+    site.crons("run", "plain", "--scheduled")
+    assert site.sql("SELECT state, sends FROM crons_run") == [("sent", 1)]
+    redis.stop()
+    redis.start()
+    site.sql("UPDATE crons_run SET wake_at = planned_at, slot_at = DATETIME(slot_at, '-1 hour')")
+    site.make_due("plain")
+
+    site.crons("run", "plain", "--scheduled", check=False)
+
+    assert site.sql("SELECT state, sends FROM crons_run ORDER BY id") == [("sent", 2), ("due", 0)]
+    taker = worker(site, "ann")
+    site.wait_for_row(DONE.format("plain"), taker)
+    site.crons("run", "plain", "--scheduled")
+    site.wait_for_row("SELECT COUNT(*) FROM crons_run WHERE verdict = 'succeeded' HAVING COUNT(*) = 2", taker)
+    assert [entry for entry, _, _ in site.traces()] == ["plain", "plain"]
+
+
+@pytest.mark.needs("redis-server")
+@pytest.mark.sqlite  # what it shows has nothing to do with the database
 def test_a_route_leads_past_workers_of_other_queues(site: Site, redis: brokers.Redis) -> None:
     """A worker for what is slow must not stand before what is quick, and the other way round."""
     site.env |= {"TEST_ENTRIES": "3", "TEST_TRACED_ON": "celery", "TEST_QUEUE": "slow"}
