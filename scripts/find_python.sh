@@ -32,7 +32,7 @@ candidates() { # every place where the name $1 may be
     type -Pa "$1" || true
     local root=${PYENV_ROOT:-} pyenv
     if [[ -z $root ]] && pyenv=$(type -P pyenv); then
-        root=${pyenv%/bin/pyenv} # not `pyenv root`: without its variable it guesses from HOME
+        root=${pyenv%/*/pyenv} # bin or libexec; not `pyenv root`: without its variable it guesses from HOME
     fi
     if [[ -d $root/versions ]]; then
         printf '%s\n' "$root"/versions/*/bin/"$1" | sort -rV

@@ -4,12 +4,15 @@ import os
 import signal
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 from django.db import connection
 
 from tests import leftovers, run
 from tests.databases import OwnDatabase
+
+ROOT = Path(__file__).resolve().parents[1]
 
 
 @pytest.mark.django_db
@@ -82,3 +85,28 @@ def test_leftovers_leave_other_runs_alone():
 
 _MAKE_USER = "from django.contrib.auth.models import User; User.objects.create(username='a')"
 _COUNT_USERS = "from django.contrib.auth.models import User; print(User.objects.count(), 'user')"
+
+
+@pytest.mark.sqlite  # what it shows has nothing to do with the database
+@pytest.mark.parametrize("place", ["bin", "libexec"])
+def test_interpreters_of_pyenv_are_found(tmp_path, place):
+    """Its shims put libexec before bin: the newest Python of a CI run was missing, and nothing failed."""
+    versions = tmp_path / "versions" / "3.99.0" / "bin"
+    for folder in (versions, tmp_path / place):
+        folder.mkdir(parents=True)
+    (tmp_path / place / "pyenv").write_text("#!/bin/sh\nexit 1\n")
+    (tmp_path / place / "pyenv").chmod(0o755)
+    # A name that is nowhere else; what it leads to is a Python that can make an environment.
+    (versions / "python3.99").write_text(f'#!/bin/sh\nexec {sys.executable} "$@"\n')
+    (versions / "python3.99").chmod(0o755)
+
+    found = subprocess.run(
+        ["scripts/find_python.sh", "python3.99"],
+        env={"PATH": f"{tmp_path / place}:/usr/bin:/bin"},
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert (found.stdout, found.stderr) == (f"{sys.executable}\n", "")
