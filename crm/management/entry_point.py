@@ -4,15 +4,16 @@ import os
 from argparse import ArgumentParser
 from typing import Any, ClassVar
 
-from django.core.management import BaseCommand, CommandError, call_command
+from django.core.management import CommandError, call_command
 
 from crm import logs, progress
 from crm.api_client import ApiFailed
 from crm.customers import CleanupRefused
 from crm.logs import LogRefused
+from crons.commandline import CommandLine
 
 
-class EntryPoint(BaseCommand):
+class EntryPoint(CommandLine):
     """Have `crons run` run *job*, which does the work itself inside an attempt; or, for a dry run, look only.
 
     Whoever has the slot, the exit code is that of `crons run`: 0 when it succeeded or somebody else has it.

@@ -5,16 +5,16 @@ from __future__ import annotations
 import argparse
 import copy
 import difflib
-import gc
 import os
 import sys
 from collections.abc import Sequence
 from typing import Any, NoReturn
 
-from django.core.management.base import BaseCommand, CommandError, CommandParser, DjangoHelpFormatter
+from django.core.management.base import CommandError, CommandParser, DjangoHelpFormatter
 from django.db import Error as DatabaseTrouble
 from django.db import connections
 
+from crons.commandline import CommandLine
 from crons.conf import conf
 from crons.exceptions import CronsError, LedgerUnavailable
 from crons.management.output import Out
@@ -59,7 +59,7 @@ class VerbParser(CommandParser):
         self._is_filled = True
 
 
-class Command(BaseCommand):
+class Command(CommandLine):
     """The frame of the verbs. From code, give options as texts: call_command("crons", "list", "--all")."""
 
     help = "Scheduled work: see what is due, what became of it, and run it."
@@ -81,8 +81,6 @@ class Command(BaseCommand):
             hint = f" Did you mean {near[0]!r}?" if near else ""
             self.stderr.write(f"{asked!r} is no verb of crons.{hint} Verbs: {', '.join(VERBS)}.")
             sys.exit(2)
-        # What was imported stays: no collection need look at it, the fork server's and the one at the end least of all.
-        gc.freeze()
         super().run_from_argv(argv)
 
     def execute(self, *args: Any, **options: Any) -> Any:

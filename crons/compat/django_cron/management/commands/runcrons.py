@@ -10,9 +10,10 @@ from collections.abc import Callable, Sequence
 from datetime import timedelta
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandError
+from django.core.management.base import CommandError
 
 from crons import deployment, ledger
+from crons.commandline import CommandLine
 from crons.conf import conf
 from crons.dispatch import plan_entry
 from crons.exceptions import CronsError, LedgerUnavailable, UnknownJob
@@ -28,7 +29,7 @@ DID, DUE_NOT, FAILED = "[✔]", "[ ]", "[✘]"
 OPEN = (State.DUE, State.SENT, State.WAITING)
 
 
-class Command(BaseCommand):
+class Command(CommandLine):
     """One look at the clock for the classes named, or for all: a slot that somebody else has is left to them."""
 
     help = "Run the due slots of CRON_CLASSES; exit code 1 when one that was run here did not succeed."

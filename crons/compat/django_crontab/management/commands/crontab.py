@@ -15,11 +15,12 @@ from django.core.management.base import CommandError
 from django.utils.module_loading import import_string
 from django_crontab.management.commands.crontab import Command as RealCommand
 
+from crons.commandline import CommandLine
 from crons.exceptions import CronsError
 from crons.sources.cronjobs import CronjobsSource, read_line
 
 
-class Command(RealCommand):  # type: ignore[misc] # the real package has no types
+class Command(CommandLine, RealCommand):  # type: ignore[misc] # the real package has no types
     """The real command, with another `run`: its exit code is that of `crons run`."""
 
     def execute(self, *args: Any, **options: Any) -> Any:
