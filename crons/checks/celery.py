@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from django.core.checks import CheckMessage, Error, Warning, register
-from django.utils.module_loading import import_string
 
 from crons import fences
 from crons.checks.framing import TAG, known_good, sends
@@ -26,7 +25,7 @@ def check_celery_jobs() -> Iterator[CheckMessage]:
                 hint="Take autoretry_for away, and declare the job with retry=Retry(…).",
                 id="crons.E051",
             )
-        if job.policy.executor in conf.executors and not job.policy.idempotent and _is_run_by_celery(job):
+        if not job.policy.idempotent and _is_run_by_celery(job):
             yield Warning(
                 f"{job.name} ({job.source_ref}) is run by Celery's workers and is neither idempotent nor uses "
                 "context.atomic: when a worker is lost, nobody knows what it has done, and it is not run again.",
@@ -54,9 +53,4 @@ def check_pickle() -> Iterator[CheckMessage]:
 
 def _is_run_by_celery(job: Job) -> bool:
     """Say whether messages to Celery's workers carry *job*, and nothing in its source fences what it writes."""
-    backend = conf.executors[job.policy.executor].get("BACKEND", "")
-    try:
-        is_sent = issubclass(import_string(backend), CelerySender)
-    except (ImportError, TypeError):
-        return False  # crons.E002 says it
-    return is_sent and not fences.uses_atomic(job.body)
+    return sends(job.policy.executor, CelerySender) and not fences.uses_atomic(job.body)

@@ -30,26 +30,30 @@ def known_good(check: Callable[..., Iterator[CheckMessage]]) -> Callable[..., li
 
 
 def message(problem: Problem) -> CheckMessage:
+    """Put what a source found wrong as Django's checks do."""
     kind = Error if problem.id.startswith("E") else Warning
     return kind(problem.text, hint=problem.hint, id=f"crons.{problem.id}")
 
 
 def did_you_mean(word: str, known: Any) -> str:
+    """Give the hint for a word that is none of *known*: the nearest, and all."""
     return f"{guess(word, known)}Known: {', '.join(sorted(known)) or 'none'}."
 
 
 def guess(word: str, known: Any) -> str:
+    """Ask whether the nearest of *known* was meant; empty where none is near."""
     near = difflib.get_close_matches(word, list(known), n=1)
     return f"Did you mean {near[0]!r}? " if near else ""
 
 
 def told(error: Exception) -> str:
+    """Name an error with its kind: many say little without it."""
     return f"{type(error).__name__}: {error}"
 
 
-def sends(alias: str) -> bool:
-    """Say whether that executor hands messages to workers elsewhere."""
+def sends(alias: str, kind: type[Sender] = Sender) -> bool:
+    """Say whether that executor hands messages to workers elsewhere, in the way of *kind*."""
     try:
-        return issubclass(conf.executor_class(alias), Sender)
+        return issubclass(conf.executor_class(alias), kind)
     except (InvalidSetting, TypeError):
         return False  # crons.E002 says it
