@@ -93,6 +93,11 @@ class Shop:
             entry,
         )
 
+    def reschedule_all_far(self) -> None:
+        """Put all entries far from any slot; a sync, after it, puts them back to what the code says."""
+        for (entry,) in self.site.sql("SELECT name FROM crons_entry"):
+            self.reschedule(entry, FAR_SCHEDULE)
+
     def log(self, name: str) -> list[str]:
         path = self.log_dir / name
         return path.read_text().splitlines() if path.exists() else []
@@ -102,8 +107,7 @@ class Shop:
 def shop(own_database: OwnDatabase, tmp_path: Path) -> Shop:
     """A shop with customers to delete, whose jobs are synced and far from any slot."""
     made = _shop(own_database.prepared("shop", _furnished), tmp_path)
-    for (entry,) in made.site.sql("SELECT name FROM crons_entry"):
-        made.reschedule(entry, FAR_SCHEDULE)
+    made.reschedule_all_far()
     return made
 
 
