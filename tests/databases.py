@@ -162,7 +162,7 @@ def _migrated(url: str) -> None:
 
 def _manage(env: dict[str, str], *arguments: str, **options: object) -> "subprocess.CompletedProcess[str]":
     command = [sys.executable, str(_ROOT / "manage.py"), *arguments]
-    given = {"capture_output": True, "text": True, "stdin": subprocess.DEVNULL, "timeout": 60, **options}
+    given = {"capture_output": True, "text": True, "stdin": subprocess.DEVNULL, "timeout": 180, **options}
     return subprocess.run(command, env=env, **given)  # type: ignore[call-overload,no-any-return]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import select
@@ -12,7 +13,7 @@ import time
 from collections.abc import Iterator
 from contextlib import ExitStack, closing, suppress
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import IO, Any
 
@@ -21,7 +22,10 @@ import pytest
 from tests.databases import OwnDatabase
 
 ROOT = Path(__file__).resolve().parents[2]
-PATIENCE_SECONDS = 60
+# For what takes a second or two on an idle machine: it costs nothing where all goes well.
+PATIENCE_SECONDS = 180
+NEVER = "9999-01-01 00:00:00+00:00"
+HOURLY = "0 * * * *"
 
 
 @dataclass
@@ -135,19 +139,32 @@ class Site:
         return [(verdict or state, tries, self._outcomes(pk)) for pk, verdict, state, tries in runs]
 
     def make_due(self, *entries: str) -> None:
-        """Set these entries back by an hour, and all others to sleep: exactly one hourly slot is due."""
-        self.sql("UPDATE crons_entry SET wake_at = '9999-01-01 00:00:00+00:00'")
+        """Have exactly one slot of these entries be due, and none of any other, whatever the clock shows.
+
+        The hourly ones are put half an hour from now on either side, as a person would: a sync leaves it so.
+        """
+        self.sql("UPDATE crons_entry SET wake_at = %s", NEVER)
         for name in entries:
-            self.sql(
-                f"UPDATE crons_entry SET accounted_until = {self._hour_ago()}, wake_at = NULL WHERE name = %s", name
-            )
+            self._set_back("name = %s", name)
 
     def make_all_due(self, pattern: str) -> None:
-        """Set the entries whose names are LIKE *pattern* back by an hour, and all others to sleep."""
+        """Have one slot of each entry be due whose name is LIKE *pattern*, and none of any other."""
         self.make_due()
+        self._set_back("name LIKE %s", pattern)
+
+    def start_afresh(self) -> None:
+        """Have every entry be first seen now, and sleep: the database may be a copy of one made an hour ago."""
+        now = f"first_seen_at = {self._ago('0 hours')}, accounted_until = {self._ago('0 hours')}"
+        self.sql(f"UPDATE crons_entry SET {now}, wake_at = %s", NEVER)
+
+    def _set_back(self, which: str, value: str) -> None:
+        half_past = f"{(datetime.now(UTC) + timedelta(minutes=30)).minute} * * * *"
+        by_a_person = json.dumps({"schedule": half_past, "zone": "UTC"})
         self.sql(
-            f"UPDATE crons_entry SET accounted_until = {self._hour_ago()}, wake_at = NULL WHERE name LIKE %s", pattern
-        )
+            f"UPDATE crons_entry SET schedule = %s, overrides = %s WHERE schedule = %s AND {which}",
+            half_past, by_a_person, HOURLY, value,
+        )  # fmt: skip
+        self.sql(f"UPDATE crons_entry SET accounted_until = {self._ago('1 hour')}, wake_at = NULL WHERE {which}", value)
 
     def _processes(self) -> list[int]:
         """Return a descriptor that tells the end of each process that was started with this site's environment."""
@@ -159,10 +176,10 @@ class Site:
                     found.append(os.pidfd_open(int(each.name)))
         return found
 
-    def _hour_ago(self) -> str:
+    def _ago(self, span: str) -> str:
         if self.database.vendor == "sqlite":
-            return "strftime('%Y-%m-%d %H:%M:%f', 'now', '-1 hour')"
-        return "now() - interval '1 hour'"
+            return f"strftime('%Y-%m-%d %H:%M:%f', 'now', '-{span}')"
+        return f"now() - interval '{span}'"
 
     def _outcomes(self, run: int) -> str:
         rows = self.sql("SELECT outcome FROM crons_attempt WHERE run_id = %s ORDER BY number", run)
@@ -186,8 +203,9 @@ class Site:
 
 @pytest.fixture
 def site(own_database: OwnDatabase, tmp_path: Path) -> Iterator[Site]:
-    """A migrated and synced test project."""
+    """A migrated and synced test project, whose entries sleep."""
     made = Site(own_database.prepared("site", _synced), tmp_path)
+    made.start_afresh()
     with made.stack:
         yield made
 

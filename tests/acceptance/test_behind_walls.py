@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 from tests.acceptance import namespaces
-from tests.acceptance.conftest import ROOT, Site
+from tests.acceptance.conftest import PATIENCE_SECONDS, ROOT, Site
 
 # As ProtectSystem=, ReadWritePaths=, CapabilityBoundingSet= and NoNewPrivileges= of crons/targets/units.py.
 WALLS = """
@@ -25,7 +25,7 @@ def test_a_job_runs_where_only_its_directories_can_be_written(site: Site, tmp_pa
 
     done = subprocess.run(
         [*namespaces.OWN_MOUNTS, "/bin/sh", "-c", WALLS, "sh", str(tmp_path), str(ROOT), *command],
-        env=site.env, cwd=site.folder, capture_output=True, text=True, timeout=60, check=False,
+        env=site.env, cwd=site.folder, capture_output=True, text=True, timeout=PATIENCE_SECONDS, check=False,
     )  # fmt: skip
 
     assert done.returncode == 0, done.stderr

@@ -17,7 +17,7 @@ import pytest
 
 from crons.instances import boot_id, is_gone
 from tests.acceptance import brokers
-from tests.acceptance.conftest import ROOT, Site, wait_for_line, wait_until_nobody_reads
+from tests.acceptance.conftest import PATIENCE_SECONDS, ROOT, Site, wait_for_line, wait_until_nobody_reads
 
 SLOTS = 40
 APP = "tests.acceptance.project.celery"
@@ -70,8 +70,8 @@ def test_two_workers_and_two_schedulers_do_each_slot_once(site: Site, tmp_path: 
         )
         for process in [*schedulers, *workers]:
             process.send_signal(signal.SIGTERM)
-        assert [process.wait(60) for process in schedulers] == [0, 0]
-        told = [process.communicate(timeout=60)[0] for process in workers]
+        assert [process.wait(PATIENCE_SECONDS) for process in schedulers] == [0, 0]
+        told = [process.communicate(timeout=PATIENCE_SECONDS)[0] for process in workers]
 
     # By key: an hour may have begun meanwhile, and each entry then has one more slot.
     traces = Counter((entry, key) for entry, key, _ in site.traces() if entry.startswith("traced_"))
@@ -100,7 +100,7 @@ def test_a_broker_that_is_down_holds_up_nothing_and_loses_nothing(site: Site, re
     server = site.start("serve")
     site.wait_for_row(DONE.format("plain"), taker)
     server.send_signal(signal.SIGTERM)
-    assert server.wait(60) == 0
+    assert server.wait(PATIENCE_SECONDS) == 0
     assert [entry for entry, _, _ in site.traces() if entry == "plain"] == ["plain"]
 
 
@@ -125,7 +125,7 @@ def test_a_silent_broker_holds_up_no_tick(site: Site, redis: brokers.Redis) -> N
     server = site.start("serve")
     site.wait_for_row(DONE.format("plain"), taker)
     server.send_signal(signal.SIGTERM)
-    assert server.wait(60) == 0
+    assert server.wait(PATIENCE_SECONDS) == 0
     assert [entry for entry, _, _ in site.traces() if entry == "plain"] == ["plain"]
 
 
@@ -154,7 +154,7 @@ def test_a_killed_workers_run_is_lost_and_begun_again_only_where_that_is_harmles
     os.close(os.open(site.folder / "gate", os.O_WRONLY))  # opens once the second attempt reads
     site.wait_for_row(DONE.format("waits_harmlessly"), other)
     server.send_signal(signal.SIGTERM)
-    assert server.wait(60) == 0
+    assert server.wait(PATIENCE_SECONDS) == 0
 
     assert site.verdicts("waits_for_release") == [("lost", 1, "lost")]
     assert site.verdicts("waits_harmlessly") == [("succeeded", 2, "lost succeeded")]
@@ -165,7 +165,7 @@ def test_a_killed_workers_run_is_lost_and_begun_again_only_where_that_is_harmles
 def test_cancelling_and_timeouts_reach_a_worker_and_output_comes_from_it(site: Site, redis: brokers.Redis) -> None:
     """As on the scheduler's own machine."""
     os.mkfifo(site.folder / "gate")
-    site.env["TEST_LEASE"] = "9"  # who runs a job hears of a cancellation when it renews
+    site.env["TEST_LEASE"] = "15"  # who runs a job hears of a cancellation when it renews
     goes_by(site, redis.url)
     taker = worker(site, "ann")
     site.make_due("waits_for_release")
@@ -205,7 +205,7 @@ def test_a_worker_that_is_told_to_stop_lets_its_job_end(site: Site, redis: broke
     wait_for_line(taker, r"Warm shutdown")
     os.close(gate)
 
-    taker.communicate(timeout=60)
+    taker.communicate(timeout=PATIENCE_SECONDS)
     assert site.verdicts("waits_for_release") == [("succeeded", 1, "succeeded")]
 
 
@@ -225,7 +225,7 @@ def test_a_worker_that_is_told_to_stop_at_once_writes_down_how_its_job_ended(sit
 
     wait_until_nobody_reads(gate)
     os.close(gate)
-    taker.wait(60)
+    taker.wait(PATIENCE_SECONDS)
     site.wait_for_row("SELECT 1 FROM crons_run WHERE verdict <> ''", taker)
     assert site.verdicts("waits_for_release") == [("cancelled", 1, "cancelled")]
 
@@ -244,7 +244,7 @@ def test_a_job_whose_message_is_revoked_is_cancelled_and_only_that_message(site:
     site.wait_for_row("SELECT COUNT(*) FROM crons_attempt WHERE outcome = '' HAVING COUNT(*) = 2", taker)
 
     revoke = f"from {APP} import app; [app.control.revoke(each['id'], terminate=True) for each in "
-    revoke += "app.control.inspect(timeout=10, limit=1).active()['ann@test']]"
+    revoke += "app.control.inspect(timeout=60, limit=1).active()['ann@test']]"
     revoked = site.python("-c", revoke, PYTHONPATH=str(ROOT))
     assert revoked.returncode == 0, revoked.stderr
     wait_until_nobody_reads(gate)
@@ -296,7 +296,7 @@ def test_a_worker_without_time_for_its_job_writes_down_that_it_was_cancelled(
 
     wait_until_nobody_reads(gate)
     os.close(gate)
-    assert ends in taker.communicate(timeout=60)[0]
+    assert ends in taker.communicate(timeout=PATIENCE_SECONDS)[0]
     assert site.verdicts("waits_for_release") == [("cancelled", 1, "cancelled")]
     assert site.sql("SELECT detail FROM crons_run WHERE verdict <> ''") == [("the worker was stopped",)]
 
@@ -316,11 +316,11 @@ def test_workers_children_that_are_replaced_leave_nothing_behind(site: Site, red
     site.wait_for_row("SELECT COUNT(*) FROM crons_run WHERE verdict = 'succeeded' HAVING COUNT(*) >= 6", taker)
     taker.send_signal(signal.SIGTERM)
 
-    assert taker.wait(60) == 0
+    assert taker.wait(PATIENCE_SECONDS) == 0
     assert len({entry for entry, _, _ in site.traces()}) == 6
     assert site.sql("SELECT COUNT(*) = COUNT(DISTINCT pid) FROM crons_attempt") == [(1,)]
     instances = [name for (name,) in site.sql("SELECT DISTINCT instance FROM crons_attempt")]
-    until = time.monotonic() + 30
+    until = time.monotonic() + PATIENCE_SECONDS
     while not all(is_gone(name, boot_id()) for name in instances):
         assert time.monotonic() < until, instances
         time.sleep(0.05)  # sleeps: fork servers go by themselves when their worker has, and nobody hears of it
@@ -362,7 +362,7 @@ def test_two_projects_that_share_a_broker_run_only_what_is_their_own(
                 each.wait_for_row(DONE.format("harmless"), taker)
             for server in servers:
                 server.send_signal(signal.SIGTERM)
-                server.wait(60)
+                server.wait(PATIENCE_SECONDS)
             for each in (site, other):
                 counted = Counter(entry for entry, _, _ in each.traces())
                 assert (counted["plain"], counted["harmless"]) == (1, 1)
@@ -382,7 +382,7 @@ def test_a_worker_with_old_code_leaves_a_job_it_does_not_know_to_others(site: Si
     [(detail,)] = site.sql("SELECT detail FROM crons_run WHERE state = 'due' AND sends > 0")
     assert detail.endswith(" does not know the job 'only_in_the_new_release': is its code older?")
     old.send_signal(signal.SIGTERM)
-    assert old.wait(60) == 0
+    assert old.wait(PATIENCE_SECONDS) == 0
     new = worker(site, "new", TEST_RELEASE="new")
     site.sql("UPDATE crons_run SET wake_at = planned_at WHERE state = 'due'")
     site.crons("tick", TEST_RELEASE="new")

@@ -6,7 +6,7 @@ import os
 
 import pytest
 
-from tests.acceptance.conftest import Site, wait_until_nobody_reads
+from tests.acceptance.conftest import HOURLY, PATIENCE_SECONDS, Site, wait_until_nobody_reads
 
 
 def make_due_again(site: Site, entry: str) -> None:
@@ -37,7 +37,7 @@ def test_a_job_that_was_killed_is_not_in_the_way_of_all_slots_to_come(
 
     line = site.start("run", entry, "--scheduled")
     os.close(os.open(site.folder / "gate", os.O_WRONLY))  # opens once it reads
-    told = line.communicate(timeout=60)[0]
+    told = line.communicate(timeout=PATIENCE_SECONDS)[0]
 
     assert line.returncode == 0, told
     assert site.verdicts(entry) == [before, ("succeeded", 1, "succeeded")]
@@ -65,11 +65,11 @@ def test_a_retry_whose_pause_was_long_is_taken_up_by_the_next_line(site: Site, o
 
 def test_a_crontab_line_alone_catches_up_on_every_slot(site: Site) -> None:
     """Older slots of catch_up="all" wait their turn: without another trigger the line itself has to run them."""
-    site.make_due()
-    site.sql("UPDATE crons_entry SET schedule = '0 * * * *', wake_at = NULL WHERE name = 'each_second'")
-    back = "strftime('%Y-%m-%d %H:%M:%f', 'now', '-5 hours')"
+    site.sql("UPDATE crons_entry SET schedule = %s WHERE name = 'each_second'", HOURLY)
+    site.make_due("each_second")
+    back = "DATETIME(accounted_until, '-4 hours')"
     if site.database.vendor == "postgresql":
-        back = "now() - interval '5 hours'"
+        back = "accounted_until - interval '4 hours'"
     site.sql(f"UPDATE crons_entry SET accounted_until = {back} WHERE name = 'each_second'")
 
     site.crons("run", "each_second", "--scheduled")

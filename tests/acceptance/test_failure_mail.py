@@ -15,7 +15,7 @@ from crons.instances import Instance
 from crons.models import Attempt, Delivery, Entry, Incident, Run
 from crons.policies import Policy
 from crons.triggers.postman import Postman
-from tests.acceptance.conftest import Site, wait_for_line
+from tests.acceptance.conftest import PATIENCE_SECONDS, Site, wait_for_line
 
 NOON = datetime(2026, 3, 2, 12, 0, tzinfo=UTC)
 
@@ -63,7 +63,7 @@ class Hanging(Channel):
 
     def send(self, message: Message) -> None:
         self.entered.set()
-        assert self.released.wait(60)
+        assert self.released.wait(PATIENCE_SECONDS)
         self.sent.append(message.subject)
 
 
@@ -86,13 +86,13 @@ def test_a_mail_server_that_hangs_does_not_stop_renewals(monkeypatch: pytest.Mon
     postman = Postman()
 
     postman.go()
-    assert channel.entered.wait(60)
+    assert channel.entered.wait(PATIENCE_SECONDS)
     postman.go()
     renewed = ledger.renew([begun.attempt], NOON.replace(minute=1))
     lease_until = Attempt.objects.values_list("lease_until", flat=True).get()
     while_hanging = list(channel.sent)
     channel.released.set()
-    postman.finish(60)
+    postman.finish(PATIENCE_SECONDS)
 
     assert renewed.owned == {begun.attempt}
     assert lease_until == NOON.replace(minute=1, second=45)

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from tests.acceptance.brokers import free_port
-from tests.acceptance.conftest import ROOT, Site, wait_for_line
+from tests.acceptance.conftest import PATIENCE_SECONDS, ROOT, Site, wait_for_line
 
 SECRET = "9f" * 32
 PAGE = (ROOT / "docs" / "howto" / "http-tick.md").read_text()
@@ -45,7 +45,7 @@ def example(language: str, having: str) -> str:
 
 def call(site: Site, *command: str) -> dict[str, object]:
     """Run a caller and return the answer that it prints."""
-    done = subprocess.run(command, env=site.env, capture_output=True, text=True, timeout=60, check=False)
+    done = subprocess.run(command, env=site.env, capture_output=True, text=True, timeout=PATIENCE_SECONDS, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     answer: dict[str, object] = json.loads(done.stdout)
     return answer
@@ -68,7 +68,7 @@ def test_the_callers_of_the_page_have_jobs_run(site: Site, server: subprocess.Po
     gate = os.open(site.folder / "gate", os.O_WRONLY)
     site.wait_for_row(DONE.format("plain"), server)
     server.send_signal(signal.SIGINT)
-    server.wait(60)
+    server.wait(PATIENCE_SECONDS)
     os.close(gate)
     site.wait_until_nothing_runs()
 
@@ -106,7 +106,7 @@ def test_a_secret_that_is_taken_away_opens_nothing_more(site: Site, server: subp
     Path(site.env["TICK_SECRET_FILE"]).write_text("another" * 8)
 
     shell = ("sh", "-euc", example("sh", "openssl dgst"))
-    done = subprocess.run(shell, env=site.env, capture_output=True, text=True, timeout=60, check=False)
+    done = subprocess.run(shell, env=site.env, capture_output=True, text=True, timeout=PATIENCE_SECONDS, check=False)
 
     assert done.returncode == 22
     assert json.loads(done.stdout)["error"].startswith("The signature does not match: ")

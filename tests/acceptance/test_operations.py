@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from tests.acceptance.conftest import Site, wait_for_line
+from tests.acceptance.conftest import PATIENCE_SECONDS, Site, wait_for_line
 
 
 def test_a_failed_run_is_mended_and_tried_again_with_its_key(site: Site) -> None:
@@ -31,11 +31,11 @@ def test_a_hole_is_filled_once_by_racing_ticks(site: Site) -> None:
     hour = datetime.now(UTC).replace(minute=0, second=0, microsecond=0)
     span = ("--from", (hour - timedelta(hours=3)).isoformat(), "--to", hour.isoformat(), "--yes")
     fillers = [site.start("backfill", "harmless", *span) for _ in range(2)]
-    assert [filler.wait(60) for filler in fillers] == [0, 0]
+    assert [filler.wait(PATIENCE_SECONDS) for filler in fillers] == [0, 0]
 
     site.crash("begun, not started", "tick")
     ticks = [site.start("tick") for _ in range(2)]
-    assert [tick.wait(60) for tick in ticks] == [0, 0]
+    assert [tick.wait(PATIENCE_SECONDS) for tick in ticks] == [0, 0]
     site.crons("tick")
 
     assert [verdict for verdict, _, _ in site.verdicts("harmless")] == ["succeeded"] * 3
@@ -47,7 +47,7 @@ def test_a_hole_is_filled_once_by_racing_ticks(site: Site) -> None:
 def test_a_run_is_followed_to_its_end(site: Site) -> None:
     """What it writes comes as it is written; the one who follows ends as the job did."""
     os.mkfifo(site.folder / "gate")
-    site.env["TEST_LEASE"] = "9"  # who runs a job hears of a cancellation when it renews
+    site.env["TEST_LEASE"] = "15"  # who runs a job hears of a cancellation when it renews
     site.make_due("waits_for_release")
     tick = site.start("tick")
     gate = os.open(site.folder / "gate", os.O_WRONLY)  # opens once the job reads
@@ -57,8 +57,8 @@ def test_a_run_is_followed_to_its_end(site: Site) -> None:
 
     assert "was asked to stop" in cancelled.stdout
     assert "waits_for_release: cancelled: enough (by " in wait_for_line(follower, "cancelled")
-    assert follower.wait(60) == 128 + signal.SIGTERM
-    assert tick.wait(60) == 0
+    assert follower.wait(PATIENCE_SECONDS) == 128 + signal.SIGTERM
+    assert tick.wait(PATIENCE_SECONDS) == 0
     os.close(gate)
 
 
@@ -72,7 +72,7 @@ def test_ctrl_c_at_a_follower_leaves_the_run(site: Site) -> None:
     follower.send_signal(signal.SIGINT)
 
     wait_for_line(follower, r"^run \d+ goes on\. See: manage\.py crons show \d+$")
-    assert follower.wait(60) == 130
+    assert follower.wait(PATIENCE_SECONDS) == 130
     site.crons("tick")
     assert site.verdicts("plain") == [("succeeded", 1, "succeeded")]
 

@@ -14,7 +14,7 @@ from tests.acceptance import namespaces
 from tests.acceptance.installation import Installation
 
 SCRIPT = Path(__file__).with_name("real_systemd.sh")
-PATIENCE_SECONDS = 150
+PATIENCE_SECONDS = 400
 NO_CONTROL_GROUP = 77
 SET_BACK = """
     UPDATE crons_entry SET accounted_until = strftime('%Y-%m-%d %H:%M:%f', 'now', '-1 hour'), wake_at = NULL

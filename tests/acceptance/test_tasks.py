@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.acceptance.conftest import Site, wait_for_line, wait_until_nobody_reads
+from tests.acceptance.conftest import PATIENCE_SECONDS, Site, wait_for_line, wait_until_nobody_reads
 
 SLOTS = 20
 DONE = "SELECT 1 FROM crons_run r JOIN crons_entry e ON e.id = r.entry_id WHERE e.name = '{}' AND verdict = '{}'"
@@ -28,7 +28,7 @@ def stop(*processes: subprocess.Popen[str]) -> None:
     """End them as an operator does."""
     for process in processes:
         process.send_signal(signal.SIGTERM)
-    assert [process.wait(60) for process in processes] == [0] * len(processes)
+    assert [process.wait(PATIENCE_SECONDS) for process in processes] == [0] * len(processes)
 
 
 @pytest.fixture

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import pty
 import shutil
@@ -35,7 +36,6 @@ FAR_SCHEDULE = "0 12 29 2 *"
 NEAR_SCHEDULE = "* * * * *"
 # Of one more page than the reminders ask for at once.
 PENDING = 130
-NO_RETRY = '{"retry": [0, 0, 1, 0]}'
 # What django-crontab would install, from the real package, without installing it.
 PRINT_LINES = """
 from django_crontab.crontab import Crontab
@@ -62,7 +62,7 @@ class Shop:
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,
-            timeout=60,
+            timeout=PATIENCE_SECONDS,
             check=False,
         )
 
@@ -79,24 +79,31 @@ class Shop:
         return int(count)
 
     def reschedule(self, entry: str, schedule: str) -> None:
-        """Put *entry* on another schedule, as its row has it, and have its last minute unaccounted for."""
-        minute_ago = (
-            "strftime('%Y-%m-%d %H:%M:%f', 'now', '-1 minute')"
-            if self.site.database.vendor == "sqlite"
-            else "now() - interval '1 minute'"
-        )
-        self.site.sql(
-            f"UPDATE crons_entry SET schedule = %s, overrides = %s, wake_at = NULL, accounted_until = {minute_ago} "
-            "WHERE name = %s",
-            schedule,
-            NO_RETRY,
-            entry,
-        )
+        """Put *entry* on another schedule, as a person would, and have its last minute unaccounted for."""
+        self._reschedule(entry, schedule, datetime.now(UTC) - timedelta(minutes=1))
+
+    def reschedule_to_this_minute(self, *entries: str) -> None:
+        """Have one slot of each be due, the minute that has begun, and no second one within a year."""
+        slot = datetime.now(UTC).replace(second=0, microsecond=0)
+        for entry in entries:
+            self._reschedule(entry, f"{slot:%-M %-H %-d %-m} *", slot - timedelta(minutes=1))
 
     def reschedule_all_far(self) -> None:
-        """Put all entries far from any slot; a sync, after it, puts them back to what the code says."""
+        """Put all entries far from any slot."""
         for (entry,) in self.site.sql("SELECT name FROM crons_entry"):
             self.reschedule(entry, FAR_SCHEDULE)
+
+    def _reschedule(self, entry: str, schedule: str, accounted_until: datetime) -> None:
+        self.site.sql(
+            "UPDATE crons_entry SET schedule = %s, overrides = %s, accounted_until = %s, wake_at = NULL "
+            "WHERE name = %s",
+            schedule,
+            # Without the schedule among them, a scheduler that starts puts it back to what the code says.
+            json.dumps({"retry": [0, 0, 1, 0], "schedule": schedule, "zone": "UTC"}),
+            # As Django writes it: SQLite compares moments as texts.
+            f"{accounted_until:%Y-%m-%d %H:%M:%S.%f}" + ("" if self.site.database.vendor == "sqlite" else "+00:00"),
+            entry,
+        )
 
     def log(self, name: str) -> list[str]:
         path = self.log_dir / name

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from tests.acceptance import brokers
-from tests.acceptance.conftest import ROOT, wait_for_line
+from tests.acceptance.conftest import PATIENCE_SECONDS, ROOT, wait_for_line
 from tests.acceptance.shop.conftest import FAR_SCHEDULE, NEAR_SCHEDULE, Shop
 
 pytestmark = pytest.mark.needs("redis-server")
@@ -45,9 +45,10 @@ def on_celery(shop: Shop, redis: brokers.Redis, tmp_path: Path) -> Iterator[Shop
             "TEST_STATE_DIR": str(tmp_path / "state"),
             "PYTHONPATH": str(ROOT),
         }
+        shop.site.sql("UPDATE crons_entry SET overrides = '{}'")  # beat is to have what is declared
         done = shop.manage("crons", "apply", "--to", "beat")
         assert done.returncode == 0, done.stderr
-        shop.reschedule_all_far()  # with a broker a job is declared otherwise: the command has synced
+        shop.reschedule_all_far()  # the command has synced
         shop.site.sql("INSERT INTO django_celery_beat_intervalschedule (every, period) VALUES (1, 'seconds')")
         shop.site.sql(
             "UPDATE django_celery_beat_periodictask SET crontab_id = NULL, "
@@ -82,7 +83,8 @@ def test_the_report_is_fired_by_beat_and_made_by_a_worker(on_celery: Shop) -> No
     # The minute may have turned meanwhile: then there is a second slot, to be waited for too.
     on_celery.site.wait_for_row("SELECT 1 WHERE NOT EXISTS (SELECT 1 FROM crons_run WHERE verdict = '')", worker)
     beat.send_signal(signal.SIGTERM)
-    assert beat.wait(60) == 0
+    assert beat.wait(PATIENCE_SECONDS) == 0
+
     lines = on_celery.log("crm_report_log.txt")
     runs = on_celery.runs()
     assert len(lines) == len(runs)

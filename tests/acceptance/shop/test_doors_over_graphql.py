@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 import socket
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +25,7 @@ from tests.acceptance.shop.conftest import (
 def test_reminders_run_their_slot_from_the_crontab_line_once(shop: Shop, orders: Any, tmp_path: Path) -> None:
     """From /, through a symlink, with what the line gives and nothing else."""
     (tmp_path / "linked.py").symlink_to(REMINDERS_SCRIPT)
-    shop.reschedule(REMINDERS, f"{datetime.now(UTC):%-M %-H %-d %-m} *")
+    shop.reschedule_to_this_minute(REMINDERS)
 
     first = shop.start(tmp_path / "linked.py", "--scheduled")
     second = shop.start(REMINDERS_SCRIPT, "--scheduled")
@@ -109,7 +108,7 @@ def test_reminders_that_fail_say_why_and_log_nothing(shop: Shop, orders: Any) ->
 def test_restock_of_django_crontabs_line_runs_its_slot_once(web: Shop) -> None:
     """Over GraphQL, with the token that `service_token jobs` left in its file."""
     command = lines_of_django_crontab(web)[1].split(None, 5)[5]
-    web.reschedule(RESTOCK, f"{datetime.now(UTC):%-M %-H %-d %-m} *")
+    web.reschedule_to_this_minute(RESTOCK)
     low = web.site.sql("SELECT name, stock + 10 FROM crm_product WHERE stock < 10 ORDER BY id")
     assert low
 
