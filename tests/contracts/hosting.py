@@ -19,7 +19,7 @@ from crons.exceptions import LedgerUnavailable
 from crons.executors.base import Executor
 from crons.verdicts import Ending
 
-PATIENCE_SECONDS = 30.0
+PATIENCE_SECONDS = 180.0
 NOON = datetime(2026, 11, 22, 12, tzinfo=UTC)
 
 

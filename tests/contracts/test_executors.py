@@ -22,6 +22,7 @@ from crons.executors import endings, process
 from crons.executors.base import Executor
 from crons.executors.inline import InlineExecutor
 from crons.executors.process import ProcessExecutor
+from crons.executors.processes import descendants
 from crons.jobs import Job, registry
 from crons.verdicts import Ending, Outcome
 from tests.contracts.hosting import Gate, Host, Trail, hidden_connections
@@ -501,10 +502,13 @@ def test_no_timeout_means_none(host: Host, gate: Gate) -> None:
 
 @those_that("can_cancel")
 @pytest.mark.parametrize(
-    ("job", "code"),
-    [("waits", -signal.SIGTERM), ("ignores_sigterm", -signal.SIGKILL), ("returns_on_sigterm", 0)],
+    ("job", "code", "patience_seconds"),
+    [("waits", -signal.SIGTERM, 300), ("ignores_sigterm", -signal.SIGKILL, 0.3), ("returns_on_sigterm", 0, 300)],
 )
-def test_a_cancelled_job_is_asked_then_killed(host: Host, trail: Trail, job: str, code: int) -> None:
+def test_a_cancelled_job_is_asked_then_killed(
+    make_host: Callable[[str], Host], alias: str, trail: Trail, job: str, code: int, patience_seconds: float
+) -> None:
+    host = make_host(alias, kill_wait_seconds=patience_seconds)
     attempt = host.start(job, path=trail.path)
     host.lines(trail, 1)
 
@@ -540,10 +544,10 @@ def test_inline_cancels_what_has_not_begun(make_host: Callable[[str], Host]) -> 
 
 @those_that("isolates")
 def test_leases_are_renewed_while_jobs_run(host: Host, gate: Gate) -> None:
-    """Six renewals at a third of a lease are two leases' time."""
-    attempt = host.start("waits_at_gate", gate=gate.path, lease=1.5)
+    """Four renewals at a third of a lease are more than a lease's time."""
+    attempt = host.start("waits_at_gate", gate=gate.path, lease=6)
 
-    host.until(lambda: len(host.scribe.renewed) >= 6)
+    host.until(lambda: len(host.scribe.renewed) >= 4)
     gate.open()
 
     assert host.ending(attempt).outcome == Outcome.SUCCEEDED
@@ -562,7 +566,7 @@ def test_a_lease_that_cannot_be_renewed_ends_the_job(host: Host, trail: Trail) -
 
 @those_that("isolates")
 def test_an_attempt_that_is_no_longer_ours_is_killed(host: Host, trail: Trail) -> None:
-    attempt = host.start("ignores_sigterm", path=trail.path, lease=3)
+    attempt = host.start("ignores_sigterm", path=trail.path, lease=9)
     host.lines(trail, 1)
 
     host.scribe.disowned.add(attempt)
@@ -574,7 +578,7 @@ def test_an_attempt_that_is_no_longer_ours_is_killed(host: Host, trail: Trail) -
 
 @those_that("can_cancel")
 def test_a_renewal_brings_the_wish_to_cancel(host: Host, trail: Trail) -> None:
-    attempt = host.start("waits", path=trail.path, lease=3)
+    attempt = host.start("waits", path=trail.path, lease=9)
     host.lines(trail, 1)
 
     host.scribe.cancelled[attempt] = "cancelled by ada"
@@ -588,14 +592,16 @@ def test_inline_renews_from_a_thread(make_host: Callable[[str], Host], gate: Gat
     renew = host.scribe.renew
 
     def renew_and_open(attempts: frozenset[int]) -> object:
-        gate.open()
+        if not host.scribe.renewed:
+            gate.open()
         return renew(attempts)
 
     host.scribe.renew = renew_and_open  # type: ignore[method-assign,assignment] # the thread lets the job go on
     attempt = host.start("waits_at_gate", gate=gate.path, lease=0.3)
 
     assert host.ending(attempt).outcome == Outcome.SUCCEEDED
-    assert host.scribe.renewed == [{attempt}]
+    # How often depends on how fast the machine is: the job may need a moment to go on.
+    assert set(host.scribe.renewed) == {frozenset({attempt})}
 
 
 # Deaths in the family
@@ -714,10 +720,15 @@ def test_a_killed_host_takes_everything_along(alias: str, trail: Trail, job: str
         name, boot = host.stdout.readline().split()
         trail.wait_for_lines(2 if job.startswith("leaves") else 1)
         was_gone = instances.is_gone(name, boot)
+        family = [os.pidfd_open(pid) for pid in descendants(host.pid)]
 
         host.kill()
         trail.wait_until_closed()
         host.stdout.read()  # the fork server and the guards hold it as well
+        # One that ends closes what it holds one by one: until the kernel says that it has ended, some may be open.
+        for life in family:
+            select.select([life], [], [])
+            os.close(life)
 
         assert not was_gone
         assert instances.is_gone(name, boot)
