@@ -33,7 +33,7 @@ _REASON = "needs Debian package "
 _DATABASE_FIXTURES = frozenset({"db", "transactional_db", "own_database", "live_server"})
 _LEFT_BEHIND = pytest.StashKey[dict[int, str]]()
 # Children that were told to end may need a moment.
-_PATIENCE_SECONDS = 5.0
+_PATIENCE_SECONDS = 30.0
 
 
 @pytest.fixture

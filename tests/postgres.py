@@ -18,8 +18,8 @@ from typing import Any
 
 import psycopg
 
-_START_SECONDS = 30
-_STOP_SECONDS = 10
+_START_SECONDS = 180
+_STOP_SECONDS = 60
 # Nothing here outlives the run: what guards against a crash of the machine is switched off.
 _QUICK = {
     "fsync": "off",

@@ -11,7 +11,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-PATIENCE_SECONDS = 90
+from tests import ports
+
+PATIENCE_SECONDS = 180
 # Daemons lie in directories that only root's PATH has.
 PATH = os.pathsep.join([os.environ.get("PATH", ""), "/usr/local/sbin", "/usr/sbin", "/sbin"])
 
@@ -20,7 +22,7 @@ class Redis:
     """A Redis on a port of its own, which keeps nothing when it stops."""
 
     def __init__(self, folder: Path) -> None:
-        self.port = free_port()
+        self.port = ports.free()
         self.url = f"redis://127.0.0.1:{self.port}/0"
         self._folder = folder
         self._process: subprocess.Popen[bytes] | None = None
@@ -59,7 +61,7 @@ def redis(folder: Path) -> Iterator[Redis]:
 @contextmanager
 def rabbitmq(folder: Path) -> Iterator[str]:
     """Run a RabbitMQ while the body runs; yield its URL."""
-    port, erlang_port = free_port(), free_port()
+    port, erlang_port = ports.free(), ports.free()
     home = folder / "rabbit"
     home.mkdir(mode=0o700)
     (home / "enabled_plugins").write_text("[].\n")
@@ -76,7 +78,7 @@ def rabbitmq(folder: Path) -> Iterator[str]:
         "RABBITMQ_PID_FILE": str(home / "pid"),
         # Erlang's daemon of names, which it leaves behind: one of its own can be ended.
         "ERL_EPMD_ADDRESS": "127.0.0.1",
-        "ERL_EPMD_PORT": str(free_port()),
+        "ERL_EPMD_PORT": str(ports.free()),
         "ERL_EPMD_RELAXED_COMMAND_CHECK": "1",
         "LANG": "C.UTF-8",
     }
@@ -91,14 +93,6 @@ def rabbitmq(folder: Path) -> Iterator[str]:
             os.killpg(process.pid, 9)
         process.wait()
         subprocess.run(["epmd", "-kill"], env=env, stdout=subprocess.DEVNULL, check=False)
-
-
-def free_port() -> int:
-    """Return a port of loopback that nobody listens on."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 def wait_for_port(port: int, process: subprocess.Popen[bytes]) -> None:

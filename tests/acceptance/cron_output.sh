@@ -29,3 +29,5 @@ echo ready
 read -r _ || true
 kill -TERM $(jobs -p)
 wait || true
+# What a line started may be writing still: as pid 1, this one can signal everybody else as long as there is somebody.
+while kill -0 -- -1 2>/dev/null; do sleep 0.1; done

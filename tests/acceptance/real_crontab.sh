@@ -3,7 +3,7 @@
 #
 #   unshare --mount --pid --fork --kill-child --mount-proc real_crontab.sh FOLDER INSTALLATION
 #
-# FOLDER/foreign is the crontab that stands there before. A line on stdin ends cron and undoes.
+# FOLDER/foreign is the crontab that stands there before. A line on stdin starts cron, the next ends it and undoes.
 set -euo pipefail
 
 folder=$1 installation=$2
@@ -37,7 +37,9 @@ tail -n +4 "$file" >"$folder/installed" # behind the three lines that Debian's c
 manage crons plan >"$folder/in-step"
 touch "$folder/ready"
 
+read -r _ # until what is due has been set back
 cron -f &
+until [[ -s /run/crond.pid ]]; do sleep 0.1; done
 manage crons doctor >"$folder/doctor" || true
 read -r _ || true
 kill -TERM $(jobs -p)

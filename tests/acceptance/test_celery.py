@@ -400,8 +400,8 @@ def test_killed_between_marking_and_sending(site: Site, redis: brokers.Redis) ->
     site.crash("marked as sent, not sent", "tick")
 
     assert site.sql("SELECT state, sends FROM crons_run") == [("sent", 1)]
-    taker = worker(site, "ann")
     assert "1 sent" not in site.crons("tick").stderr  # its pause is not over
+    taker = worker(site, "ann")
     site.sql("UPDATE crons_run SET wake_at = planned_at")
     assert "1 sent" in site.crons("tick").stderr
     site.wait_for_row(DONE.format("plain"), taker)

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.acceptance.brokers import free_port
+from tests import ports
 from tests.acceptance.conftest import PATIENCE_SECONDS, ROOT, Site, wait_for_line
 
 SECRET = "9f" * 32
@@ -23,7 +23,7 @@ PAGE = (ROOT / "docs" / "howto" / "http-tick.md").read_text()
 @pytest.fixture
 def server(site: Site) -> subprocess.Popen[str]:
     """A threaded web server; site.env has what callers need."""
-    port = free_port()
+    port = ports.free()
     secret = site.folder / "secret"
     secret.write_text(f"{SECRET}\n")
     site.env |= {

@@ -22,8 +22,8 @@ from tests.acceptance.installation import Installation
 SCRIPT = Path(__file__).with_name("real_cron.sh")
 SPOOL = Path("/var/spool/cron/crontabs")
 # So long before the slot everything is started; it must be up by then, on a busy machine too.
-LEAD = timedelta(seconds=50)
-PATIENCE_SECONDS = 120
+LEAD = timedelta(seconds=110)
+PATIENCE_SECONDS = 290
 LOOK_SECONDS = 0.25
 # libfaketime 0.9.10 with the monotonic clock left alone, as threads need it, has Python's sleep end in EINVAL.
 SLEEP = "import select, time\ntime.sleep = lambda seconds: select.select([], [], [], seconds) and None\n"
