@@ -34,7 +34,7 @@ def stop(*processes: subprocess.Popen[str]) -> None:
 @pytest.fixture
 def queue(site: Site) -> Site:
     """The site, with the queue of django-tasks-db beside the ledger."""
-    site.env |= {"TEST_TASKS": "default,slow", "TEST_EXECUTOR": "tasks", "TEST_LEASE": "6"}
+    site.env |= {"TEST_TASKS": "default,slow", "TEST_EXECUTOR": "tasks", "TEST_LEASE": "15"}
     migrated = site.python(str(site.manage_py), "migrate", "--no-input", "--verbosity=0")
     assert migrated.returncode == 0, migrated.stderr
     site.crons("sync")

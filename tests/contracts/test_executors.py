@@ -477,15 +477,15 @@ def test_a_forked_copy_of_the_job_has_no_say(host: Host) -> None:
 @those_that("can_time_out")
 @pytest.mark.parametrize("job", ["leaves_child", "leaves_daemon"])
 def test_a_timeout_ends_everything_that_the_job_started(host: Host, trail: Trail, job: str) -> None:
-    ending = host.run(job, path=trail.path, end="wait", timeout=2)
+    ending = host.run(job, path=trail.path, end="wait", timeout=4)
 
-    assert (ending.outcome, ending.error) == (Outcome.TIMED_OUT, "ran longer than its timeout of 2 s; killed")
+    assert (ending.outcome, ending.error) == (Outcome.TIMED_OUT, "ran longer than its timeout of 4 s; killed")
     host.silence(trail)
 
 
 @those_that("can_time_out")
 def test_a_timeout_ends_a_job_that_ignores_sigterm(host: Host, trail: Trail) -> None:
-    ending = host.run("ignores_sigterm", path=trail.path, timeout=2)
+    ending = host.run("ignores_sigterm", path=trail.path, timeout=4)
 
     assert (ending.outcome, ending.exit_code) == (Outcome.TIMED_OUT, -signal.SIGKILL)
     host.silence(trail)
@@ -558,7 +558,7 @@ def test_leases_are_renewed_while_jobs_run(host: Host, gate: Gate) -> None:
 def test_a_lease_that_cannot_be_renewed_ends_the_job(host: Host, trail: Trail) -> None:
     host.scribe.renews_nothing = True
 
-    ending = host.run("ignores_sigterm", path=trail.path, lease=2)
+    ending = host.run("ignores_sigterm", path=trail.path, lease=4)
 
     assert (ending.outcome, ending.error) == (Outcome.LOST, endings.LEASE_ENDED)
     host.silence(trail)
@@ -682,7 +682,7 @@ def test_a_guard_that_is_stopped_is_replaced(host: Host, trail: Trail, monkeypat
     """Nobody would end its job in time."""
     monkeypatch.setattr(process, "GUARD_PATIENCE_SECONDS", 0.5)
 
-    ending = host.run("stops_its_guard", path=trail.path, timeout=1)
+    ending = host.run("stops_its_guard", path=trail.path, timeout=3)
 
     assert ending == Ending(Outcome.LOST, endings.VANISHED)
     host.silence(trail)

@@ -32,7 +32,7 @@ from tests.acceptance.installation import Installation
 ROOT = Path(__file__).resolve().parents[2]
 CONF = ROOT / "deploy" / "supervisord.conf"
 REQUIRED = re.findall(r"^[\w-]+", (ROOT / "requirements.txt").read_text(), re.MULTILINE)
-PATIENCE_SECONDS = 180
+PATIENCE_SECONDS = 400
 REIGN_SECONDS = 120
 PARTS = {"web": 2, "scheduler": 2, "worker": 2, "beat": 2}
 JOBS = """

@@ -144,6 +144,7 @@ def web(shop: Shop, tmp_path: Path) -> Iterator[Shop]:
     """The shop with its web server, which the jobs ask, and a token of theirs."""
     shop.env["CRM_TOKEN_FILE"] = str(tmp_path / TOKEN)
     shop.env["CRM_HTTPS"] = "0"
+    shop.env["CRM_GRAPHQL_TIMEOUT"] = str(PATIENCE_SECONDS)  # the server starts while the jobs do
     shutil.copy(run.directory() / TOKEN, tmp_path / TOKEN)  # with its mode
     # Its port is ours before it starts: who asks meanwhile waits in the queue.
     with socket.create_server(("127.0.0.1", 0)) as listening:
