@@ -29,8 +29,8 @@ from crons.executors.base import Executor
 from crons.executors.capture import RECORD_FORMAT, log_level
 from crons.executors.child import environment_of, run
 from crons.executors.output import Output, without_secrets
-from crons.executors.redaction import Redaction, of_project
 from crons.executors.reports import RETRY_SECONDS, Reports
+from crons.redaction import Redaction, of_project
 from crons.verdicts import Ending, Outcome
 
 Sink = Callable[[str, str], None]

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from crons.attempts import Chunk
-from crons.executors.redaction import Redaction
+from crons.redaction import Redaction
 from crons.verdicts import Ending
 
 CHUNK_CHARACTERS = 65_536

@@ -30,9 +30,9 @@ from crons.executors.capture import log_level
 from crons.executors.guard import SWEEP_PATIENCE_SECONDS
 from crons.executors.output import Output, without_secrets
 from crons.executors.pool import Line, Pool
-from crons.executors.redaction import Redaction, of_project
 from crons.executors.reports import RETRY_SECONDS, Reports
 from crons.executors.streams import Streams, pipes
+from crons.redaction import Redaction, of_project
 from crons.verdicts import Ending, Outcome
 
 logger = logging.getLogger("crons.executors")

@@ -7,7 +7,9 @@ import traceback
 from importlib import import_module
 from importlib.util import find_spec
 
+from crons.exceptions import InvalidSetting
 from crons.jobs import registry
+from crons.redaction import of_project
 from crons.sources.base import Problem, Reading, Source, declaring
 
 log = logging.getLogger("crons")
@@ -35,13 +37,22 @@ def load(module: str) -> None:
             import_module(module)
     except Exception as error:  # somebody's module ran
         file = getattr(find_spec(module), "origin", None)
-        told, through = " ".join(f"{type(error).__name__}: {error}".split()), error.__traceback__
+        told, through = _without_secrets(error), error.__traceback__
         # Without the frames of Django and of Python's import, which come before and say nothing.
         while through is not None and through.tb_frame.f_code.co_filename != file:
             through = through.tb_next
         lines = [frame.lineno for frame in traceback.extract_tb(through) if frame.filename == file]
-        registry.broken[module] = told = f"{told} ({file}, line {lines[-1]})" if lines else told
+        registry.broken[module] = f"{told} ({file}, line {lines[-1]})" if lines else told
         log.exception("%s declares no jobs: it cannot be imported", module, exc_info=(type(error), error, through))
+
+
+def _without_secrets(error: Exception) -> str:
+    """Say what *error* says, in one line: checks, pages and monitoring show it to more people than read the log."""
+    kind = type(error).__name__
+    try:
+        return of_project().hide(" ".join(f"{kind}: {error}".split()))
+    except InvalidSetting:  # a check has it; which texts CRONS["REDACT"] hides is not known until it is mended
+        return kind
 
 
 def _problem(module: str, told: str) -> Problem:

@@ -130,6 +130,26 @@ def test_module_that_is_no_python_is_told_of_by_its_line(broken, caplog):
     assert f'  File "{broken}", line 1\n    def half(:\n' in caplog.text
 
 
+def test_what_the_error_says_is_kept_without_secrets(broken, caplog, settings):
+    """Staff see it, and monitoring; the log is written as any other traceback."""
+    settings.SHOP_API_TOKEN = "tok-1234567890"
+    broken.write_text("raise RuntimeError('refused: tok-1234567890')\n")
+
+    code.load("apps_empty.cron")
+
+    assert registry.broken == {"apps_empty.cron": f"RuntimeError: refused: ******** ({broken}, line 1)"}
+    assert "refused: tok-1234567890" in caplog.text
+
+
+def test_without_knowing_the_secrets_nothing_is_told_but_the_kind(broken, settings):
+    settings.CRONS = {"REDACT": "tok-1234567890"}  # a list of texts is expected
+    broken.write_text("raise RuntimeError('refused: tok-1234567890')\n")
+
+    code.load("apps_empty.cron")
+
+    assert registry.broken == {"apps_empty.cron": f"RuntimeError ({broken}, line 1)"}
+
+
 def test_runserver_watches_the_module_until_it_is_mended(broken):
     """It watches what was imported: whoever mends a mistake would wait for nothing."""
     code.load("apps_empty.cron")

@@ -9,7 +9,7 @@ import pytest
 from django.test import override_settings
 
 from crons.executors.output import CHUNK_CHARACTERS, Output, storable, without_secrets
-from crons.executors.redaction import Redaction, _within, of_project
+from crons.redaction import Redaction, _within, of_project
 from crons.verdicts import Ending, Outcome
 
 SECRET = "correct-horse-battery"
@@ -147,6 +147,14 @@ def test_of_a_secret_in_a_file_the_lines_are_hidden_and_the_path_is_not(
         hidden = of_project().hide(f"crm_second_0123456789 of {tmp_path}/token, correct-horse of {tmp_path}/other")
 
     assert hidden == f"******** of {tmp_path}/token, ******** of {tmp_path}/other"
+
+
+def test_a_setting_that_refuses_to_be_read_stops_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Django does without a SECRET_KEY until something asks for it; no job of such a project could begin."""
+    monkeypatch.setenv("SHOP_PASSWORD", SECRET)
+
+    with override_settings(SECRET_KEY=""):
+        assert of_project().hide(f"all well, {SECRET}") == "all well, ********"
 
 
 @pytest.mark.parametrize("kind", ["missing", "pipe", "directory", "bytes", "forbidden name"])

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from django.conf import global_settings, settings
+from django.core.exceptions import ImproperlyConfigured
 from django.views.debug import SafeExceptionReporterFilter
 
 from crons.conf import conf
@@ -68,10 +69,17 @@ def of_project() -> Redaction:
 def _in_settings() -> Iterator[str]:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # reading a deprecated setting warns, used by the project or not
-        values = {name: getattr(settings, name) for name in dir(settings) if name.isupper()}
+        values = {name: _value_of(name) for name in dir(settings) if name.isupper()}
     for name, value in values.items():
         public = hasattr(global_settings, name) and name not in _SECRET_OF_DJANGO
         yield from _named(name, value, is_secret=not public and _names_secret(name))
+
+
+def _value_of(name: str) -> Any:
+    try:
+        return getattr(settings, name)
+    except ImproperlyConfigured:  # what has no value has no secret: SECRET_KEY raises where it is empty
+        return None
 
 
 def _in_environment(environment: Mapping[str, str]) -> Iterator[str]:
