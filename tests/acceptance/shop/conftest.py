@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import pty
 import shutil
 import socket
 import subprocess
@@ -215,10 +214,12 @@ def at_terminal(shop: Shop, *command: str | Path, until: bytes = b"", then: byte
 
     Once *until* is seen, *then* is typed.
     """
-    pid, terminal = pty.fork()
-    if pid == 0:
-        os.chdir("/")
-        os.execve(command[0], [str(part) for part in command], {**shop.env, "TERM": "xterm"})
+    terminal, theirs = os.openpty()
+    # Not pty.fork(): a fork of this process, which has threads, may stand still before it becomes the command.
+    words = ["setsid", "--ctty", *(str(part) for part in command)]
+    env = {**shop.env, "TERM": "xterm"}
+    process = subprocess.Popen(words, env=env, cwd="/", stdin=theirs, stdout=theirs, stderr=theirs)
+    os.close(theirs)
     seen = b""
     try:
         while piece := os.read(terminal, 4096):
@@ -229,4 +230,4 @@ def at_terminal(shop: Shop, *command: str | Path, until: bytes = b"", then: byte
     except OSError:  # the terminal's last user has gone
         pass
     os.close(terminal)
-    return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]), seen.decode()
+    return process.wait(PATIENCE_SECONDS), seen.decode()
