@@ -157,13 +157,18 @@ class Site:
         now = f"first_seen_at = {self._ago('0 hours')}, accounted_until = {self._ago('0 hours')}"
         self.sql(f"UPDATE crons_entry SET {now}, wake_at = %s", NEVER)
 
-    def _set_back(self, which: str, value: str) -> None:
-        half_past = f"{(datetime.now(UTC) + timedelta(minutes=30)).minute} * * * *"
-        by_a_person = json.dumps({"schedule": half_past, "zone": "UTC"})
+    def keep_off_the_hour(self, which: str = "name LIKE %s", value: str = "%") -> datetime:
+        """Put the hourly entries half an hour from now on either side, as a person would; return the next slot."""
+        slot = (datetime.now(UTC) + timedelta(minutes=30)).replace(second=0, microsecond=0)
+        schedule = f"{slot.minute} * * * *"
         self.sql(
             f"UPDATE crons_entry SET schedule = %s, overrides = %s WHERE schedule = %s AND {which}",
-            half_past, by_a_person, HOURLY, value,
+            schedule, json.dumps({"schedule": schedule, "zone": "UTC"}), HOURLY, value,
         )  # fmt: skip
+        return slot
+
+    def _set_back(self, which: str, value: str) -> None:
+        self.keep_off_the_hour(which, value)
         self.sql(f"UPDATE crons_entry SET accounted_until = {self._ago('1 hour')}, wake_at = NULL WHERE {which}", value)
 
     def _processes(self) -> list[int]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 
 import pytest
 
@@ -28,8 +28,8 @@ def test_a_failed_run_is_mended_and_tried_again_with_its_key(site: Site) -> None
 
 def test_a_hole_is_filled_once_by_racing_ticks(site: Site) -> None:
     """Two fill the same span, two look at the clock, one dies: each slot has one success under its own key."""
-    hour = datetime.now(UTC).replace(minute=0, second=0, microsecond=0)
-    span = ("--from", (hour - timedelta(hours=3)).isoformat(), "--to", hour.isoformat(), "--yes")
+    last = site.keep_off_the_hour() - timedelta(hours=1)
+    span = ("--from", (last - timedelta(hours=3)).isoformat(), "--to", last.isoformat(), "--yes")
     fillers = [site.start("backfill", "harmless", *span) for _ in range(2)]
     assert [filler.wait(PATIENCE_SECONDS) for filler in fillers] == [0, 0]
 
@@ -40,7 +40,7 @@ def test_a_hole_is_filled_once_by_racing_ticks(site: Site) -> None:
 
     assert [verdict for verdict, _, _ in site.verdicts("harmless")] == ["succeeded"] * 3
     keys = [key for entry, key, _ in site.traces() if entry == "harmless"]
-    assert sorted(set(keys)) == [f"harmless@{hour - timedelta(hours=ago):%Y-%m-%dT%H:%M:%SZ}" for ago in (3, 2, 1)]
+    assert sorted(set(keys)) == [f"harmless@{last - timedelta(hours=ago):%Y-%m-%dT%H:%M:%SZ}" for ago in (3, 2, 1)]
     assert len(keys) == 3
 
 
