@@ -136,6 +136,21 @@ def test_clocks_that_differ_are_told(ahead: float, level: str, clock: None, db: 
     assert found.found == f"this machine is {ahead:+.1f} s from the database"
 
 
+@pytest.mark.parametrize(
+    ("there", "level", "said"),
+    [(0.5, "good", "+0.0"), (3.0, "good", "+0.0"), (3.5, "good", "-0.5"), (-2.0, "warn", "+2.0"), (9.0, "bad", "-6.0")],
+)
+def test_an_answer_that_takes_long_is_no_skew(there: float, level: str, said: str, clock: None, monkeypatch: Any):
+    """It takes three seconds here: what the clocks differ by at least is told."""
+    here = iter([NOW, NOW + timedelta(seconds=3)])
+    monkeypatch.setattr("crons.doctor.clocks.timezone.now", lambda: next(here))
+    monkeypatch.setattr("crons.doctor.clocks.ledger.database_now", lambda: NOW + timedelta(seconds=there))
+
+    found = next(iter(clocks.look(None)))
+
+    assert (found.what, found.level, found.found) == ("clock", level, f"this machine is {said} s from the database")
+
+
 def test_zones_that_differ_at_any_time_of_the_year_are_told(clock: None, db: None, monkeypatch: Any, settings: Any):
     """In winter London and UTC are one; the line is an hour off from March on."""
     settings.CRONS = {"TIME_ZONE": "Europe/London"}
