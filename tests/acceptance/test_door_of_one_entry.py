@@ -8,6 +8,8 @@ import pytest
 
 from tests.acceptance.conftest import HOURLY, PATIENCE_SECONDS, Site, wait_until_nobody_reads
 
+BY_BEAT = "import django; django.setup(); from crons.triggers import beat; print(beat.{})"
+
 
 def make_due_again(site: Site, entry: str) -> None:
     """Have the one run of the entry be of an hour before, so that the slot of this hour is to come."""
@@ -61,6 +63,27 @@ def test_a_retry_whose_pause_was_long_is_taken_up_by_the_next_line(site: Site, o
     early, late = site.verdicts(entry)
     assert early == (("waiting", 2, "failed failed") if order else ("superseded", 1, "failed"))
     assert late == (("waiting", 1, "failed") if order else ("succeeded", 1, "succeeded"))
+
+
+def test_beat_leaves_such_a_retry_to_its_tick(site: Site) -> None:
+    """Whoever tells a worker to end waits for the message at hand: it is of one slot, not of all that is left."""
+    (site.folder / "orders").write_text("no luck")
+    entry = "does_as_told_each_hour"
+    site.make_due(entry)
+    site.crons("run", entry, "--scheduled", check=False)
+    site.sql("UPDATE crons_run SET wake_at = planned_at WHERE state = 'waiting'")
+    make_due_again(site, entry)
+
+    fired = site.python("-c", BY_BEAT.format(f"fire({entry!r})"))
+    after_message = site.verdicts(entry)
+    ticked = site.python("-c", BY_BEAT.format("tick()"))
+
+    assert fired.returncode == 0, fired.stderr
+    assert after_message == [("waiting", 1, "failed"), ("waiting", 1, "failed")]
+    assert ticked.stdout == "0 slot(s) recorded, 0 written off, 1 attempt(s) begun, 0 found lost, 0 sent\n", (
+        ticked.stderr
+    )
+    assert site.verdicts(entry) == [("waiting", 2, "failed failed"), ("waiting", 1, "failed")]
 
 
 def test_a_crontab_line_alone_catches_up_on_every_slot(site: Site) -> None:
