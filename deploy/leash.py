@@ -7,10 +7,21 @@ the signal it becomes that account first; root only.
 import ctypes
 import os
 import pwd
+import select
 import signal
 import sys
 
-PR_SET_PDEATHSIG = 1
+PR_SET_PDEATHSIG, STDOUT = 1, 1
+
+
+def nobody_reads(descriptor: int) -> bool:
+    """Say whether *descriptor* is a pipe whose other end is closed.
+
+    supervisord holds that end: where it was killed while Python started here, the new parent is all we ever saw.
+    """
+    watch = select.poll()
+    watch.register(descriptor, 0)
+    return any(event & select.POLLERR for _, event in watch.poll(0))
 
 
 def main(words: list[str]) -> None:
@@ -26,7 +37,7 @@ def main(words: list[str]) -> None:
     # After the change of account, which clears it.
     if sys.platform == "linux" and ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, int(number), 0, 0, 0):
         raise OSError("prctl(PR_SET_PDEATHSIG) was refused")
-    if os.getppid() != parent:
+    if os.getppid() != parent or nobody_reads(STDOUT):
         sys.exit("leash: the parent was gone before the leash was on.")
     os.execvp(words[1], words[1:])
 

@@ -136,6 +136,34 @@ def test_who_is_on_a_leash_ends_with_its_parent() -> None:
     assert has_ended(watched)
 
 
+def test_who_is_started_by_one_that_is_gone_does_not_begin(tmp_path: Path) -> None:
+    """Killed while Python starts: it then was not seen to go, and a Redis held its port for ever."""
+    begun = tmp_path / "begun"
+    leash = [sys.executable, str(ROOT / "deploy" / "leash.py"), "TERM", "touch", str(begun)]
+    heard, said = os.pipe()
+    os.close(heard)  # as the death of whoever read it does
+    with os.fdopen(said, "wb") as nobody:
+        done = subprocess.run(leash, stdout=nobody, stderr=subprocess.PIPE, text=True)
+
+    assert done.returncode == 1
+    assert done.stderr == "leash: the parent was gone before the leash was on.\n"
+    assert not begun.exists()
+
+
+@pytest.mark.parametrize("stdout", ["file", "nothing", "closed"])
+def test_who_writes_to_no_pipe_begins(tmp_path: Path, stdout: str) -> None:
+    begun = tmp_path / "begun"
+    leash = [sys.executable, str(ROOT / "deploy" / "leash.py"), "TERM", "touch", str(begun)]
+    if stdout == "closed":
+        leash = ["sh", "-c", 'exec "$@" >&-', "sh", *leash]
+    with (Path(os.devnull) if stdout == "nothing" else tmp_path / "log").open("wb") as file:
+        done = subprocess.run(leash, stdout=file, stderr=subprocess.PIPE, text=True)
+
+    assert done.stderr == ""
+    assert done.returncode == 0
+    assert begun.exists()
+
+
 class Demo:
     """A running `make run-celery` in a copy of the project with two more jobs, and all its processes."""
 
