@@ -102,7 +102,8 @@ def test_beat_and_workers_are_enough_and_the_ledger_follows_the_admin(beaten: Si
     beaten.wait_for_row(DONE.format("harmless"), taker)
     beaten.wait_for_row(DONE.format("traced_0000"), taker)  # a job of the executor process, run where the tick is
     beaten.sql("UPDATE django_celery_beat_periodictask SET enabled = (1 = 0) WHERE name = 'crons:plain'")
-    later = f"{(datetime.now(UTC) + timedelta(minutes=20)).minute}"  # the slot of no moment that is near
+    # The slot of no moment that is near, and not what is declared.
+    later = f"{(datetime.now(UTC) + timedelta(minutes=20)).minute or 1}"
     beaten.sql("UPDATE django_celery_beat_crontabschedule SET minute = %s WHERE minute <> '*' AND hour = '*'", later)
     beaten.wait_for_row("SELECT 1 FROM crons_entry WHERE paused_by = 'django-celery-beat' AND name = 'plain'", fires)
     beaten.wait_for_row(f"SELECT 1 FROM crons_entry WHERE schedule = '{later} * * * *' AND name = 'harmless'", fires)
