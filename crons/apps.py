@@ -37,6 +37,7 @@ class CronsConfig(AppConfig):
         autoreload_started.connect(watch_broken, dispatch_uid="crons.apps")
         pre_migrate.connect(suite.mark_by_test_database, sender=self)
         registry.defaults = lambda: conf.defaults
+        registry.setup = lambda: apps.app_configs
         with suppress(DeclarationError):  # crons.E001 says it
             declare()
         for config in apps.get_app_configs():

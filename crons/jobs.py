@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 from crons import borrowed
 from crons.bodies import Body, CommandBody, ShellBody
 from crons.exceptions import DuplicateJob, InvalidJob, UnknownJob
+from crons.origins import Origin
 from crons.policies import Policy
 from crons.schedules import NEVER, Schedule
 
@@ -23,7 +24,7 @@ F = TypeVar("F", bound=Body)
 
 @dataclass(frozen=True)
 class Job:
-    """What to run and under which policies. *source_ref* says where it was declared."""
+    """What to run and under which policies. *source_ref* and *origin* say where it was declared."""
 
     name: str
     body: Body
@@ -34,6 +35,7 @@ class Job:
     aliases: tuple[str, ...] = ()
     source: str = "code"
     source_ref: str = ""
+    origin: Origin | None = field(default=None, compare=False, repr=False)
 
 
 @dataclass(frozen=True)
@@ -47,6 +49,7 @@ class Declaration:
     source: str = "code"
     source_ref: str = ""
     aliases: tuple[str, ...] = ()
+    origin: Origin | None = field(default=None, compare=False, repr=False)
 
 
 class Registry:
@@ -58,24 +61,26 @@ class Registry:
         # `cron` modules that could not be imported, and why: what they declare is not known.
         self.broken: dict[str, str] = {}
         self.defaults: Callable[[], Mapping[str, Any]] = dict
+        # Django calls each ready() anew when INSTALLED_APPS change, as tests do: each round has a value of its own.
+        self.setup: Callable[[], object] = lambda: None
 
     def add(self, job: Job, declaration: Declaration | None = None) -> None:
         """Know *job*, and the entry that puts it on a schedule.
 
         Raises: DuplicateJob if the name or an alias is taken by another declaration.
         """
+        if declaration is not None:
+            self._refuse_twin_entry(declaration)
         for name in (job.name, *job.aliases):
-            self._refuse_twin(name, job.source_ref)
+            self._refuse_twin(name, job)
         self.jobs[job.name] = job
         if declaration is not None:
-            self.add_entry(declaration)
+            self.entries[declaration.name] = declaration
 
     def add_entry(self, declaration: Declaration) -> None:
         """Know another entry of a job that is known."""
         self.get(declaration.job)
-        twin = self.entries.get(declaration.name)
-        if twin is not None and twin.source_ref != declaration.source_ref:
-            raise DuplicateJob(_twins("entry", declaration.name, twin.source_ref, declaration.source_ref))
+        self._refuse_twin_entry(declaration)
         self.entries[declaration.name] = declaration
 
     def get(self, name: str) -> Job:
@@ -99,11 +104,23 @@ class Registry:
         self.jobs.clear()
         self.entries.clear()
 
-    def _refuse_twin(self, name: str, source_ref: str) -> None:
-        for other in self.jobs.values():
-            # A module imported a second time declares the same function again: that is no twin.
-            if name in (other.name, *other.aliases) and other.source_ref != source_ref:
-                raise DuplicateJob(_twins("job", name, other.source_ref, source_ref))
+    def _refuse_twin(self, name: str, job: Job) -> None:
+        for other in list(self.jobs.values()):
+            if name not in (other.name, *other.aliases):
+                continue
+            if not _is_declared_anew(other, job):
+                raise DuplicateJob(_twins("job", name, other, job))
+            if other.name != job.name:
+                # Its module was reloaded after somebody had renamed it there.
+                del self.jobs[other.name]
+                self.entries.pop(other.name, None)
+
+    def _refuse_twin_entry(self, declaration: Declaration) -> None:
+        twin = self.entries.get(declaration.name)
+        if twin is not None and not _is_declared_anew(twin, declaration):
+            # Said of jobs where both are such: that is what their author wrote.
+            kind = "job" if twin.name == twin.job and declaration.name == declaration.job else "entry"
+            raise DuplicateJob(_twins(kind, declaration.name, twin, declaration))
 
 
 registry = Registry()
@@ -210,7 +227,8 @@ def entry(name: str, job_name: str, schedule: Schedule, *, args: Mapping[str, An
     owner = registry.get(job_name)
     check_name(name)
     check_args(name, owner.body, args or {})
-    declaration = Declaration(name, owner.name, schedule, dict(args or {}), source_ref=_caller())
+    origin = Origin.here(registry.setup())
+    declaration = Declaration(name, owner.name, schedule, dict(args or {}), source_ref=_caller(), origin=origin)
     registry.add_entry(declaration)
     return declaration
 
@@ -273,6 +291,7 @@ def _declare(
         check_text(name, key, value)
     check_body(name, body)
     check_args(name, body, args)
+    origin = Origin.here(registry.setup(), body)
     job = Job(
         name,
         body,
@@ -282,8 +301,10 @@ def _declare(
         tags=tags,
         aliases=aliases,
         source_ref=source_ref,
+        origin=origin,
     )
-    registry.add(job, Declaration(name, name, schedule or NEVER, dict(args), source_ref=source_ref, aliases=aliases))
+    when = schedule or NEVER
+    registry.add(job, Declaration(name, name, when, dict(args), source_ref=source_ref, aliases=aliases, origin=origin))
     return job
 
 
@@ -368,8 +389,16 @@ def _first_line(doc: str | None) -> str:
     return (doc or "").strip().partition("\n")[0]
 
 
-def _twins(kind: str, name: str, first: str, second: str) -> str:
-    return f"two declarations of the {kind} {name!r}: {first} and {second}. Give one of them another name=."
+def _is_declared_anew(first: Job | Declaration, second: Job | Declaration) -> bool:
+    """Say whether *second* is *first*, met once more, as when a module is imported a second time."""
+    if first.origin is None or second.origin is None:
+        return first.source_ref == second.source_ref
+    return second.origin.repeats(first.origin)
+
+
+def _twins(kind: str, name: str, first: Job | Declaration, second: Job | Declaration) -> str:
+    places = " and ".join(each.origin.place if each.origin else each.source_ref for each in (first, second))
+    return f"two declarations of the {kind} {name!r}: {places}. Give one of them another name=."
 
 
 def _caller() -> str:

@@ -1,14 +1,20 @@
 """Declaring: what a declaration keeps, and every mistake at import."""
 
+import importlib
 import io
 import json
+import os
 import re
+import runpy
 import subprocess
 import sys
 from contextlib import redirect_stdout
 from datetime import timedelta
+from pathlib import Path
+from textwrap import dedent
 
 import pytest
+from django.test import modify_settings
 
 from crons.exceptions import DuplicateJob, InvalidJob, UnknownJob
 from crons.jobs import CommandBody, Declaration, ShellBody, command, entry, job, shell
@@ -134,26 +140,207 @@ def test_name_must_be_usable_on_a_command_line(name):
 def test_two_jobs_of_one_name_are_refused():
     """Else one of them would never run, and nobody would know which."""
     job(HOURLY, name="clean")(one)
+    first, second = (f"{__file__}:{each.__code__.co_firstlineno}" for each in (one, two))
 
     with pytest.raises(
         DuplicateJob,
-        match=says(
-            f"two declarations of the job 'clean': {__name__}.one and {__name__}.two. Give one of them another name=."
-        ),
+        match=says(f"two declarations of the job 'clean': {first} and {second}. Give one of them another name=."),
     ):
         job(HOURLY, name="clean")(two)
 
 
-def test_module_imported_twice_is_no_twin(empty_registry):
-    """Reloading, and two import paths of one test module, are everyday."""
+TWICE = {
+    "two functions of one name": """
+        from crons import every, job
 
-    def clean():
-        pass
+        @job(every(minutes=5))
+        def tidy(): pass
 
-    job(HOURLY)(clean)
-    job(every(minutes=5))(clean)
+        @job(every(minutes=7))
+        def tidy(): pass
+        """,
+    "a loop": """
+        from crons import every, job
 
-    assert empty_registry.entries["clean"].schedule == every(minutes=5)
+        for minutes in (5, 7):
+            @job(every(minutes=minutes))
+            def tidy(): pass
+        """,
+    "a factory called twice": """
+        from crons import every, job
+
+        def declare(minutes):
+            job(every(minutes=minutes), name="tidy")(lambda: minutes)
+
+        declare(5)
+        declare(7)
+        """,
+    "two lambdas": """
+        from crons import every, job
+
+        job(every(minutes=5), name="tidy")(lambda: 1)
+        job(every(minutes=5), name="tidy")(lambda: 1)
+        """,
+    "two lambdas on one line": """
+        from crons import every, job
+
+        for body in (lambda: 1, lambda: 1): job(every(minutes=5), name="tidy")(body)
+        """,
+    "a command in a loop": """
+        from crons import command, every
+
+        for minutes in (5, 7):
+            command("tidy", schedule=every(minutes=minutes))
+        """,
+    "a program beside a function": """
+        from crons import every, job, shell
+
+        @job(every(minutes=5))
+        def tidy(): pass
+
+        shell(["true"], name="tidy")
+        """,
+    "an entry in a loop": """
+        from crons import entry, every, job
+
+        job(every(minutes=5), name="work")(lambda: 1)
+        for minutes in (5, 7):
+            entry("tidy", "work", every(minutes=minutes))
+        """,
+    "an entry with a job's name": """
+        from crons import entry, every, job
+
+        job(every(minutes=5), name="tidy")(lambda: 1)
+        entry("tidy", "tidy", every(minutes=7))
+        """,
+}
+
+
+@pytest.fixture
+def module(tmp_path, monkeypatch):
+    """Write a module and return its name; nothing of it stays imported."""
+    monkeypatch.syspath_prepend(str(tmp_path))
+    written = {"cron"}
+
+    def write(source, name="declaring"):
+        path = tmp_path / Path(*name.split(".")).with_suffix(".py")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(dedent(source))
+        importlib.invalidate_caches()
+        written.add(name.partition(".")[0])
+        return name
+
+    yield write
+    for name in [name for name in sys.modules if name.partition(".")[0] in written]:
+        del sys.modules[name]
+
+
+@pytest.mark.parametrize("source", TWICE.values(), ids=TWICE)
+def test_a_module_cannot_declare_one_name_twice(module, source):
+    """The last one would win, silently, also where both stand on the same line."""
+    place = rf"\S+{os.sep}declaring\.py:\d+"
+
+    with pytest.raises(DuplicateJob, match=rf"^two declarations of the (job|entry) 'tidy': {place} and {place}\. Give"):
+        importlib.import_module(module(source))
+
+
+def test_the_same_source_in_two_modules_is_a_twin(module):
+    """Somebody copied an app: one of the two jobs would never run."""
+    source = TWICE["a loop"].replace("(5, 7)", "(5,)")
+    importlib.import_module(module(source, "shop.cron"))
+
+    with pytest.raises(DuplicateJob, match=r"shop.cron\.py:5 and \S+stock.cron\.py:5\. Give"):
+        importlib.import_module(module(source, "stock.cron"))
+
+
+def test_two_modules_that_use_one_factory_are_twins(module):
+    """Both functions stand on the same line of a third file."""
+    module("from crons import every, job\ndef declare(name): job(every(minutes=5), name=name)(lambda: 1)", "factory")
+    importlib.import_module(module("import factory; factory.declare('tidy')", "one_cron"))
+
+    with pytest.raises(DuplicateJob, match=r"two declarations of the job 'tidy': \S+factory\.py:2"):
+        importlib.import_module(module("import factory; factory.declare('tidy')", "other_cron"))
+
+
+WHOLE = """
+    import factory
+    from crons import command, cron, entry, every, job
+
+    @job(every(minutes=5), aliases=["old"])
+    def tidy(): pass
+
+    command("clear", schedule=cron("@daily"))
+    entry("more", "tidy", every(minutes=7))
+    factory.declare("made")
+    """
+
+
+@pytest.fixture
+def whole(module):
+    """A module that declares in all ways."""
+    module("from crons import every, job\ndef declare(name): job(every(minutes=5), name=name)(lambda: 1)", "factory")
+    return module(WHOLE, "shop.cron")
+
+
+def test_a_reloaded_module_is_no_twin(whole, empty_registry):
+    """Reloading is everyday in a shell, and the file may have been edited in between."""
+    found = importlib.import_module(whole)
+    old = empty_registry.jobs["tidy"].body
+    path = Path(found.__file__)
+    path.write_text("# longer by a line\n" + path.read_text().replace("minutes=7", "minutes=70"))
+
+    importlib.reload(found)
+
+    assert sorted(empty_registry.entries) == ["clear", "made", "more", "tidy"]
+    assert empty_registry.entries["more"].schedule == every(minutes=70)
+    assert empty_registry.jobs["tidy"].body is found.tidy is not old
+
+
+def test_a_job_renamed_before_a_reload_goes_by_its_new_name_only(whole, empty_registry):
+    """The old one is not declared any more."""
+    found = importlib.import_module(whole)
+    Path(found.__file__).write_text(
+        "from crons import every, job\n@job(every(minutes=5), aliases=['tidy'])\ndef sweep(): pass\n"
+    )
+
+    importlib.reload(found)
+
+    assert empty_registry.get("tidy").name == "sweep"
+    assert "tidy" not in empty_registry.entries
+
+
+def test_a_module_under_two_names_is_no_twin(whole, tmp_path, monkeypatch, empty_registry):
+    """With both a folder and its parent on the path, `shop.cron` is also `cron`."""
+    importlib.import_module(whole)
+    monkeypatch.syspath_prepend(str(tmp_path / "shop"))
+
+    importlib.import_module("cron")
+
+    assert sorted(empty_registry.entries) == ["clear", "made", "more", "tidy"]
+
+
+@pytest.mark.filterwarnings("ignore:.*found in sys.modules")
+def test_a_module_run_as_a_program_is_no_twin(whole, empty_registry):
+    """`python -m shop.cron` runs what Django has imported already."""
+    importlib.import_module(whole)
+
+    runpy.run_module(whole, run_name="__main__", alter_sys=False)
+
+    assert sorted(empty_registry.entries) == ["clear", "made", "more", "tidy"]
+
+
+def test_ready_called_anew_is_no_twin():
+    """Django does that when a test changes INSTALLED_APPS."""
+
+    def ready():
+        command("clear", schedule=HOURLY)
+
+    ready()
+    with modify_settings(INSTALLED_APPS={"append": "django.contrib.humanize"}):
+        ready()
+
+    with pytest.raises(DuplicateJob):
+        [ready() for _ in range(2)]
 
 
 def test_job_is_found_by_its_former_name(empty_registry):
