@@ -7,32 +7,33 @@ the real package are read like those of crons.compat.django_cron.
 from __future__ import annotations
 
 import inspect
-import math
-import re
+import logging
 import sys
-from collections import defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from traceback import walk_tb
 from typing import Any, cast
 
+from asgiref.sync import sync_to_async
 from django.conf import settings
+from django.utils import timezone
 
+from crons import ledger, planner
+from crons.conf import conf
 from crons.exceptions import CronsError, DeclarationError, InvalidJob
 from crons.jobs import Declaration, Job, check_body, check_name, check_text, check_texts, make_policy, registry
-from crons.policies import Retry
-from crons.schedules import Schedule, any_of, cron, every
+from crons.models import Pause
+from crons.runner import current_context
+from crons.schedules import Schedule
 from crons.sources.base import Binding, Problem, Reading, Source, imported
+from crons.sources.class_schedules import after_failure, is_each_call, refused, schedule_of
 
+log = logging.getLogger("crons")
+BY = "django-cron"
 FIX = "See docs/howto/django-cron.md for what a class may say."
 NOTIFIER = "django_cron.cron.FailedRunsNotificationCronJob"
-WEEKDAYS = ("MON", "TUE", "WED", "THU", "FRI", "SAT", "SUN")
-TIME = re.compile(r"([01]?[0-9]|2[0-3]):([0-5]?[0-9])\Z")
-DAY_MINUTES = 1440
-LONGEST_TEXT = 255
-MOST_RETRIES = 100
 ABOUT = ("owner", "description", "tags")
 UNREAD = {
     "MIN_NUM_FAILURES": "a job's first failure is told, once, and again when it fails differently or works again",
@@ -68,9 +69,11 @@ class CronClassesSource(Source):
                 if declared is not None and declared.source != self.name:
                     bindings.append(Binding(found.code, schedule.text, f"{ref} {path}"))
                 else:
-                    declarations[found.code] = _declare(found, schedule, f"{ref} {path}")
+                    declarations[found.code] = _declare(found, schedule, ref, path)
             except CronsError as error:
-                problems.append(Problem("E037", str(error), FIX))
+                # What is wrong with a value is said by who reads it, and that does not know whose it is.
+                told = str(error) if str(error).startswith(ref) else f"{ref} {path}: {error}"
+                problems.append(Problem("E037", told, FIX))
         return Reading(tuple(declarations.values()), tuple(bindings), tuple(problems))
 
 
@@ -88,54 +91,53 @@ def paths() -> dict[str, str]:
     return found
 
 
-def schedule_of(found: type[Any], ref: str) -> Schedule:
-    """Return the one schedule that a class's Schedule(…) means.
-
-    Raises: DeclarationError naming the class and why it cannot be had.
-    """
-    says = found.schedule
-    weekdays = _numbers(found, ref, "run_weekly_on_days", 0, 6)
-    days = _numbers(found, ref, "run_monthly_on_days", 1, 31)
-    if weekdays and days:
-        raise _refused(
-            found,
-            ref,
-            "run_weekly_on_days together with run_monthly_on_days means days that are both, and no cron text can "
-            "say that: keep one of them, and test for the other in do()",
-        )
-    fields = f"{','.join(map(str, days)) or '*'} * {','.join(WEEKDAYS[day] for day in weekdays) or '*'}"
-    minutes, times = says.run_every_mins, says.run_at_times or []
-    listed = times if isinstance(times, Iterable) and not isinstance(times, str) else [times]
-    parts = [] if minutes is None else [_every(found, ref, minutes, fields)]
-    by_minute: dict[int, set[int]] = defaultdict(set)
-    for text in listed:
-        match = TIME.match(text) if isinstance(text, str) else None
-        if match is None:
-            raise _refused(found, ref, f"run_at_times has {text!r}, expected a time such as '06:30'")
-        by_minute[int(match[2])].add(int(match[1]))
-    for minute, hours in sorted(by_minute.items(), key=lambda item: (min(item[1]), item[0])):
-        parts.append(cron(f"{minute} {','.join(map(str, sorted(hours)))} {fields}"))
-    if not parts:
-        raise _refused(found, ref, "its schedule has neither run_every_mins nor run_at_times, so it never runs")
-    whole = any_of(*parts)
-    if len(whole.text) > LONGEST_TEXT:
-        raise _refused(found, ref, f"run_at_times has too many times for one schedule ({len(whole.text)} characters)")
-    return whole
-
-
 @dataclass(frozen=True)
 class ClassBody:
-    """Makes an instance, calls its do(), and prints what that returns: django-cron kept it as the message."""
+    """Makes an instance, calls its do(), and prints what that returns: django-cron kept it as the message.
+
+    *hold_off*: how long after the start of an attempt that failed no other may begin.
+    """
 
     found: type[Any]
+    hold_off: timedelta | None = None
 
     def __call__(self) -> Any:
-        message = self.found().do()
+        began_at = timezone.now()
+        try:
+            message = self.found().do()
+        except Exception:
+            self._keep_away(began_at)
+            raise
         if inspect.iscoroutine(message):
-            return message
+            return self._awaited(message, began_at)
         if message is not None and message != "":
             sys.stdout.write(f"{message}\n")
         return None
+
+    async def _awaited(self, message: Any, began_at: datetime) -> Any:
+        try:
+            return await message
+        except Exception:
+            await sync_to_async(self._keep_away)(began_at)
+            raise
+
+    def _keep_away(self, began_at: datetime) -> None:
+        """Pause the entry of this attempt, which failed, as long as its schedule says, unless a pause is there."""
+        context = current_context()
+        if self.hold_off is None or context is None:
+            return
+        minutes = self.found.schedule.retry_after_failure_mins
+        reason = f"it failed, and retry_after_failure_mins={minutes} holds its slots off until then"
+        try:
+            if not Pause.objects.using(conf.database).filter(entry__name=context.entry).exists():
+                until = began_at + self.hold_off
+                ledger.pause(context.entry, ledger.database_now(), _plan, by=BY, reason=reason, until=until)
+        except CronsError:  # the attempt's own failure is what has to be recorded
+            log.exception("%s: its slots are not held off after the failure", context.entry)
+
+
+def _plan(account: planner.Account, now: datetime) -> planner.Plan:
+    return planner.plan(account, now, conf.grace)
 
 
 def _lines() -> Iterator[tuple[str, Any]]:
@@ -164,7 +166,7 @@ def _class(ref: str, path: Any) -> Any:
     if not hasattr(found.schedule, "run_every_mins"):
         raise DeclarationError(f"{ref} names {path!r}, whose schedule is {found.schedule!r}, expected Schedule(…).")
     if getattr(found, "APPEND_IP_TO_CODE", False):
-        raise _refused(
+        raise refused(
             found,
             ref,
             "APPEND_IP_TO_CODE asks for a run on each host, and a slot is run once for all of them: take it away, "
@@ -173,7 +175,7 @@ def _class(ref: str, path: Any) -> Any:
     try:
         check_name(found.code)
     except InvalidJob as error:
-        raise _refused(found, ref, str(error).removesuffix(".")) from error
+        raise refused(found, ref, str(error).removesuffix(".")) from error
     return found
 
 
@@ -189,16 +191,19 @@ def _remedy(error: BaseException | None) -> str:
     return ""
 
 
-def _declare(found: Any, schedule: Schedule, ref: str) -> Declaration:
+def _declare(found: Any, schedule: Schedule, ref: str, path: str) -> Declaration:
     given = getattr(found, "JOB_OPTIONS", {})
     if not isinstance(given, dict):
-        raise _refused(found, ref, f"JOB_OPTIONS is {given!r}, expected a dict of what @job takes")
+        raise refused(found, ref, f"JOB_OPTIONS is {given!r}, expected a dict of what @job takes")
     options = dict(given)
     about = {key: options.pop(key) for key in ABOUT if key in options}
     if getattr(found, "ALLOW_PARALLEL_RUNS", False):
         options.setdefault("overlap", "allow")
-    if found.schedule.retry_after_failure_mins:
-        options.setdefault("retry", _retry(found, ref))
+    retry, hold_off = after_failure(found, ref)
+    if "retry" in options:
+        hold_off = None
+    elif retry is not None:
+        options["retry"] = retry
     name = found.code
     tags = check_texts(name, "tags", about.pop("tags", ()))
     for key, value in about.items():
@@ -206,16 +211,16 @@ def _declare(found: Any, schedule: Schedule, ref: str) -> Declaration:
     check_body(name, found.do)
     job = Job(
         name,
-        ClassBody(found),
+        ClassBody(found, hold_off),
         make_policy(name, options),
         owner=about.get("owner", ""),
         description=about.get("description") or _own_first_line(found),
         tags=tags,
         source=CronClassesSource.name,
-        source_ref=ref,
+        source_ref=f"{ref} {path}",
     )
     registry.jobs[name] = job
-    registry.entries[name] = Declaration(name, name, schedule, {}, CronClassesSource.name, ref)
+    registry.entries[name] = Declaration(name, name, schedule, {}, CronClassesSource.name, f"{ref} {path}")
     return registry.entries[name]
 
 
@@ -223,56 +228,15 @@ def _own_first_line(found: Any) -> str:
     return str(found.__dict__.get("__doc__") or "").strip().partition("\n")[0]
 
 
-def _retry(found: Any, ref: str) -> Retry:
-    minutes = found.schedule.retry_after_failure_mins
-    if not _is_number(minutes) or minutes <= 0:
-        raise _refused(found, ref, f"retry_after_failure_mins is {minutes!r}, expected a number of minutes")
-    # django-cron tries until it succeeds; here the next slot takes over, and what it makes good is not tried again.
-    between = found.schedule.run_every_mins or DAY_MINUTES
-    times = min(MOST_RETRIES, max(1, int(between / minutes) - 1))
-    wait = timedelta(minutes=minutes)
-    return Retry(times, wait=wait, backoff=1, longest=wait)
-
-
-def _every(found: Any, ref: str, minutes: Any, fields: str) -> Schedule:
-    if not _is_number(minutes) or minutes <= 0:
-        raise _refused(found, ref, f"run_every_mins is {minutes!r}, expected a number of minutes")
-    if fields == "* * *":
-        return every(timedelta(minutes=minutes))
-    if minutes < 60 and 60 % minutes == 0:
-        return cron(f"*/{minutes} * {fields}" if minutes > 1 else f"* * {fields}")
-    if minutes < DAY_MINUTES and minutes % 60 == 0 and DAY_MINUTES % minutes == 0:
-        return cron(f"0 */{minutes // 60} {fields}")
-    if minutes == DAY_MINUTES:
-        return cron(f"0 0 {fields}")
-    raise _refused(
-        found,
-        ref,
-        f"run_every_mins={minutes} on certain days cannot be said in cron's fields: take minutes that divide an "
-        "hour, hours that divide a day, or run_at_times",
-    )
-
-
-def _numbers(found: Any, ref: str, name: str, least: int, most: int) -> list[int]:
-    given = getattr(found.schedule, name, None)
-    if given is None:
-        return []
-    numbers = list(given) if isinstance(given, list | tuple | set | frozenset | range) else []
-    if not numbers or not all(isinstance(each, int) and least <= each <= most for each in numbers):
-        raise _refused(found, ref, f"{name} is {given!r}, expected a list of numbers from {least} to {most}")
-    return sorted(set(numbers))
-
-
 def _unread(found: Any, ref: str) -> Iterator[Problem]:
+    if is_each_call(found):
+        yield Problem(
+            "W037",
+            f"{ref} {found.__qualname__} says run_every_mins=0, which is each call of runcrons: crons serve and tick "
+            "begin it every minute.",
+            "Say how often it shall run: run_every_mins=5.",
+        )
     for name, instead in UNREAD.items():
         if getattr(found, name, None):
             text = f"{ref} {found.__qualname__} says {name}, which nothing reads: {instead}."
             yield Problem("W037", text, f"Take {name} away when that will do.")
-
-
-def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
-
-
-def _refused(found: Any, ref: str, why: str) -> DeclarationError:
-    return DeclarationError(f"{ref} {found.__module__}.{found.__qualname__}: {why}.")

@@ -55,6 +55,23 @@ class NotOurs:
         calls.append(self.code)
 
 
+class Doing:
+    ALLOW_PARALLEL_RUNS = True
+
+    def do(self):
+        calls.append(f"{self.code} by mixin")
+
+
+class Mixed(CronJobBase, Doing):
+    schedule = Schedule(run_every_mins=5)
+    code = "shop.mixed"
+
+
+class Empty(CronJobBase):
+    schedule = Schedule(run_every_mins=5)
+    code = "shop.empty"
+
+
 class Mails(NotOurs):
     MIN_NUM_FAILURES = 3
     SEND_FAILED_EMAIL = ["ops@example.org"]

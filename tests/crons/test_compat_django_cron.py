@@ -10,7 +10,7 @@ from django.core.management import CommandError, call_command
 from django.utils import timezone
 
 from crons import api, ledger
-from crons.compat.django_cron.classes import CronJobBase, PrevSuccess
+from crons.compat.django_cron.classes import PrevSuccess, Schedule
 from crons.compat.django_cron.management.commands import runcrons as runcrons_module
 from crons.dispatch import plan_entry
 from crons.exceptions import LedgerUnavailable
@@ -390,7 +390,31 @@ def test_time_until_run_is_that_of_the_next_slot(shop):
     assert timedelta() < cron_classes.CloseOrders.get_time_until_run() <= timedelta(hours=1)
 
 
-def test_base_class_without_do_says_so():
-    """Not a success that did nothing."""
-    with pytest.raises(NotImplementedError, match=r"^Empty has no do\(\): what should run at its slots\?$"):
-        type("Empty", (CronJobBase,), {})().do()
+@pytest.fixture
+def held_off(shop, settings, monkeypatch):
+    """A class that fails every five minutes, and asks for an hour without slots after that."""
+    monkeypatch.setattr(cron_classes.Fails, "schedule", Schedule(run_every_mins=5, retry_after_failure_mins=60))
+    settings.CRON_CLASSES = [f"{HERE}.Fails"]
+    sync(ledger.database_now(), plan_entry)
+    Entry.objects.update(accounted_until=timezone.now() - timedelta(days=2))
+
+
+def test_failure_holds_the_next_slots_off(held_off):
+    """Before: a mail server that refuses was asked every five minutes, not once an hour."""
+    runcrons()
+
+    entry = Entry.objects.get(name="shop.fails")
+    begun_at = Run.objects.get(verdict="failed").attempts.get().begun_at
+    assert entry.paused_by == "django-cron"
+    assert entry.pause_reason == "it failed, and retry_after_failure_mins=60 holds its slots off until then"
+    assert timedelta(0) <= entry.paused_until - begun_at - timedelta(hours=1) < timedelta(minutes=1)
+
+
+def test_failure_leaves_the_pause_of_a_person_alone(held_off):
+    """It holds longer, and says why."""
+    api.pause("shop.fails", by="ann", reason="the server is moved")
+
+    runcrons("--force")
+
+    entry = Entry.objects.get(name="shop.fails")
+    assert (entry.paused_by, entry.paused_until) == ("ann", None)

@@ -2,6 +2,7 @@
 
 import sys
 from datetime import timedelta
+from types import SimpleNamespace
 
 import pytest
 
@@ -11,11 +12,16 @@ from crons.jobs import job
 from crons.policies import Retry
 from crons.schedules import cron, every
 from crons.sources.base import Binding, Problem, Reading
-from crons.sources.cron_classes import FIX, CronClassesSource, paths, schedule_of
+from crons.sources.class_schedules import schedule_of
+from crons.sources.cron_classes import FIX, CronClassesSource, paths
 from tests.crons import cron_classes
 
 pytestmark = pytest.mark.usefixtures("empty_registry")
 HERE = "tests.crons.cron_classes"
+KNOWN = (
+    "run_every_mins, run_at_times, retry_after_failure_mins, run_on_days, run_weekly_on_days, run_monthly_on_days, "
+    "run_tolerance_seconds"
+)
 
 
 @pytest.fixture(autouse=True)
@@ -67,6 +73,88 @@ def test_policies_follow_from_what_the_class_says(read, empty_registry):
     assert report.description == "What was sold."
 
 
+@pytest.mark.parametrize(
+    ("says", "times", "hold_off"),
+    [
+        # Retries are those that begin before the next slot; what comes with it, or after it, is none.
+        ({"run_every_mins": 60, "retry_after_failure_mins": 25}, 2, None),
+        ({"run_every_mins": 60, "retry_after_failure_mins": 60}, 0, None),
+        ({"run_every_mins": 5, "retry_after_failure_mins": 60}, 0, timedelta(hours=1)),
+        ({"run_every_mins": 0, "retry_after_failure_mins": 5}, 0, timedelta(minutes=5)),
+        ({"run_at_times": ["6:30"], "retry_after_failure_mins": 720}, 1, None),
+        ({"run_at_times": ["6:30", "7:00"], "retry_after_failure_mins": 45}, 0, timedelta(minutes=45)),
+        ({"run_at_times": ["23:50", "0:10"], "retry_after_failure_mins": 10}, 1, None),
+        ({"run_at_times": ["6:30"], "run_every_mins": 60, "retry_after_failure_mins": 0}, 0, None),
+    ],
+)
+def test_wait_after_a_failure_is_a_retry_or_a_hold_off(empty_registry, monkeypatch, read, says, times, hold_off):
+    """django-cron begins nothing before it is over, also where a slot would come sooner."""
+    monkeypatch.setattr(cron_classes.NotOurs, "schedule", Schedule(**says))
+
+    assert read("NotOurs").problems[: -1 if says.get("run_every_mins") == 0 else None] == ()
+    job = empty_registry.get("shop.other")
+    assert (job.policy.retry.times, job.body.hold_off) == (times, hold_off)
+
+
+@pytest.mark.parametrize("minutes", [-5, "5", float("inf")])
+def test_wait_after_a_failure_that_is_no_length_is_refused(monkeypatch, read, minutes):
+    """Before: a negative one was the number that was told, and a text raised in each process."""
+    says = Schedule(run_every_mins=60, retry_after_failure_mins=minutes)
+    monkeypatch.setattr(cron_classes.NotOurs, "schedule", says)
+
+    [problem] = read("NotOurs").problems
+
+    assert problem.text == (
+        f"CRON_CLASSES[0] {HERE}.NotOurs: retry_after_failure_mins is {minutes!r}, expected a number of minutes."
+    )
+
+
+def test_days_of_the_real_package_are_read(monkeypatch, read):
+    """Before: silently every day. Its Schedule is a class of its own, with what 0.6.0 knows."""
+    real = SimpleNamespace(
+        run_every_mins=None,
+        run_at_times=["6:30"],
+        retry_after_failure_mins=None,
+        run_on_days=[0],
+        run_monthly_on_days=None,
+    )
+    monkeypatch.setattr(cron_classes.NotOurs, "schedule", real)
+
+    [made] = read("NotOurs").declarations
+
+    assert made.schedule.text == "30 6 * * MON"
+
+
+def test_schedule_may_be_given_by_position():
+    """The fourth is the days of the week in both vocabularies."""
+    given = Schedule(None, ["6:30"], None, [0], None, 5)
+
+    assert (given.run_on_days, given.run_monthly_on_days, given.run_tolerance_seconds) == ([0], None, 5)
+
+
+def test_each_call_is_told_to_be_every_minute(monkeypatch, read):
+    """With runcrons every five minutes it is what it was; crons serve looks more often."""
+    monkeypatch.setattr(cron_classes.NotOurs, "schedule", Schedule(run_every_mins=0))
+
+    [problem] = read("NotOurs").problems
+
+    assert (problem.id, problem.text) == (
+        "W037",
+        "CRON_CLASSES[0] NotOurs says run_every_mins=0, which is each call of runcrons: crons serve and tick begin it "
+        "every minute.",
+    )
+
+
+def test_mixin_behind_the_base_gives_what_the_class_does_not(read, empty_registry):
+    """The real base has neither; ours hid the mixin's with a do() that raised."""
+    read("Mixed")
+
+    empty_registry.get("shop.mixed").body()
+
+    assert cron_classes.calls == ["shop.mixed by mixin"]
+    assert empty_registry.get("shop.mixed").policy.overlap == "allow"
+
+
 def test_do_that_returns_nothing_prints_nothing(read, empty_registry, capsys):
     """A word None on each run helps nobody."""
     read("NotOurs")
@@ -93,6 +181,14 @@ def test_do_that_returns_nothing_prints_nothing(read, empty_registry, capsys):
         ({"run_every_mins": 20, "run_weekly_on_days": [5]}, "*/20 * * * SAT"),
         ({"run_every_mins": 360, "run_monthly_on_days": [1]}, "0 */6 1 * *"),
         ({"run_every_mins": 1440, "run_weekly_on_days": [5, 5]}, "0 0 * * SAT"),
+        # The last release's name, and what came after it: alike they are one.
+        ({"run_at_times": ["6:30"], "run_on_days": [0, 6, 2]}, "30 6 * * MON,WED,SUN"),
+        ({"run_every_mins": 60, "run_on_days": (4,)}, "0 */1 * * FRI"),
+        ({"run_at_times": ["6:30"], "run_on_days": [5], "run_weekly_on_days": [5]}, "30 6 * * SAT"),
+        ({"run_every_mins": 60 / 3, "run_on_days": [5]}, "*/20 * * * SAT"),
+        # Each call of runcrons: by then a slot of the minute is due.
+        ({"run_every_mins": 0}, "every 60s"),
+        ({"run_every_mins": 0, "run_on_days": [0]}, "* * * * MON"),
     ],
 )
 def test_schedule_is_that_of_django_crons_documents(says, text):
@@ -116,7 +212,34 @@ def test_schedule_is_that_of_django_crons_documents(says, text):
         ),
         ({"run_at_times": ["25:30"]}, "run_at_times has '25:30', expected a time such as '06:30'"),
         ({"run_at_times": [630]}, "run_at_times has 630, expected a time such as '06:30'"),
-        ({"run_every_mins": 0}, "run_every_mins is 0, expected a number of minutes"),
+        ({"run_every_mins": -1}, "run_every_mins is -1, expected a number of minutes"),
+        (
+            {"run_every_mins": 1 / 7},
+            "run_every_mins is 0.14285714285714285, expected whole seconds, at least 1",
+        ),
+        (
+            {"run_every_mins": 0.5, "run_on_days": [1]},
+            "run_every_mins=0.5 on certain days cannot be said in cron's fields: take minutes that divide an hour, "
+            "hours that divide a day, or run_at_times",
+        ),
+        (
+            {"run_at_times": ["6:30"], "run_on_days": [1], "run_weekly_on_days": [2]},
+            "run_on_days and run_weekly_on_days are two names of one thing, and differ: keep one",
+        ),
+        (
+            {"run_at_times": ["6:30"], "run_on_days": [1], "run_monthly_on_days": [1]},
+            "run_on_days together with run_monthly_on_days means days that are both, and no cron text can say "
+            "that: keep one of them, and test for the other in do()",
+        ),
+        ({"run_every_mins": 5, "run_on_days": [7]}, "run_on_days is [7], expected a list of numbers from 0 to 6"),
+        (
+            {"run_every_mins": 5, "run_on_day": [0]},
+            f"its schedule says run_on_day=[0], which nothing reads. Did you mean 'run_on_days'? Known: {KNOWN}",
+        ),
+        (
+            {"run_at_times": ["6:30"], "timezone": "UTC"},
+            f"its schedule says timezone='UTC', which nothing reads. Known: {KNOWN}",
+        ),
         ({"run_every_mins": "5"}, "run_every_mins is '5', expected a number of minutes"),
         (
             {"run_every_mins": 5, "run_weekly_on_days": [7]},
@@ -165,13 +288,19 @@ def test_schedule_that_cannot_be_had_is_refused_with_the_reason(says, why):
         (".Report", "CRON_CLASSES[0] names '.Report', which cannot be imported: ValueError: Empty module name."),
         (
             f"{HERE}.Yields",
-            "shop.yields is a generator (it has a yield), so calling it runs nothing: take the yield out.",
+            f"CRON_CLASSES[0] {HERE}.Yields: shop.yields is a generator (it has a yield), so calling it runs nothing: "
+            "take the yield out.",
         ),
-        (f"{HERE}.Tagged", "shop.tagged: tags='night': expected a list of texts, for example tags=['one']."),
-        (f"{HERE}.Owned", "shop.owned: owner=5: expected a text."),
+        (
+            f"{HERE}.Tagged",
+            f"CRON_CLASSES[0] {HERE}.Tagged: shop.tagged: tags='night': expected a list of texts, for example "
+            "tags=['one'].",
+        ),
+        (f"{HERE}.Owned", f"CRON_CLASSES[0] {HERE}.Owned: shop.owned: owner=5: expected a text."),
         (f"{HERE}.Undone", f"CRON_CLASSES[0] names '{HERE}.Undone', whose do is 5, expected a method do(self)."),
         (None, "CRON_CLASSES[0] is None, expected the path of a class, such as 'shop.cron.CloseOrders'."),
         (7, "CRON_CLASSES[0] is 7, expected the path of a class, such as 'shop.cron.CloseOrders'."),
+        (f"{HERE}.Empty", f"CRON_CLASSES[0] names '{HERE}.Empty', which lacks a do()."),
         (f"{HERE}.Unnamed", f"CRON_CLASSES[0] names '{HERE}.Unnamed', which lacks a code = 'app.name'."),
         (
             f"{HERE}.Unscheduled",
@@ -205,7 +334,9 @@ def test_unknown_policy_names_the_nearest(read):
     [problem] = read("Garbled").problems
 
     assert problem.id == "E037"
-    assert problem.text.startswith("shop.garbled: 'timout' is no policy. Did you mean 'timeout'? Known: ")
+    assert problem.text.startswith(
+        f"CRON_CLASSES[0] {HERE}.Garbled: shop.garbled: 'timout' is no policy. Did you mean 'timeout'? Known: "
+    )
 
 
 def test_one_path_without_a_comma_is_one_line(settings):
