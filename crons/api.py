@@ -2,45 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import asdict, dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict
 from datetime import datetime, timedelta
 from typing import Any
 
-from django.db import DatabaseError
 from django.db.models import QuerySet
 
-from crons import arguments, board, deployment, ledger
+from crons import arguments, deployment, ledger
 from crons import sync as declarations
 from crons.conf import conf
 from crons.dispatch import plan_entry
-from crons.exceptions import LedgerUnavailable, Refused, UnknownJob
+from crons.exceptions import Refused, UnknownJob
 from crons.instances import is_gone
 from crons.jobs import no_entry
 from crons.ledger import Pruned, Reconciled
 from crons.ledger.audit import note
-from crons.models import Entry, Heartbeat, Incident, Pause, Range, Run
+from crons.models import Entry, Heartbeat, Pause, Range, Run
 from crons.sync import Synced
+from crons.upcoming import UpcomingSlot, slots_of
 from crons.verdicts import Kind, State
-
-
-@dataclass(frozen=True)
-class Upcoming:
-    """A slot that has not come yet."""
-
-    at: datetime
-    entry: str
-    zone: str
-    paused: bool
-
-
-@dataclass(frozen=True)
-class Ailment:
-    """Something that is wrong now; *kind* is broken, parked, overdue, waiting, failing or scheduler."""
-
-    kind: str
-    entry: str
-    text: str
+from crons.watch.problems import Look, Problem, problems
 
 
 def sync() -> Synced:
@@ -117,6 +99,11 @@ def resume_all(*, by: str, tag: str = "") -> list[str]:
 def wide_pauses() -> list[Pause]:
     """List the pauses of everything and of tags that hold now, the widest first."""
     return ledger.wide_pauses(ledger.database_now(), conf.database)
+
+
+def pauses() -> list[Pause]:
+    """List all pauses that hold now, the widest first: of everything, of tags, of single entries."""
+    return list(ledger.standing(ledger.database_now(), conf.database))
 
 
 def cancel(run_id: int, *, by: str, reason: str) -> Run:
@@ -210,7 +197,7 @@ def entries(*, retired: bool = False) -> QuerySet[Entry]:
     return rows if retired else rows.filter(retired_at=None)
 
 
-def upcoming(name: str | None = None, *, count: int = 10, after: datetime | None = None) -> list[Upcoming]:
+def upcoming(name: str | None = None, *, count: int = 10, after: datetime | None = None) -> list[UpcomingSlot]:
     """List the next *count* slots of one entry, or of all of them together, soonest first.
 
     Raises: UnknownJob.
@@ -218,7 +205,7 @@ def upcoming(name: str | None = None, *, count: int = 10, after: datetime | None
     after = after or ledger.database_now()
     # The next slots of all belong to the entries that wake first.
     chosen = [entry(name)] if name else list(entries().order_by("wake_at", "name")[:count])
-    found = [slot for each in chosen for slot in _slots_of(each, after, count)]
+    found = [slot for each in chosen for slot in slots_of(each, after, count)]
     return sorted(found, key=lambda slot: (slot.at, slot.entry))[:count]
 
 
@@ -275,65 +262,9 @@ def schedulers() -> list[Heartbeat]:
     return [beat for beat in beats.order_by("host", "started_at") if not is_gone(beat.instance, beat.boot_id)]
 
 
-def health() -> list[Ailment]:
+def health() -> list[Problem]:
     """List what is wrong now; an empty list means well.
 
     Raises: LedgerUnavailable if that cannot be told.
     """
-    try:
-        now = ledger.database_now()
-        return [*_broken(), *_parked(), *_overdue(now), *_waiting(now), *_failing(), *_silent_schedulers(now)]
-    except DatabaseError as error:
-        raise LedgerUnavailable(f"the database did not answer: {error}") from error
-
-
-def _broken() -> Iterator[Ailment]:
-    for text in board.broken():
-        yield Ailment("broken", "", text)
-
-
-def _parked() -> Iterator[Ailment]:
-    for each in entries().exclude(parked_reason=""):
-        since = f"unaccounted since {each.accounted_until:%Y-%m-%d %H:%M} UTC"
-        yield Ailment("parked", each.name, f"cannot be planned: {each.parked_reason}; {since}")
-
-
-def _overdue(now: datetime) -> Iterator[Ailment]:
-    for each in entries().filter(wake_at__lt=now - conf.grace, parked_reason=""):
-        due = f"{each.wake_at:%Y-%m-%d %H:%M:%S} UTC"
-        yield Ailment("overdue", each.name, f"was due at {due} and nothing has looked: is any trigger running?")
-
-
-def _waiting(now: datetime) -> Iterator[Ailment]:
-    """Due runs that nobody begins, though nothing of their entry is in the way."""
-    full = ledger.full_groups(conf.database)
-    stuck = sorted(board.waiting(now - conf.grace), key=lambda each: each.entry.name)
-    named = Entry.objects.using(conf.database).filter(pk__in=[each.entry.pk for each in stuck])
-    groups = dict(named.values_list("pk", "policy__group")) if full else {}
-    for each in stuck:
-        waits = f"{each.count} run(s) due since {each.since:%Y-%m-%d %H:%M:%S} UTC have not begun"
-        why = each.why
-        if (group := groups.get(each.entry.pk)) in full:
-            why = f"the group {group!r} is full, {full[group]} of its runs are going"
-        yield Ailment("waiting", each.entry.name, f"{waits}: {why}")
-
-
-def _failing() -> Iterator[Ailment]:
-    still_open = Incident.objects.using(conf.database).filter(closed_at=None).select_related("entry")
-    for incident in still_open.order_by("opened_at"):
-        since = f"since {incident.opened_at:%Y-%m-%d %H:%M} UTC, {incident.count} time(s)"
-        yield Ailment(incident.rule, incident.entry.name if incident.entry else "", f"{incident.summary} ({since})")
-
-
-def _silent_schedulers(now: datetime) -> Iterator[Ailment]:
-    for beat in Heartbeat.objects.using(conf.database).order_by("host", "started_at"):
-        who, seen = f"{beat.kind} on {beat.host} (pid {beat.pid})", f"{beat.beat_at:%Y-%m-%d %H:%M:%S} UTC"
-        if is_gone(beat.instance, beat.boot_id):
-            yield Ailment("scheduler", "", f"{who} was killed; it was last seen at {seen}")
-        elif beat.expected_by < now:
-            yield Ailment("scheduler", "", f"{who} has been silent since {seen}")
-
-
-def _slots_of(each: Entry, after: datetime, count: int) -> Iterator[Upcoming]:
-    for slot in board.slots_of(each, after, count):
-        yield Upcoming(slot.at, each.name, each.zone, slot.paused)
+    return problems(Look(ledger.database_now()))

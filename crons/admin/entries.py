@@ -9,7 +9,7 @@ from django.db.models import QuerySet
 from django.http import HttpRequest
 from django.utils.safestring import SafeString
 
-from crons import board, ledger
+from crons import ledger
 from crons.admin.acts import PAUSE, RESUME, RUN, Operated, in_lists
 from crons.admin.base import Detailed, shown
 from crons.conf import conf
@@ -18,6 +18,7 @@ from crons.models import Entry, Range, Run
 from crons.schedules import FAR_FUTURE
 from crons.telling import explained, rules, state
 from crons.templatetags.crons_pages import at
+from crons.upcoming import slots_of
 
 NEXT = 5
 LAST = 20
@@ -92,7 +93,7 @@ class EntryAdmin(Operated, Detailed):
             "buttons": self.buttons(request, entry),
             "facts": _facts(entry),
             "rules": _rules(entry),
-            "coming": list(board.slots_of(entry, now, NEXT)),
+            "coming": list(slots_of(entry, now, NEXT)),
             "runs": list(runs.select_related("entry")[:LAST]),
             "ranges": list(ranges[:NEXT]),
         }

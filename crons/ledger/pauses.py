@@ -138,9 +138,12 @@ def hold(entries: Sequence[Entry], now: datetime, using: str) -> None:
 
 def told(pause: Pause) -> str:
     """Say that a pause holds, and how it is ended."""
-    what, flag = (
-        (f"entries tagged {pause.tag!r} are", f"--tag {pause.tag}") if pause.tag else ("everything is", "--all")
-    )
+    if pause.entry is not None:
+        what, flag = f"{pause.entry.name} is", pause.entry.name
+    elif pause.tag:
+        what, flag = f"entries tagged {pause.tag!r} are", f"--tag {pause.tag}"
+    else:
+        what, flag = "everything is", "--all"
     until = f" until {pause.until:%Y-%m-%d %H:%M:%S} UTC" if pause.until else ""
     since = f"{pause.paused_at:%Y-%m-%d %H:%M:%S} UTC"
     return f"{what} paused since {since}{until} by {pause.by}: {pause.reason}. To end it: manage.py crons resume {flag}"

@@ -15,6 +15,7 @@ from crons.instances import Instance
 from crons.jobs import registry
 from crons.models import AuditEvent, Entry, Heartbeat, Incident, Range, Run
 from crons.schedules import FAR_FUTURE
+from crons.watch.problems import Problem
 from tests.crons.conftest import NOON, minutes
 
 pytestmark = pytest.mark.django_db
@@ -165,7 +166,7 @@ def test_health_names_what_is_wrong(make_entry, led, clock, instance):
     heartbeat.beat(instance, NOON)
     clock["now"] = NOON + minutes(7)
 
-    found = {(ailment.kind, ailment.entry) for ailment in api.health()}
+    found = {(problem.kind, problem.entry) for problem in api.health()}
 
     assert found == {("parked", "parked"), ("overdue", "overdue"), ("failing", "overdue"), ("scheduler", "")}
 
@@ -175,7 +176,11 @@ def test_health_names_cron_modules_that_fail(db, clock, monkeypatch):
     monkeypatch.setattr(registry, "broken", {"stock.cron": "NameError: name 'x' is not defined"})
 
     assert api.health() == [
-        api.Ailment("broken", "", "no job of stock.cron is begun here: NameError: name 'x' is not defined")
+        Problem(
+            "broken",
+            "no job of stock.cron is begun here: NameError: name 'x' is not defined",
+            next_step="See: manage.py check",
+        )
     ]
 
 
@@ -190,11 +195,10 @@ def test_health_names_runs_that_nobody_begins(make_entry, led, clock):
 
     clock["now"] = NOON + minutes(11.1)
 
-    [ailment] = api.health()
-    assert (ailment.kind, ailment.entry) == ("waiting", "heartbeat")
-    assert ailment.text == (
-        "2 run(s) due since 2026-03-02 12:05:00 UTC have not begun: "
-        "no place has come free, or no running process knows the job 'heartbeat'"
+    [problem] = api.health()
+    assert (problem.kind, problem.entry, problem.since) == ("waiting", "heartbeat", NOON + minutes(5))
+    assert problem.text == (
+        "2 runs wait to be begun: no place has come free, or no running process knows the job 'heartbeat'"
     )
 
 
@@ -245,12 +249,10 @@ def test_a_killed_scheduler_of_this_machine_is_told_at_once(instance):
     heartbeat.beat(killed, NOON)
     heartbeat.beat(instance, NOON)
 
-    [ailment] = api.health()
+    [problem] = api.health()
 
-    assert (
-        ailment.text
-        == f"serve on {killed.host} (pid {killed.pid}) was killed; it was last seen at 2026-03-02 12:00:00 UTC"
-    )
+    assert problem.text == f"serve on {killed.host} (pid {killed.pid}) was killed"
+    assert problem.since == NOON
     assert [beat.instance for beat in api.schedulers()] == [instance.name]
 
 

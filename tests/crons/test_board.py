@@ -9,11 +9,12 @@ import pytest
 from django.db import OperationalError, connection
 from django.test.utils import CaptureQueriesContext
 
-from crons import api, board
+from crons import board
 from crons.exceptions import LedgerUnavailable
 from crons.jobs import registry
 from crons.models import Attempt, Entry, Heartbeat, Incident, Range, Run
 from crons.schedules import FAR_FUTURE
+from crons.watch.waiting import waiting
 from tests.crons.conftest import NOON, minutes
 from tests.crons.filling import fill, full_scans, plan
 
@@ -53,8 +54,8 @@ def test_nothing_is_wrong_where_everything_is_planned(make_entry):
     seen = board.look(DAY, NOON)
 
     assert seen.is_well
-    assert (seen.troubles.rows, seen.did_not_run.rows, seen.running.rows) == ([], [], [])
-    assert [slot.at for slot in seen.coming.rows] == [NOON + minutes(5)]
+    assert (seen.problems.rows, seen.did_not_run.rows, seen.running.rows) == ([], [], [])
+    assert [slot.at for slot in seen.upcoming.rows] == [NOON + minutes(5)]
 
 
 def test_cron_module_that_fails_is_wrong(make_entry, monkeypatch):
@@ -64,8 +65,8 @@ def test_cron_module_that_fails_is_wrong(make_entry, monkeypatch):
 
     seen = board.look(DAY, NOON)
 
-    assert [(each.kind, each.text, each.entry) for each in seen.troubles.rows] == [
-        ("broken", "no job of stock.cron is begun here: NameError: name 'x' is not defined", None)
+    assert [(each.kind, each.text, each.entry) for each in seen.problems.rows] == [
+        ("broken", "no job of stock.cron is begun here: NameError: name 'x' is not defined", "")
     ]
     assert not seen.is_well
 
@@ -78,7 +79,7 @@ def test_silence_of_all_triggers_is_said_with_its_moment(make_entry):
     seen = board.look(DAY, NOON)
 
     assert seen.unwatched_since == NOON - minutes(60)
-    assert [(each.kind, each.entry.name) for each in seen.troubles.rows] == [("overdue", "a"), ("overdue", "b")]
+    assert [(each.kind, each.entry) for each in seen.problems.rows] == [("overdue", "a"), ("overdue", "b")]
     assert not seen.is_well
 
 
@@ -90,7 +91,7 @@ def test_one_late_entry_is_not_silence(make_entry):
     seen = board.look(DAY, NOON)
 
     assert seen.unwatched_since is None
-    assert [each.entry.name for each in seen.troubles.rows] == ["a"]
+    assert [each.entry for each in seen.problems.rows] == ["a"]
 
 
 def test_declared_entry_that_nothing_ever_planned_is_overdue(make_entry):
@@ -100,7 +101,7 @@ def test_declared_entry_that_nothing_ever_planned_is_overdue(make_entry):
 
     seen = board.look(DAY, NOON)
 
-    assert [(each.kind, each.text) for each in seen.troubles.rows] == [
+    assert [(each.kind, each.text) for each in seen.problems.rows] == [
         ("overdue", "is declared, and nothing has looked yet")
     ]
     assert seen.unwatched_since == NOON - minutes(10)
@@ -114,7 +115,7 @@ def test_scheduler_that_fell_silent_is_wrong_and_one_that_beats_is_named(make_en
 
     seen = board.look(DAY, NOON)
 
-    assert [(each.kind, each.text) for each in seen.troubles.rows] == [
+    assert [(each.kind, each.text) for each in seen.problems.rows] == [
         ("scheduler", "resident on web1 (pid 7) is silent")
     ]
     assert seen.schedulers == [alive]
@@ -132,7 +133,7 @@ def test_parked_entries_and_open_incidents_are_wrong(make_entry):
 
     seen = board.look(DAY, NOON)
 
-    assert [(each.kind, each.text, each.run_id) for each in seen.troubles.rows] == [
+    assert [(each.kind, each.text, each.run_id) for each in seen.problems.rows] == [
         ("parked", "cannot be planned: the zone 'Mars' is unknown", None),
         ("failing", "failed: boom (3 times)", run.pk),
     ]
@@ -148,9 +149,9 @@ def test_due_runs_that_nobody_begins_are_wrong_unless_one_is_in_the_way(make_ent
 
     seen = board.look(DAY, NOON)
 
-    [trouble] = seen.troubles.rows
-    assert (trouble.kind, trouble.entry.name, trouble.since) == ("waiting", "stuck", NOON - minutes(10))
-    assert trouble.text == (
+    [problem] = seen.problems.rows
+    assert (problem.kind, problem.entry, problem.since) == ("waiting", "stuck", NOON - minutes(10))
+    assert problem.text == (
         "a run waits to be begun: no place has come free, or no running process knows the job 'stuck'"
     )
 
@@ -162,12 +163,10 @@ def test_a_run_that_waits_for_the_broker_says_so(make_entry):
     refused = "could not be sent: OperationalError: Connection refused."
     run = run_of(entry, NOON - minutes(10), state="due", verdict="", wake_at=NOON - minutes(1), sends=4, detail=refused)
 
-    [trouble] = board.look(DAY, NOON).troubles.rows
-    [ailment] = [each for each in api.health() if each.kind == "waiting"]
+    [problem] = board.look(DAY, NOON).problems.rows
 
     why = f"no worker begins it, after 4 message(s); of the last: {refused}"
-    assert (trouble.run_id, trouble.text) == (run.pk, f"a run waits to be begun: {why}")
-    assert ailment.text.endswith(f" have not begun: {why}")
+    assert (problem.run_id, problem.text) == (run.pk, f"a run waits to be begun: {why}")
 
 
 def test_a_run_that_nobody_sends_again_or_no_broker_takes_is_wrong_too(make_entry):
@@ -180,7 +179,7 @@ def test_a_run_that_nobody_sends_again_or_no_broker_takes_is_wrong_too(make_entr
     run_of(returned, early, state="due", detail="could not be sent: OSError: down", **now)
     run_of(fresh, early, state="sent", detail="sent to far", **now)
 
-    found = {each.entry.name: each.why for each in board.waiting(NOON - minutes(1))}
+    found = {each.entry.name: each.why for each in waiting(NOON - minutes(1))}
 
     assert found == {
         "sent": "no worker begins it, after 1 message(s); of the last: sent to far",
@@ -190,19 +189,19 @@ def test_a_run_that_nobody_sends_again_or_no_broker_takes_is_wrong_too(make_entr
 
 def test_runs_of_one_entry_that_wait_do_not_hide_another(make_entry, monkeypatch):
     """A backlog of hundreds is one line, and says so where not all of it was read."""
-    monkeypatch.setattr(board, "READ", 2)
+    monkeypatch.setattr("crons.watch.waiting.READ", 2)
     many, one = make_entry("many"), make_entry("one")
     for n in range(4):
         run_of(many, NOON - minutes(20 + n), state="due", verdict="", wake_at=NOON - minutes(20 + n))
     first = run_of(one, NOON - minutes(10), state="due", verdict="", wake_at=NOON - minutes(10))
 
-    found = [(each.entry.name, each.count, each.at_least) for each in board.waiting(NOON)]
-    monkeypatch.setattr(board, "WAITING_READ", 3)
-    cut = [(each.entry.name, each.count, each.at_least) for each in board.waiting(NOON)]
+    found = [(each.entry.name, each.count, each.at_least) for each in waiting(NOON)]
+    monkeypatch.setattr("crons.watch.waiting.WAITING_READ", 3)
+    cut = [(each.entry.name, each.count, each.at_least) for each in waiting(NOON)]
 
     assert found == [("many", 4, False), ("one", 1, False)]
     assert cut == [("many", 3, True)]
-    assert board.waiting(first.wake_at)[0].entry.name == "many"
+    assert waiting(first.wake_at)[0].entry.name == "many"
 
 
 def test_what_did_not_run_is_grouped_and_says_why(make_entry):
@@ -316,10 +315,10 @@ def test_slots_that_are_filled_one_after_the_other_wait_well(make_entry):
     done = run_of(entry, NOON - minutes(70))
     attempt = attempt_of(done, NOON - minutes(3), ended_at=NOON - timedelta(seconds=20), outcome="succeeded")
 
-    served = [each.kind for each in board.look(DAY, NOON).troubles.rows]
+    served = [each.kind for each in board.look(DAY, NOON).problems.rows]
     Attempt.objects.filter(pk=attempt.pk).update(ended_at=NOON - minutes(2))
-    [stuck] = board.look(DAY, NOON).troubles.rows
+    [stuck] = board.look(DAY, NOON).problems.rows
 
     assert served == []
-    assert (stuck.kind, stuck.entry.name, stuck.since) == ("waiting", entry.name, NOON - minutes(30))
+    assert (stuck.kind, stuck.entry, stuck.since) == ("waiting", entry.name, NOON - minutes(30))
     assert stuck.text.startswith("3 runs wait to be begun: no place has come free")

@@ -59,7 +59,7 @@ def test_the_ledger_reads_what_it_writes(replica, led):
     watch.inspect(NOON + minutes(20))
     outbox.send_due(NOON + minutes(20))
 
-    assert [ailment.kind for ailment in api.health()].count("failing") == 1
+    assert [problem.kind for problem in api.health()].count("failing") == 1
 
 
 def test_operating_reads_what_it_writes(replica, led):

@@ -15,6 +15,7 @@ from django.utils import timezone
 from crons import board
 from crons.exceptions import LedgerUnavailable
 from crons.models import Entry, Run
+from crons.upcoming import slots_of
 from tests.crons.filling import fill, full_scans
 
 pytestmark = pytest.mark.django_db
@@ -82,7 +83,7 @@ def test_well_page_says_so_and_what_comes_next(staff, nightly):
     assert "<title>Nothing is wrong · Crons</title>" in page
     assert 'class="well">Nothing is wrong.' in page
     assert "Every slot ran and succeeded" in page
-    [first, *_] = board.slots_of(nightly, timezone.now(), 1)
+    [first, *_] = slots_of(nightly, timezone.now(), 1)
     offset = first.at.astimezone(ZoneInfo("America/New_York")).strftime("02:00:00 %z")
     assert f"{offset[:-2]}:00</time>" in page
     assert response["Cache-Control"] == "max-age=0, no-cache, no-store, must-revalidate, private"
@@ -136,7 +137,7 @@ def test_switched_off_is_not_well(staff, nightly, settings):
 
     page = staff("view_entry", "view_run").get(PAGE).content.decode()
 
-    assert "Switched off:" in page
+    assert "switched off: " in page
     assert "Nothing is wrong." not in page
 
 

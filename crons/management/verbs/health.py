@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict
 from datetime import datetime
 from typing import Any
 
@@ -15,6 +14,7 @@ from crons.management.moments import distance
 from crons.management.output import Out
 from crons.management.verbs.base import Verb
 from crons.models import Heartbeat
+from crons.watch.problems import Problem
 
 
 class Health(Verb):
@@ -35,30 +35,41 @@ class Health(Verb):
         if problems := conf.problems():
             # With some of them tick and run refuse to begin anything: rows that look well would be a lie.
             raise InvalidSetting(" ".join(problems))
-        ailments = api.health()
+        found = api.health()
         deployment.refuse_a_copy()
         now = ledger.database_now()
         alive = api.schedulers()
         if out.json:
-            for ailment in ailments:
-                out.row({"model": "ailment", **asdict(ailment)})
+            for problem in found:
+                out.row(_as_json(problem))
+            for pause in api.pauses():
+                out.row({"model": "pause", **rows.as_json(pause)})
             for beat in alive:
                 out.row({"model": "heartbeat", **rows.as_json(beat)})
         else:
-            for ailment in ailments:
-                about = f"{ailment.entry}: " if ailment.entry else ""
-                out.line(f"{ailment.kind}: {about}{ailment.text}", "bad")
-            for pause in api.wide_pauses():
+            for problem in found:
+                out.line(_in_words(problem), "bad")
+            for pause in api.pauses():
                 out.line(ledger.told(pause), "warn")
-            if not ailments:
+            if not found:
                 out.line("Nothing is wrong.", "good")
             for beat in alive:
                 out.line(_alive(beat, now))
             if not alive:
                 out.line("No scheduler is running here; that is well where cron calls tick or run, or beat fires.")
-        if not conf.enabled:
-            out.note('CRONS["ENABLED"] (or CRONS_ENABLED in the environment) is off: this process may begin nothing.')
-        return 1 if ailments else 0
+        return 1 if found else 0
+
+
+def _as_json(problem: Problem) -> dict[str, Any]:
+    said = {name: getattr(problem, name) for name in ("kind", "entry", "text", "since", "next_step", "run_id")}
+    return {"model": "problem", **said}
+
+
+def _in_words(problem: Problem) -> str:
+    about = f"{problem.entry}: " if problem.entry else ""
+    since = f"; since {problem.since:%Y-%m-%d %H:%M:%S} UTC" if problem.since else ""
+    after = f". {problem.next_step}" if problem.next_step else ""
+    return f"{problem.kind}: {about}{problem.text}{since}{after}"
 
 
 def _alive(beat: Heartbeat, now: datetime) -> str:

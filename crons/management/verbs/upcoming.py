@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Mapping
-from dataclasses import asdict
 from typing import Any
 
 from crons import api, ledger
@@ -36,7 +35,7 @@ class Next(Verb):
         slots = api.upcoming(options["entry"], count=options["count"], after=now)
         if out.json:
             for slot in slots:
-                out.row(asdict(slot))
+                out.row({"at": slot.at, "entry": slot.entry, "zone": slot.zone, "paused": slot.paused})
             return 0
         if not slots:
             out.line("Nothing is due any more. See: manage.py crons list --all")

@@ -435,8 +435,8 @@ def test_whoever_wonders_why_a_run_waits_is_told(crons, clock, make_entry, make_
     assert "active: waits for the group 'heavy', which is full (1 going)" in crons("list").out
     assert "for the group 'heavy', which is full: 1 of its runs are going" in crons("show", str(waiting.pk)).out
     assert (
-        "waiting: report: 1 run(s) due since 2026-10-25 00:10:00 UTC have not begun: "
-        "the group 'heavy' is full, 1 of its runs are going"
+        "waiting: report: a run waits to be begun: the group 'heavy' is full, 1 of its runs are going; "
+        "since 2026-10-25 00:10:00 UTC"
     ) in crons("health").out
 
 

@@ -446,7 +446,7 @@ def test_health_is_0_when_nothing_is_wrong(crons, clock, make_entry):
     assert said.out.startswith("Nothing is wrong.\nNo scheduler is running here; ")
 
 
-def test_health_is_1_with_a_line_for_each_ailment(crons, clock, make_entry):
+def test_health_is_1_with_a_line_for_each_problem(crons, clock, make_entry):
     """What is wrong comes first, who is alive after it."""
     entry = make_entry(wake_at=NOW - 5 * MINUTE)
     Incident.objects.create(
@@ -458,22 +458,44 @@ def test_health_is_1_with_a_line_for_each_ailment(crons, clock, make_entry):
 
     assert said.code == 1
     assert said.out.splitlines() == [
-        "overdue: report: was due at 2026-10-25 00:10:00 UTC and nothing has looked: is any trigger running?",
-        "failing: report: report failed: no (since 2026-10-25 00:15 UTC, 1 time(s))",
+        "failing: report: report failed: no; since 2026-10-25 00:15:00 UTC",
+        "overdue: report: was due, and nothing has looked; since 2026-10-25 00:10:00 UTC. "
+        "Start manage.py crons serve, or see why cron does not call manage.py crons tick",
         "serve on web1 (pid 12): started 1 h ago, seen 5 s ago, release v7, its clock is +2.5 s off",
     ]
 
 
-def test_health_json_tells_ailments_from_heartbeats(crons, clock, make_entry):
+def test_health_names_all_pauses_that_hold(crons, clock, make_entry):
+    """Those of a single entry too: `operate.md` says so, and a job that somebody paused and forgot does not run."""
+    make_entry("bill", tags=["billing"])
+    make_entry("report")
+    crons("pause", "report", "--reason", "wrong numbers")
+    crons("pause", "--tag", "billing", "--reason", "bank is down")
+
+    said, listed = crons("health"), crons("health", "--json")
+
+    assert said.code == 0
+    assert [line.partition(" by ")[0] for line in said.out.splitlines()[:2]] == [
+        "entries tagged 'billing' are paused since 2026-10-25 00:15:00 UTC",
+        "report is paused since 2026-10-25 00:15:00 UTC",
+    ]
+    assert said.out.splitlines()[1].endswith(": wrong numbers. To end it: manage.py crons resume report")
+    assert [(each["model"], each["entry"], each["tag"]) for each in objects(listed.out)] == [
+        ("pause", None, "billing"),
+        ("pause", "report", ""),
+    ]
+
+
+def test_health_json_tells_problems_from_heartbeats(crons, clock, make_entry):
     """One object per line, as everywhere."""
     make_entry(parked_reason="no zone", wake_at=FAR_FUTURE)
     beat()
 
     said = crons("health", "--json")
 
-    ailment, alive = objects(said.out)
+    problem, alive = objects(said.out)
     assert said.code == 1
-    assert (ailment["model"], ailment["kind"], ailment["entry"]) == ("ailment", "parked", "report")
+    assert (problem["model"], problem["kind"], problem["entry"]) == ("problem", "parked", "report")
     assert (alive["model"], alive["host"], alive["beat_at"]) == ("heartbeat", "web1", "2026-10-25T00:14:55Z")
 
 
@@ -523,9 +545,10 @@ def test_health_says_when_this_process_is_switched_off(crons, clock, monkeypatch
 
     said = crons("health")
 
-    assert said.code == 0
-    assert said.err == (
-        'CRONS["ENABLED"] (or CRONS_ENABLED in the environment) is off: this process may begin nothing.\n'
+    assert said.code == 1
+    assert said.out.splitlines()[0] == (
+        'disabled: switched off: CRONS["ENABLED"] or CRONS_ENABLED in the environment says that this process may '
+        "record and begin nothing"
     )
 
 

@@ -1,0 +1,96 @@
+"""Runs that should have begun and have not, though nothing of their entry is in the way."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from django.db.models import Exists, OuterRef, Q, Subquery
+
+from crons import ledger
+from crons.conf import conf
+from crons.models import Attempt, Entry, Run
+from crons.verdicts import State
+
+# The newest attempts that are looked through for a sign that an entry's runs are begun, one after the other.
+READ = 300
+# Runs that wait are few columns each, and those of one entry must not hide the others.
+WAITING_READ = 10_000
+
+
+@dataclass
+class Waiting:
+    """Runs of one entry, of which *run_id* is the first, that nobody begins. The entry is not whole."""
+
+    entry: Entry
+    run_id: int
+    since: datetime
+    count: int = 0
+    at_least: bool = False
+    sends: int = 0
+    detail: str = ""
+    full_group: str = ""
+
+    @property
+    def why(self) -> str:
+        """Say what may keep the first of them; of one that travels, what became of its last message."""
+        if self.full_group:
+            return self.full_group
+        if not self.sends:
+            return f"no place has come free, or no running process knows the job {self.entry.job!r}"
+        return f"no worker begins it, after {self.sends} message(s); of the last: {self.detail or 'nothing known'}"
+
+
+def waiting(late: datetime) -> list[Waiting]:
+    """List the entries whose runs should have begun before *late*, and none of whose has been going since.
+
+    Slots, and what somebody asked for again or after all; where one after the other is run, they wait well.
+    Cost: one statement, two where any wait, four where CRONS["GROUPS"] has limits too; of a million runs that are
+    over it reads none.
+    """
+    runs = Run.objects.using(conf.database)
+    active = runs.filter(active_key=OuterRef("entry_id"))
+    held = Entry.objects.filter(pk=OuterRef("entry_id"), paused_at__isnull=False)
+    # Joined or grouped, SQLite begins with the entries and then reads all their runs: a second for a million.
+    # What is sent again and again moves its moment on: that nobody takes it, or the broker nothing, shows by the count.
+    returned = Q(state__in=[State.DUE, State.WAITING], sends=1, planned_at__lt=late)
+    resent = runs.filter(Q(sends__gte=2) | returned, state__in=[State.DUE, State.SENT, State.WAITING]).values("pk")
+    due = runs.filter(state__in=[State.DUE, State.SENT, State.WAITING], wake_at__lt=late)
+    # Either by its index: of one condition with an OR in it, SQLite makes a scan.
+    unbegun = runs.filter(pk__in=due.values("pk").union(resent))
+    stuck = unbegun.filter(~Exists(active), ~Exists(held)).order_by("wake_at")
+    named = stuck.annotate(**{f"entry_{name}": _of_entry(name) for name in ("name", "job", "zone")})
+    found: dict[int, Waiting] = {}
+    columns = ("pk", "entry_id", "wake_at", "planned_at", "sends", "detail", "entry_name", "entry_job", "entry_zone")
+    rows = list(named.values_list(*columns)[: WAITING_READ + 1])
+    for pk, entry_id, wake_at, planned_at, sends, detail, name, job, zone in rows[:WAITING_READ]:
+        if entry_id not in found:
+            entry = Entry(pk=entry_id, name=name, job=job, zone=zone)
+            since = planned_at if sends else wake_at
+            found[entry_id] = Waiting(entry, pk, since, at_least=len(rows) > WAITING_READ, sends=sends, detail=detail)
+        found[entry_id].count += 1
+    served = _served_since(late) if found else set()
+    stuck_ones = [each for entry_id, each in found.items() if entry_id not in served]
+    _name_full_groups(stuck_ones)
+    return stuck_ones
+
+
+def _served_since(late: datetime) -> set[int]:
+    newest = Attempt.objects.using(conf.database).order_by("-pk")
+    rows = newest.values_list("run__entry_id", "begun_at", "ended_at")[:READ]
+    return {entry_id for entry_id, begun_at, ended_at in rows if (ended_at or begun_at) >= late}
+
+
+def _name_full_groups(found: list[Waiting]) -> None:
+    full = ledger.full_groups(conf.database) if found else {}
+    if not full:
+        return
+    named = Entry.objects.using(conf.database).filter(pk__in=[each.entry.pk for each in found])
+    groups = dict(named.values_list("pk", "policy__group"))
+    for each in found:
+        if (group := groups.get(each.entry.pk)) in full:
+            each.full_group = f"the group {group!r} is full, {full[group]} of its runs are going"
+
+
+def _of_entry(column: str) -> Subquery:
+    return Subquery(Entry.objects.filter(pk=OuterRef("entry_id")).values(column)[:1])

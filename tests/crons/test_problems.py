@@ -1,0 +1,82 @@
+"""What is wrong now: one answer, whoever asks."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import pytest
+from django.db import OperationalError
+
+from crons import api, board, ledger
+from crons.exceptions import LedgerUnavailable
+from crons.models import Entry
+from crons.watch import problems as asked
+from crons.watch.problems import Look, problems
+from tests.crons.conftest import NOON, minutes
+
+pytestmark = pytest.mark.django_db
+DAY = timedelta(days=1)
+
+
+@pytest.fixture(autouse=True)
+def clock(monkeypatch):
+    """The database's clock says noon."""
+    monkeypatch.setattr(ledger, "database_now", lambda: NOON)
+
+
+def test_command_line_and_first_page_give_one_answer(make_entry):
+    """They disagreed: of an entry that nothing ever planned the page said overdue, and `health` that nothing is."""
+    make_entry("new", since=NOON - minutes(30))
+    make_entry("late", since=NOON - minutes(30))
+    make_entry("parked", since=NOON - minutes(30))
+    Entry.objects.filter(name="new").update(wake_at=None)
+    Entry.objects.filter(name="late").update(wake_at=NOON - minutes(20))
+    Entry.objects.filter(name="parked").update(parked_reason="no zone", wake_at=NOON - minutes(20))
+
+    told = api.health()
+
+    assert sorted((each.kind, each.entry) for each in told) == [
+        ("overdue", "late"),
+        ("overdue", "new"),
+        ("parked", "parked"),
+    ]
+    assert board.look(DAY, NOON).problems.rows == told
+
+
+def test_every_problem_of_an_entry_says_since_when_and_what_to_do(make_entry):
+    """A line that only alarms leaves who is woken by it alone."""
+    make_entry("late", since=NOON - minutes(30))
+    Entry.objects.update(wake_at=NOON - minutes(20))
+
+    [problem] = problems(Look(NOON))
+
+    assert problem.since == NOON - minutes(20)
+    assert problem.next_step == "Start manage.py crons serve, or see why cron does not call manage.py crons tick"
+
+
+def test_a_rule_that_fails_is_a_problem_and_hides_no_other(make_entry, monkeypatch):
+    """Whoever asks what is wrong must not get a traceback instead of it."""
+
+    def stale(look):
+        raise ValueError("no such row")
+
+    make_entry("late", since=NOON - minutes(30))
+    Entry.objects.update(wake_at=NOON - minutes(20))
+    monkeypatch.setattr(asked, "RULES", [stale, asked.overdue])
+
+    first, second = problems(Look(NOON))
+
+    assert (first.kind, first.text) == ("crons", "whether anything is stale cannot be told: ValueError: no such row")
+    assert (second.kind, second.entry) == ("overdue", "late")
+
+
+def test_a_rule_that_gets_no_answer_says_that_it_cannot_be_told(monkeypatch):
+    """Where nothing can be told, nothing may look well."""
+
+    def away(look):
+        raise OperationalError("gone")
+
+    monkeypatch.setattr(asked, "RULES", [away])
+
+    with pytest.raises(LedgerUnavailable, match=r"^the database did not answer: gone$"):
+        problems(Look(NOON))
