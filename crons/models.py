@@ -22,6 +22,8 @@ class Entry(models.Model):
     *wake_at*: when to plan again; NULL means now, far in the future means never.
     *paused_…*: what holds it now, folded from the rows of Pause; *pause_scope* is empty for a pause of its own.
     *policy*: what the declaration said, so that planning needs no code; *overrides*: what a person changed.
+    *declared_at*, *declared_by*: when a process last said that its code has this entry, and which; *vouched_until*:
+    how long that holds for one without a heartbeat, such as a tick.
     """
 
     name = models.CharField(max_length=100, unique=True)
@@ -39,6 +41,9 @@ class Entry(models.Model):
     tags = models.JSONField(default=list)
     first_seen_at = models.DateTimeField()
     retired_at = models.DateTimeField(null=True)
+    declared_at = models.DateTimeField(null=True)
+    declared_by = models.CharField(max_length=255, blank=True, default="", db_default="")
+    vouched_until = models.DateTimeField(null=True)
     paused_at = models.DateTimeField(null=True)
     paused_until = models.DateTimeField(null=True)
     paused_by = models.CharField(max_length=150, blank=True, default="")
@@ -85,6 +90,7 @@ class Run(models.Model):
     *wake_at*: when it may be begun (again), or is sent again; *start_before*: begun later than this, it is missed.
     *sends*: how often it was sent to be begun elsewhere, since it last became due.
     *asked_at*: when a person last asked for this slot to be run again or after all.
+    *effect_key*: what the job gets as context.key, for good; empty for rows from before this column.
     *inspect_at* is set while an incident still has to be considered.
     """
 
@@ -92,6 +98,7 @@ class Run(models.Model):
     kind = models.CharField(max_length=10, choices=_choices(Kind), default=Kind.SLOT)
     slot_at = models.DateTimeField(null=True)
     request_key = models.CharField(max_length=150, null=True, unique=True)
+    effect_key = models.CharField(max_length=255, blank=True, default="", db_default="")
     requested_by = models.CharField(max_length=150, blank=True, default="", db_default="")
     args = models.JSONField(null=True)
     planned_at = models.DateTimeField()
@@ -238,7 +245,10 @@ class Delivery(models.Model):
 
 
 class Heartbeat(models.Model):
-    """A running scheduler's last sign of life. Unique: instance."""
+    """A running scheduler's last sign of life. Unique: instance.
+
+    *declares*: the names of the entries that its code declares; NULL where that is not known.
+    """
 
     instance = models.CharField(max_length=64, unique=True)
     kind = models.CharField(max_length=20)
@@ -251,6 +261,7 @@ class Heartbeat(models.Model):
     expected_by = models.DateTimeField()
     clock_skew_seconds = models.FloatField(default=0)
     draining = models.BooleanField(default=False, db_default=False)
+    declares = models.JSONField(null=True)
 
     def __str__(self) -> str:
         return f"{self.kind} on {self.host}"

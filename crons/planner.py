@@ -77,6 +77,14 @@ def plan(account: Account, now: datetime, grace: timedelta) -> Plan:
     return Plan(tuple(slots), (*ranges, *missed), now, wake_at)
 
 
+def while_retired(account: Account, now: datetime) -> list[PlannedRange]:
+    """Write off every slot in (accounted_until, now]: no code declared the entry, so nothing was to run.
+
+    Cost: no queries; an absence of any length is counted, not walked through.
+    """
+    return _write_off(account, account.accounted_until, now, Verdict.SKIPPED, Reason.RETIRED)
+
+
 def _let_through(
     account: Account, after: datetime, now: datetime, grace: timedelta
 ) -> tuple[list[PlannedSlot], list[PlannedRange]]:

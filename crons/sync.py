@@ -13,12 +13,25 @@ from typing import Any
 
 from crons import zone_data
 from crons.conf import conf
+from crons.exceptions import CronsError
 from crons.jobs import Declaration, Job, registry
-from crons.ledger import account_for, account_of, cancel_open, hold, hold_declarations, locked, take_back, verb, writing
+from crons.ledger import (
+    account_for,
+    account_of,
+    cancel_open,
+    hold,
+    hold_declarations,
+    keep_keys,
+    locked,
+    take_back,
+    verb,
+    write_off,
+    writing,
+)
 from crons.ledger.audit import note
 from crons.ledger.record import refuse_retired
 from crons.models import Entry, Run
-from crons.planner import Account, Plan
+from crons.planner import Account, Plan, while_retired
 from crons.schedules import FAR_FUTURE, parse
 from crons.sources import SOURCES
 from crons.verdicts import State
@@ -124,7 +137,7 @@ def _write(declaration: Declaration, now: datetime, plan: Planner, declared: dic
         _keep_override(entry, wanted)
         differing = [name for name, value in wanted.items() if getattr(entry, name) != value]
         if entry.retired_at is not None:
-            _reopen(entry, wanted, now)
+            _reopen(entry, wanted, now, using)
         elif {"schedule", "zone", "policy", "tags"} & set(differing) or entry.parked_reason:
             _close_account(entry, wanted, now, plan, using)
             if "policy" in differing:
@@ -135,6 +148,8 @@ def _write(declaration: Declaration, now: datetime, plan: Planner, declared: dic
             deed = "changed"
         if deed == "unchanged":
             return deed
+        if deed == "renamed":
+            keep_keys(entry, using)
         for name, value in {**wanted, "name": declaration.name}.items():
             setattr(entry, name, value)
         entry.retired_at, entry.parked_reason = None, ""
@@ -186,10 +201,14 @@ def _create(declaration: Declaration, wanted: dict[str, Any], now: datetime, usi
     entry.save(using=using)
 
 
-def _reopen(entry: Entry, wanted: dict[str, Any], now: datetime) -> None:
-    # What fell due while nobody declared it was no slot.
+def _reopen(entry: Entry, wanted: dict[str, Any], now: datetime, using: str) -> None:
+    try:
+        ranges = while_retired(account_of(entry), now)
+    except (CronsError, ValueError, OverflowError):
+        ranges = None  # its texts cannot be read: the slots are those of the new ones, as when it had been parked
     for name, value in wanted.items():
         setattr(entry, name, value)
+    write_off(entry, while_retired(account_of(entry), now) if ranges is None else ranges, "sync", now, using)
     entry.accounted_until = max(entry.accounted_until, now)
     entry.wake_at = _next_wake(entry, entry.accounted_until)
 

@@ -61,6 +61,7 @@ class Reason(StrEnum):
     CAP = "cap"
     NOT_STARTED = "not_started"
     RESTORED = "restored"
+    RETIRED = "retired"
 
 
 BAD_VERDICTS = frozenset({Verdict.FAILED, Verdict.TIMED_OUT, Verdict.LOST})
@@ -81,6 +82,7 @@ MEANINGS: dict[str, str] = {
     Reason.CAP: "More slots were overdue than the job's cap lets through at once.",
     Reason.NOT_STARTED: "It was recorded, but no place came free, or no worker took it, before its deadline.",
     Reason.RESTORED: "A backup was restored: the database that it replaced may or may not have run it.",
+    Reason.RETIRED: "No code declared the entry when the slot fell due.",
 }
 
 

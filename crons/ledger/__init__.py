@@ -8,7 +8,7 @@ when the database does not answer.
 
 from crons.ledger.agenda import Agenda, agenda
 from crons.ledger.backfill import backfill
-from crons.ledger.begin import begin, full_groups, read_attempt
+from crons.ledger.begin import begin, full_groups, keep_keys, read_attempt
 from crons.ledger.finish import (
     cancel_entry,
     cancel_open,
@@ -43,6 +43,7 @@ from crons.ledger.record import (
     record,
     record_entry,
     request,
+    write_off,
 )
 from crons.ledger.reopen import retry
 from crons.ledger.send import send, take_back
@@ -70,6 +71,7 @@ __all__ = [
     "give_back",
     "hold",
     "hold_declarations",
+    "keep_keys",
     "locked",
     "pause",
     "pause_all",
@@ -92,6 +94,7 @@ __all__ = [
     "told",
     "verb",
     "wide_pauses",
+    "write_off",
     "write_output",
     "writing",
 ]

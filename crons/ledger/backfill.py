@@ -14,7 +14,7 @@ from django.db import transaction
 from crons.exceptions import Refused
 from crons.ledger import rows
 from crons.ledger.audit import BY, kept, note
-from crons.ledger.record import Planner, account_for, account_of, locked, refuse_retired
+from crons.ledger.record import Planner, account_for, account_of, locked, refuse_retired, slot_key
 from crons.ledger.reopen import REOPENED, reopen
 from crons.ledger.transactions import verb, writing
 from crons.models import Entry, Range, Run
@@ -116,7 +116,7 @@ def _fill(
         run = recorded.get(at)
         if run is None:
             run = Run(entry=entry, kind=Kind.BACKFILL, slot_at=at, planned_at=at, trigger="api", recorded_at=now)
-            run.requested_by = kept(by, BY)
+            run.requested_by, run.effect_key = kept(by, BY), slot_key(entry.name, at)
             made.append(run)
         else:
             verdicts[str(run.pk)] = run.verdict

@@ -12,7 +12,7 @@ from collections import Counter
 from collections.abc import Collection, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -24,7 +24,7 @@ from crons.conf import conf
 from crons.exceptions import CronsError, LedgerUnavailable
 from crons.instances import Instance
 from crons.ledger import rows
-from crons.ledger.record import account_of, policy_of
+from crons.ledger.record import account_of, policy_of, request_effect_key, slot_key
 from crons.ledger.transactions import verb, writing
 from crons.ledger.verdict import end, write_ended
 from crons.models import Attempt, Deployment, Entry, Run
@@ -232,10 +232,21 @@ def is_readable(entry: Entry) -> bool:
 
 
 def key_of(run: Run) -> str:
-    """Name a run so that the name survives a restore and a prune: the entry and its slot, or the request."""
+    """Return the run's key: the one that was written with it, whatever its entry is called by now."""
+    if run.effect_key:
+        return run.effect_key
     if run.slot_at is None:
-        return f"{run.entry.name}#{run.request_key}"
-    return f"{run.entry.name}@{run.slot_at.astimezone(UTC).isoformat().replace('+00:00', 'Z')}"
+        return request_effect_key(run.entry.name, str(run.request_key))
+    return slot_key(run.entry.name, run.slot_at)
+
+
+def keep_keys(entry: Entry, using: str) -> None:
+    """Write down the keys of runs not over that were recorded before keys were, so that *entry* may be renamed."""
+    unkept = Run.objects.using(using).filter(entry=entry, effect_key="").exclude(state=State.DONE)
+    runs = list(unkept.select_related("entry"))
+    for run in runs:
+        run.effect_key = key_of(run)
+    rows.update(runs, ["effect_key"], using)
 
 
 def _attempt(run: Run, policy: Policy, now: datetime, instance: Instance) -> Attempt:

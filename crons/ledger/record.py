@@ -5,7 +5,7 @@ from __future__ import annotations
 import uuid
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -132,6 +132,7 @@ def _request(name: str, now: datetime, trigger: str, by: str, args: Mapping[str,
             entry=entry,
             kind=Kind.MANUAL,
             request_key=key,
+            effect_key=request_effect_key(name, key),
             requested_by=kept(by, BY),
             args=None if args is None else dict(args),
             planned_at=now,
@@ -141,6 +142,16 @@ def _request(name: str, now: datetime, trigger: str, by: str, args: Mapping[str,
         )
         note("run", "run", run.pk, by, now, using, after={"entry": name, "args": run.args})
     return run
+
+
+def slot_key(name: str, slot_at: datetime) -> str:
+    """Name a slot so that the name survives a restore and a prune: the entry's name of that time, and the moment."""
+    return f"{name}@{slot_at.astimezone(UTC).isoformat().replace('+00:00', 'Z')}"
+
+
+def request_effect_key(name: str, request_key: str) -> str:
+    """Name a manual run likewise: the entry's name of that time, and the request."""
+    return f"{name}#{request_key}"
 
 
 def _check_key(key: object) -> None:
@@ -174,7 +185,7 @@ def account_for(
 ) -> Recorded:
     """Plan locked *entries* and write what follows; for use inside a transaction."""
     done = Recorded(entries=len(entries))
-    slots: list[tuple[int, datetime, datetime, datetime, datetime | None]] = []
+    slots: list[tuple[int, datetime, datetime, datetime, datetime | None, str]] = []
     for entry in entries:
         if entry.retired_at is not None:
             # Whoever names it, or sets wake_at by hand: what nobody declares has no slots.
@@ -188,7 +199,8 @@ def account_for(
             done.parked.append(entry.name)
             continue
         for slot in planned.slots:
-            slots.append((entry.id, slot.slot_at, slot.slot_at, slot.slot_at, slot.start_before))
+            key = slot_key(entry.name, slot.slot_at)
+            slots.append((entry.id, slot.slot_at, slot.slot_at, slot.slot_at, slot.start_before, key))
             done.runs.append((entry.name, slot.slot_at))
         done.ranges.extend(_range(entry.id, each, trigger, now) for each in planned.ranges)
         if entry.paused_until is not None and entry.paused_until <= now:
@@ -197,7 +209,8 @@ def account_for(
         entry.parked_reason = ""
         entry.version += 1
     template = Run(trigger=trigger, requested_by=by, recorded_at=now)
-    rows.insert_alike(template, ["entry_id", "slot_at", "planned_at", "wake_at", "start_before"], slots, using)
+    columns = ["entry_id", "slot_at", "planned_at", "wake_at", "start_before", "effect_key"]
+    rows.insert_alike(template, columns, slots, using)
     rows.insert(done.ranges, using)
     rows.update(entries, MOVED, using, model=Entry)
     return done
@@ -254,6 +267,11 @@ def policy_of(entry: Entry | Planned) -> Policy:
 # Most entries of a site share a handful of policies; reading one takes as long as planning by it.
 POLICIES_KEPT = 1_000
 _policies: dict[str, Policy] = {}
+
+
+def write_off(entry: Entry, ranges: Sequence[PlannedRange], trigger: str, now: datetime, using: str) -> None:
+    """Write *ranges* of one entry; for use inside a transaction that has it locked."""
+    rows.insert([_range(entry.pk, each, trigger, now) for each in ranges], using)
 
 
 def _range(entry_id: int, planned: PlannedRange, trigger: str, now: datetime) -> Range:

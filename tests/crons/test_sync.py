@@ -6,12 +6,13 @@ from datetime import timedelta
 
 import pytest
 
-from crons import command, cron, entry, every, job, ledger, sync
+from crons import Retry, command, cron, entry, every, job, ledger, sync
 from crons.dispatch import plan_entry
 from crons.exceptions import InvalidSchedule, Refused
 from crons.jobs import registry
 from crons.models import AuditEvent, Entry, Range, Run
 from crons.schedules import FAR_FUTURE
+from crons.verdicts import Outcome
 from tests.crons.conftest import NOON, minutes
 
 pytestmark = pytest.mark.django_db
@@ -92,6 +93,39 @@ def test_an_alias_carries_the_history_over():
     assert (row.pk, row.name, row.job, row.accounted_until) == (pk, "new_name", "new_name", NOON)
 
 
+@pytest.mark.parametrize("written", [True, False], ids=["with its key", "recorded before keys were kept"])
+def test_a_retry_keeps_its_key_over_a_rename(led, written):
+    """What happens once for each key must not happen again because somebody found a better name."""
+    declare(cron("0 * * * *"), name="old_name", retry=Retry(3))
+    run_sync(NOON)
+    led.record(NOON + minutes(60))
+    led.finish(led.begin(NOON + minutes(60))[0], NOON + minutes(60), Outcome.FAILED)
+    if not written:
+        Run.objects.update(effect_key="")
+    registry.clear()
+    declare(cron("0 * * * *"), name="new_name", aliases=("old_name",), retry=Retry(3))
+    run_sync(NOON + minutes(61))
+
+    again = led.begin(NOON + minutes(90))[0]
+
+    assert (again.entry, again.number) == ("new_name", 2)
+    assert again.key == f"old_name@{NOON + minutes(60):%Y-%m-%dT%H:%M:%S}Z"
+
+
+def test_what_is_asked_for_keeps_its_key_over_a_rename(led):
+    """A manual run too, and the message of one that a worker begins."""
+    declare(cron("0 * * * *"), name="old_name", executor="celery")
+    run_sync(NOON)
+    ledger.request("old_name", NOON, "api", key="mine")
+    registry.clear()
+    declare(cron("0 * * * *"), name="new_name", aliases=("old_name",), executor="celery")
+    run_sync(NOON + minutes(1))
+
+    (message,) = ledger.send(NOON + minutes(1), {"celery": 1})
+
+    assert (message.entry, message.key) == ("new_name", "old_name#mine")
+
+
 def test_what_nobody_declares_is_retired_not_deleted():
     """Its past is recorded, its history stays, and it never wakes."""
     declare(cron("0 * * * *"))
@@ -155,18 +189,50 @@ def test_a_retired_entry_cannot_be_run_by_hand():
         ledger.request("report", NOON + minutes(2), "api")
 
 
-def test_a_retired_entry_that_comes_back_owes_nothing_for_the_time_between():
-    """What fell due while nobody declared it was no slot."""
+def test_a_retired_entry_that_comes_back_has_no_hole():
+    """Nothing was to run while nobody declared it, and the account says so, by the schedule of that time."""
     declare(cron("0 * * * *"))
     run_sync(NOON)
     registry.clear()
     run_sync(NOON + minutes(1))
-    declare(cron("0 * * * *"))
+    declare(cron("*/10 * * * *"))
 
     assert run_sync(NOON + timedelta(days=2, minutes=1)) == {"changed": ["report"]}
     row = Entry.objects.get()
     assert (row.retired_at, row.accounted_until) == (None, NOON + timedelta(days=2, minutes=1))
-    assert (Run.objects.count(), Range.objects.count()) == (0, 0)
+    assert row.wake_at == NOON + timedelta(days=2, minutes=10)
+    assert Run.objects.count() == 0
+    found = Range.objects.get()
+    assert (found.first_at, found.last_at) == (NOON + minutes(60), NOON + timedelta(days=2))
+    assert (found.count, found.verdict, found.reason) == (48, "skipped", "retired")
+
+
+def test_a_long_retirement_is_counted_not_walked_through(django_assert_max_num_queries):
+    """Three years of seconds are one row, and no hundred million steps."""
+    declare(every(seconds=1))
+    run_sync(NOON)
+    registry.clear()
+    run_sync(NOON)
+    declare(every(seconds=1))
+
+    with django_assert_max_num_queries(20):
+        run_sync(NOON + timedelta(days=1000))
+
+    assert [each.count for each in Range.objects.all()] == [1000 * 86400]
+
+
+def test_a_retired_entry_whose_texts_cannot_be_read_comes_back():
+    """What it had no account of meanwhile is written off under the text that is declared now."""
+    declare(cron("0 * * * *"))
+    run_sync(NOON)
+    registry.clear()
+    run_sync(NOON + minutes(1))
+    Entry.objects.update(schedule="61 * * * *")
+    declare(cron("0 * * * *"))
+
+    run_sync(NOON + minutes(121))
+
+    assert [(each.count, each.reason) for each in Range.objects.all()] == [(2, "retired")]
 
 
 def test_entries_made_by_people_are_left_alone():
