@@ -34,6 +34,7 @@ from crons.models import Entry, Run
 from crons.planner import Account, Plan, while_retired
 from crons.schedules import FAR_FUTURE, parse
 from crons.sources import SOURCES
+from crons.sources.cronjob_rows import carry_over
 from crons.verdicts import State
 
 Planner = Callable[[Account, datetime], Plan]
@@ -67,8 +68,10 @@ def sync(now: datetime, plan: Planner) -> Synced:
             whole.append(source.name)
         declared.update({each.name: each for each in reading.declarations})
         done.problems += [problem.text for problem in reading.problems]
+    carried = carry_over(now)
     for declaration in declared.values():
-        getattr(done, _write(declaration, now, plan, declared)).append(declaration.name)
+        deed = _write(declaration, now, plan, declared)
+        getattr(done, "renamed" if declaration.name in carried else deed).append(declaration.name)
     # A line that cannot be read today may be mended tomorrow: its source's entries are not taken for gone.
     done.retired = _retire(set(declared), whole, now, plan)
     return done

@@ -11,8 +11,9 @@ from typing import Any
 
 from django.utils.module_loading import import_string
 
-from crons.exceptions import DeclarationError
+from crons.exceptions import DeclarationError, InvalidSetting
 from crons.jobs import Declaration, registry
+from crons.redaction import of_project
 from crons.schedules import Schedule, parse
 
 
@@ -93,6 +94,18 @@ def _home(source_ref: str, body: Any) -> str:
     """Name the module that declares it; a function's reference does not say where its module's name ends."""
     module, sign, _ = source_ref.partition(":")
     return module if sign else str(getattr(body, "__module__", ""))
+
+
+def without_secrets(text: str) -> str:
+    """Return *text* in one line and without what the project keeps secret; as it is where that cannot be told.
+
+    Checks, pages and monitoring show it to more people than read the settings.
+    """
+    text = " ".join(text.split())
+    try:
+        return of_project().hide(text)
+    except InvalidSetting:  # a check has it; which texts CRONS["REDACT"] hides is not known until it is mended
+        return text
 
 
 def says(schedule: Schedule, text: str) -> bool:

@@ -2,40 +2,25 @@
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Any
 
 from django.conf import settings
+from django.core.management import call_command
 
-from crons.bodies import Body
+from crons.bodies import Body, CommandBody
 from crons.exceptions import CronsError, DeclarationError
 from crons.jobs import Declaration, Job, check_args, check_body, check_name, make_policy, registry
-from crons.schedules import cron
-from crons.sources.base import Binding, Problem, Reading, Source, imported, says
+from crons.schedules import NEVER, cron
+from crons.sources.base import Binding, Problem, Reading, Source, imported, says, without_secrets
+from crons.sources.cronjob_lines import Line, name_of, read_line
 
 FIX = "See docs/howto/django-crontab.md for the forms that a line may have."
 
 
-@dataclass(frozen=True)
-class Line:
-    """One tuple of CRONJOBS, in either of django-crontab's two formats."""
-
-    number: int
-    schedule_text: str
-    path: str
-    args: tuple[Any, ...] = ()
-    kwargs: dict[str, Any] = field(default_factory=dict)
-
-    @property
-    def ref(self) -> str:
-        """Name the line for people."""
-        return f"CRONJOBS[{self.number}]"
-
-
 class CronjobsSource(Source):
-    """Binds a line to the job whose function it names; declares a job where code declares none."""
+    """Binds a line to the job whose function or command it names; declares a job where code declares none."""
 
     name = "cronjobs"
 
@@ -44,84 +29,109 @@ class CronjobsSource(Source):
         declarations, bindings, problems = [], [], []
         lines = getattr(settings, "CRONJOBS", ())
         if not isinstance(lines, list | tuple):
-            return Reading(problems=(Problem("E030", f"CRONJOBS is {lines!r}, expected a list of tuples.", FIX),))
+            return Reading(problems=(_problem(f"CRONJOBS is {lines!r}, expected a list of tuples."),))
         for number, raw in enumerate(lines):
+            where = f"CRONJOBS[{number}]"
             try:
                 line = read_line(number, raw)
-                body = _function(line)
-                job = registry.job_for(body)
-                if job is not None and job.source == "code":
-                    bindings.append(Binding(_entry_of(job, line), line.schedule_text, line.ref))
-                else:
+                where = f"{line.ref} {line.path}"
+                body = _body(line)
+                job = _declared_for(body)
+                if job is None:
                     declarations.append(_declare(line, body))
+                elif not line.is_at_reboot:
+                    bindings.append(Binding(_entry_of(job, line), line.schedule_text, line.ref))
             except CronsError as error:
-                problems.append(Problem("E030", str(error), FIX))
+                # What is wrong with a value is said by who reads it, and that does not know whose it is.
+                told = str(error) if str(error).startswith(f"CRONJOBS[{number}]") else f"{where}: {error}"
+                problems.append(_problem(told))
         return Reading(tuple(declarations), tuple(bindings), tuple(problems))
 
-    def entry_name(self, raw: Sequence[Any]) -> str:
+    def entry_name(self, raw: object) -> str:
         """Return the entry that a tuple of CRONJOBS belongs to.
 
         Raises: DeclarationError if it cannot be read or names nothing.
         """
         number = next((number for number, each in enumerate(getattr(settings, "CRONJOBS", ())) if each == raw), 0)
         line = read_line(number, raw)
-        body = _function(line)
-        job = registry.job_for(body)
-        return _entry_of(job, line) if job is not None and job.source == "code" else _name(line)
+        job = _declared_for(_body(line))
+        return _entry_of(job, line) if job is not None else name_of(line, readable_lines())
 
 
-def read_line(number: int, raw: object) -> Line:
-    """Read one tuple: (schedule, function), (schedule, function, redirect), or with args and kwargs.
-
-    Raises: DeclarationError saying which form was expected.
-    """
-    parts = list(raw) if isinstance(raw, list | tuple) else []
-    texts = len(parts) >= 2 and all(isinstance(part, str) for part in parts[:2])
-    # Format 1: (schedule, function[, redirect]); format 2: (schedule, function, args, kwargs[, redirect]).
-    if texts and (len(parts) == 2 or (len(parts) == 3 and isinstance(parts[2], str))):
-        return Line(number, parts[0], parts[1])
-    if texts and len(parts) in (3, 4, 5) and isinstance(parts[2], list | tuple):
-        kwargs = parts[3] if len(parts) > 3 else {}
-        if isinstance(kwargs, dict):
-            return Line(number, parts[0], parts[1], tuple(parts[2]), kwargs)
-    raise DeclarationError(
-        f"CRONJOBS[{number}] is {raw!r}, expected (schedule, 'path.to.function') "
-        "or (schedule, 'path.to.function', [args], {kwargs})."
-    )
+def readable_lines() -> list[Line]:
+    """Return the lines of CRONJOBS that have one of its forms, in their order."""
+    return list(_readable())
 
 
-def _function(line: Line) -> Body:
+def _readable() -> Iterator[Line]:
+    lines = getattr(settings, "CRONJOBS", ())
+    for number, raw in enumerate(lines if isinstance(lines, list | tuple) else ()):
+        try:
+            yield read_line(number, raw)
+        except DeclarationError:
+            continue  # read() says it
+
+
+def _problem(text: str) -> Problem:
+    return Problem("E030", without_secrets(text), FIX)
+
+
+def _body(line: Line) -> Body:
     body: Body = imported(line.ref, line.path)
     if not callable(body):
         raise DeclarationError(f"{line.ref} names {line.path!r}, which is a {type(body).__name__}, not a function.")
-    return body
+    if body is not call_command:
+        return body
+    if not line.command:
+        raise DeclarationError(
+            f"{line.ref} calls {line.path} without the name of a command, expected ['clearsessions']."
+        )
+    return CommandBody(line.command, line.command_args)
+
+
+def _declared_for(body: Body) -> Job | None:
+    """Return the job of code that *body* is: the same function, or the same command with the same arguments."""
+    of_code = [job for job in registry.jobs.values() if job.source == "code"]
+    if not isinstance(body, CommandBody):
+        return next((job for job in of_code if job.body is body), None)
+    same = (job for job in of_code if job.body == body)
+    # As a crontab line that calls manage.py NAME: the command of a job's name is a door to it.
+    return next(same, next((job for job in of_code if job.name == body.command_name and not body.command_args), None))
 
 
 def _entry_of(job: Job, line: Line) -> str:
     """Find the entry of *job* that a line means: its arguments decide, then its schedule."""
+    args = () if line.command else line.args
     entries = [each for each in registry.entries.values() if each.job == job.name and dict(each.args) == line.kwargs]
-    if line.args or not entries:
-        given = ", ".join([*map(repr, line.args), *(f"{key}={value!r}" for key, value in line.kwargs.items())])
+    if args or not entries:
         raise DeclarationError(
-            f"{line.ref} calls {line.path}({given}), but code declares {job.name!r} with other arguments: "
+            f"{line.ref} calls {line.call}, but code declares {job.name!r} with other arguments: "
             f"declare this call too, with entry('a_name', {job.name!r}, cron({line.schedule_text!r}), args=…)."
         )
+    if line.is_at_reboot:
+        return entries[0].name
     return next((each.name for each in entries if says(each.schedule, line.schedule_text)), entries[0].name)
 
 
 def _declare(line: Line, body: Body) -> Declaration:
-    name = _name(line)
+    name = name_of(line, readable_lines())
     ref = f"{line.ref} {line.path}"
-    schedule = cron(line.schedule_text)
+    schedule = NEVER if line.is_at_reboot else cron(line.schedule_text)
     check_name(name)
+    taken = registry.jobs.get(name)
+    if taken is not None and taken.source != CronjobsSource.name:
+        raise DeclarationError(
+            f"{ref} would be called {name!r}, as another job is ({taken.source_ref}): give that one another name=."
+        )
     check_body(name, body)
-    called = _Bound(body, line.args) if line.args else body
-    check_args(name, called, line.kwargs)
     # Positional arguments have no names to keep in a row, so they belong to the job itself.
+    called = _Bound(body, line.args) if line.args and not line.command else body
+    check_args(name, called, line.kwargs)
     job = Job(
         name,
         called,
         make_policy(name, {}),
+        description=_description(line, body),
         source="cronjobs",
         source_ref=ref,
     )
@@ -131,27 +141,11 @@ def _declare(line: Line, body: Body) -> Declaration:
     return declaration
 
 
-def _name(line: Line) -> str:
-    marked: tuple[Any, ...] = ()
+def _description(line: Line, body: Body) -> str:
+    """Say what is called where the path alone does not; else what the function says of itself."""
     if line.args or line.kwargs:
-        marked = (line.args, sorted(line.kwargs.items()))
-    if not _is_first(line):
-        marked += (line.schedule_text,)
-    if not marked:
-        return line.path
-    return f"{line.path}:{hashlib.sha256(repr(marked).encode()).hexdigest()[:6]}"
-
-
-def _is_first(line: Line) -> bool:
-    """Say whether no earlier line makes the same call on another schedule: those after it need names of their own."""
-    for number, raw in enumerate(getattr(settings, "CRONJOBS", ())):
-        try:
-            other = read_line(number, raw)
-        except DeclarationError:
-            continue
-        if (other.path, other.args, other.kwargs) == (line.path, line.args, line.kwargs):
-            return other.schedule_text == line.schedule_text
-    return True
+        return without_secrets(line.call)
+    return str(getattr(body, "__doc__", "") or "").strip().partition("\n")[0]
 
 
 @dataclass(frozen=True)

@@ -81,6 +81,26 @@ def test_person_enters_the_ledger_by_hand(ledger_calls, streams, stdin, stdout):
     assert ledger_calls == [("crons", "run", f"{HERE}.beat")]
 
 
+def test_start_of_the_machine_is_a_manual_run(ledger_calls, streams, settings):
+    """cron fires the line, and no slot is due: before, nothing was run."""
+    streams(io.StringIO(), io.StringIO())
+    settings.CRONJOBS = [("@reboot", f"{HERE}.beat")]
+
+    call_command(crontab.Command(), "run", crontab.hash_of(settings.CRONJOBS[0]))
+
+    assert ledger_calls == [("crons", "run", f"{HERE}.beat", "--manual")]
+
+
+def test_line_that_is_none_stands_in_nobodys_way(ledger_calls, streams, settings):
+    """Before: a set among the arguments of one line ended every line in a traceback."""
+    streams(io.StringIO(), io.StringIO())
+    settings.CRONJOBS = [5, ("@daily", f"{HERE}.load", [{1}]), BEAT]
+
+    call_command(crontab.Command(), "run", crontab.hash_of(BEAT))
+
+    assert ledger_calls == [("crons", "run", f"{HERE}.beat", "--scheduled")]
+
+
 def test_cron_without_streams_enters_as_scheduled(ledger_calls, streams):
     """Some starters close them."""
     streams(None, None)

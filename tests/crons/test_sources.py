@@ -1,13 +1,17 @@
 """Where declarations are read from: CRONJOBS and crontab files."""
 
+from itertools import permutations
+
 import pytest
 
+from crons.bodies import CommandBody
 from crons.exceptions import DeclarationError, InvalidSchedule
-from crons.jobs import Declaration, entry, job
-from crons.schedules import cron, every
+from crons.jobs import Declaration, command, entry, job
+from crons.schedules import NEVER, cron, every
 from crons.sources.base import Binding, Reading, says
 from crons.sources.code import CodeSource
-from crons.sources.cronjobs import CronjobsSource, Line, read_line
+from crons.sources.cronjob_lines import Line, plain_name, read_line
+from crons.sources.cronjobs import CronjobsSource
 from crons.sources.crontab_files import CrontabFilesSource, job_of
 from tests.crons import cronjobs
 
@@ -39,10 +43,10 @@ def test_setting_that_is_no_list_is_one_problem(settings, lines):
     ("raw", "line"),
     [
         (("* * * * *", "a.b"), Line(3, "* * * * *", "a.b")),
-        (["* * * * *", "a.b", ">> /x.log 2>&1"], Line(3, "* * * * *", "a.b")),
+        (["* * * * *", "a.b", ">> /x.log 2>&1"], Line(3, "* * * * *", "a.b", suffix=">> /x.log 2>&1")),
         (("* * * * *", "a.b", [1]), Line(3, "* * * * *", "a.b", (1,))),
         (("* * * * *", "a.b", [1], {"k": 2}), Line(3, "* * * * *", "a.b", (1,), {"k": 2})),
-        (("* * * * *", "a.b", [], {}, ">> /x.log"), Line(3, "* * * * *", "a.b")),
+        (("* * * * *", "a.b", [], {}, ">> /x.log"), Line(3, "* * * * *", "a.b", suffix=">> /x.log")),
     ],
 )
 def test_line_has_the_two_forms_of_django_crontab(raw, line):
@@ -92,22 +96,152 @@ def test_line_with_positional_arguments_calls_with_them(empty_registry, settings
     assert made.name.startswith(f"{HERE}.load:")
 
 
+def names(settings, *lines):
+    """Return what the entries of these lines are called, and that a crontab line finds them so."""
+    settings.CRONJOBS = list(lines)
+    found = [made.name for made in CronjobsSource().read().declarations]
+    assert [CronjobsSource().entry_name(raw) for raw in lines] == found
+    return found
+
+
 def test_lines_that_differ_have_names_that_differ(settings):
-    """By their arguments, and by their schedule; the first bare one keeps the plain name."""
-    settings.CRONJOBS = [
+    """By their arguments; where the same is called at several times, by these too."""
+    found = names(
+        settings,
         ("0 8 * * *", f"{HERE}.load"),
         ("0 17 * * *", f"{HERE}.load"),
         ("0 8 * * *", f"{HERE}.load", ["eu"]),
         ("0 8 * * *", f"{HERE}.load", [], {"fast": True}),
         ("0 9 * * *", f"{HERE}.load", [], {"fast": True}),
+    )
+
+    assert len(set(found)) == 5
+    assert all(name.startswith(f"{HERE}.load:") for name in found)
+
+
+def test_name_does_not_depend_on_the_order_of_lines(settings):
+    """Before: the first of two was called by its path alone, and the next one when that was deleted."""
+    lines = [(text, f"{HERE}.load", args) for text in ("0 7 * * *", "30 12 * * *", "0 0 * * SUN") for args in ([], [1])]
+    before = dict(zip(map(str, lines), names(settings, *lines), strict=True))
+
+    for other in permutations(lines, 4):
+        assert sorted(names(settings, *other)) == sorted(
+            before[str(line)] if sum(each[2] == line[2] for each in other) > 1 else plain(line) for line in other
+        )
+
+
+def plain(line):
+    """Return what a line is called that alone makes its call."""
+    return plain_name(read_line(0, line))
+
+
+def test_line_that_alone_makes_its_call_keeps_its_name_when_its_schedule_changes(settings):
+    """A schedule is what people change most."""
+    assert names(settings, ("0 7 * * *", f"{HERE}.load")) == names(settings, ("5 7 * * *", f"{HERE}.load"))
+
+
+def test_schedules_that_are_one_are_one_line(settings):
+    """Blanks and capitals make no second entry."""
+    both = names(settings, ("0 7 * * sun", f"{HERE}.load"), ("0  7 * * SUN", f"{HERE}.load"))
+
+    assert both == [f"{HERE}.load", f"{HERE}.load"]
+
+
+COMMAND = "django.core.management.call_command"
+
+
+@pytest.mark.parametrize(
+    ("args", "kwargs", "name", "told", "body"),
+    [
+        (["clearsessions"], {}, "call_command:clearsessions", "manage.py clearsessions", ("clearsessions", ())),
+        (
+            ["check", "--deploy", ["--tag", 5]],
+            {"fail_level": "ERROR"},
+            "call_command:check:7333f8",
+            "manage.py check --deploy --tag 5 --fail-level=ERROR",
+            ("check", ("--deploy", "--tag", "5")),
+        ),
+    ],
+)
+def test_line_of_a_management_command_carries_its_name(empty_registry, settings, args, kwargs, name, told, body):
+    """Before: each was called django.core.management.call_command:1f2e3d, and a list of them said nothing."""
+    assert names(settings, ("0 1 * * *", COMMAND, args, kwargs)) == [name]
+
+    made = empty_registry.get(name)
+    assert (made.description, made.body, empty_registry.entries[name].args) == (told, CommandBody(*body), kwargs)
+
+
+def test_description_says_what_a_line_calls_with(empty_registry, settings):
+    """The mark in its name says nothing to people; a secret of the project is none of it."""
+    settings.PAYMENT_API_KEY = "sk_live_12345678"
+    [name] = names(settings, ("0 1 * * *", f"{HERE}.load", ["eu", "sk_live_12345678"], {"fast": True}))
+
+    assert empty_registry.get(name).description == f"{HERE}.load('eu', '********', fast=True)"
+
+
+def test_line_of_a_declared_command_is_a_door_to_its_entry(settings):
+    """As one of a declared function is."""
+    command("clearsessions", schedule=cron("0 1 * * *"), name="sessions")
+    command("check", "--deploy", schedule=cron("0 2 * * *"))
+    job(cron("0 3 * * *"), name="flush_mail")(cronjobs.beat)
+    settings.CRONJOBS = [
+        ("0 1 * * *", COMMAND, ["clearsessions"]),
+        ("0 2 * * *", COMMAND, ["check", "--deploy"]),
+        ("0 3 * * *", COMMAND, ["flush_mail"]),
     ]
 
-    source = CronjobsSource()
-    names = [made.name for made in source.read().declarations]
+    reading = CronjobsSource().read()
 
-    assert len(set(names)) == 5
-    assert names[0] == f"{HERE}.load"
-    assert [source.entry_name(raw) for raw in settings.CRONJOBS] == names
+    assert [each.entry for each in reading.bindings] == ["sessions", "check", "flush_mail"]
+    assert (reading.declarations, reading.problems) == ((), ())
+
+
+def test_command_without_a_name_is_a_problem(settings):
+    """It would fail each night."""
+    settings.CRONJOBS = [("0 1 * * *", COMMAND)]
+
+    [problem] = CronjobsSource().read().problems
+
+    assert problem.text == (f"CRONJOBS[0] calls {COMMAND} without the name of a command, expected ['clearsessions'].")
+
+
+def test_line_at_the_start_of_the_machine_has_no_slots(settings, empty_registry):
+    """cron fires it when it starts, which is a moment that no schedule has."""
+    assert names(settings, ("@reboot", f"{HERE}.load")) == [f"{HERE}.load"]
+    assert empty_registry.entries[f"{HERE}.load"].schedule is NEVER
+
+
+def test_line_at_the_start_of_the_machine_is_no_second_schedule_of_a_job(settings):
+    """Code says when it is due; that cron calls it once more is no disagreement."""
+    job(every(minutes=5), name="heartbeat")(cronjobs.beat)
+    settings.CRONJOBS = [("@reboot", f"{HERE}.beat")]
+
+    assert CronjobsSource().read() == Reading()
+    assert CronjobsSource().entry_name(settings.CRONJOBS[0]) == "heartbeat"
+
+
+def test_line_does_not_take_the_name_of_another_job(settings, empty_registry):
+    """Before: it took that job's place, silently."""
+    job(every(minutes=5), name=f"{HERE}.load")(cronjobs.beat)
+    settings.CRONJOBS = [("0 1 * * *", f"{HERE}.load")]
+
+    [problem] = CronjobsSource().read().problems
+
+    assert problem.text == (
+        f"CRONJOBS[0] {HERE}.load would be called '{HERE}.load', as another job is ({HERE}.beat): give that one "
+        "another name=."
+    )
+    assert empty_registry.get(f"{HERE}.load").body is cronjobs.beat
+
+
+def test_secret_in_a_line_is_not_in_what_is_said_of_it(settings):
+    """Checks are printed by every command, and kept by monitoring."""
+    settings.CRONJOBS = [("@daily", f"{HERE}.beat", [], {"api_token": "tk-0123456789"})]
+
+    [problem] = CronjobsSource().read().problems
+
+    assert "tk-0123456789" not in problem.text
+    assert "'api_token': '********'" in problem.text
 
 
 def test_line_of_a_declared_function_is_a_door_to_its_entry(settings):
@@ -162,12 +296,20 @@ def test_line_that_gives_a_declared_function_other_arguments_is_a_problem(settin
             "CRONJOBS[0] names 'tests.crons.broken.report', which cannot be imported: KeyError: 'SHOP_TOKEN'.",
         ),
         (("@daily", "..beat"), "CRONJOBS[0] names '..beat', which cannot be imported: "),
-        (("@daily", f"{HERE}.yields"), f"{HERE}.yields is a generator (it has a yield), so calling it runs nothing: "),
-        (("@daily", "builtins.dict"), "builtins.dict does not say what it can be called with: "),
+        (
+            ("@daily", f"{HERE}.yields"),
+            f"CRONJOBS[0] {HERE}.yields: {HERE}.yields is a generator (it has a yield), so calling it runs nothing: ",
+        ),
+        (
+            ("@daily", "builtins.dict"),
+            "CRONJOBS[0] builtins.dict: builtins.dict does not say what it can ",
+        ),
         (("@daily", f"{HERE}.bet"), f"CRONJOBS[0] names '{HERE}.bet', which cannot be imported: Module "),
         (("@daily", f"{HERE}.number"), f"CRONJOBS[0] names '{HERE}.number', which is a int, not a function."),
-        (("@daily", f"{HERE}.beat", [], {"k": 1}), f"{HERE}.beat:"),
-        (("@daily", f"{HERE}.load", [], {"k": {1}}), f"{HERE}.load:"),
+        (("@daily", f"{HERE}.beat", [], {"k": 1}), f"CRONJOBS[0] {HERE}.beat: {HERE}.beat:"),
+        (("@daily", f"{HERE}.load", [], {"k": {1}}), f"CRONJOBS[0] {HERE}.load: {HERE}.load:"),
+        (("61 * * * *", f"{HERE}.beat"), f"CRONJOBS[0] {HERE}.beat: '61 * * * *': "),
+        (("@daily", f"{HERE}.beat", [], {"k": 1, 2: 3}), f"CRONJOBS[0] {HERE}.beat: {HERE}.beat:"),
         (5, "CRONJOBS[0] is 5, expected (schedule, 'path.to.function') or "),
     ],
 )

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from typing import Any
 
 from django.conf import settings
@@ -16,8 +15,9 @@ from django.utils.module_loading import import_string
 from django_crontab.management.commands.crontab import Command as RealCommand
 
 from crons.commandline import CommandLine
-from crons.exceptions import CronsError
-from crons.sources.cronjobs import CronjobsSource, read_line
+from crons.exceptions import CronsError, DeclarationError
+from crons.sources.cronjob_lines import Line, hash_of, read_line
+from crons.sources.cronjobs import CronjobsSource
 
 
 class Command(CommandLine, RealCommand):  # type: ignore[misc] # the real package has no types
@@ -35,26 +35,20 @@ class Command(CommandLine, RealCommand):  # type: ignore[misc] # the real packag
             super().handle(*args, **options)
             return
         raw = _line(options["jobhash"])
+        line = read_line(0, raw)
         if os.environ.get("CRONS_ATTEMPT"):
             # The ledger has begun this attempt and called this command: entering it again would never end.
-            line = read_line(0, raw)
             import_string(line.path)(*line.args, **line.kwargs)
             return
         try:
             name = CronjobsSource().entry_name(raw)
         except CronsError as error:
             raise CommandError(str(error)) from error
-        call_command("crons", "run", name, *_how(), stdout=self.stdout, stderr=self.stderr)
-
-
-def hash_of(raw: Sequence[Any]) -> str:
-    """Return the hash by which django-crontab's own crontab lines call a tuple of CRONJOBS."""
-    text = json.JSONEncoder(sort_keys=True).encode(raw)
-    return hashlib.md5(text.encode(), usedforsecurity=False).hexdigest()
+        call_command("crons", "run", name, *_how(line), stdout=self.stdout, stderr=self.stderr)
 
 
 def _line(asked: str | None) -> Sequence[Any]:
-    lines: dict[str, Sequence[Any]] = {hash_of(raw): raw for raw in getattr(settings, "CRONJOBS", ())}
+    lines = dict(_hashed())
     if asked in lines:
         return lines[asked]
     known = "; ".join(f"{mark} is {raw[1]} at {raw[0]}" for mark, raw in lines.items()) or "CRONJOBS is empty"
@@ -64,7 +58,18 @@ def _line(asked: str | None) -> Sequence[Any]:
     )
 
 
-def _how() -> tuple[str, ...]:
+def _hashed() -> Iterator[tuple[str, Sequence[Any]]]:
+    for raw in getattr(settings, "CRONJOBS", ()):
+        # A line that is none stands in nobody's way: crons.E030 says it, and django-crontab wrote no hash of it.
+        with suppress(DeclarationError, TypeError):
+            read_line(0, raw)
+            yield hash_of(raw), raw
+
+
+def _how(line: Line) -> tuple[str, ...]:
+    # A start of the machine is no slot: what cron fires then is one run more.
+    if line.is_at_reboot:
+        return ("--manual",)
     # django-crontab writes this command into crontabs; by hand it is only called from a terminal.
     by_hand = any(stream is not None and stream.isatty() for stream in (sys.stdin, sys.stdout))
     return () if by_hand else ("--scheduled",)
