@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -10,10 +11,16 @@ from uuid import UUID, uuid4
 
 from crons.verdicts import Ending
 
+MOST_TOKENS = 10_000
+
 
 @dataclass(frozen=True)
 class Begun:
-    """An attempt that the ledger has begun and that this process now owns."""
+    """An attempt that the ledger has begun and that this process now owns.
+
+    *instance* is the process that began it; *leased_at* is when its lease began, as boottime() counts, or None: when
+    it is started.
+    """
 
     attempt: int
     run: int
@@ -30,6 +37,33 @@ class Begun:
     lease: timedelta
     args: Mapping[str, Any] = field(default_factory=dict)
     executor: str = "process"
+    instance: str = ""
+    leased_at: float | None = field(default=None, compare=False)
+
+
+class Unstarted:
+    """What this process has surely not started, though the ledger may say, now or later, that it has begun it.
+
+    *tokens* are of begins whose commit nobody has confirmed: it may happen an hour later, when a standby comes back.
+    *attempts* were begun, and not taken by their executor.
+    """
+
+    def __init__(self) -> None:
+        # In an outage each begin may leave some: the oldest are then treated as what may have run.
+        self.tokens: deque[UUID] = deque(maxlen=MOST_TOKENS)
+        self.attempts: set[int] = set()
+
+    def __bool__(self) -> bool:
+        return bool(self.tokens or self.attempts)
+
+    def has(self, attempt: int, token: UUID) -> bool:
+        """Say whether the job of *attempt* has surely not been started."""
+        return attempt in self.attempts or token in self.tokens
+
+    def forget(self, attempts: Collection[int] = (), tokens: Collection[UUID] = ()) -> None:
+        """Forget these: they are started, or ended."""
+        self.attempts.difference_update(attempts)
+        self.tokens = deque((each for each in self.tokens if each not in tokens), MOST_TOKENS)
 
 
 @dataclass(frozen=True)

@@ -10,12 +10,12 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from crons import ledger, planner, watch
-from crons.attempts import Begun, Chunk, Finished, Renewed
+from crons.attempts import Begun, Chunk, Finished, Renewed, Unstarted
 from crons.conf import conf
 from crons.exceptions import LedgerUnavailable
 from crons.executors.base import Executor
 from crons.executors.sending import Courier, Returned, Sender
-from crons.instances import Instance
+from crons.instances import Instance, boottime
 from crons.jobs import registry
 from crons.ledger import BATCH, Agenda, Recorded
 from crons.planner import Account, Plan
@@ -50,6 +50,8 @@ class Pass:
 # it has begun.
 LAST_CALL_SECONDS = 10.0
 AGAIN_SECONDS = 0.5
+# A moment that was read longer ago is not what a lease may be counted from.
+OLD_SECONDS = 1.0
 
 
 class Dispatcher:
@@ -74,16 +76,16 @@ class Dispatcher:
         self._returned: list[Returned] = []
         self._after_trouble = False
         self._settle_at = 0.0
-        self._in_doubt = False
+        self._unstarted = Unstarted()
 
     def turn(self, now: datetime | None = None, *, beginning: bool = True) -> Pass:
         """Do everything that is due: record slots, give up what is lost, begin what there is room for.
 
-        Cost: one statement when nothing is due.
+        Cost: one statement when nothing is due and nothing runs.
         Raises: LedgerUnavailable; what was begun before is still ours and goes on.
         """
-        self._give_back(now)
         self._take_back(now)
+        looked_at = boottime()
         agenda = ledger.agenda(now)
         done = Pass(agenda)
         if agenda.must_record:
@@ -92,11 +94,14 @@ class Dispatcher:
             # After a failed write others could not renew either: nobody is declared lost in that pass.
             done.lost = ledger.expire(agenda.now)
         self._after_trouble = False
+        # At each look: what this process began and does not run would be in the way as long as it lives.
+        released = agenda.lease_at is not None and self._release(agenda.now)
         if done.runs:
             self._settle_at = 0.0  # a new slot may overlap a run still going: that is decided now
-        if beginning and (agenda.may_begin or done.runs or done.lost):
-            # Recording takes its time after a long absence; a lease must not have begun before it.
-            done.begun = self.begin(ledger.database_now() if now is None and done.runs else agenda.now)
+        if beginning and (agenda.may_begin or done.runs or done.lost or released):
+            # Recording takes its time after a long absence, and so does a lock; a lease must not have begun before.
+            is_old = done.runs or boottime() - looked_at > OLD_SECONDS
+            done.begun = self.begin(ledger.database_now() if now is None and is_old else agenda.now)
         if agenda.inspect_at is not None or agenda.open_incidents or done.lost:
             watch.inspect(agenda.now)
         return done
@@ -106,6 +111,7 @@ class Dispatcher:
 
         Args: *arrived* says that *only_run* is here because a message named it.
         """
+        looked_at = boottime()
         free = {alias: executor.free() for alias, executor in self.executors.items()}
         if only_run is not None and not arrived and not self._after_trouble:
             # Nobody else may ever look: what was killed would be in the way of all the slots to come.
@@ -113,15 +119,13 @@ class Dispatcher:
         if only_run is not None or self._settle_at <= time.monotonic():
             ledger.settle(now)
             self._settle_at = time.monotonic() + SETTLE_SECONDS
-        self._give_back(now)
-        self._in_doubt = True
-        begun = ledger.begin(now, free, registry.jobs, self.instance, only_run=only_run, arrived=arrived)
-        for alias, executor in self.executors.items():
-            mine = [each for each in begun if each.executor == alias]
-            if mine:
-                executor.start(mine)
-        # Only now: what an executor refused is as little held as what an answer never came for.
-        self._in_doubt = False
+        if self._unstarted:
+            self._release(now)
+        now += timedelta(seconds=boottime() - looked_at) if boottime() - looked_at > OLD_SECONDS else timedelta(0)
+        begun = ledger.begin(
+            now, free, registry.jobs, self.instance, only_run=only_run, arrived=arrived, unstarted=self._unstarted
+        )
+        self._start(begun)
         for each in begun:
             attempt_begun.send_robust(None, begun=each)
         try:
@@ -144,15 +148,16 @@ class Dispatcher:
         finally:
             self.close()
 
-    def resolve_doubt(self) -> None:
-        """Give back what may have been begun without an answer; for a process that ends, which waits a little for that.
+    def release_unstarted(self) -> None:
+        """Release what may have been begun without an answer; for a process that ends, which waits a little for that.
 
         Else it would be found lost, as if its job may have run.
         """
         until = time.monotonic() + LAST_CALL_SECONDS
-        while self._in_doubt:
+        while self._unstarted:
             try:
-                self._give_back(None)
+                self._release(None)
+                return
             except LedgerUnavailable as error:
                 if time.monotonic() >= until:
                     log.warning("what was begun without an answer will be found lost, though it never ran: %s", error)
@@ -191,11 +196,22 @@ class Dispatcher:
     def _held(self) -> set[int]:
         return {attempt for executor in self.executors.values() for attempt in executor.running()}
 
-    def _give_back(self, now: datetime | None) -> None:
-        # A begin whose answer never came may have been committed: this living process would hold it for ever.
-        if self._in_doubt:
-            ledger.give_back(self.instance.name, self._held(), now or ledger.database_now())
-            self._in_doubt = False
+    def _start(self, begun: list[Begun]) -> None:
+        self._unstarted.attempts |= {each.attempt for each in begun}
+        try:
+            for alias, executor in self.executors.items():
+                mine = [each for each in begun if each.executor == alias]
+                if mine:
+                    executor.start(mine)
+        finally:
+            self._unstarted.attempts -= self._held()
+
+    def _release(self, now: datetime | None) -> list[int]:
+        """End the attempts of this process that no executor of it has; say which."""
+        released = ledger.release(self.instance.name, self._held(), self._unstarted, now or ledger.database_now())
+        if released:
+            log.warning("released what this process was said to run, and does not", extra={"attempts": released})
+        return released
 
     @contextmanager
     def noticing_trouble(self) -> Iterator[None]:

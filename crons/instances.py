@@ -11,6 +11,7 @@ from __future__ import annotations
 import os
 import socket
 import sys
+import time
 import uuid
 from dataclasses import dataclass, field
 from functools import cache
@@ -74,6 +75,11 @@ def boot_id() -> str:
     except OSError:
         return f"unknown-{uuid.uuid4().hex}"
     return f"{boot}/{namespace}"
+
+
+def boottime() -> float:
+    """Return seconds on a clock that all processes of this machine share and that counts suspended time."""
+    return time.clock_gettime(getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC))
 
 
 def _bind(name: str) -> socket.socket | None:

@@ -18,6 +18,7 @@ from signal import SIGTERM
 from typing import NoReturn
 
 from crons.executors import capture, child, processes, wire
+from crons.instances import boottime
 
 # A sleep does not count the time that a machine is suspended, a lease does: look at the clock now and then.
 _LONGEST_SLEEP_SECONDS = 1.0
@@ -155,7 +156,7 @@ class Watch:
         if self._job is not None:
             return _SWEEP_SECONDS * 1000
         next_at = min(self._timeout_at, self._kill_at) - time.monotonic()
-        wait = min(next_at, self.lease_until - processes.boottime(), _LONGEST_SLEEP_SECONDS)
+        wait = min(next_at, self.lease_until - boottime(), _LONGEST_SLEEP_SECONDS)
         return math.ceil(max(wait, 0) * 1000)
 
     def stop(self, why: str, *, at_once: bool) -> None:
@@ -200,7 +201,7 @@ class Watch:
         now = time.monotonic()
         if self._job is not None:
             self._sweep(now)
-        elif processes.boottime() >= self.lease_until:
+        elif boottime() >= self.lease_until:
             self.stop("lease", at_once=True)
         elif now >= self._timeout_at:
             self.stop("timeout", at_once=False)

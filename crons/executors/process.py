@@ -32,6 +32,7 @@ from crons.executors.output import Output, without_secrets
 from crons.executors.pool import Line, Pool
 from crons.executors.reports import RETRY_SECONDS, Reports
 from crons.executors.streams import Streams, pipes
+from crons.instances import boottime
 from crons.redaction import Redaction, of_project
 from crons.verdicts import Ending, Outcome
 
@@ -155,11 +156,13 @@ class ProcessExecutor(Executor):
     def _start(self, begun: Begun) -> None:
         now = time.monotonic()
         lease_seconds = begun.lease.total_seconds()
+        # From when it was asked for: the ledger counts it from then or a little later.
+        leased_at = boottime() if begun.leased_at is None else begun.leased_at
         output = Output(begun.attempt, conf.output_limit_bytes, self._redaction)
         order = {
             "attempt": begun.attempt,
             "start": wire.begun_as_json(begun),
-            "lease": processes.boottime() + lease_seconds * (1 - _MARGIN),
+            "lease": leased_at + lease_seconds * (1 - _MARGIN),
         }
         with pipes() as (reading, writing):
             line = self._pool.order(order, list(writing.values()))
@@ -175,7 +178,7 @@ class ProcessExecutor(Executor):
             attempt.give_up_at = now + begun.timeout.total_seconds() + self._kill_wait_seconds + GUARD_PATIENCE_SECONDS
         self._attempts[begun.attempt] = self._by_line[line] = attempt
         self._lease_seconds = min(each.begun.lease.total_seconds() for each in self._attempts.values())
-        self._renew_at = min(self._renew_at, now + lease_seconds / 3)
+        self._renew_at = min(self._renew_at, now + leased_at - boottime() + lease_seconds / 3)
 
     def _read(self, until: float) -> bool:
         """Wait for something to read, or to do; say whether somebody wants the host elsewhere."""
@@ -258,7 +261,7 @@ class ProcessExecutor(Executor):
         self._reports.add_ending(Finished(number, without_secrets(ending, self._redaction)))
 
     def _renew(self, scribe: Scribe) -> None:
-        now, asked_at = time.monotonic(), processes.boottime()
+        now, asked_at = time.monotonic(), boottime()
         attempts = self.running()
         if now < self._renew_at or not attempts:
             return

@@ -10,7 +10,6 @@ import ctypes
 import os
 import signal
 import sys
-import time
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from functools import cache
@@ -36,11 +35,6 @@ def die_with_parent(parent: int) -> None:
         _prctl(_SET_PARENT_DEATH_SIGNAL, int(SIGKILL), 0, 0, 0)
     if os.getppid() != parent:
         os._exit(1)
-
-
-def boottime() -> float:
-    """Return seconds on a clock that all processes of this machine share and that counts suspended time."""
-    return time.clock_gettime(getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC))
 
 
 def descendants(pid: int, *, spare: Collection[int] = ()) -> list[int]:

@@ -15,7 +15,6 @@ from crons.ledger.finish import (
     expire,
     fenced,
     finish,
-    give_back,
     renew,
     request_cancel,
     write_output,
@@ -45,6 +44,7 @@ from crons.ledger.record import (
     request,
     write_off,
 )
+from crons.ledger.release import release
 from crons.ledger.reopen import retry
 from crons.ledger.send import send, take_back
 from crons.ledger.settle import settle
@@ -68,7 +68,6 @@ __all__ = [
     "fenced",
     "finish",
     "full_groups",
-    "give_back",
     "hold",
     "hold_declarations",
     "keep_keys",
@@ -81,6 +80,7 @@ __all__ = [
     "reconcile",
     "record",
     "record_entry",
+    "release",
     "renew",
     "request",
     "request_cancel",

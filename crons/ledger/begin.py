@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Collection, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID, uuid4
@@ -19,10 +19,10 @@ from uuid import UUID, uuid4
 from django.db import DatabaseError, IntegrityError, connections
 from django.db.models import Exists, F, OuterRef
 
-from crons.attempts import Begun
+from crons.attempts import Begun, Unstarted
 from crons.conf import conf
 from crons.exceptions import CronsError, LedgerUnavailable
-from crons.instances import Instance
+from crons.instances import Instance, boottime
 from crons.ledger import rows
 from crons.ledger.record import account_of, policy_of, request_effect_key, slot_key
 from crons.ledger.transactions import verb, writing
@@ -45,47 +45,107 @@ def begin(
     *,
     only_run: int | None = None,
     arrived: bool = False,
+    unstarted: Unstarted | None = None,
 ) -> list[Begun]:
     """Begin as many due runs as there is room for; their leases start now. *settle* comes before.
 
     Args: *free* is how many attempts each executor, by alias, can start; *known_jobs* are those this
-    process can run; *only_run* begins that one or nothing; *arrived* says that a message brought it here.
+    process can run; *only_run* begins that one or nothing; *arrived* says that a message brought it here;
+    *unstarted* is given what may be committed, or may be later, and is not returned.
     Returns: attempts that are committed and that nobody else has begun.
     Raises: LedgerUnavailable if it cannot be known what was committed: then nothing may be run.
     """
     room = {alias: count for alias, count in free.items() if count > 0}
     if not room or not known_jobs:
         return []
+    unstarted = Unstarted() if unstarted is None else unstarted
+    clock = _Clock(now)
+    begun = _begin_or_read_back(clock, Sought(room, known_jobs, (), only_run, arrived=arrived), instance, unstarted)
+    return _leased_long_enough(begun, clock, unstarted)
+
+
+class _Clock:
+    """The database's time, which was *now* when this was made, without asking for it again."""
+
+    def __init__(self, now: datetime) -> None:
+        self.started_at = boottime()
+        self._now = now
+
+    def now(self) -> datetime:
+        """Return what it was first, until it is so much later that it matters to a lease."""
+        passed = boottime() - self.started_at
+        return self._now + timedelta(seconds=passed) if passed > _slow_seconds() else self._now
+
+
+def _slow_seconds() -> float:
+    """Say how old a lease may be when its attempt is started; as long as the ledger waits for a lock."""
+    return (conf.lease / 9).total_seconds()
+
+
+def _begin_or_read_back(clock: _Clock, sought: Sought, instance: Instance, unstarted: Unstarted) -> list[Begun]:
     issued: list[UUID] = []
     try:
-        for _ in range(LOOKS):
-            # Who waited for a row, or looked a moment before another committed, does not see that a run of the
-            # same entry has begun since. The unique key does: nothing was written, look again.
-            with suppress(IntegrityError):
-                return _begin(now, room, known_jobs, instance, only_run, arrived, issued)
-        return []
+        begun = _begin_some(clock, sought, instance, issued)
     except LedgerUnavailable as doubt:
         # The answer to a commit may have been cut off after it happened: the tokens tell.
+        unstarted.tokens.extend(issued)
         try:
-            return _read_back(issued)
+            attempts = _read_back(issued)
         except DatabaseError:
             raise doubt from None
+        # Only of what is there: a commit that waits for a standby, or in a pooler, may come after this look.
+        unstarted.forget(tokens=[attempt.token for attempt in attempts])
+        windows = _windows([attempt.run for attempt in attempts], conf.database)
+        begun = [_begun(attempt, attempt.run, windows) for attempt in attempts]
+    return [replace(each, leased_at=clock.started_at) for each in begun]
+
+
+def _begin_some(clock: _Clock, sought: Sought, instance: Instance, issued: list[UUID]) -> list[Begun]:
+    for _ in range(LOOKS):
+        # Who waited for a row, or looked a moment before another committed, does not see that a run of the
+        # same entry has begun since. The unique key does: nothing was written, look again.
+        with suppress(IntegrityError):
+            return _begin(clock, sought, instance, issued)
+    return []
+
+
+def _leased_long_enough(begun: list[Begun], clock: _Clock, unstarted: Unstarted) -> list[Begun]:
+    """Start the leases anew where the commit took long, and return what is still ours.
+
+    Else a job would start on a lease that is nearly over, and another host would begin it as well.
+    Raises: LedgerUnavailable where that takes as long: nothing may be started.
+    """
+    leased_at = clock.started_at
+    ids = {each.attempt for each in begun}
+    unstarted.attempts |= ids
+    for _ in range(LOOKS):
+        if not begun or boottime() - leased_at <= _slow_seconds():
+            unstarted.attempts -= ids
+            return begun
+        leased_at = boottime()
+        owned = _lease_anew([each.attempt for each in begun], clock.now())
+        begun = [replace(each, leased_at=leased_at) for each in begun if each.attempt in owned]
+    raise LedgerUnavailable(
+        f"the database took longer than {_slow_seconds():g} s to answer, again and again: what was begun is released"
+    )
 
 
 @verb
-def _begin(
-    now: datetime,
-    room: Mapping[str, int],
-    known_jobs: Collection[str],
-    instance: Instance,
-    only_run: int | None,
-    arrived: bool,
-    issued: list[UUID],
-) -> list[Begun]:
+def _lease_anew(attempts: list[int], now: datetime) -> set[int]:
     with writing() as using:
-        full = lock_full_groups(using)
-        runs = candidates(now, Sought(room, known_jobs, full, only_run, arrived=arrived), using)
-        chosen = _choose(runs, now, room, using)
+        mine = Attempt.objects.using(using).filter(pk__in=attempts, outcome="")
+        mine.update(begun_at=now, lease_until=now + conf.lease)
+        return set(mine.values_list("pk", flat=True))
+
+
+@verb
+def _begin(clock: _Clock, sought: Sought, instance: Instance, issued: list[UUID]) -> list[Begun]:
+    with writing() as using:
+        sought = replace(sought, full_groups=lock_full_groups(using))
+        runs = candidates(clock.now(), sought, using)
+        # Locks may have been waited for.
+        now = clock.now()
+        chosen = _choose(runs, now, sought.room, using)
         attempts = [_attempt(run, policy, now, instance) for run, policy in chosen]
         issued.extend(attempt.token for attempt in attempts)
         ids = dict(rows.insert(attempts, using, returning=("run", "id")))
@@ -270,11 +330,9 @@ def read_attempt(attempt: int) -> Begun | None:
     return _begun(found, found.run, _windows([found.run], conf.database)) if found is not None else None
 
 
-def _read_back(issued: list[UUID]) -> list[Begun]:
-    using = conf.database
-    attempts = Attempt.objects.using(using).filter(token__in=issued, outcome="").select_related("run__entry")
-    windows = _windows([attempt.run for attempt in attempts], using)
-    return [_begun(attempt, attempt.run, windows) for attempt in attempts]
+def _read_back(issued: list[UUID]) -> list[Attempt]:
+    found = Attempt.objects.using(conf.database).filter(token__in=issued, outcome="")
+    return list(found.select_related("run__entry"))
 
 
 def _begun(attempt: Attempt, run: Run, windows: Mapping[int, datetime | None]) -> Begun:
@@ -295,6 +353,7 @@ def _begun(attempt: Attempt, run: Run, windows: Mapping[int, datetime | None]) -
         lease=conf.lease,
         args={**entry.args, **(run.args or {})},
         executor=attempt.executor,
+        instance=attempt.instance,
     )
 
 

@@ -27,7 +27,6 @@ from crons.verdicts import BAD_VERDICTS, Ending, Outcome, State, Verdict, named_
 # An idempotent job that loses its process is begun again even without retry=, but not for ever:
 # one that gets its process killed each time must come to rest.
 LOST_TRIES = 3
-NEVER_STARTED = "begun, but the answer or the process for it could not be had: the job was not started"
 ATTEMPT_ENDED = [
     "outcome", "finish_token", "late_outcome", "exit_code", "error", "cpu_seconds", "peak_memory_bytes",
     "lease_until", "ended_at",
@@ -46,9 +45,9 @@ def finish(finished: Sequence[Finished], now: datetime) -> dict[int, bool]:
     with writing() as using:
         found = Attempt.objects.using(using).filter(pk__in=by_id).select_related("run__entry").order_by("pk")
         attempts = list(lock_all(found, using, "self", "run"))
-        accepted = {attempt.pk: _close(attempt, by_id[attempt.pk], now) for attempt in attempts}
+        accepted = {attempt.pk: close(attempt, by_id[attempt.pk], now) for attempt in attempts}
         final = {pk for pk, each in by_id.items() if each.ending.final}
-        _write(attempts, [attempt for attempt in attempts if accepted[attempt.pk]], now, using, final)
+        _write(attempts, [attempt for attempt in attempts if accepted[attempt.pk]], using, final)
     return accepted
 
 
@@ -73,27 +72,8 @@ def expire(now: datetime, gone: Callable[[str, str], bool] = is_gone) -> list[in
         found = lost.select_related("run__entry").order_by("pk")
         attempts = list(lock_free(found, using, "self", "run")[:BATCH])
         for attempt in attempts:
-            _close(attempt, Finished(attempt.pk, Ending(Outcome.LOST, _lost_text(attempt))), now)
-        _write(attempts, attempts, now, using)
-    return [attempt.pk for attempt in attempts]
-
-
-@verb
-def give_back(instance: str, held: Collection[int], now: datetime) -> list[int]:
-    """End the attempts of *instance* that it never started, because begin's answer got lost; their runs are due again.
-
-    Args: *held* are those that it knows of.
-    Returns: the ids of the attempts ended. Their jobs have not run, so this is safe for every job.
-    """
-    with writing() as using:
-        unknown = Attempt.objects.using(using).filter(instance=instance, outcome="").exclude(pk__in=list(held))
-        attempts = list(lock_free(unknown.select_related("run__entry").order_by("pk"), using, "self", "run"))
-        for attempt in attempts:
-            _close(attempt, Finished(attempt.pk, Ending(Outcome.LOST, NEVER_STARTED)), now)
-            run = attempt.run
-            run.state, run.wake_at, run.active_key, run.detail = State.WAITING, now, None, NEVER_STARTED
-        rows.update(attempts, ATTEMPT_ENDED, using)
-        rows.update([attempt.run for attempt in attempts], ENDED, using)
+            close(attempt, Finished(attempt.pk, Ending(Outcome.LOST, _lost_text(attempt))), now)
+        _write(attempts, attempts, using)
     return [attempt.pk for attempt in attempts]
 
 
@@ -247,8 +227,8 @@ def next_after(ending: Ending, tries: int, policy: Policy, now: datetime, *, ask
     return Next(Verdict(outcome))
 
 
-def _close(attempt: Attempt, finished: Finished, now: datetime) -> bool:
-    """Put an ending on an attempt, in memory; False if it was over already."""
+def close(attempt: Attempt, finished: Finished, now: datetime) -> bool:
+    """Put an ending on an attempt, in memory; False if it was over already, or its run is another attempt's."""
     ending = finished.ending
     if attempt.outcome:
         if attempt.finish_token != finished.finish_token and not attempt.late_outcome:
@@ -257,16 +237,15 @@ def _close(attempt: Attempt, finished: Finished, now: datetime) -> bool:
     attempt.outcome, attempt.finish_token = ending.outcome, finished.finish_token
     attempt.exit_code, attempt.error = ending.exit_code, ending.error
     attempt.cpu_seconds, attempt.peak_memory_bytes = ending.cpu_seconds, ending.peak_memory_bytes
-    attempt.lease_until, attempt.ended_at = None, now
+    # A clock that was set back must not have an attempt end before it has begun.
+    attempt.lease_until, attempt.ended_at = None, max(now, attempt.begun_at)
     return attempt.run.current_attempt == attempt.pk
 
 
-def _write(
-    attempts: list[Attempt], accepted: list[Attempt], now: datetime, using: str, final: Collection[int] = ()
-) -> None:
+def _write(attempts: list[Attempt], accepted: list[Attempt], using: str, final: Collection[int] = ()) -> None:
     rows.update(attempts, ATTEMPT_ENDED, using)
     for attempt in accepted:
-        _judge(attempt, now, final=attempt.pk in final)
+        conclude(attempt, final=attempt.pk in final)
     runs = [attempt.run for attempt in accepted]
     rows.update(runs, ENDED, using)
     for run in runs:
@@ -274,8 +253,9 @@ def _write(
             announce(run, using)
 
 
-def _judge(attempt: Attempt, now: datetime, *, final: bool) -> None:
-    run = attempt.run
+def conclude(attempt: Attempt, *, final: bool = False) -> None:
+    """Have the run of an attempt that has ended follow it, in memory."""
+    run, now = attempt.run, attempt.ended_at or attempt.begun_at
     ending = Ending(Outcome(attempt.outcome), attempt.error, final=final)
     asked = attempt.cancel_requested_at is not None
     following = next_after(ending, run.tries, _policy(run.entry), now, asked=asked)

@@ -143,7 +143,7 @@ class Session:
 
     def close(self) -> None:
         """Stop whatever still runs at once, and give the instance's name back."""
-        self.dispatcher.resolve_doubt()
+        self.dispatcher.release_unstarted()
         for executor in self.executors.values():
             executor.close()
         self.dispatcher.close()

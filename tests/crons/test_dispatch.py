@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from importlib import import_module
 
 import pytest
 from django.db import OperationalError
 
 from crons import ledger
-from crons.attempts import Finished
+from crons.attempts import Finished, Unstarted
 from crons.dispatch import Dispatcher, Scribe
 from crons.exceptions import CronsError, LedgerUnavailable
 from crons.executors.base import Executor
 from crons.instances import Instance
 from crons.jobs import Job, registry
-from crons.models import Attempt, Run
+from crons.ledger.release import NEVER_STARTED, NOT_HELD
+from crons.models import Attempt, Entry, Run
+from crons.policies import Policy
 from crons.verdicts import Ending, Outcome
 from tests.crons.conftest import NOON, minutes
 
@@ -135,9 +138,9 @@ def test_a_begin_whose_answer_was_lost_is_given_back(dispatcher, desk, monkeypat
         answers = iter([LedgerUnavailable("the server restarts"), NOON + minutes(6)])
         monkeypatch.setattr(ledger, "database_now", lambda: _given(next(answers)))
         monkeypatch.setattr("crons.dispatch.AGAIN_SECONDS", 0.0)
-        dispatcher.resolve_doubt()
+        dispatcher.release_unstarted()
         assert Run.objects.get().state == "waiting"
-        dispatcher.resolve_doubt()  # nothing is in doubt any more
+        dispatcher.release_unstarted()  # nothing is in doubt any more
         monkeypatch.undo()
 
     dispatcher.turn(NOON + minutes(6))
@@ -175,11 +178,34 @@ def test_a_process_that_ends_waits_for_no_database_for_ever(dispatcher, monkeypa
     """What it has begun without an answer is then found lost; the log says that it never ran."""
     monkeypatch.setattr("crons.dispatch.LAST_CALL_SECONDS", 0.0)
     monkeypatch.setattr(ledger, "database_now", lambda: _given(LedgerUnavailable("gone")))
-    monkeypatch.setattr(dispatcher, "_in_doubt", True)
+    dispatcher._unstarted.attempts.add(1)
 
-    dispatcher.resolve_doubt()
+    dispatcher.release_unstarted()
 
     assert caplog.messages == ["what was begun without an answer will be found lost, though it never ran: gone"]
+
+
+@pytest.fixture
+def commit_late(monkeypatch, instance):
+    """Have begins be cut off, and what they commit be seen only after the block."""
+    module = import_module("crons.ledger.begin")
+    real = module._begin
+    hidden = {"instance": "not yet", "boot_id": "not yet"}
+
+    def cut_off(*args):
+        real(*args)
+        Attempt.objects.filter(instance=instance.name).update(**hidden)
+        raise LedgerUnavailable("connection cut")
+
+    @contextmanager
+    def late():
+        with monkeypatch.context() as patched:
+            patched.setattr(module, "_begin", cut_off)
+            patched.setattr(module, "_read_back", lambda issued: [])
+            yield
+        Attempt.objects.filter(**hidden).update(instance=instance.name, boot_id=instance.boot_id)
+
+    return late
 
 
 def _given(answer):
@@ -196,11 +222,66 @@ def _refuse(begun):
     raise CronsError("no process to be had")
 
 
-def test_what_is_held_is_not_given_back(dispatcher, desk):
+def test_what_is_held_is_not_released(dispatcher, desk):
     """Only attempts that no executor has are in doubt."""
     dispatcher.turn(NOON + minutes(5))
 
-    assert ledger.give_back(dispatcher.instance.name, desk.running(), NOON + minutes(6)) == []
+    assert ledger.release(dispatcher.instance.name, desk.running(), Unstarted(), NOON + minutes(6)) == []
+
+
+def test_a_begin_that_is_committed_after_it_was_read_back_is_released(dispatcher, desk, commit_late):
+    """A standby that is away keeps it back: a process that looks once leaves the run to block its entry for ever."""
+    with commit_late():
+        assert dispatcher.turn(NOON + minutes(5)).begun == []
+        assert dispatcher.turn(NOON + minutes(5.2)).begun == []
+
+    dispatcher.turn(NOON + minutes(5.4))
+
+    assert [(each.entry, each.number) for each in desk.started] == [("heartbeat", 2)]
+    assert [(each.outcome, each.error) for each in Attempt.objects.order_by("pk")] == [
+        ("lost", NEVER_STARTED),
+        ("", ""),
+    ]
+
+
+def test_cancel_ends_what_was_begun_and_never_started(dispatcher, desk, commit_late):
+    """Nothing runs that could hear of it at a renewal."""
+    with commit_late():
+        dispatcher.turn(NOON + minutes(5))
+    ledger.request_cancel(Run.objects.get().pk, NOON + minutes(6), reason="enough", by="ann")
+
+    dispatcher.turn(NOON + minutes(7))
+
+    run = Run.objects.get()
+    assert (run.state, run.verdict, run.detail) == ("done", "cancelled", "enough (by ann)")
+    assert desk.started == []
+
+
+@pytest.mark.parametrize("idempotent", [False, True], ids=["once", "again"])
+def test_what_an_older_copy_of_the_database_says_is_running_is_lost(dispatcher, desk, idempotent):
+    """This process has run it, so it is not begun as if it had never been: that is for who declared it to allow."""
+    Entry.objects.update(policy=Policy(idempotent=idempotent).as_json())
+    [begun] = dispatcher.turn(NOON + minutes(5)).begun
+    older = Attempt.objects.values().get(), Run.objects.values().get()
+    Scribe(dispatcher).finish([Finished(begun.attempt, Ending(Outcome.SUCCEEDED))])
+    desk.started.clear()
+    Attempt.objects.update(**older[0])
+    Run.objects.update(**older[1])
+
+    dispatcher.turn(NOON + minutes(6))
+
+    attempt = Attempt.objects.earliest("pk")
+    assert (attempt.outcome, attempt.error) == ("lost", NOT_HELD)
+    run = Run.objects.get()
+    assert (run.state, run.verdict) == (("running", "") if idempotent else ("done", "lost"))
+    assert [each.number for each in desk.started] == ([2] if idempotent else [])
+
+
+def test_each_look_compares_what_runs_here_with_what_is_said_to(dispatcher, desk, django_assert_num_queries):
+    """One more statement, and only while anything runs anywhere."""
+    dispatcher.turn(NOON + minutes(5))
+    with django_assert_num_queries(4):  # the agenda, whose process is gone (2), what is ours
+        dispatcher.turn(NOON + minutes(6))
 
 
 def test_the_scribe_writes_an_ending_once(dispatcher, desk):

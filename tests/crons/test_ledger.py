@@ -10,7 +10,8 @@ import pytest
 from django.db import IntegrityError, OperationalError, connections, transaction
 
 from crons import ledger
-from crons.attempts import Chunk, Finished
+from crons.attempts import Chunk, Finished, Unstarted
+from crons.conf import conf
 from crons.dispatch import plan_entry
 from crons.exceptions import Fenced, LedgerUnavailable, Refused, UnknownJob
 from crons.instances import Instance
@@ -286,6 +287,80 @@ def test_unreadable_answer_means_not_begun(led, make_entry, monkeypatch):
 
     with pytest.raises(LedgerUnavailable, match="cut off"):
         led.begin(NOON + minutes(5))
+
+
+def test_lease_of_a_begin_that_was_slow_counts_from_its_commit(led, make_entry, slow_begin):
+    """Counted from before, it would be over when the job starts, and another host would begin it as well."""
+    make_entry()
+    led.record(NOON + minutes(5))
+    slow_begin(seconds=60)
+
+    [begun] = led.begin(NOON + minutes(5))
+
+    attempt = Attempt.objects.get()
+    assert attempt.begun_at == NOON + minutes(6)
+    assert attempt.lease_until == NOON + minutes(6) + conf.lease
+    assert begun.leased_at == 1060.0  # the guard kills by the same lease
+
+
+def test_what_was_declared_lost_during_a_slow_begin_is_not_started(led, make_entry, slow_begin):
+    """Another host saw only a lease that was over: that one has it now."""
+    make_entry()
+    led.record(NOON + minutes(5))
+    slow_begin(seconds=60, then=lambda: Attempt.objects.update(outcome="lost", lease_until=None))
+
+    assert led.begin(NOON + minutes(5)) == []
+
+
+def test_a_ledger_that_stays_slow_begins_nothing(led, make_entry, slow_begin):
+    """Nothing is known to be ours long enough: what was begun is released, as never started."""
+    make_entry()
+    led.record(NOON + minutes(5))
+    unstarted = Unstarted()
+    slow_begin(seconds=60, always=True)
+
+    with pytest.raises(LedgerUnavailable, match="the database took longer than"):
+        led.begin(NOON + minutes(5), unstarted=unstarted)
+    assert unstarted.attempts == {Attempt.objects.get().pk}
+    ledger.release(led.instance.name, [], unstarted, NOON + minutes(9))
+
+    assert not unstarted
+    assert Run.objects.get().state == "waiting"
+
+
+@pytest.fixture
+def slow_begin(monkeypatch):
+    """Have a begin take so long between its insert and its answer; *always* also what starts the leases anew."""
+    module = import_module("crons.ledger.begin")
+    clock = [1000.0]
+    monkeypatch.setattr(module, "boottime", lambda: clock[0])
+
+    def slow(seconds, then=lambda: None, *, always=False):
+        def slowed(real):
+            def call(*args):
+                answer = real(*args)
+                clock[0] += seconds
+                then()
+                return answer
+
+            return call
+
+        for name in ("_begin", "_lease_anew")[: 2 if always else 1]:
+            monkeypatch.setattr(module, name, slowed(getattr(module, name)))
+
+    return slow
+
+
+def test_an_attempt_never_ends_before_it_began(led, make_entry):
+    """The clock may be set back while it runs."""
+    make_entry()
+    led.record(NOON + minutes(5))
+    [begun] = led.begin(NOON + minutes(5))
+
+    led.finish(begun, NOON)
+
+    attempt = Attempt.objects.select_related("run").get()
+    assert attempt.begun_at == attempt.ended_at == attempt.run.ended_at == NOON + minutes(5)
 
 
 def test_slot_that_meets_a_run_still_going_is_skipped_and_names_it(led, make_entry):
@@ -711,7 +786,7 @@ def test_a_fenced_transaction_does_not_hold_up_the_scheduler(led, make_entry):
         seen.append(ledger.renew([begun.attempt], NOON + minutes(6)).owned)
         ledger.write_output([Chunk(begun.attempt, 0, "stdout", "half way")])
         # An ending waits, or passes it by: the effects are still being written.
-        seen.append(ledger.give_back(led.instance.name, [], NOON + minutes(6)))
+        seen.append(ledger.release(led.instance.name, [], Unstarted(), NOON + minutes(6)))
         connections.close_all()
 
     with ledger.fenced(begun.attempt):

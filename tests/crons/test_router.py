@@ -8,6 +8,7 @@ import pytest
 
 from crons import api, deployment, heartbeat, ledger, sync, watch
 from crons.alerts import outbox
+from crons.attempts import Unstarted
 from crons.dispatch import Dispatcher, plan_entry
 from crons.jobs import Job, registry
 from crons.models import Run
@@ -55,7 +56,7 @@ def test_the_ledger_reads_what_it_writes(replica, led):
     ledger.renew([second.attempt], NOON + minutes(20))
     ledger.request_cancel(second.run, NOON + minutes(20), reason="enough")
     ledger.expire(NOON + minutes(20))
-    ledger.give_back(led.instance.name, [], NOON + minutes(20))
+    ledger.release(led.instance.name, [], Unstarted(), NOON + minutes(20))
     watch.inspect(NOON + minutes(20))
     outbox.send_due(NOON + minutes(20))
 
