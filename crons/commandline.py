@@ -3,14 +3,41 @@
 from __future__ import annotations
 
 import gc
+import sys
+from typing import Any, TextIO, cast
 
 from django.core.management.base import BaseCommand
 
+from crons import side_output
+from crons.side_output import BestEffort, Encoded
+
 
 class CommandLine(BaseCommand):
-    """A command that ends sooner, where it is the whole process; called from code it is like any other."""
+    """A command that ends sooner, where it is the whole process; called from code it is like any other.
+
+    What it says on stderr never decides how it ends; what it prints on stdout does where *output_decides*.
+    """
+
+    output_decides = True
+
+    def __init__(self, stdout: TextIO | None = None, stderr: TextIO | None = None, **options: Any) -> None:
+        self._asked_stdout = stdout or sys.stdout
+        # The stubs ask for the whole of TextIO; Django writes, flushes, and asks whether it is a terminal.
+        out, beside = Encoded(stdout or sys.stdout), BestEffort(stderr or sys.stderr)
+        super().__init__(cast(TextIO, out), cast(TextIO, beside), **options)
 
     def run_from_argv(self, argv: list[str]) -> None:
         """Run a command line. What was imported by now stays to its end: no collection need look at it again."""
         gc.freeze()
-        super().run_from_argv(argv)
+        try:
+            super().run_from_argv(argv)
+        finally:
+            side_output.let_go()
+
+    def execute(self, *args: Any, **options: Any) -> Any:
+        """Run it with streams that take every text."""
+        wrap = Encoded if self.output_decides else BestEffort
+        options["stdout"] = wrap(options.get("stdout") or self._asked_stdout)
+        if options.get("stderr"):
+            options["stderr"] = BestEffort(options["stderr"])
+        return super().execute(*args, **options)

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import logging
 import time
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -19,9 +18,10 @@ from crons.instances import Instance, boottime
 from crons.jobs import registry
 from crons.ledger import BATCH, Agenda, Recorded
 from crons.planner import Account, Plan
+from crons.side_output import Echo, get_log
 from crons.signals import attempt_begun
 
-log = logging.getLogger("crons")
+log = get_log("crons")
 # Runs that can no longer begin are looked for when slots were recorded, and else this often.
 SETTLE_SECONDS = 1.0
 
@@ -246,12 +246,13 @@ def plan_entry(account: Account, now: datetime) -> Plan:
 class Scribe:
     """The ledger as executors see it: the database's time is asked for at each write.
 
-    *echo* is told (stream, text) of what has been stored.
+    *echo* shows what has been stored; what it could not show is noted in the record of each attempt.
     """
 
-    def __init__(self, dispatcher: Dispatcher, echo: Callable[[str, str], None] | None = None) -> None:
+    def __init__(self, dispatcher: Dispatcher, echo: Echo | None = None) -> None:
         self._dispatcher = dispatcher
         self._echo = echo
+        self._last_seq: dict[int, int] = {}
 
     def renew(self, attempts: Collection[int]) -> Renewed:
         """Extend the leases of *attempts*."""
@@ -264,9 +265,13 @@ class Scribe:
             ledger.write_output(chunks)
         if self._echo is not None:
             for chunk in chunks:
-                self._echo(chunk.stream, chunk.text)
+                self._echo.show(chunk.stream, chunk.text)
+                self._last_seq[chunk.attempt] = chunk.seq
 
     def finish(self, finished: Sequence[Finished]) -> None:
         """Store how attempts ended, and open or close what incidents follow."""
         with self._dispatcher.noticing_trouble():
+            if self._echo is not None and (note := self._echo.note()):
+                written = [each.attempt for each in finished if each.attempt in self._last_seq]
+                ledger.write_output([Chunk(each, self._last_seq[each] + 1, "log", note) for each in written])
             ledger.finish(finished, ledger.database_now())

@@ -5,16 +5,16 @@ It needs the framework; a project without it never imports this.
 
 from __future__ import annotations
 
-import logging
 from datetime import timedelta
 from typing import Any
 
 from django.utils import timezone
 
 from crons.executors import tasks
+from crons.side_output import get_log
 from crons.triggers import arrival
 
-log = logging.getLogger("crons")
+log = get_log("crons")
 # Two projects that share a queue take each other's messages; each is put back for the other.
 FOREIGN_PAUSE = timedelta(seconds=1)
 FOREIGN_TIMES = 20

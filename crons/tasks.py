@@ -5,7 +5,6 @@ It needs Celery; a project without it never imports this.
 
 from __future__ import annotations
 
-import logging
 from typing import Any
 
 from celery import Task, shared_task
@@ -16,11 +15,12 @@ from crons.conf import conf
 from crons.executors.celery import NO_LIMIT, RUN, CelerySender
 from crons.jobs import registry
 from crons.policies import Policy
+from crons.side_output import get_log
 from crons.targets import beat_rows
 from crons.targets.beat_rows import FIRE, TICK
 from crons.triggers import arrival, beat
 
-log = logging.getLogger("crons")
+log = get_log("crons")
 # Jobs get processes of their own, forked from the one that the message is in: that one must have no other threads.
 POOLS = ("prefork", "solo")
 # Two projects that share a broker and a queue take each other's messages; each is put back for the other.

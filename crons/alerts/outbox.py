@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from datetime import datetime, timedelta
 
 from django.db.models import Q
@@ -11,8 +10,9 @@ from crons.alerts import CHANNELS, Message
 from crons.conf import conf
 from crons.ledger import verb, writing
 from crons.models import Delivery, Incident
+from crons.side_output import get_log
 
-log = logging.getLogger("crons")
+log = get_log("crons")
 BATCH = 20
 FIRST_PAUSE, LONGEST_PAUSE = timedelta(minutes=1), timedelta(hours=1)
 # Six that grow, then one each hour: three days, so that a mail server may be down for a weekend.

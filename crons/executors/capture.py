@@ -67,8 +67,15 @@ def flush() -> None:
 
 def settle_streams() -> None:
     """Let sys.stdin, stdout and stderr be what descriptors 0, 1 and 2 are, written line by line in UTF-8."""
-    nothing = os.open(os.devnull, os.O_RDONLY)
+    nothing = os.open(os.devnull, os.O_RDWR)
     os.dup2(nothing, 0)
+    for number in (1, 2):
+        # What the host's full disk or broken pipe did not take stands in the buffers copied from it.
+        kept = os.dup(number)
+        os.dup2(nothing, number)
+        flush()
+        os.dup2(kept, number)
+        os.close(kept)
     os.close(nothing)
     sys.stdin = open(0, encoding="utf-8", errors="replace", closefd=False)  # noqa: SIM115
     sys.stdout = _settled(sys.stdout, 1)

@@ -31,6 +31,7 @@ from crons.executors.child import environment_of, run
 from crons.executors.output import Output, without_secrets
 from crons.executors.reports import RETRY_SECONDS, Reports
 from crons.redaction import Redaction, of_project
+from crons.side_output import BestEffort, dropped_note
 from crons.verdicts import Ending, Outcome
 
 Sink = Callable[[str, str], None]
@@ -121,28 +122,28 @@ def kept_environment(begun: Begun) -> Iterator[None]:
 class _Tee(io.TextIOBase):
     """Writes to the real stream and to the sink; everything else is asked of the real one."""
 
-    def __init__(self, real: TextIO, stream: str, sink: Sink) -> None:
-        self._real, self._stream, self._sink = real, stream, sink
+    def __init__(self, real: TextIO | None, stream: str, sink: Sink) -> None:
+        self.real, self._stream, self._sink = BestEffort(real), stream, sink
 
     def write(self, text: str) -> int:
         self._sink(self._stream, text)
-        return self._real.write(text)
+        return self.real.write(text)
 
     def __getattr__(self, name: str) -> Any:
-        return getattr(self._real, name)
+        return getattr(self.real, name)
 
     @property
     def encoding(self) -> str:  # type: ignore[override] # the base says None
-        return self._real.encoding
+        return getattr(self.real, "encoding", "utf-8")
 
     def flush(self) -> None:
-        self._real.flush()
+        self.real.flush()
 
     def fileno(self) -> int:
-        return self._real.fileno()
+        return int(self.real.fileno())
 
     def isatty(self) -> bool:
-        return self._real.isatty()
+        return self.real.isatty()
 
     def writable(self) -> bool:
         return True
@@ -168,12 +169,15 @@ class _LogSink(logging.Handler):
 def _captured(sink: Sink) -> Iterator[None]:
     root, handler = logging.getLogger(), _LogSink(log_level(), sink)
     level = root.level
+    stdout, stderr = _Tee(sys.stdout, "stdout", sink), _Tee(sys.stderr, "stderr", sink)
     root.addHandler(handler)
     root.setLevel(min(level, handler.level))
     try:
-        with redirect_stdout(_Tee(sys.stdout, "stdout", sink)), redirect_stderr(_Tee(sys.stderr, "stderr", sink)):
+        with redirect_stdout(stdout), redirect_stderr(stderr):
             yield
     finally:
+        if note := dropped_note({"stdout": stdout.real, "stderr": stderr.real}):
+            sink("log", note)
         root.removeHandler(handler)
         root.setLevel(level)
 

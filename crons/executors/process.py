@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import atexit
 import contextlib
-import logging
 import math
 import os
 import selectors
@@ -34,9 +33,10 @@ from crons.executors.reports import RETRY_SECONDS, Reports
 from crons.executors.streams import Streams, pipes
 from crons.instances import boottime
 from crons.redaction import Redaction, of_project
+from crons.side_output import get_log
 from crons.verdicts import Ending, Outcome
 
-logger = logging.getLogger("crons.executors")
+logger = get_log("crons.executors")
 
 FLUSH_SECONDS = 0.5
 GATHER_SECONDS = 0.005

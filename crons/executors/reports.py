@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Iterable
 
 from crons.attempts import Chunk, Finished, Scribe
 from crons.exceptions import LedgerUnavailable
+from crons.side_output import get_log
 
 RETRY_SECONDS = 1.0
 
-logger = logging.getLogger("crons.executors")
+logger = get_log("crons.executors")
 
 
 class Reports:

@@ -6,7 +6,6 @@ a broker that is down or silent must never hold up a look at the clock.
 
 from __future__ import annotations
 
-import logging
 import threading
 import time
 from abc import ABC, abstractmethod
@@ -16,8 +15,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from crons.attempts import Message
+from crons.side_output import get_log
 
-log = logging.getLogger("crons.executors")
+log = get_log("crons.executors")
 # Messages that wait for the courier's thread; more stay in the ledger, where they are safe.
 LONGEST_QUEUE = 1_000
 # A message that takes longer to be handed over says that the broker is silent.

@@ -47,7 +47,12 @@ class Out:
 
     def row(self, row: Mapping[str, Any]) -> None:
         """Print one JSON object."""
-        self.stdout.write(json.dumps(row, ensure_ascii=False, default=_plain), ending="\n")
+        text = json.dumps(row, ensure_ascii=False, default=_plain)
+        try:
+            text.encode(getattr(self.stdout, "encoding", None) or "utf-8")
+        except UnicodeEncodeError:
+            text = json.dumps(row, default=_plain)  # JSON's own escapes, which stay JSON
+        self.stdout.write(text, ending="\n")
 
     def line(self, text: str = "", tone: str = "") -> None:
         """Print one line for people."""

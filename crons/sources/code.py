@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import traceback
 from importlib import import_module
 from importlib.util import find_spec
@@ -10,9 +9,10 @@ from importlib.util import find_spec
 from crons.exceptions import InvalidSetting
 from crons.jobs import registry
 from crons.redaction import of_project
+from crons.side_output import get_log
 from crons.sources.base import Problem, Reading, Source, declaring
 
-log = logging.getLogger("crons")
+log = get_log("crons")
 
 
 class CodeSource(Source):

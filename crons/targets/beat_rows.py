@@ -7,7 +7,6 @@ declaration that changed. The ledger follows such edits; a row that is not ours 
 from __future__ import annotations
 
 import json
-import logging
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
@@ -22,10 +21,11 @@ from crons.exceptions import CronsError, TargetError
 from crons.ledger import verb, writing
 from crons.models import Entry, Pause
 from crons.schedules import parse
+from crons.side_output import get_log
 from crons.targets import beat_fields
 from crons.targets.base import Unfit
 
-log = logging.getLogger("crons")
+log = get_log("crons")
 APP = "django_celery_beat"
 FIRE, TICK = "crons.fire", "crons.tick"
 PREFIX = "crons:"

@@ -6,7 +6,6 @@ writes down output and ending itself, so that all of that is the same code as on
 
 from __future__ import annotations
 
-import logging
 import os
 import signal
 import threading
@@ -24,10 +23,11 @@ from crons.executors.process import ProcessExecutor
 from crons.instances import host
 from crons.jobs import registry
 from crons.models import Run
+from crons.side_output import get_log
 from crons.triggers.session import LONGEST_LOOK_SECONDS, STOPPING, Session
 from crons.verdicts import State
 
-log = logging.getLogger("crons")
+log = get_log("crons")
 # For a worker with newer code to be there.
 UNKNOWN_JOB_PAUSE = timedelta(seconds=30)
 # A place was taken, or a pause came, on the message's way: that happens once or twice, and not each time.

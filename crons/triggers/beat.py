@@ -5,16 +5,16 @@ A message may come twice, from two beats or from one that was killed after it ha
 
 from __future__ import annotations
 
-import logging
 from datetime import timedelta
 
 from crons import deployment
+from crons.side_output import get_log
 from crons.triggers import arrival
 from crons.triggers.named import Door
 from crons.triggers.session import Session
 from crons.triggers.tick import tick as look
 
-log = logging.getLogger("crons")
+log = get_log("crons")
 NO_PATIENCE = timedelta(0)  # a retry is begun by a later tick, not waited for
 
 

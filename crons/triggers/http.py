@@ -10,7 +10,6 @@ from __future__ import annotations
 import hashlib
 import hmac
 import json
-import logging
 import os
 import re
 import subprocess
@@ -35,9 +34,10 @@ from crons.exceptions import CronsError, InvalidSetting, LedgerUnavailable
 from crons.executors.sending import Sender
 from crons.instances import Instance
 from crons.jobs import registry
+from crons.side_output import get_log
 from crons.triggers.tick import wait_for_boundary
 
-log = logging.getLogger("crons")
+log = get_log("crons")
 # How far the signer's clock may be from this host's, and so how long a request that was overheard can be repeated.
 WINDOW_SECONDS = 300
 LONGEST_BODY_BYTES = 4096

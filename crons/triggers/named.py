@@ -17,6 +17,7 @@ from crons.exceptions import UnknownJob
 from crons.executors import child
 from crons.jobs import registry
 from crons.models import Attempt, Entry, OutputChunk, Range, Run
+from crons.side_output import BestEffort, Echo
 from crons.triggers.session import LONGEST_LOOK_SECONDS, Session
 from crons.triggers.tick import LONGEST_AHEAD
 from crons.verdicts import Kind, Outcome, State, Verdict
@@ -167,10 +168,11 @@ class Door:
 
     def _follow(self, run: Run) -> int:
         told: dict[int, int] = {}
+        echo = Echo()
         while self.session.stopping is None:
             _read_anew(run)
             for chunk in _chunks_after(run, told):
-                print_chunk(chunk.stream, chunk.text)
+                echo.show(chunk.stream, chunk.text)
                 told[chunk.attempt_id] = chunk.seq
             if run.state == State.DONE:
                 return self._verdict(run, mine=True)
@@ -201,13 +203,6 @@ class Door:
         return ledger.database_now()
 
 
-def print_chunk(stream: str, text: str) -> None:
-    """Write a piece of a job's output where it belongs: log records and stderr to stderr."""
-    target = sys.stdout if stream == "stdout" else sys.stderr
-    target.write(text)
-    target.flush()
-
-
 def do_the_work(name: str) -> int:
     """Call the job itself: this process was started by an attempt, which has the ledger's part.
 
@@ -222,7 +217,7 @@ def do_the_work(name: str) -> int:
         )
     ending = child.run(replace(begun, job=registry.get(name).name))
     if ending.outcome != Outcome.SUCCEEDED:
-        sys.stderr.write(ending.error.rstrip() + "\n")
+        BestEffort(sys.stderr).write(ending.error.rstrip() + "\n")
         return ending.exit_code or 1
     return 0
 

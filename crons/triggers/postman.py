@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import threading
 
 from django.db import connections
@@ -10,8 +9,9 @@ from django.db import connections
 from crons import ledger
 from crons.alerts import outbox
 from crons.exceptions import LedgerUnavailable
+from crons.side_output import get_log
 
-log = logging.getLogger("crons")
+log = get_log("crons")
 
 
 class Postman:

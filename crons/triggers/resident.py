@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import os
 import sys
 import time
@@ -17,10 +16,11 @@ from django.utils.autoreload import iter_all_python_module_files
 from crons import api, deployment, heartbeat, ledger, sync
 from crons.dispatch import Pass
 from crons.exceptions import LedgerUnavailable, NotAdopted
+from crons.side_output import get_log, let_go
 from crons.triggers.postman import Postman
 from crons.triggers.session import LONGEST_LOOK_SECONDS, Session
 
-log = logging.getLogger("crons")
+log = get_log("crons")
 LONGEST_PAUSE_SECONDS = 5.0
 CONTENDED_SECONDS = 0.02
 # At the end, for a mail that is on its way.
@@ -122,7 +122,7 @@ class Resident:
 
 def start_anew() -> None:
     """Replace this process by a fresh one with the same command line."""
-    sys.stdout.flush()
+    let_go()
     os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])
 
 

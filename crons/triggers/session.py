@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import logging
+import math
 import os
 import signal
 import sys
@@ -23,20 +23,23 @@ from crons.executors.base import Executor
 from crons.executors.sending import Sender
 from crons.instances import Instance
 from crons.jobs import registry
+from crons.side_output import Echo, get_log, is_terminal
 
-log = logging.getLogger("crons")
+log = get_log("crons")
 # At a terminal nobody waits half a minute after Ctrl-C.
 DRAIN_AT_TERMINAL = timedelta(seconds=2)
 # After cancelling: the kill wait of the executor, and time to write the endings down.
 CANCELLING_SECONDS = 10.0
 LONGEST_LOOK_SECONDS = 1.0
-STOPPING = (signal.SIGTERM, signal.SIGINT)
+STOPPING = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+# Wrappers pass on a signal that the whole group has had, and service managers send two kinds: that is one wish.
+ONE_WISH_SECONDS = 2.0
 
 
 class Session:
     """Prepares executors before any database connection is open, and leaves nothing behind.
 
-    SIGTERM and SIGINT set *stopping*; a second one cuts the grace short.
+    SIGTERM, SIGINT and SIGHUP set *stopping*; another one, at least two seconds later, cuts the grace short.
     Raises: Disabled in a test suite that has not asked for schedulers.
     """
 
@@ -46,7 +49,7 @@ class Session:
         trigger: str,
         executors: Mapping[str, Executor] | None = None,
         *,
-        echo: Callable[[str, str], None] | None = None,
+        echo: Echo | None = None,
     ) -> None:
         suite.refuse_schedulers()  # before anything of the test's is touched
         # Forked processes must not share a connection with this one.
@@ -58,6 +61,7 @@ class Session:
         self.scribe = Scribe(self.dispatcher, echo)
         self.stopping: signal.Signals | None = None
         self.signals = 0
+        self._asked_at = -math.inf
         self._wake_read, self._wake_write = os.pipe()
         self._listening = ExitStack()
 
@@ -85,8 +89,12 @@ class Session:
 
     @contextmanager
     def listening(self, to: Iterable[signal.Signals] = STOPPING) -> Iterator[None]:
-        """Have the signals *to* set *stopping* inside; then they mean again what they meant."""
-        kept = {number: signal.signal(number, self._on_signal) for number in to}
+        """Have the signals *to* set *stopping* inside; then they mean again what they meant.
+
+        Under nohup, SIGHUP stays ignored.
+        """
+        heeded = [each for each in to if each != signal.SIGHUP or signal.getsignal(each) != signal.SIG_IGN]
+        kept = {number: signal.signal(number, self._on_signal) for number in heeded}
         try:
             yield
         finally:
@@ -108,7 +116,7 @@ class Session:
 
     def drain(self) -> None:
         """Let what runs finish within the grace, then cancel it; write down how everything ended."""
-        grace = DRAIN_AT_TERMINAL if self.stopping == signal.SIGINT and sys.stdin.isatty() else conf.drain
+        grace = DRAIN_AT_TERMINAL if self.stopping == signal.SIGINT and is_terminal(sys.stdin) else conf.drain
         # Counted from the first, which began the stop: the second may come before this line does.
         self._work_until(time.monotonic() + grace.total_seconds(), lambda: self.signals > 1)
         left = [(executor, executor.running()) for executor in self.executors.values()]
@@ -136,6 +144,10 @@ class Session:
             self.work(min(LONGEST_LOOK_SECONDS, max(0.0, deadline - time.monotonic())))
 
     def _on_signal(self, number: int, frame: FrameType | None) -> None:
+        now = time.monotonic()
+        if now - self._asked_at < ONE_WISH_SECONDS:
+            return
+        self._asked_at = now
         self.stopping = signal.Signals(number)
         self.signals += 1
         with suppress(BlockingIOError):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import time
 from datetime import datetime, timedelta
 
@@ -12,10 +11,11 @@ from crons import deployment, ledger
 from crons.dispatch import Pass
 from crons.exceptions import LedgerUnavailable
 from crons.ledger import Agenda
+from crons.side_output import get_log
 from crons.triggers.postman import Postman
 from crons.triggers.session import LONGEST_LOOK_SECONDS, Session
 
-log = logging.getLogger("crons")
+log = get_log("crons")
 # Cron on a host whose clock is ahead fires before the database's minute has begun.
 LONGEST_AHEAD = timedelta(seconds=5)
 SENDING_SECONDS = 5.0

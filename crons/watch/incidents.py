@@ -7,7 +7,6 @@ the next success closes it; each is told once, however many processes look.
 from __future__ import annotations
 
 import hashlib
-import logging
 import re
 from datetime import datetime
 
@@ -18,9 +17,10 @@ from crons.conf import conf
 from crons.exceptions import LedgerUnavailable
 from crons.ledger import verb, writing
 from crons.models import Attempt, Incident, OutputChunk, Run
+from crons.side_output import get_log
 from crons.verdicts import Verdict, named_error
 
-log = logging.getLogger("crons")
+log = get_log("crons")
 FAILING = "failing"
 BATCH = 100
 TAIL_CHUNKS = 20

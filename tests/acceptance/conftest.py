@@ -75,12 +75,22 @@ class Site:
         """Start `manage.py crons …`; it is killed when the test ends, should it still run."""
         return self.start_python(str(self.manage_py), "crons", *arguments, **env)
 
+    def command(self, *arguments: str) -> list[str]:
+        """Return the words of `manage.py crons …`."""
+        return [sys.executable, str(self.manage_py), "crons", *arguments]
+
     def start_python(
         self, *arguments: str, pass_fds: tuple[int, ...] = (), output: IO[str] | None = None, **env: str
     ) -> subprocess.Popen[str]:
         """Start Python with *arguments*; it is killed when the test ends, should it still run."""
+        return self.start_program(sys.executable, *arguments, pass_fds=pass_fds, output=output, **env)
+
+    def start_program(
+        self, *command: str, pass_fds: tuple[int, ...] = (), output: IO[str] | None = None, **env: str
+    ) -> subprocess.Popen[str]:
+        """Start *command*; it is killed when the test ends, should it still run."""
         process = subprocess.Popen(
-            [sys.executable, *arguments],
+            command,
             env={**self.env, **env},
             cwd=self.folder,
             stdin=subprocess.DEVNULL,

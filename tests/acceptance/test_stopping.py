@@ -11,7 +11,14 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from crons.schedules import parse
-from tests.acceptance.conftest import Site, moment, wait_for_line, wait_until_nobody_reads
+from tests.acceptance.conftest import (
+    PATIENCE_SECONDS,
+    Site,
+    is_readable,
+    moment,
+    wait_for_line,
+    wait_until_nobody_reads,
+)
 from tests.databases import OwnDatabase
 
 LONG = "3600"
@@ -40,7 +47,7 @@ def gate(tmp_path: Path) -> Gate:
 
 
 @pytest.mark.parametrize("verb", ["serve", "tick"])
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
 def test_a_stopped_scheduler_lets_its_job_finish_and_begins_nothing(
     site: Site, gate: Gate, verb: str, number: signal.Signals
 ) -> None:
@@ -61,6 +68,21 @@ def test_a_stopped_scheduler_lets_its_job_finish_and_begins_nothing(
     if verb == "serve":
         assert site.verdicts("plain") == []
     site.wait_until_nothing_runs()
+
+
+def test_nohup_keeps_a_scheduler_alive_when_its_terminal_goes(site: Site) -> None:
+    """SIGHUP stops one that did not ask to be left alone."""
+    told = {}
+    for how in ("exec", "trap '' HUP; exec"):
+        process = site.start_program("sh", "-c", f'{how} "$@"', "sh", *site.command("serve"))
+        wait_for_line(process, "crons serve: pid")
+        status = Path(f"/proc/{process.pid}/status").read_text()
+        masks = dict(line.split(":\t") for line in status.splitlines() if line.startswith("Sig"))
+        told[how] = {mask for mask in ("SigIgn", "SigCgt") if int(masks[mask], 16) & 1 << signal.SIGHUP - 1}
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(PATIENCE_SECONDS) == 0
+
+    assert told == {"exec": {"SigCgt"}, "trap '' HUP; exec": {"SigIgn"}}
 
 
 def test_a_job_that_outlives_the_grace_is_cancelled(site: Site, gate: Gate) -> None:
@@ -118,14 +140,15 @@ def test_an_idempotent_job_that_a_person_cancelled_stays_cancelled(site: Site, g
 
 
 def test_a_second_signal_cuts_the_grace_short(site: Site, gate: Gate) -> None:
-    """Who asks twice does not want to wait."""
+    """Who asks again does not want to wait; asked twice at once, it may be one wish that a wrapper passed on."""
     site.make_due("waits_for_release")
     process = site.start("serve", TEST_DRAIN=LONG)
     gate.wait_for_job()
 
     process.send_signal(signal.SIGTERM)
     wait_for_line(process, "Draining")
-    process.send_signal(signal.SIGTERM)
+    while not is_readable(gate.end, 0.1):  # until its reader, the job, is gone
+        process.send_signal(signal.SIGTERM)
     output = process.communicate()[0]
     gate.open()
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import copy
 import difflib
-import os
 import sys
 from collections.abc import Sequence
 from typing import Any, NoReturn
@@ -88,6 +87,7 @@ class Command(CommandLine):
         if options.get("verb"):
             self.verb = load(options["verb"])
             self.requires_system_checks = self.verb.checks  # type: ignore[assignment] # the stubs know only lists
+            self.output_decides = self.verb.output_decides
         options.setdefault("skip_checks", False)
         try:
             return super().execute(*args, **options)
@@ -106,9 +106,7 @@ class Command(CommandLine):
             code = self.verb.handle(options, out) if self.verb else self._introduce()
             self.stdout.flush()  # a closed pipe shows here, not in a complaint of Python's at its exit
         except BrokenPipeError:
-            # Whoever read this has seen enough. Python must not complain when it closes stdout.
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-            code = 0
+            code = 0  # whoever read this has seen enough
         if code:
             sys.exit(code)
 

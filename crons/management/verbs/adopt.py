@@ -13,6 +13,7 @@ from crons.exceptions import Refused
 from crons.management.output import Out
 from crons.management.verbs.base import Verb, operator
 from crons.models import Deployment
+from crons.side_output import is_terminal
 
 
 class Adopt(Verb):
@@ -52,7 +53,7 @@ class Adopt(Verb):
 
 
 def _ask(out: Out) -> None:
-    if out.json or not (out.is_terminal and sys.stdin.isatty()):
+    if out.json or not (out.is_terminal and is_terminal(sys.stdin)):
         raise Refused("adopting needs a yes, and nobody is here to ask: manage.py crons adopt --yes")
     out.raw("If the other place still runs, it stops firing. Adopt? [y/N] ")
     if sys.stdin.readline().strip().lower() not in ("y", "yes"):

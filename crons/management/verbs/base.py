@@ -18,6 +18,7 @@ from crons.conf import conf
 from crons.exceptions import Refused
 from crons.instances import host
 from crons.management.output import Out
+from crons.side_output import is_terminal
 
 
 class Verb(ABC):
@@ -33,6 +34,8 @@ class Verb(ABC):
     example: ClassVar[str]
     checks: ClassVar[Sequence[str] | str] = ()
     """Which system checks must pass first, as in Django's requires_system_checks."""
+    output_decides: ClassVar[bool] = True
+    """Whether it fails where stdout cannot be written; not for a verb that sees jobs through."""
     failure_code: ClassVar[int] = 1
     """The exit code when it raises."""
 
@@ -49,7 +52,7 @@ def confirm(out: Out, question: str, without_asking: str) -> None:
 
     Raises: Refused unless the answer is yes.
     """
-    if out.json or not (out.is_terminal and sys.stdin.isatty()):
+    if out.json or not (out.is_terminal and is_terminal(sys.stdin)):
         raise Refused(f"this needs a yes, and nobody is here to ask: manage.py crons {without_asking}")
     out.raw(f"{question} [y/N] ")
     if sys.stdin.readline().strip().lower() not in ("y", "yes"):

@@ -11,6 +11,7 @@ from typing import Any
 from crons.exceptions import Refused
 from crons.management.output import Out
 from crons.management.verbs.base import Verb, argument, operator
+from crons.side_output import Echo, is_terminal
 
 
 class Run(Verb):
@@ -19,6 +20,7 @@ class Run(Verb):
     name = "run"
     help = "run one entry: its due slot with --scheduled, one run besides its schedule from a terminal"
     example = "run clean_inactive_customers --scheduled"
+    output_decides = False
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         """Take the entry's name and how to run it."""
@@ -47,7 +49,7 @@ class Run(Verb):
     def handle(self, options: Mapping[str, Any], out: Out) -> int:
         """Run; 0 when it succeeded or somebody else has it, 1 when it failed or was refused."""
         from crons.management.verbs.history import run_as_json
-        from crons.triggers.named import Door, do_the_work, print_chunk
+        from crons.triggers.named import Door, do_the_work
         from crons.triggers.session import Session
 
         name, args = options["entry"], _args(options)
@@ -58,11 +60,11 @@ class Run(Verb):
             from crons import api, arguments
 
             arguments.check(api.entry(name), args)  # before processes are started for it
-        at_terminal = any(stream is not None and stream.isatty() for stream in (sys.stdin, sys.stdout))
+        at_terminal = is_terminal(sys.stdin) or is_terminal(sys.stdout)
         scheduled = options["scheduled"] or not (options["manual"] or at_terminal or args)
         trigger = "crontab" if scheduled else "manual"
         # With --json stdout belongs to the row at the end; inline, the job writes to the terminal itself.
-        echo = None if options["foreground"] or out.json else print_chunk
+        echo = None if options["foreground"] or out.json else Echo()
         with Session("run", trigger, _executors(name, options["foreground"]), echo=echo) as session:
             door = Door(session, out.note, wait=options["wait"])
             guess = not options["scheduled"]

@@ -9,6 +9,7 @@ from typing import Any
 
 from crons.management.output import Out
 from crons.management.verbs.base import Verb
+from crons.side_output import is_terminal
 
 
 class Tick(Verb):
@@ -17,6 +18,7 @@ class Tick(Verb):
     name = "tick"
     help = "do what is due now, see it through, and end"
     example = "tick"
+    output_decides = False
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         """Take --while-busy."""
@@ -43,7 +45,7 @@ class Tick(Verb):
         }
         if out.json:
             out.row(counts)
-        elif any(counts.values()) or sys.stderr.isatty():
+        elif any(counts.values()) or is_terminal(sys.stderr):
             # Cron mails whatever a line prints: with nothing to do it must be silent.
             sent = f", {counts['sent']} sent" if counts["sent"] else ""
             out.note(

@@ -20,8 +20,9 @@ from crons.exceptions import CronsError, LedgerUnavailable, UnknownJob
 from crons.instances import host
 from crons.models import Attempt, Entry, Run
 from crons.schedules import FAR_PAST
+from crons.side_output import Echo
 from crons.sources.cron_classes import CronClassesSource, paths
-from crons.triggers.named import Door, print_chunk
+from crons.triggers.named import Door
 from crons.triggers.session import LONGEST_LOOK_SECONDS, Session
 from crons.verdicts import State, Verdict
 
@@ -33,6 +34,7 @@ class Command(CommandLine):
     """One look at the clock for the classes named, or for all: a slot that somebody else has is left to them."""
 
     help = "Run the due slots of CRON_CLASSES; exit code 1 when one that was run here did not succeed."
+    output_decides = False
     requires_system_checks = []  # a slot must not wait for them, nor be lost for a warning elsewhere
 
     def add_arguments(self, parser: ArgumentParser) -> None:
@@ -80,7 +82,7 @@ class Command(CommandLine):
     def _run(self, entries: Sequence[Entry], options: dict[str, Any]) -> list[str]:
         silent = options["silent"]
         failed = []
-        with Session("run", "runcrons", echo=None if silent else print_chunk) as session:
+        with Session("run", "runcrons", echo=None if silent else Echo()) as session:
             for entry in entries:
                 if session.stopping is not None:
                     break

@@ -16,6 +16,7 @@ from django_crontab.management.commands.crontab import Command as RealCommand
 
 from crons.commandline import CommandLine
 from crons.exceptions import CronsError, DeclarationError
+from crons.side_output import is_terminal
 from crons.sources.cronjob_lines import Line, hash_of, read_line
 from crons.sources.cronjobs import CronjobsSource
 
@@ -71,5 +72,5 @@ def _how(line: Line) -> tuple[str, ...]:
     if line.is_at_reboot:
         return ("--manual",)
     # django-crontab writes this command into crontabs; by hand it is only called from a terminal.
-    by_hand = any(stream is not None and stream.isatty() for stream in (sys.stdin, sys.stdout))
+    by_hand = is_terminal(sys.stdin) or is_terminal(sys.stdout)
     return () if by_hand else ("--scheduled",)

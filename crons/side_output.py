@@ -1,0 +1,144 @@
+"""Side output: notes, logs and echoes. It never decides: what cannot be written is dropped, and the work goes on."""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+from collections.abc import Mapping, MutableMapping
+from contextlib import suppress
+from typing import Any, TextIO
+
+from crons.exceptions import CronsError
+
+# A closed descriptor, a full disk, a reader that has gone; a stream object that its owner closed.
+BROKEN = (OSError, ValueError)
+
+
+class Log(logging.LoggerAdapter[logging.Logger]):
+    """A logger that raises nothing, whatever its handlers do: a scheduler must outlive its log."""
+
+    def process(self, msg: Any, kwargs: MutableMapping[str, Any]) -> tuple[Any, MutableMapping[str, Any]]:
+        """Leave the caller's message and fields as they are."""
+        return msg, kwargs
+
+    def log(self, level: int, msg: object, *args: object, **kwargs: Any) -> None:
+        """Log, or do nothing."""
+        with suppress(Exception):
+            # One level more, so that the record names the caller and not this line.
+            super().log(level, msg, *args, **{**kwargs, "stacklevel": kwargs.get("stacklevel", 1) + 1})
+
+
+def get_log(name: str) -> Log:
+    """Return the log called *name*."""
+    return Log(logging.getLogger(name))
+
+
+class Encoded:
+    """A stream that takes every text: what its encoding lacks is written as an escape.
+
+    Args: *real* is None where Python found the descriptor closed at its start; then nothing is written.
+    Raises: BrokenPipeError when the reader is gone, CronsError when it cannot be written for another reason.
+    """
+
+    def __init__(self, real: TextIO | None) -> None:
+        self._real = real
+
+    def write(self, text: str) -> int:
+        """Write *text*."""
+        try:
+            self._write(text)
+        except BrokenPipeError:
+            raise
+        except OSError as error:
+            raise CronsError(f"the output could not be written: {error}") from error
+        return len(text)
+
+    def flush(self) -> None:
+        """Let out what was written."""
+        self.write("")
+
+    def isatty(self) -> bool:
+        """Say whether a person reads this."""
+        return is_terminal(self._real)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._real, name)
+
+    def _write(self, text: str) -> None:
+        if self._real is None:
+            return
+        try:
+            self._real.write(text)
+        except UnicodeEncodeError:
+            encoding = getattr(self._real, "encoding", None) or "ascii"
+            self._real.write(text.encode(encoding, "backslashreplace").decode(encoding))
+        if not text:
+            self._real.flush()
+
+
+class BestEffort(Encoded):
+    """The same, and what cannot be written is dropped; *error* is the first that was met."""
+
+    error: Exception | None = None
+
+    def write(self, text: str) -> int:
+        """Write *text*, or drop it."""
+        try:
+            self._write(text)
+        except BROKEN as error:
+            self.error = self.error or error
+        return len(text)
+
+
+class Echo:
+    """Shows what a job writes where the job was started; log records go to stderr."""
+
+    def __init__(self) -> None:
+        self._streams = {"stdout": BestEffort(sys.stdout), "stderr": BestEffort(sys.stderr)}
+
+    def show(self, stream: str, text: str) -> None:
+        """Show a piece of *stream*."""
+        target = self._streams["stdout" if stream == "stdout" else "stderr"]
+        target.write(text)
+        target.flush()
+
+    def note(self) -> str:
+        """Say for the attempt's record what could not be shown; nothing where all could."""
+        return dropped_note(self._streams)
+
+
+def dropped_note(streams: Mapping[str, BestEffort]) -> str:
+    """Say which of *streams* did not take all that was written, and why; nothing where all did."""
+    errors = "; ".join(f"{name}: {each.error}" for name, each in streams.items() if each.error is not None)
+    return (
+        f"crons: not all output could be shown where this was started ({errors}); it is kept here\n" if errors else ""
+    )
+
+
+def is_terminal(stream: TextIO | None) -> bool:
+    """Say whether *stream* is a terminal; one that is closed is none."""
+    try:
+        return stream is not None and stream.isatty()
+    except BROKEN:
+        return False
+
+
+def let_go() -> None:
+    """Flush Python's own streams for the last time; what one does not take is dropped.
+
+    Python flushes them once more at its exit, and ends with 120 where that fails, whatever the exit code was.
+    """
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            if stream is not None:
+                stream.flush()
+        except BROKEN:
+            _point_at_nothing(stream)
+
+
+def _point_at_nothing(stream: TextIO) -> None:
+    with suppress(*BROKEN):
+        nothing = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nothing, stream.fileno())
+        os.close(nothing)

@@ -1,0 +1,139 @@
+"""What a scheduler says never decides what becomes of a job: its stdout and stderr may be full, broken or closed."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+
+import pytest
+
+from tests.acceptance.conftest import PATIENCE_SECONDS, Site, wait_for_line
+from tests.acceptance.test_stopping import LONG, Gate
+
+STREAMS = ("stdout", "stderr")
+FAULTS = ("full", "broken", "closed", "ascii")
+Start = Callable[..., subprocess.Popen[str]]
+VERBS = [
+    pytest.param(("serve",), id="serve"),
+    pytest.param(("tick",), id="tick", marks=pytest.mark.slow),  # it says as little as serve, and less
+    pytest.param(("run", "waits_for_release", "--manual"), id="run"),
+]
+# The same for both databases: it is about two descriptors.
+pytestmark = pytest.mark.sqlite
+
+
+@pytest.fixture
+def gate(site: Site) -> Gate:
+    """The gate of this site."""
+    return Gate(site.folder / "gate")
+
+
+@pytest.fixture
+def start(site: Site) -> Iterator[Start]:
+    """Start `manage.py crons …` with one of its streams, or both, at fault."""
+    with ExitStack() as stack:
+
+        def start(fault: str, streams: tuple[str, ...], *arguments: str) -> subprocess.Popen[str]:
+            command = site.command(*arguments)
+            given: dict[str, int] = dict.fromkeys(STREAMS, subprocess.DEVNULL)
+            env = {**site.env, "TEST_DRAIN": LONG}
+            if fault == "closed":
+                ends = " ".join(f"{1 + STREAMS.index(each)}>&-" for each in streams)
+                command = ["sh", "-c", f'exec "$@" {ends}', "sh", *command]
+            elif fault == "ascii":
+                env["PYTHONIOENCODING"] = "ascii"
+            else:
+                given |= {each: _at_fault(fault, stack) for each in streams}
+            process = subprocess.Popen(
+                command, env=env, cwd=site.folder, stdin=subprocess.DEVNULL, text=True,
+                stdout=given["stdout"], stderr=given["stderr"],
+            )  # fmt: skip
+            stack.callback(process.wait)
+            stack.callback(process.kill)
+            return process
+
+        yield start
+
+
+@pytest.mark.parametrize("verb", VERBS)
+@pytest.mark.parametrize("fault", FAULTS)
+@pytest.mark.parametrize("stream", STREAMS)
+def test_a_stream_that_takes_nothing_costs_no_job(
+    site: Site, gate: Gate, start: Start, stream: str, fault: str, verb: tuple[str, ...]
+) -> None:
+    """`crons run X | head -1`, a log on a full disk, a terminal that was closed: each killed the job."""
+    if verb[0] != "run":
+        site.make_due("waits_for_release")
+    process = start(fault, (stream,), *verb)
+    gate.wait_for_job()
+
+    os.write(gate.end, "grüße\n".encode())
+    site.wait_for_row("SELECT 1 FROM crons_outputchunk", process)
+    if verb[0] == "serve":
+        process.send_signal(signal.SIGTERM)
+    gate.open()
+
+    assert process.wait(PATIENCE_SECONDS) == 0
+    assert site.verdicts("waits_for_release") == [("succeeded", 1, "succeeded")]
+    (text, *notes) = [text for (text,) in site.sql("SELECT text FROM crons_outputchunk ORDER BY seq")]
+    assert text == "grüße\n"
+    if verb[0] == "run" and stream == "stdout" and fault in ("full", "broken"):
+        (note,) = notes
+        assert note.startswith("crons: not all output could be shown where this was started (stdout: [Errno ")
+    else:
+        assert notes == []
+
+
+@pytest.mark.parametrize("fault", ["full", "closed"])
+def test_a_run_ends_as_its_job_does_where_nothing_can_be_said(site: Site, start: Start, fault: str) -> None:
+    """Python's own exit would be 120 where its last flush fails; cron's mail and scripts go by the job's."""
+    process = start(fault, STREAMS, "run", "fails", "--manual")
+
+    assert process.wait(PATIENCE_SECONDS) == 1
+    assert site.verdicts("fails") == [("failed", 1, "failed")]
+
+
+def test_a_job_in_the_foreground_outlives_its_terminal(site: Site, start: Start) -> None:
+    """There the job itself writes to the streams of the command."""
+    site.make_due()
+    process = start("full", STREAMS, "run", "fails", "--manual", "--foreground")
+
+    assert process.wait(PATIENCE_SECONDS) == 1
+    ((error,),) = site.sql("SELECT error FROM crons_attempt")
+    assert error.rstrip().endswith("RuntimeError: no luck")
+    assert site.sql("SELECT stream FROM crons_outputchunk ORDER BY seq") == [("stdout",), ("log",)]
+
+
+def test_ctrl_c_drains_a_scheduler_whose_output_went_through_tee(site: Site, gate: Gate) -> None:
+    """`crons serve 2>&1 | tee log`: Ctrl-C ends tee as well, and the next word of the scheduler has no reader."""
+    site.make_due("waits_for_release")
+    process = site.start("serve", TEST_DRAIN=LONG)
+    gate.wait_for_job()
+    wait_for_line(process, "crons serve: pid")
+    assert process.stdout is not None
+
+    process.stdout.close()
+    process.send_signal(signal.SIGINT)
+    gate.open()
+
+    assert process.wait(PATIENCE_SECONDS) == 0
+    assert site.verdicts("waits_for_release") == [("succeeded", 1, "succeeded")]
+
+
+@pytest.mark.parametrize(("verb", "code"), [("list", 1), ("health", 2)])
+def test_an_answer_that_cannot_be_written_is_a_failure(site: Site, start: Start, verb: str, code: int) -> None:
+    """Whoever keeps an answer in a file must learn that it is not there."""
+    assert start("full", ("stdout",), verb).wait(PATIENCE_SECONDS) == code
+
+
+def _at_fault(fault: str, stack: ExitStack) -> int:
+    if fault == "full":
+        end = os.open("/dev/full", os.O_WRONLY)
+    else:
+        read, end = os.pipe()
+        os.close(read)
+    stack.callback(os.close, end)
+    return end
