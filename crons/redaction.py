@@ -2,28 +2,27 @@
 
 from __future__ import annotations
 
+import json
 import os
-import re
 import warnings
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 from django.conf import global_settings, settings
 from django.core.exceptions import ImproperlyConfigured
-from django.views.debug import SafeExceptionReporterFilter
 
 from crons.conf import conf
+from crons.secret_shapes import Secrecy, is_secret, lines_of, secrecy_of, secrets_in, spans, within
 
 MASK = "********"
-_FILE = "_FILE"
 _LONGEST_FILE = 16_384  # a key or a few tokens; what is longer is no secret to be told by mistake
 SHORTEST = 8  # shorter values ("test", "admin") would garble the output and hide nothing
 
 # Django's own settings are public (AUTH_USER_MODEL, PASSWORD_HASHERS …) but for these.
 _SECRET_OF_DJANGO = frozenset({"SECRET_KEY", "SECRET_KEY_FALLBACKS", "EMAIL_HOST_PASSWORD"})
-_PASSWORD_IN_URL = re.compile(r"://[^/:@\s]*:([^/@\s]+)@")
 
 
 class Redaction:
@@ -60,10 +59,42 @@ class Redaction:
 def of_project() -> Redaction:
     """Hide what the project's settings and environment keep secret, and CRONS["REDACT"].
 
-    Secret is what has a name that Django's own error pages hide, and a password in any URL. Where such a name
-    ends in _FILE, the lines of that file are hidden, as they are now, and its path is not.
+    Secret is what has such a name (Django's error pages, Sentry and crons.secret_shapes know them), and what has the
+    form of a secret under any name: a password in a URL or a DSN, a webhook's address, a private key. Where a secret
+    name holds the path of a file, the lines of that file are hidden, as they are now, and its path is not.
     """
-    return Redaction([*_in_settings(), *_in_environment(os.environ), *conf.redact])
+    return Redaction(_forms([*_in_settings(), *_in_environment(os.environ), *conf.redact]))
+
+
+def without_secrets_in(text: str) -> str:
+    """Return *text*, such as a line of a crontab, without the secrets that it shows by their form, of any length."""
+    kept, at = [], 0
+    for start, end in sorted(spans(text)):
+        if start >= at:
+            kept += [text[at:start], MASK]
+        at = max(at, end)
+    return "".join([*kept, text[at:]])
+
+
+def without_secrets_of(value: Any, name: str = "") -> Any:
+    """Return *value*, such as the arguments of a job, with everything masked that is secret by its name or form."""
+    return _masked(value, secrecy_of(name))
+
+
+def _masked(value: Any, secrecy: Secrecy) -> Any:
+    if isinstance(value, Mapping):
+        return {name: _masked(each, within(str(name), secrecy)) for name, each in value.items()}
+    if isinstance(value, list | tuple):
+        return [_masked(each, secrecy) for each in value]
+    if isinstance(value, str):
+        return MASK if value and is_secret(value, secrecy) else without_secrets_in(value)
+    return value
+
+
+def _forms(secrets: Iterable[str]) -> Iterator[str]:
+    for each in secrets:
+        yield each
+        yield quote(each, safe="", errors="replace")
 
 
 def _in_settings() -> Iterator[str]:
@@ -72,7 +103,7 @@ def _in_settings() -> Iterator[str]:
         values = {name: _value_of(name) for name in dir(settings) if name.isupper()}
     for name, value in values.items():
         public = hasattr(global_settings, name) and name not in _SECRET_OF_DJANGO
-        yield from _named(name, value, is_secret=not public and _names_secret(name))
+        yield from _within(value, Secrecy.NONE if public else secrecy_of(name))
 
 
 def _value_of(name: str) -> Any:
@@ -84,14 +115,40 @@ def _value_of(name: str) -> Any:
 
 def _in_environment(environment: Mapping[str, str]) -> Iterator[str]:
     for name, value in environment.items():
-        yield from _named(name, value, is_secret=_names_secret(name))
+        yield from _within(value, secrecy_of(name))
 
 
-def _named(name: str, value: Any, *, is_secret: bool) -> Iterator[str]:
-    if is_secret and name.endswith(_FILE) and isinstance(value, str | os.PathLike):
-        yield from _in_file(Path(value))
-    else:
-        yield from _within(value, is_secret=is_secret)
+def _within(value: Any, secrecy: Secrecy) -> Iterator[str]:
+    if isinstance(value, bytes):
+        value = value.decode(errors="replace")
+    if isinstance(value, os.PathLike):
+        yield from _in_file(Path(value)) if secrecy else ()
+    elif isinstance(value, str):
+        yield from _in_text(value, secrecy)
+    elif isinstance(value, Mapping):
+        for name, each in value.items():
+            yield from _within(each, within(str(name), secrecy))
+    elif isinstance(value, list | tuple | set | frozenset):
+        for each in value:
+            yield from _within(each, secrecy)
+
+
+def _in_text(text: str, secrecy: Secrecy) -> Iterator[str]:
+    yield from secrets_in(text)
+    yield from _in_json(text, secrecy)
+    named = secrecy is Secrecy.DOUBTFUL or text.startswith("/")
+    if secrecy and named and (lines := list(_in_file(Path(text)))):
+        yield from lines
+    elif is_secret(text, secrecy):
+        yield text
+        if "\n" in text or "\\n" in text:
+            yield from lines_of(text)
+
+
+def _in_json(text: str, secrecy: Secrecy) -> Iterator[str]:
+    if text.lstrip()[:1] in ("{", "["):
+        with suppress(ValueError, RecursionError):
+            yield from _within(json.loads(text), secrecy)
 
 
 def _in_file(path: Path) -> Iterator[str]:
@@ -99,23 +156,7 @@ def _in_file(path: Path) -> Iterator[str]:
     with suppress(OSError, ValueError):
         if path.is_file():
             with path.open(errors="replace") as file:
-                yield from map(str.strip, file.read(_LONGEST_FILE).splitlines())
-
-
-def _within(value: Any, *, is_secret: bool) -> Iterator[str]:
-    if isinstance(value, bytes):
-        value = value.decode(errors="replace")
-    if isinstance(value, str):
-        yield from _PASSWORD_IN_URL.findall(value)
-        if is_secret:
-            yield value
-    elif isinstance(value, Mapping):
-        for name, each in value.items():
-            yield from _within(each, is_secret=_names_secret(str(name)))
-    elif isinstance(value, list | tuple | set | frozenset):
-        for each in value:
-            yield from _within(each, is_secret=is_secret)
-
-
-def _names_secret(name: str) -> bool:
-    return SafeExceptionReporterFilter.hidden_settings.search(name) is not None
+                text = file.read(_LONGEST_FILE)
+            yield from secrets_in(text)
+            yield from _in_json(text, Secrecy.NONE)
+            yield from lines_of(text)

@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-import os
-from pathlib import Path
-
 import pytest
-from django.test import override_settings
 
 from crons.executors.output import CHUNK_CHARACTERS, Output, storable, without_secrets
-from crons.redaction import Redaction, _within, of_project
+from crons.redaction import Redaction
 from crons.verdicts import Ending, Outcome
 
 SECRET = "correct-horse-battery"
@@ -118,56 +114,3 @@ def test_errors_are_storable_and_without_secrets() -> None:
 
     assert without_secrets(ending, Redaction([SECRET])).error == "\N{REPLACEMENT CHARACTER} ******** ?"
     assert storable("plain") == "plain"
-
-
-@pytest.mark.parametrize(
-    ("value", "expected"),
-    [
-        ({"USER": "shop", "PASSWORD": "pass-word"}, ["pass-word"]),
-        ({"LOCATION": "redis://:correct-horse@cache:6379/0"}, ["correct-horse"]),
-        ({"OPTIONS": {"secret_key": "s3-secret", "bucket": "public-bucket"}}, ["s3-secret"]),
-        ({"SIGNING_KEYS": ["first-key", "second-key"]}, ["first-key", "second-key"]),
-        ({"key": b"bytes-of-a-key"}, ["bytes-of-a-key"]),
-        (["just", "texts"], []),
-    ],
-)
-def test_secrets_are_found_in_nested_settings(value: object, expected: list[str]) -> None:
-    assert list(_within(value, is_secret=False)) == expected
-
-
-def test_of_a_secret_in_a_file_the_lines_are_hidden_and_the_path_is_not(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """A path is what whoever reads an error needs; the token is what nobody may read."""
-    (tmp_path / "token").write_text("crm_first_0123456789\n\ncrm_second_0123456789\n")
-    monkeypatch.setenv("SHOP_PASSWORD_FILE", str(tmp_path / "other"))
-    (tmp_path / "other").write_text("correct-horse")
-
-    with override_settings(SHOP_TOKEN_FILE=tmp_path / "token"):
-        hidden = of_project().hide(f"crm_second_0123456789 of {tmp_path}/token, correct-horse of {tmp_path}/other")
-
-    assert hidden == f"******** of {tmp_path}/token, ******** of {tmp_path}/other"
-
-
-def test_a_setting_that_refuses_to_be_read_stops_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Django does without a SECRET_KEY until something asks for it; no job of such a project could begin."""
-    monkeypatch.setenv("SHOP_PASSWORD", SECRET)
-
-    with override_settings(SECRET_KEY=""):
-        assert of_project().hide(f"all well, {SECRET}") == "all well, ********"
-
-
-@pytest.mark.parametrize("kind", ["missing", "pipe", "directory", "bytes", "forbidden name"])
-def test_a_file_that_cannot_be_read_hides_nothing_and_stops_nothing(kind: str, tmp_path: Path) -> None:
-    """A pipe that nobody writes to would have the scheduler wait for ever."""
-    path = tmp_path / "token"
-    if kind == "pipe":
-        os.mkfifo(path)
-    elif kind == "directory":
-        path.mkdir()
-    elif kind == "bytes":
-        path.write_bytes(b"\xff\xfe0123456789")
-    given = "a\0b" if kind == "forbidden name" else str(path)
-
-    with override_settings(SHOP_TOKEN_FILE=given):
-        assert of_project().hide("all well") == "all well"

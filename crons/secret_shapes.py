@@ -1,0 +1,162 @@
+"""What a secret looks like: the names that it is kept under, and the forms of text that carry one."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from enum import IntEnum
+from urllib.parse import unquote
+
+
+class Secrecy(IntEnum):
+    """What a name says about its value. DOUBTFUL: hidden, unless it is a path, a plain address or a mere word."""
+
+    NONE = 0
+    DOUBTFUL = 1
+    CERTAIN = 2
+
+
+_WORDS = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+")
+_SECRET_WORDS = "COOKIE COOKIES CRED CREDS CSRF JWT KEY KEYS OTP PASS PAT PHPSESSID PW PWD SALT SAS SESSIONID SIG XSRF"
+_SECRET_WITHIN = re.compile(
+    "PASSWORD|PASSWD|PASSPHRASE|PASSCODE|SECRET|CREDENTIAL|TOKEN|BEARER|SIGNATURE|APIKEY|APPRISE|WEBHOOK"
+    "|AUTHORIZATION|(?:KEY|KEYS|PASS|PWD)$"
+)
+# What Django's error pages hide on top of that, and Sentry: as parts of longer words they may mean anything.
+_DOUBTFUL_WITHIN = re.compile("API|AUTH|KEY|PASS|SESSION|DSN")
+_HARMLESS = re.compile(
+    "^(?:PASS(?:ENGER|IVE|AGE|ED|ING|THROUGH)S?|COMPASS|BYPASS|X?AUTHOR(?:S|ITY|ITIES)?|(?:MON|TUR|HOT|DON)KEY"
+    "|KEY(?:BOARD|WORD|SPACE|MAP|CODE|RING)S?|TOKENI[SZ]ERS?|[A-Z]+APID|RAPID[A-Z]*|CAPITAL[A-Z]*)$"
+)
+# KEY_PREFIX, PASSWORD_RESET_URL, TOKEN_LIFETIME: a last word that says something about a secret, not the secret.
+_ABOUT = (
+    "AGE ALGORITHM BACKEND BACKENDS CLASS CLASSES DIR DOMAIN ENABLED ENDPOINT ENV EXPIRES EXPIRY FIELD FILE FORMAT "
+    "FUNCTION HASHERS HEADER HOST ID LENGTH LIFETIME MODEL NAME PATH PORT PREFIX SAMESITE SOCK SUFFIX TIMEOUT TTL "
+    "TYPE URI URL USER USERNAME VALIDATORS VERSION"
+)
+_ARE_SECRETS, _ARE_ABOUT = frozenset(_SECRET_WORDS.split()), frozenset(_ABOUT.split())
+_WORKING_DIRECTORY = frozenset({"PWD", "OLDPWD"})
+
+_PLAIN = re.compile(
+    r"[A-Za-z][A-Za-z_]*"  # a word
+    r"|[A-Za-z_]\w*(?:\.[A-Za-z_]\w*)+"  # a dotted name
+    r"|[\w.-]*(?:/[\w.@+-]*)+"  # a path
+    r"|[a-z][a-z0-9+.-]*://[\w.:\[\]-]+(?:/[\w./-]*)?"  # an address with neither a user nor a query
+)
+
+_USER_INFO = re.compile(r"://([^/?#\s'\"]*)@")
+_LONGEST = 100_000  # no variable of an environment is longer, but a setting may be
+_LONG = 16  # https://TOKEN@host: a name of this length, without a password, is one
+_NAME = re.compile(
+    r"""(?<![\w.])(--)?([A-Za-z][\w.-]{0,100})["']?(\s*=\s*|\s*:\s+|\s+)(?:(?:Bearer|Basic|Token)\s+)?"""
+)
+_VALUE = re.compile(
+    r""""((?:\\.|[^"\\])*)"|'((?:\\.|[^'\\])*)'|\{([^{}]*)\}"""
+    r"""|([^\s;&"'{]+(?:[ ][^\s;&"'=]+)*(?=;)|[^\s;&"'{][^\s;&"']*)"""  # up to a ; a value may hold blanks
+)
+_BY_FORM = tuple(
+    re.compile(each)
+    for each in (
+        # Webhooks: whoever has the address may post.
+        r"https?://hooks\.slack(?:-gov)?\.com/(?:services|workflows|triggers)/(\S+)",
+        r"https?://(?:[\w-]{1,20}\.)?discord(?:app)?\.com/api/(?:v\d+/)?webhooks/\d+/([\w-]+)",
+        r"https?://[\w.-]{0,100}webhook\.office\.com/webhookb2/(\S+)|https?://outlook\.office(?:365)?\.com/webhook/(\S+)",
+        r"https?://api\.telegram\.org/bot(\d+:[\w-]+)",
+        r"https?://hooks\.(?!slack)[\w.-]{1,100}/([^\s\"']+)",
+        r"https?://[^\s/]{1,250}/(?:[\w./-]{0,200}/)?(?:web)?hooks?/([^\s\"']+)",
+        r"https?://hc-ping\.com/([\w-]{20,}(?:/[\w-]+)?)",
+        r"https?://maker\.ifttt\.com/\S{0,200}?/key/([\w-]+)",
+        r"https?://events\.pagerduty\.com/integration/(\w+)",
+        r"\b(?:discord|slack|tgram|msteams|workflows?|gchat|mmosts?|rockets?|pover|pagerduty)://([^\s\"']+)",
+        # Credentials that say what they are.
+        r"\b((?:gh[pousr]|glpat|github_pat|xox[abeoprs]|xapp|sk_live|rk_live|sk-ant|sk-proj)[-_][\w-]{10,})",
+        r"\b(eyJ[\w-]{8,}\.eyJ[\w-]{8,}\.[\w-]{8,})",
+        r"\b(?:Bearer|Basic)\s+([\w.~+/=-]{8,})",
+        # Programs that take a password on their command line.
+        r"(?:^|\s)(?:-u|--user)[ =]\s*[^\s:]{1,100}:(\S+)",
+        r"\b(?:mysql|mysqldump|mysqladmin|mariadb|mariadb-dump)\b[^|;&]{0,200}?\s-p(\S+)",
+        r"\bsshpass\s+-p\s*(\S+)",
+    )
+)
+_PRIVATE_KEY = re.compile(r"-----BEGIN [A-Z0-9 ]*PRIVATE KEY(?: BLOCK)?-----(.*?)(?:-----END|\Z)", re.DOTALL)
+
+
+def secrecy_of(name: str) -> Secrecy:
+    """Say whether what is called *name* (of a variable, a setting, a key, an option) is a secret."""
+    if name.upper() in _WORKING_DIRECTORY:
+        return Secrecy.DOUBTFUL
+    words = [word for each in _WORDS.findall(name) if not _HARMLESS.match(word := each.upper())]
+    if any(word in _ARE_SECRETS or _SECRET_WITHIN.search(word) for word in words):
+        return Secrecy.DOUBTFUL if _last_word(name) in _ARE_ABOUT else Secrecy.CERTAIN
+    return Secrecy.DOUBTFUL if any(map(_DOUBTFUL_WITHIN.search, words)) else Secrecy.NONE
+
+
+def within(name: str, outer: Secrecy) -> Secrecy:
+    """Say the same of a key in a mapping whose own name is *outer*: {"SECRETS": {"stripe": …}}."""
+    if outer is Secrecy.CERTAIN and _last_word(name) in _ARE_ABOUT:
+        outer = Secrecy.DOUBTFUL
+    return max(outer, secrecy_of(name))
+
+
+def is_secret(value: str, secrecy: Secrecy) -> bool:
+    """Say whether *value*, under a name of this secrecy, is to be hidden."""
+    return secrecy is Secrecy.CERTAIN or (secrecy is Secrecy.DOUBTFUL and not _PLAIN.fullmatch(value))
+
+
+def secrets_in(text: str) -> Iterator[str]:
+    """Give every secret that *text* carries in a known form, also as it reads once its URL is decoded."""
+    text = text[:_LONGEST]
+    for start, end in spans(text):
+        found = text[start:end]
+        yield found
+        if (decoded := unquote(found)) != found:
+            yield decoded
+        # The long part of an address is what opens it, and what a program prints in a message of its own.
+        if "/" in found:
+            yield from (part for part in found.split("/") if len(part) >= _LONG)
+    for block in _PRIVATE_KEY.findall(text):
+        yield from lines_of(block)
+
+
+def lines_of(text: str) -> Iterator[str]:
+    """Give the lines of a key or another secret of several lines: programs print them one by one."""
+    lines = [each.strip() for each in text.replace("\\n", "\n").splitlines()]
+    body = [each for each in lines if each and not each.startswith("-----")]
+    yield from body
+    if len(body) > 1:
+        yield "".join(body)
+
+
+def spans(text: str) -> Iterator[tuple[int, int]]:
+    """Give where in *text* secrets stand: in addresses, in NAME=value, in options and headers, by their own form."""
+    for match in _USER_INFO.finditer(text):
+        user, colon, password = match[1].partition(":")
+        if colon and password:
+            yield match.end(1) - len(password), match.end(1)
+        elif len(user) >= _LONG:
+            yield match.span(1)
+    yield from _pairs(text)
+    for form in _BY_FORM:
+        for match in form.finditer(text):
+            yield match.span(match.lastindex or 0)
+    for match in _PRIVATE_KEY.finditer(text):
+        yield match.span(1)
+
+
+def _pairs(text: str) -> Iterator[tuple[int, int]]:
+    at = 0
+    while match := _NAME.search(text, at):
+        option, name, between = match.groups()
+        at = match.end(2)
+        # Only an option takes its value after a blank.
+        if (secrecy := secrecy_of(name)) and (option or not between.isspace()):
+            value = _VALUE.match(text, match.end())
+            if value and (found := value[value.lastindex or 0]) and not (between.isspace() and found[0] == "-"):
+                at = value.end()
+                if is_secret(found, secrecy):
+                    yield value.span(value.lastindex or 0)
+
+
+def _last_word(name: str) -> str:
+    words = _WORDS.findall(name)
+    return words[-1].upper() if words else ""
