@@ -251,7 +251,7 @@ def _why_waiting(run: Run, in_the_way: int | None, full: Mapping[str, int], now:
         return f"for the end of the pause by {held_by.paused_by or 'somebody'}{reason}"
     if in_the_way is not None:
         return f"for run {in_the_way} of the same entry, which is going"
-    if group in full:
+    if isinstance(group, str) and group in full:
         return f"for the group {group!r}, which is full: {full[group]} of its runs are going"
     return f"for a free place, or for a process that knows the job {held_by.job!r}"
 

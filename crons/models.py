@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from django.db import models
 
+from crons.row_json import RowJSONField
 from crons.verdicts import Kind, Outcome, Reason, State, Verdict
 
 # What an ending may be without anybody having to look at it. Indexes that leave these out stay small and cheap:
@@ -30,15 +31,15 @@ class Entry(models.Model):
     job = models.CharField(max_length=100)
     source = models.CharField(max_length=20, default="code")
     source_ref = models.CharField(max_length=255, blank=True, default="")
-    args = models.JSONField(default=dict)
+    args = RowJSONField(default=dict)
     schedule = models.CharField(max_length=255, blank=True)
     zone = models.CharField(max_length=64)
     zone_hash = models.CharField(max_length=64, blank=True, default="")
-    policy = models.JSONField(default=dict)
-    overrides = models.JSONField(default=dict)
+    policy = RowJSONField(default=dict)
+    overrides = RowJSONField(default=dict)
     description = models.CharField(max_length=255, blank=True, default="")
     owner = models.CharField(max_length=100, blank=True, default="")
-    tags = models.JSONField(default=list)
+    tags = RowJSONField(kind=list, default=list)
     first_seen_at = models.DateTimeField()
     retired_at = models.DateTimeField(null=True)
     declared_at = models.DateTimeField(null=True)
@@ -100,7 +101,7 @@ class Run(models.Model):
     request_key = models.CharField(max_length=150, null=True, unique=True)
     effect_key = models.CharField(max_length=255, blank=True, default="", db_default="")
     requested_by = models.CharField(max_length=150, blank=True, default="", db_default="")
-    args = models.JSONField(null=True)
+    args = RowJSONField(null=True)
     planned_at = models.DateTimeField()
     state = models.CharField(max_length=10, choices=_choices(State), default=State.DUE)
     verdict = models.CharField(max_length=12, choices=_choices(Verdict), blank=True, default="")

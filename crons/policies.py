@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -115,9 +114,9 @@ class Policy:
             if "retry" in known:
                 times, wait, backoff, longest = known["retry"]
                 known["retry"] = Retry(times, timedelta(seconds=wait), backoff, timedelta(seconds=longest))
-        except (TypeError, ValueError, OverflowError) as error:
-            raise InvalidJob(f"the policy {json.dumps(dict(data), default=str)} cannot be read: {error}") from error
-        return cls(**known)
+            return cls(**known)
+        except (TypeError, ValueError, OverflowError, RecursionError) as error:
+            raise InvalidJob(f"the policy {str(dict(data))[:300]} cannot be read: {error}") from error
 
 
 def _check_choice(name: str, value: object, allowed: tuple[str, ...]) -> None:

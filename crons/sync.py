@@ -181,8 +181,9 @@ def _columns(declaration: Declaration, job: Job) -> dict[str, Any]:
 
 def _declared(entry: Entry) -> tuple[str, str]:
     """Return the schedule and zone that code declares for *entry*, as of the last sync."""
-    given = entry.overrides
-    return given.get("declared", entry.schedule), given.get("declared_zone", entry.zone)
+    schedule, zone = (entry.overrides.get(name) for name in ("declared", "declared_zone"))
+    # Somebody may have garbled them by hand.
+    return schedule if isinstance(schedule, str) else entry.schedule, zone if isinstance(zone, str) else entry.zone
 
 
 def _keep_override(entry: Entry, wanted: dict[str, Any]) -> None:

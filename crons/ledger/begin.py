@@ -29,6 +29,7 @@ from crons.ledger.transactions import verb, writing
 from crons.ledger.verdict import end, write_ended
 from crons.models import Attempt, Deployment, Entry, Run
 from crons.policies import Policy
+from crons.row_json import unread
 from crons.schedules import FAR_FUTURE
 from crons.verdicts import Kind, State, Verdict
 
@@ -264,31 +265,34 @@ def _lock_candidates(now: datetime, sought: Sought, garbled: Collection[int], us
 def _choose(runs: list[Run], now: datetime, room: Mapping[str, int], using: str) -> list[tuple[Run, Policy]]:
     left, groups = Counter(room), running_by_group(using) if conf.groups else Counter()
     chosen: list[tuple[Run, Policy]] = []
-    overtaken: list[Run] = []
+    over: list[Run] = []
     busy: set[int] = set()
     for run in runs:
         policy = policy_of(run.entry)
         limit = conf.groups.get(policy.group)
-        if (run.state == State.WAITING or run.tries) and is_overtaken(run, using):
+        if garbled := unread(args=run.args):
+            end(run, Verdict.FAILED, now, detail=garbled)
+            over.append(run)
+        elif (run.state == State.WAITING or run.tries) and is_overtaken(run, using):
             end(run, Verdict.SUPERSEDED, now, detail="a newer slot succeeded before the retry")
-            overtaken.append(run)
+            over.append(run)
         elif left[policy.executor] > 0 and run.entry_id not in busy and (limit is None or groups[policy.group] < limit):
             chosen.append((run, policy))
             left[policy.executor] -= 1
             groups[policy.group] += 1
             if policy.overlap != "allow":
                 busy.add(run.entry_id)
-    write_ended(overtaken, using)
+    write_ended(over, using)
     return chosen
 
 
 def is_readable(entry: Entry) -> bool:
-    """Say whether an entry's policy can be read; one that somebody has garbled does not run."""
+    """Say whether an entry's policy and arguments can be read; one that somebody has garbled does not run."""
     try:
         policy_of(entry)
     except CronsError:
         return False  # planning parks the entry and says so
-    return True
+    return not unread(args=entry.args)
 
 
 def key_of(run: Run) -> str:
@@ -417,4 +421,5 @@ def full_groups(using: str) -> dict[str, int]:
 def running_by_group(using: str) -> Counter[str]:
     """Count the runs of each group that are going."""
     going = Run.objects.using(using).filter(state=State.RUNNING).annotate(group=F("entry__policy__group"))
-    return Counter(going.values_list("group", flat=True))
+    # What somebody has garbled is no group.
+    return Counter(group for group in going.values_list("group", flat=True) if isinstance(group, str))

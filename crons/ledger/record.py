@@ -12,7 +12,7 @@ from zoneinfo import ZoneInfo
 from django.db import IntegrityError, transaction
 from django.db.models import Q
 
-from crons.exceptions import CronsError, Refused, UnknownJob
+from crons.exceptions import CronsError, InvalidJob, Refused, UnknownJob
 from crons.jobs import no_entry
 from crons.ledger import rows
 from crons.ledger.audit import BY, kept, note
@@ -20,6 +20,7 @@ from crons.ledger.transactions import verb, writing
 from crons.models import Entry, Range, Run
 from crons.planner import Account, Plan, PlannedRange
 from crons.policies import Policy
+from crons.row_json import unread
 from crons.schedules import FAR_FUTURE, parse
 from crons.signals import recorded
 from crons.verdicts import Kind
@@ -27,6 +28,8 @@ from crons.verdicts import Kind
 Planner = Callable[[Account, datetime], Plan]
 BATCH = 1_000
 LONGEST_KEY = 150
+# Of why an entry is parked: a row may hold megabytes of what cannot be read.
+LONGEST_REASON = 1_000
 MOVED = ["accounted_until", "wake_at", "version", "paused_at", "paused_until", "parked_reason"]
 
 
@@ -48,6 +51,7 @@ class Planned:
     name: str
     schedule: str
     zone: str
+    args: dict[str, Any]
     policy: dict[str, Any]
     overrides: dict[str, Any]
     accounted_until: datetime
@@ -193,10 +197,12 @@ def account_for(
             continue
         try:
             planned = plan(account_of(entry), now)
-        except (CronsError, ValueError, OverflowError) as error:
+        except CronsError as error:
             # One entry that cannot be planned must not stop the others; nothing of it is lost meanwhile.
-            entry.parked_reason, entry.wake_at = str(error), FAR_FUTURE
-            done.parked.append(entry.name)
+            _park(entry, str(error), done)
+            continue
+        except Exception as error:  # noqa: BLE001 (planning only reckons: whatever fails in it is this row's fault)
+            _park(entry, f"{type(error).__name__}: {error}", done)
             continue
         for slot in planned.slots:
             key = slot_key(entry.name, slot.slot_at)
@@ -214,6 +220,11 @@ def account_for(
     rows.insert(done.ranges, using)
     rows.update(entries, MOVED, using, model=Entry)
     return done
+
+
+def _park(entry: Entry | Planned, reason: str, done: Recorded) -> None:
+    entry.parked_reason, entry.wake_at = reason[:LONGEST_REASON], FAR_FUTURE
+    done.parked.append(entry.name)
 
 
 def _one_by_one(entries: list[Planned], now: datetime, plan: Planner, trigger: str, using: str) -> Recorded:
@@ -241,8 +252,10 @@ def _one_by_one(entries: list[Planned], now: datetime, plan: Planner, trigger: s
 def account_of(entry: Entry | Planned) -> Account:
     """Read an entry's row as planning sees it.
 
-    Raises: CronsError if its texts cannot be read.
+    Raises: CronsError if its texts, its rules or its arguments cannot be read.
     """
+    if garbled := unread(args=entry.args):
+        raise InvalidJob(garbled)
     try:
         tz = ZoneInfo(entry.zone)
     except (ValueError, OSError, KeyError) as error:
@@ -256,6 +269,8 @@ def policy_of(entry: Entry | Planned) -> Policy:
 
     Raises: InvalidJob if they cannot be read.
     """
+    if garbled := unread(policy=entry.policy, overrides=entry.overrides):
+        raise InvalidJob(garbled)
     written = repr((entry.policy, entry.overrides))
     if written not in _policies:
         if len(_policies) >= POLICIES_KEPT:

@@ -20,6 +20,7 @@ from crons.ledger.record import policy_of
 from crons.ledger.transactions import lock_free, verb, writing
 from crons.ledger.verdict import end, write_ended
 from crons.models import Deployment, Run
+from crons.row_json import unread
 from crons.schedules import FAR_FUTURE
 from crons.verdicts import Kind, State, Verdict
 
@@ -107,7 +108,8 @@ def _places(now: datetime, using: str) -> dict[str, int]:
     if not limits:
         return {}
     fresh = Run.objects.using(using).filter(state=State.SENT, sends=1, wake_at__gt=now)
-    sent = Counter(fresh.annotate(group=F("entry__policy__group")).values_list("group", flat=True))
+    groups = fresh.annotate(group=F("entry__policy__group")).values_list("group", flat=True)
+    sent = Counter(group for group in groups if isinstance(group, str))
     running = running_by_group(using)
     return {group: limit - running[group] - sent[group] for group, limit in limits.items()}
 
@@ -127,7 +129,10 @@ def _choose(
     for run in runs:
         policy = policy_of(run.entry)
         is_next = policy.overlap == "allow" or under_way.get(run.entry_id, run.pk) == run.pk
-        if run.tries and is_overtaken(run, using):
+        if garbled := unread(args=run.args):
+            end(run, Verdict.FAILED, now, detail=garbled)
+            overtaken.append(run)
+        elif run.tries and is_overtaken(run, using):
             end(run, Verdict.SUPERSEDED, now, detail="a newer slot succeeded before the retry")
             overtaken.append(run)
         elif is_next and left.get(policy.executor, 0) > 0 and places.get(policy.group, 1) > 0:

@@ -88,7 +88,8 @@ def _name_full_groups(found: list[Waiting]) -> None:
     named = Entry.objects.using(conf.database).filter(pk__in=[each.entry.pk for each in found])
     groups = dict(named.values_list("pk", "policy__group"))
     for each in found:
-        if (group := groups.get(each.entry.pk)) in full:
+        group = groups.get(each.entry.pk)
+        if isinstance(group, str) and group in full:
             each.full_group = f"the group {group!r} is full, {full[group]} of its runs are going"
 
 

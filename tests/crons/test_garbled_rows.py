@@ -1,0 +1,162 @@
+"""A row that somebody has garbled: it is parked alone, whatever stands in it, and everybody else goes on."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from django.db import connection
+from django.urls import reverse
+
+from crons import api, ledger
+from crons.dispatch import plan_entry
+from crons.models import Entry, Range, Run
+from crons.sync import reschedule
+from tests.crons.cli.conftest import call_crons
+from tests.crons.conftest import NOON, minutes
+
+pytestmark = pytest.mark.django_db
+
+LIST, PAGE = "admin:crons_entry_changelist", "admin:crons_entry_change"
+DEEP = "[" * 900 + "]" * 900
+NO_OBJECT = ["[1, 2]", "[]", "null", "5", "true", '"text"', '""', "1.5e300", json.dumps("x" * 100_000), DEEP]
+POLICIES = [
+    {"catch_up": 5},
+    {"catch_up": []},
+    {"overlap": {}},
+    {"deadline": "soon"},
+    {"deadline": [1]},
+    {"deadline": 1e300},
+    {"deadline": -1},
+    {"timeout": {"a": 1}},
+    {"cap": 1e9},
+    {"cap": "many"},
+    {"retry": 3},
+    {"retry": [1, 2]},
+    {"retry": [1, "x", [], {}]},
+    {"retry": {"times": 1}},
+    {"idempotent": "yes"},
+    {"executor": ["process"]},
+    {"executor": None},
+    {"group": []},
+    {"group": {"a": 1}},
+    {"route": 5},
+    {"route": {"queue": []}},
+]
+GARBLED = [
+    *((column, text) for column in ("args", "policy", "overrides") for text in NO_OBJECT),
+    *((column, json.dumps(each)) for column in ("policy", "overrides") for each in POLICIES),
+    *(
+        ("schedule", text)
+        for text in ("", " ", "\x1b[2J", "* * * *", "every", "every 1e9s", "@" * 255, "9" * 255, "é", "*/0 * * * *")
+    ),
+    *(("zone", text) for text in ("", " ", ".", "..", "../../etc/passwd", "/etc/passwd", "UTC/", "\u202e", "x" * 64)),
+]
+
+
+def garble(entry, column, text):
+    """Write *text* as it stands into the row's *column*, past everything that checks."""
+    with connection.cursor() as cursor:
+        cursor.execute(f"UPDATE crons_entry SET {column} = %s WHERE id = %s", [text, entry.pk])  # noqa: S608
+
+
+@pytest.fixture
+def garbled_rows(make_entry):
+    """An entry for each way to garble a row, and one that is well, last in line."""
+    made = {f"bad{place:03}": (make_entry(f"bad{place:03}"), *each) for place, each in enumerate(GARBLED)}
+    make_entry("good")
+    return made
+
+
+def test_garbled_rows_stop_only_themselves(led, garbled_rows):
+    """Rule 12: `args='[1,2]'` of one entry stopped all with a TypeError."""
+    for row in garbled_rows.values():
+        garble(*row)
+
+    done = led.record(NOON + minutes(5))
+    begun = led.begin(NOON + minutes(5))
+
+    # Without a schedule an entry has no slots: that is no error.
+    unplanned = {name for name, (_, column, text) in garbled_rows.items() if column == "schedule" and not text.strip()}
+    assert [*done.runs] == [("good", NOON + minutes(5))]
+    assert set(done.parked) == set(garbled_rows) - unplanned
+    assert [each.entry for each in begun] == ["good"]
+    reasons = dict(Entry.objects.values_list("name", "parked_reason"))
+    assert {name for name, reason in reasons.items() if reason} == set(done.parked)
+    assert max(map(len, reasons.values())) <= 1_000
+    assert [reason for reason in reasons.values() if reason.startswith(("TypeError", "KeyError", "AttributeError"))] == []
+
+
+def test_rows_that_are_garbled_after_their_slot_was_recorded_stop_only_themselves(led, garbled_rows):
+    """Their runs wait until the rows are mended; what says when is not needed to begin."""
+    led.record(NOON + minutes(5))
+    for row in garbled_rows.values():
+        garble(*row)
+
+    begun = led.begin(NOON + minutes(5), room=len(garbled_rows) + 1)
+
+    well = {name for name, (_, column, _) in garbled_rows.items() if column in ("schedule", "zone")}
+    assert {each.entry for each in begun} == {"good", *well}
+    assert Run.objects.count() == len(garbled_rows) + 1
+
+
+def test_a_run_with_garbled_arguments_fails_alone(led, make_entry):
+    """Nobody knows what it was to be called with."""
+    bad, good = make_entry("bad"), make_entry("good")
+    led.record(NOON + minutes(5))
+    with connection.cursor() as cursor:
+        cursor.execute("UPDATE crons_run SET args = '[1]' WHERE entry_id = %s", [bad.pk])
+
+    begun = led.begin(NOON + minutes(5))
+
+    assert [each.entry for each in begun] == [good.name]
+    run = Run.objects.get(entry=bad)
+    assert (run.state, run.verdict) == ("done", "failed")
+    assert run.detail == "its column args holds '[1]', expected an object in JSON"
+
+
+@pytest.mark.parametrize(
+    ("column", "text"),
+    [(column, text) for column in ("args", "policy", "overrides", "tags") for text in ('{"a": [1]}', "5", '"text"', DEEP)],
+    ids=lambda value: value[:30],
+)
+def test_garbled_rows_are_shown_wherever_somebody_looks(make_entry, admin_client, column, text):
+    """What is wrong has to be seen; a page that fails over it hides everything else."""
+    entry = make_entry("bad")
+    make_entry("good")
+    garble(entry, column, text)
+    ledger.record(NOON + minutes(5), plan_entry, "tick")
+
+    said = [call_crons(*words) for words in (["list"], ["list", "--json"], ["next"], ["history", "bad"], ["health"])]
+    pages = [admin_client.get(reverse(page, args=args)) for page, args in ((LIST, []), (PAGE, [entry.pk]))]
+
+    assert [each.err for each in said if "Traceback" in each.err] == []
+    assert [each.code for each in said[:4]] == [0, 0, 0, 0]
+    assert [page.status_code for page in pages] == [200, 200]
+
+
+def test_saving_a_garbled_row_keeps_what_was_found(make_entry):
+    """Who changes another column must not destroy what has to be looked into."""
+    entry = make_entry("bad")
+    garble(entry, "args", "[1, 2]")
+
+    row = Entry.objects.get()
+    row.owner = "dana"
+    row.save()
+
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT args FROM crons_entry")
+        assert json.loads(cursor.fetchone()[0]) == [1, 2]
+    assert api.entry("bad").args == {}
+
+
+def test_a_garbled_override_is_not_taken_for_a_schedule(make_entry):
+    """`declared` is what an override gives back to: a number there became the schedule."""
+    entry = make_entry("bad")
+    garble(entry, "overrides", '{"declared": 5, "declared_zone": []}')
+
+    reschedule("bad", NOON + minutes(1), plan_entry, text=None, zone="", by="dana")
+
+    row = Entry.objects.get()
+    assert (row.schedule, row.zone) == ("*/5 * * * *", "UTC")
+    assert Range.objects.count() == 0
