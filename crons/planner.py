@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import lru_cache
@@ -83,6 +83,25 @@ def while_retired(account: Account, now: datetime) -> list[PlannedRange]:
     Cost: no queries; an absence of any length is counted, not walked through.
     """
     return _write_off(account, account.accounted_until, now, Verdict.SKIPPED, Reason.RETIRED)
+
+
+def without(planned: Plan, taken: Iterable[tuple[datetime, datetime]], account: Account) -> Plan:
+    """Leave out of *planned* the slots that have a row already: those in *taken*, spans from a first slot to a last.
+
+    For accounts that were set back, by hand or because a clock had been ahead: no slot gets a second verdict.
+    """
+    spans = sorted(taken)
+    slots = tuple(slot for slot in planned.slots if not any(first <= slot.slot_at <= last for first, last in spans))
+    ranges = [piece for each in planned.ranges for piece in _cut(account, each, spans)]
+    return Plan(slots, tuple(ranges), planned.accounted_until, planned.wake_at)
+
+
+def _cut(account: Account, whole: PlannedRange, spans: list[tuple[datetime, datetime]]) -> Iterator[PlannedRange]:
+    after = whole.first_at - timedelta.resolution
+    for first, last in [*spans, (whole.last_at + timedelta.resolution, whole.last_at)]:
+        until = min(first - timedelta.resolution, whole.last_at)
+        yield from _write_off(account, after, until, whole.verdict, whole.reason)
+        after = max(after, last)
 
 
 def _let_through(

@@ -1,4 +1,4 @@
-"""JSON columns that can always be read: what somebody has garbled spoils its own row, and no statement that reads others.
+"""JSON columns that can always be read: what somebody has garbled spoils its own row only.
 
 Whoever reads such a row gets an empty value of the right kind that knows what it is; `unread` names the column. So a
 list of entries can be shown, and the one whose row is garbled is neither planned nor begun.

@@ -16,9 +16,10 @@ from crons.exceptions import CronsError, InvalidJob, Refused, UnknownJob
 from crons.jobs import no_entry
 from crons.ledger import rows
 from crons.ledger.audit import BY, kept, note
+from crons.ledger.taken import slots_after_accounts
 from crons.ledger.transactions import verb, writing
 from crons.models import Entry, Range, Run
-from crons.planner import Account, Plan, PlannedRange
+from crons.planner import Account, Plan, PlannedRange, without
 from crons.policies import Policy
 from crons.row_json import unread
 from crons.schedules import FAR_FUTURE, parse
@@ -30,6 +31,10 @@ BATCH = 1_000
 LONGEST_KEY = 150
 # Of why an entry is parked: a row may hold megabytes of what cannot be read.
 LONGEST_REASON = 1_000
+SET_BACK = (
+    "slots after {:%Y-%m-%d %H:%M:%S} UTC are recorded already: accounted_until was set back by hand. "
+    "Set it to the last recorded slot, then: manage.py crons sync"
+)
 MOVED = ["accounted_until", "wake_at", "version", "paused_at", "paused_until", "parked_reason"]
 
 
@@ -70,7 +75,7 @@ PLANNED_BY = tuple(Planned.__dataclass_fields__)
 def record(now: datetime, plan: Planner, trigger: str, *, limit: int = BATCH) -> Recorded:
     """Record every slot fallen due by *now*, of up to *limit* entries that nobody else is planning.
 
-    Cost: four statements for the whole batch; none of them waits for another scheduler.
+    Cost: five statements for the whole batch; none of them waits for another scheduler.
     """
     with writing() as using:
         due = Entry.objects.using(using).filter(Q(wake_at__lte=now) | Q(wake_at__isnull=True))
@@ -190,20 +195,18 @@ def account_for(
     """Plan locked *entries* and write what follows; for use inside a transaction."""
     done = Recorded(entries=len(entries))
     slots: list[tuple[int, datetime, datetime, datetime, datetime | None, str]] = []
-    for entry in entries:
-        if entry.retired_at is not None:
-            # Whoever names it, or sets wake_at by hand: what nobody declares has no slots.
-            entry.wake_at = FAR_FUTURE
+    plans = [(entry, *each) for entry in entries if (each := _planned(entry, now, plan, done)) is not None]
+    taken, unread_from = slots_after_accounts(
+        [entry.id for entry, _, planned in plans if planned.slots or planned.ranges], using
+    )
+    for entry, account, planned in plans:
+        if entry.id >= unread_from:
+            # Too much is recorded after its account to be read in one transaction; the entries after it wait a pass.
+            if entry.id == unread_from:
+                _park(entry, SET_BACK.format(entry.accounted_until), done)
             continue
-        try:
-            planned = plan(account_of(entry), now)
-        except CronsError as error:
-            # One entry that cannot be planned must not stop the others; nothing of it is lost meanwhile.
-            _park(entry, str(error), done)
-            continue
-        except Exception as error:  # noqa: BLE001 (planning only reckons: whatever fails in it is this row's fault)
-            _park(entry, f"{type(error).__name__}: {error}", done)
-            continue
+        if entry.id in taken:
+            planned = without(planned, taken[entry.id], account)
         for slot in planned.slots:
             key = slot_key(entry.name, slot.slot_at)
             slots.append((entry.id, slot.slot_at, slot.slot_at, slot.slot_at, slot.start_before, key))
@@ -222,26 +225,38 @@ def account_for(
     return done
 
 
+def _planned(entry: Entry | Planned, now: datetime, plan: Planner, done: Recorded) -> tuple[Account, Plan] | None:
+    """Plan one entry; None where it has no slots or cannot be planned."""
+    if entry.retired_at is not None:
+        # Whoever names it, or sets wake_at by hand: what nobody declares has no slots.
+        entry.wake_at = FAR_FUTURE
+        return None
+    try:
+        account = account_of(entry)
+        return account, plan(account, now)
+    except CronsError as error:
+        # One entry that cannot be planned must not stop the others; nothing of it is lost meanwhile.
+        _park(entry, str(error), done)
+    except Exception as error:  # noqa: BLE001 (planning only reckons: whatever fails in it is this row's fault)
+        _park(entry, f"{type(error).__name__}: {error}", done)
+    return None
+
+
 def _park(entry: Entry | Planned, reason: str, done: Recorded) -> None:
     entry.parked_reason, entry.wake_at = reason[:LONGEST_REASON], FAR_FUTURE
     done.parked.append(entry.name)
 
 
 def _one_by_one(entries: list[Planned], now: datetime, plan: Planner, trigger: str, using: str) -> Recorded:
-    """Record entries apart: one whose account was set back by hand, over slots that have a row, stops only itself."""
+    """Record entries apart: one whose slots somebody else has written at this moment stops only itself."""
     done = Recorded(entries=len(entries))
     for entry in entries:
         try:
             with transaction.atomic(using=using):
                 alone = account_for([replace(entry)], now, plan, trigger, using)
         except IntegrityError:
-            entry.parked_reason = (
-                f"a slot after {entry.accounted_until:%Y-%m-%d %H:%M:%S} UTC is recorded already: "
-                "accounted_until was set back by hand. Set it to the last recorded slot, then: manage.py crons sync"
-            )
-            entry.wake_at = FAR_FUTURE
+            _park(entry, SET_BACK.format(entry.accounted_until), done)
             rows.update([entry], MOVED, using, model=Entry)
-            done.parked.append(entry.name)
             continue
         done.runs.extend(alone.runs)
         done.ranges.extend(alone.ranges)

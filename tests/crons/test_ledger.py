@@ -45,21 +45,48 @@ def test_second_scheduler_records_nothing_when_the_slot_is_recorded(led, make_en
     assert [(run.slot_at, run.trigger) for run in Run.objects.all()] == [(NOON + minutes(5), "resident")]
 
 
-def test_an_account_set_back_by_hand_runs_nothing_twice_and_stops_only_itself(led, make_entry):
-    """The unique key is the seat belt; the entry is parked with what to do, the others go on."""
+def test_an_account_set_back_by_hand_gives_no_slot_a_second_verdict(led, make_entry):
+    """Each slot that has a row keeps it; what is missing in between is filled in, and the others go on.
+
+    It was parked, and the next start took it up again: one range over all that was recorded.
+    """
     entry = make_entry("set_back")
-    led.record(NOON + minutes(5))
+    for at in (5, 15, 40):  # the slots at 10, and from 20 to 35, are written off
+        led.record(NOON + minutes(at))
+    Run.objects.filter(slot_at=NOON + minutes(15)).delete()
+    before = list(Run.objects.values_list("pk", "slot_at")), list(Range.objects.values_list("pk", "first_at", "count"))
     Entry.objects.update(accounted_until=NOON, wake_at=NOON)
-    make_entry("well")
+    make_entry("well", since=NOON + minutes(40))
 
-    done = led.record(NOON + minutes(5))
+    done = led.record(NOON + minutes(50))
 
-    assert (done.runs, done.parked) == ([("well", NOON + minutes(5))], ["set_back"])
-    assert entry.runs.count() == 1
+    assert done.parked == []
+    assert sorted(done.runs) == [("set_back", NOON + minutes(50)), ("well", NOON + minutes(50))]
+    added = [(each.first_at, each.last_at, each.count) for each in done.ranges if each.entry_id == entry.pk]
+    assert added == [(NOON + minutes(15), NOON + minutes(15), 1), (NOON + minutes(45), NOON + minutes(45), 1)]
+    kept_runs, kept_ranges = before
+    assert [each for each in Run.objects.values_list("pk", "slot_at") if each in kept_runs] == kept_runs
+    assert list(Range.objects.values_list("pk", "first_at", "count"))[: len(kept_ranges)] == kept_ranges
     entry.refresh_from_db()
-    assert (entry.accounted_until, entry.wake_at) == (NOON, FAR_FUTURE)
-    assert entry.parked_reason == (
-        "a slot after 2026-03-02 12:00:00 UTC is recorded already: accounted_until was set back by hand. "
+    assert (entry.accounted_until, entry.wake_at) == (NOON + minutes(50), NOON + minutes(55))
+
+
+def test_an_account_set_back_over_more_than_can_be_read_stops_only_itself(led, make_entry, monkeypatch):
+    """A year of minutes is not read while everybody waits: it is parked, with what to do."""
+    monkeypatch.setattr("crons.ledger.taken.TAKEN_READ", 2)
+    make_entry("well", since=NOON + minutes(15))
+    make_entry("set_back")
+    for at in (5, 10, 15):
+        led.record(NOON + minutes(at))
+    Entry.objects.filter(name="set_back").update(accounted_until=NOON, wake_at=NOON)
+
+    done = led.record(NOON + minutes(20))
+
+    assert (done.runs, done.parked) == ([("well", NOON + minutes(20))], ["set_back"])
+    row = Entry.objects.get(name="set_back")
+    assert (row.accounted_until, row.wake_at) == (NOON, FAR_FUTURE)
+    assert row.parked_reason == (
+        "slots after 2026-03-02 12:00:00 UTC are recorded already: accounted_until was set back by hand. "
         "Set it to the last recorded slot, then: manage.py crons sync"
     )
 
@@ -172,12 +199,12 @@ def test_paused_slots_have_their_verdict(led, make_entry):
     assert Entry.objects.get().paused_at is None
 
 
-def test_a_batch_is_recorded_in_four_statements(led, make_entry, django_assert_num_queries):
+def test_a_batch_is_recorded_in_five_statements(led, make_entry, django_assert_num_queries):
     """Recording is set-based: 300 due entries cost what one costs."""
     for number in range(300):
         make_entry(f"job{number}")
 
-    with django_assert_num_queries(8):  # the four, and two savepoints with their releases
+    with django_assert_num_queries(9):  # the five, and two savepoints with their releases
         pass_ = led.record(NOON + minutes(10))
 
     assert len(pass_.runs) == 300

@@ -80,7 +80,11 @@ def _held_up(now: datetime) -> dict[int, Cell]:
     ready = Run.objects.using(conf.database).filter(state__in=[State.DUE, State.WAITING], wake_at__lte=now)
     found = ready.filter(entry__paused_at=None).values_list("entry_id", "entry__policy__group").distinct()
     told = "active: waits for the group {!r}, which is full ({} going)"
-    return {pk: Cell(told.format(group, full[group]), "warn") for pk, group in found if isinstance(group, str) and group in full}
+    return {
+        pk: Cell(told.format(group, full[group]), "warn")
+        for pk, group in found
+        if isinstance(group, str) and group in full
+    }
 
 
 def _next(entry: Entry, now: datetime) -> str:
