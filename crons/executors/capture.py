@@ -85,7 +85,7 @@ def settle_streams() -> None:
 def take_over_logging(level: int) -> LogPipe:
     """Send the records that would reach a terminal, and all from *level* up, to the handler returned."""
     pipe = LogPipe(level)
-    root = logging.getLogger()
+    root = logging.root
     for logger in _loggers():
         for handler in [each for each in logger.handlers if _writes_to_terminal(each)]:
             logger.removeHandler(handler)
@@ -115,7 +115,7 @@ def _settled(stream: IO[str] | None, number: int) -> IO[str]:
 
 
 def _loggers() -> Iterator[logging.Logger]:
-    yield logging.getLogger()
+    yield logging.root
     known = list(logging.Logger.manager.loggerDict.values())
     yield from (each for each in known if isinstance(each, logging.Logger))
 

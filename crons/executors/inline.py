@@ -167,7 +167,7 @@ class _LogSink(logging.Handler):
 
 @contextmanager
 def _captured(sink: Sink) -> Iterator[None]:
-    root, handler = logging.getLogger(), _LogSink(log_level(), sink)
+    root, handler = logging.root, _LogSink(log_level(), sink)
     level = root.level
     stdout, stderr = _Tee(sys.stdout, "stdout", sink), _Tee(sys.stderr, "stderr", sink)
     root.addHandler(handler)

@@ -7,7 +7,6 @@ the real package are read like those of crons.compat.django_cron.
 from __future__ import annotations
 
 import inspect
-import logging
 import sys
 from collections.abc import Iterator
 from contextlib import suppress
@@ -27,10 +26,11 @@ from crons.jobs import Declaration, Job, check_body, check_name, check_text, che
 from crons.models import Pause
 from crons.runner import current_context
 from crons.schedules import Schedule
+from crons.side_output import get_log
 from crons.sources.base import Binding, Problem, Reading, Source, imported
 from crons.sources.class_schedules import after_failure, is_each_call, refused, schedule_of
 
-log = logging.getLogger("crons")
+log = get_log("crons")
 BY = "django-cron"
 FIX = "See docs/howto/django-cron.md for what a class may say."
 NOTIFIER = "django_cron.cron.FailedRunsNotificationCronJob"

@@ -206,7 +206,7 @@ class _Listener(logging.Handler):
 
 @contextmanager
 def _listening() -> Iterator[list[logging.LogRecord]]:
-    listener, root = _Listener(), logging.getLogger()
+    listener, root = _Listener(), logging.root
     root.addHandler(listener)
     try:
         yield listener.records

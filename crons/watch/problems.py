@@ -15,7 +15,6 @@ answer ends the look.
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -31,9 +30,10 @@ from crons.exceptions import LedgerUnavailable
 from crons.instances import is_gone
 from crons.jobs import registry
 from crons.models import Entry, Heartbeat, Incident
+from crons.side_output import get_log
 from crons.watch.waiting import waiting
 
-log = logging.getLogger("crons")
+log = get_log("crons")
 READ = 300
 
 
