@@ -21,6 +21,7 @@ crons.W035  django_crontab fires past the ledger: crons.compat.django_crontab st
 crons.E037  a class of CRON_CLASSES cannot work
 crons.W037  a class of CRON_CLASSES says something that nothing reads
 crons.W038  django_cron is installed as an app
+crons.W082  a line of a crontab file calls the command of a job past the ledger
 crons.W040  with --deploy: alerts go to ADMINS, and there are none
 crons.W041  with --deploy: SQLite may forget what it has committed (synchronous=OFF)
 crons.W042  with --deploy: the ledger is kept in memory

@@ -3,22 +3,24 @@
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Generator, Iterator
 from datetime import timedelta
 
 from django.apps import apps
+from django.core.management import get_commands
 
 from crons import api
 from crons.doctor.findings import BAD, GOOD, WARN, Finding
 from crons.exceptions import CronsError
 from crons.ledger import database_now
-from crons.sources.crontab_files import job_of
+from crons.sources.crontab_files import command_of, entry_of, is_django, past_ledger
+from crons.sources.shell_words import programs
 from crons.targets import CrontabTarget, SystemdTarget, beat_rows, blocks, crond, declared, state
 from crons.targets.installation import Installation
 
 BEAT_SAVES = timedelta(minutes=5)  # beat writes down what it fired every three
-DOOR = re.compile(rb"crons\s+(?:tick|run)\b|crontab\s+run\b")
+DOORS = ("tick", "run", "serve")  # of the verbs of manage.py crons, those that begin jobs
+OURS = {"crontab": "crons.compat.django_crontab", "runcrons": "crons.compat.django_cron"}
 
 
 def look(name: str | None) -> Iterator[Finding]:
@@ -122,15 +124,27 @@ def _units() -> Generator[Finding, None, bool]:
 def _lines_by_hand(content: bytes) -> list[str]:
     """Name the lines that somebody else wrote and that call this project."""
     installation = Installation.find(state.folder())
-    manage_py, folder = os.fsencode(installation.manage_py), os.fsencode(installation.folder)
+    folder = os.fsencode(installation.folder)
     if block := blocks.find(content, CrontabTarget().key):
         # Emptied and not taken out: people count lines in the whole file.
         content = content[: block.start] + b"\n" * content[block.start : block.end].count(b"\n") + content[block.end :]
-    lines = [(f"line {number}", line) for number, line in enumerate(content.split(b"\n"), start=1)]
+    lines = [(f"line {number}", line, False) for number, line in enumerate(content.split(b"\n"), start=1)]
+    lines += [(where, line, True) for where, line in crond.system_lines()]
     found = []
-    for where, line in [*lines, *crond.system_lines()]:
-        if line.lstrip().startswith(b"#") or folder not in line:
+    for where, line, of_system in lines:
+        command = command_of(line.decode("utf-8", "replace"), of_system=of_system)
+        if folder not in line or past_ledger(command):
             continue
-        if (DOOR.search(line) and b"manage.py" in line) or job_of(line.decode("utf-8", "replace")) or manage_py in line:
+        if any(_begins_jobs(words) for words in programs(command)):
             found.append(where)
     return found
+
+
+def _begins_jobs(words: list[str]) -> bool:
+    """Say whether a program, called with these words, enters the ledger; not all that this project has does."""
+    verb, *args = words[1:] if is_django(words) else [""]
+    if verb == "crons":
+        return any(word in DOORS for word in args)
+    if verb in OURS:
+        return get_commands().get(verb) == OURS[verb]
+    return entry_of(words) is not None

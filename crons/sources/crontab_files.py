@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import re
-import shlex
 from dataclasses import dataclass
 from pathlib import Path, PurePath
 
+from crons.bodies import CommandBody
 from crons.conf import conf
 from crons.exceptions import DeclarationError, InvalidSetting
-from crons.jobs import registry
-from crons.sources.base import Binding, Problem, Reading, Source
+from crons.jobs import Job, registry
+from crons.sources.base import Binding, Problem, Reading, Source, without_secrets
+from crons.sources.shell_words import programs
 
 FIX = "A line is five time fields (or a nickname) and a command; settings are NAME=value; # starts a comment."
 LINE = re.compile(r"\s*(?P<schedule>@\w+|(?:\S+\s+){4}\S+)\s+(?P<command>\S.*)\Z")
+# Those that crontab files of projects name; a program of such a name would have to be called by its path.
+ACCOUNTS = frozenset({"root", "www-data", "nginx", "apache", "nobody", "ubuntu", "django"})
 SETTING = re.compile(r"\s*[A-Za-z_]\w*\s*=")
 
 
@@ -42,12 +45,15 @@ class CrontabFilesSource(Source):
             try:
                 for line in read_file(path):
                     name = job_of(line.command)
-                    if name is None:
-                        problems.append(Problem("W031", f"{line.ref} calls no declared job: {line.command}", NO_JOB))
+                    if past := past_ledger(line.command):
+                        problems.append(_past(line, past))
+                    elif name is None:
+                        told = without_secrets(f"{line.ref} calls no declared job: {line.command}")
+                        problems.append(Problem("W031", told, NO_JOB))
                     else:
                         bindings.append(Binding(name, line.schedule_text, line.ref))
             except DeclarationError as error:
-                problems.append(Problem("E031", str(error), FIX))
+                problems.append(Problem("E031", without_secrets(str(error)), FIX))
         return Reading((), tuple(bindings), tuple(problems))
 
 
@@ -70,21 +76,71 @@ def read_file(path: Path) -> list[Line]:
         found = LINE.match(raw)
         if found is None:
             raise DeclarationError(f"{path}:{number}: {raw!r} is not a crontab line.")
-        lines.append(Line(f"{path.name}:{number}", " ".join(found["schedule"].split()), found["command"]))
+        command = _without_account(found["command"], path)
+        lines.append(Line(f"{path.name}:{number}", " ".join(found["schedule"].split()), command))
     return lines
+
+
+def command_of(raw: str, *, of_system: bool = False) -> str:
+    """Return the command of one line of a crontab; empty where it is none. *of_system*: an account stands before it."""
+    found = LINE.match(raw)
+    if found is None or raw.lstrip().startswith("#") or SETTING.match(raw):
+        return ""
+    return found["command"].partition(" ")[2].strip() if of_system else found["command"]
+
+
+def _without_account(command: str, path: Path) -> str:
+    """Return *command* without the account that runs it, which lines of /etc/crontab and /etc/cron.d have."""
+    first, _, rest = command.partition(" ")
+    is_of_system = path == Path("/etc/crontab") or path.parent.name == "cron.d"
+    return rest.strip() if rest.strip() and (is_of_system or first in ACCOUNTS) else command
 
 
 def job_of(command: str) -> str | None:
     """Return the declared entry that a crontab command calls, or None.
 
-    It calls one by `crons run NAME`, by a script or management command of the job's name.
+    It calls one by `crons run NAME`, or by a script or management command of the job's name.
     """
-    try:
-        words = shlex.split(command, comments=False)
-    except ValueError:
-        words = command.split()
-    for before, word in zip(["", *words], words, strict=False):
-        name = word if before in ("run", "manage.py") or before.endswith("/manage.py") else PurePath(word).stem
-        if name in registry.entries:
-            return name
-    return None
+    return next((name for name in map(entry_of, programs(command)) if name), None)
+
+
+def past_ledger(command: str) -> Job | None:
+    """Return the job whose management command a line calls by itself: the ledger sees nothing of that."""
+    called = {words[1] for words in programs(command) if is_django(words) and len(words) > 1}
+    bodies = ((job, job.body) for job in registry.jobs.values())
+    return next((job for job, body in bodies if isinstance(body, CommandBody) and body.command_name in called), None)
+
+
+def is_django(words: list[str]) -> bool:
+    """Say whether a program, called with these words, is Django's command line."""
+    return PurePath(words[0]).name in ("manage.py", "django-admin")
+
+
+def _past(line: Line, job: Job) -> Problem:
+    return Problem(
+        "W082",
+        f"{line.ref} calls the management command of the job {job.name} by itself: it does the work past the ledger, "
+        "so that it is done twice as soon as something fires the job.",
+        f"Have the line call manage.py crons run {job.name} --scheduled; or take it away, where something else fires.",
+    )
+
+
+def entry_of(words: list[str]) -> str | None:
+    """Return the entry that one program, called with these words, is a door to."""
+    program = PurePath(words[0])
+    if is_django(words):
+        command, *args = words[1:2] or [""], *words[2:]
+        name = _run_by(args) if command == ["crons"] else command[0]
+    elif program.suffix or "/" in words[0]:
+        name = program.stem
+    else:
+        return None  # a program of the machine, such as cp: no job's, whatever it is called
+    return name if name in registry.entries else None
+
+
+def _run_by(args: list[str]) -> str:
+    """Return the entry that `crons run …` names; empty for other verbs."""
+    words = [word for word in args if not word.startswith("-")]
+    if not words or words[0] != "run":
+        return ""
+    return next((word for word in words[1:] if word in registry.entries), "")

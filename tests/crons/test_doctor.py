@@ -16,7 +16,7 @@ import pytest
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
-from crons import cron, deployment, doctor, job
+from crons import command, cron, deployment, doctor, job
 from crons.doctor import bare, clocks, installed, missing, rows, start
 from crons.doctor.findings import Finding
 from crons.exceptions import LedgerUnavailable, TargetError
@@ -217,16 +217,37 @@ def test_a_scheduler_that_lives_needs_no_crontab(machine: Crontab, monkeypatch: 
         (f"# * * * * * cd {ROOT} && python manage.py crons tick", False),
         ("* * * * * cd /elsewhere && python manage.py crons tick", False),
         (f"* * * * * tar c {ROOT}", False),
+        (f"* * * * * tar c {ROOT}/report.sh", False),
+        (f"* * * * * python {ROOT}/manage.py crons serve", True),
+        (f"* * * * * python {ROOT}/manage.py crons list", False),
+        # Other work of this project begins no jobs, also where a job calls the same command.
+        (f"* * * * * python {ROOT}/manage.py clearsessions", False),
+        (f"* * * * * python {ROOT}/manage.py flush_mail", False),
+        (f"* * * * * python {ROOT}/manage.py report", True),
+        # Without their stand-ins these call their functions past the ledger.
+        (f"* * * * * python {ROOT}/manage.py crontab run 0123456789abcdef0123456789abcdef", None),
+        (f"* * * * * python {ROOT}/manage.py runcrons", None),
     ],
 )
-def test_lines_written_by_hand_count(machine: Crontab, line: str, counts: bool):
-    """Who wrote the line by hand must not be told that nothing fires."""
+def test_lines_written_by_hand_count(machine: Crontab, line: str, counts: bool | None, monkeypatch: Any):
+    """Who wrote the line by hand must not be told that nothing fires; nor that something does which does not."""
+    command("flush_mail", schedule=cron("0 6 * * *"))
+    monkeypatch.setattr(installed, "get_commands", lambda: {} if counts is None else dict(installed.OURS))
     machine.content = f"MAILTO=x\n{line}\n".encode()
 
     found = list(installed.look(None))
 
-    assert (bad(found) == []) == counts
-    assert ("no line of ours; by hand: line 2" in [each.found for each in found]) == counts
+    assert (bad(found) == []) == bool(counts)
+    assert ("no line of ours; by hand: line 2" in [each.found for each in found]) == bool(counts)
+
+
+@pytest.mark.parametrize("line", ["crontab run 0123456789abcdef0123456789abcdef", "runcrons"])
+def test_lines_of_other_packages_count_with_their_stand_ins(machine: Crontab, line: str, monkeypatch: Any):
+    """With them, they enter the ledger."""
+    monkeypatch.setattr(installed, "get_commands", lambda: dict(installed.OURS))
+    machine.content = f"* * * * * python {ROOT}/manage.py {line}\n".encode()
+
+    assert installed._lines_by_hand(machine.content) == ["line 1"]
 
 
 @pytest.mark.parametrize("jobs", [1, 5])
