@@ -1,8 +1,4 @@
-"""The Django app: finds the `cron` modules, those of every installed app and the project's own.
-
-The project's own stands beside the settings: `mysite/cron.py` for `mysite.settings`. The package that
-`startproject` makes is no installed app, and yet where a newcomer puts the first job.
-"""
+"""The Django app. Nothing of the project is imported when it starts: crons.loading does that, when jobs are needed."""
 
 from __future__ import annotations
 
@@ -11,14 +7,12 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from django.apps import AppConfig, apps
-from django.conf import settings
 from django.db.models.signals import pre_migrate
 from django.utils.autoreload import BaseReloader, autoreload_started
-from django.utils.module_loading import module_has_submodule
 
 
 class CronsConfig(AppConfig):
-    """Declarations are read when the apps are ready; nothing is written then."""
+    """Declarations are loaded when somebody first asks for them; nothing is written then."""
 
     name = "crons"
     verbose_name = "Crons"
@@ -27,43 +21,27 @@ class CronsConfig(AppConfig):
     def ready(self) -> None:
         from crons import checks, suite  # noqa: F401 (registers the checks; needs models)
         from crons.conf import conf
-        from crons.exceptions import DeclarationError
         from crons.jobs import registry
-        from crons.own_jobs import declare
-        from crons.sources.code import load
-        from crons.sources.cron_classes import CronClassesSource
-        from crons.sources.cronjobs import CronjobsSource
 
-        autoreload_started.connect(watch_broken, dispatch_uid="crons.apps")
+        autoreload_started.connect(watch_modules, dispatch_uid="crons.apps")
         pre_migrate.connect(suite.mark_by_test_database, sender=self)
         registry.defaults = lambda: conf.defaults
         registry.setup = lambda: apps.app_configs
-        with suppress(DeclarationError):  # crons.E001 says it
-            declare()
-        for config in apps.get_app_configs():
-            if config.module is not None and module_has_submodule(config.module, "cron"):
-                load(f"{config.name}.cron")
-        if beside := cron_beside(settings.SETTINGS_MODULE or ""):
-            load(beside)
-        # A process begins only jobs that it knows, and tick and run never sync: read what settings declare here.
-        CronjobsSource().read()
-        CronClassesSource().read()
+        registry.load = load
 
 
-def cron_beside(settings_module: str) -> str:
-    """Name the `cron` module of the innermost package around the settings that has one; empty without any."""
-    package = settings_module.rpartition(".")[0]
-    while package:
-        if find_spec(f"{package}.cron"):
-            return f"{package}.cron"
-        package = package.rpartition(".")[0]
-    return ""
+def load() -> None:
+    """Return when the declarations are loaded."""
+    from crons import loading  # with what jobs need: most processes of a site need none of it
+
+    loading.load()
 
 
-def watch_broken(sender: BaseReloader, **kwargs: object) -> None:
-    """Have runserver notice when a `cron` module is mended: it watches only what could be imported."""
-    from crons.jobs import registry
+def watch_modules(sender: BaseReloader, **kwargs: object) -> None:
+    """Have runserver notice when a module of declarations is changed: one that fails was never imported."""
+    from crons.loading import module_names
 
-    for module in registry.broken:
-        if (spec := find_spec(module)) and spec.origin:
-            sender.watch_dir(Path(spec.origin).parent, Path(spec.origin).name)
+    for module in module_names():
+        with suppress(ImportError, ValueError):
+            if (spec := find_spec(module)) and spec.origin:
+                sender.watch_dir(Path(spec.origin).parent, Path(spec.origin).name)

@@ -37,6 +37,9 @@ DEFAULTS: dict[str, Any] = {
     "OUTPUT_LIMIT_BYTES": 1_000_000,
     "LOG_LEVEL": "INFO",
     "REDACT": [],
+    "MODULES": [],
+    "DISCOVER": True,
+    "IMPORT_LIMIT": timedelta(seconds=10),
     "CRONTAB_FILES": [],
     "LOG_DIR": "",
     "ENV_FILE": "",
@@ -146,6 +149,25 @@ class Conf:
     def redact(self) -> list[str]:
         """Further texts never to be stored in output. Default []; secret settings are always hidden."""
         return list(self._get("REDACT", (list, tuple)))
+
+    @property
+    def modules(self) -> list[str]:
+        """Further modules that declare, besides those called `cron`. Default []."""
+        names = self._get("MODULES", (list, tuple))
+        for name in names:
+            if not isinstance(name, str) or not all(part.isidentifier() for part in name.split(".")):
+                raise InvalidSetting(f"CRONS['MODULES'] has {name!r}, expected the name of a module: 'shop.tasks'.")
+        return list(names)
+
+    @property
+    def discover(self) -> bool:
+        """Whether modules called `cron` are loaded, of apps and of the project. Default True; else only MODULES."""
+        return bool(self._get("DISCOVER", bool))
+
+    @property
+    def import_limit(self) -> timedelta:
+        """How long manage.py check lets a module of declarations be imported. Default 10 s."""
+        return self._length("IMPORT_LIMIT")
 
     @property
     def crontab_files(self) -> list[Path]:

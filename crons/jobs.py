@@ -8,7 +8,7 @@ import json
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, TypeVar
+from typing import Any, Generic, TypeVar, cast
 
 from crons import borrowed
 from crons.bodies import Body, CommandBody, ShellBody
@@ -20,6 +20,7 @@ from crons.schedules import NEVER, Schedule
 NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_.:-]{0,99}\Z")
 
 F = TypeVar("F", bound=Body)
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -52,17 +53,41 @@ class Declaration:
     origin: Origin | None = field(default=None, compare=False, repr=False)
 
 
+class _Loaded(Generic[T]):
+    """An attribute of the registry: reading it loads the project's declarations first, so that nobody can forget to."""
+
+    def __set_name__(self, owner: type, name: str) -> None:
+        self._name = f"_{name}"
+
+    def __get__(self, registry: Registry, owner: type | None = None) -> T:
+        registry.load()
+        return cast(T, getattr(registry, self._name))
+
+    def __set__(self, registry: Registry, value: T) -> None:
+        setattr(registry, self._name, value)
+
+
 class Registry:
-    """The jobs and entries that this process knows, by name."""
+    """The jobs and entries of this project, by name.
+
+    Declaring loads nothing: a module that a view imports must not import all others.
+    """
+
+    jobs = _Loaded[dict[str, Job]]()
+    entries = _Loaded[dict[str, Declaration]]()
+    # Modules of declarations that could not be imported, and why: what they declare is not known.
+    broken = _Loaded[dict[str, str]]()
 
     def __init__(self) -> None:
-        self.jobs: dict[str, Job] = {}
-        self.entries: dict[str, Declaration] = {}
-        # `cron` modules that could not be imported, and why: what they declare is not known.
-        self.broken: dict[str, str] = {}
+        # Set by the app: returns when the declarations are loaded, and costs nothing when they are.
+        self.load: Callable[[], None] = lambda: None
+        self.is_loaded = False
         self.defaults: Callable[[], Mapping[str, Any]] = dict
         # Django calls each ready() anew when INSTALLED_APPS change, as tests do: each round has a value of its own.
         self.setup: Callable[[], object] = lambda: None
+        self._jobs: dict[str, Job] = {}
+        self._entries: dict[str, Declaration] = {}
+        self._broken: dict[str, str] = {}
 
     def add(self, job: Job, declaration: Declaration | None = None) -> None:
         """Know *job*, and the entry that puts it on a schedule.
@@ -73,27 +98,29 @@ class Registry:
             self._refuse_twin_entry(declaration)
         for name in (job.name, *job.aliases):
             self._refuse_twin(name, job)
-        self.jobs[job.name] = job
+        self._jobs[job.name] = job
         if declaration is not None:
-            self.entries[declaration.name] = declaration
+            self._entries[declaration.name] = declaration
 
     def add_entry(self, declaration: Declaration) -> None:
         """Know another entry of a job that is known."""
         self.get(declaration.job)
         self._refuse_twin_entry(declaration)
-        self.entries[declaration.name] = declaration
+        self._entries[declaration.name] = declaration
 
     def get(self, name: str) -> Job:
         """Return the job called *name*, or the one that once was.
 
         Raises: UnknownJob with the nearest names.
         """
-        if name in self.jobs:
-            return self.jobs[name]
-        for job in self.jobs.values():
-            if name in job.aliases:
-                return job
-        raise UnknownJob(not_declared(name, self.jobs))
+        # What is known already is found without loading: entry(…) asks while modules are imported.
+        found = self._find(name)
+        if found is None:
+            self.load()
+            found = self._find(name)
+        if found is None:
+            raise UnknownJob(not_declared(name, self._jobs))
+        return found
 
     def job_for(self, body: Body) -> Job | None:
         """Return the job whose function is *body*, or None."""
@@ -101,22 +128,26 @@ class Registry:
 
     def clear(self) -> None:
         """Forget everything (for tests)."""
-        self.jobs.clear()
-        self.entries.clear()
+        self._jobs.clear()
+        self._entries.clear()
+
+    def _find(self, name: str) -> Job | None:
+        known = self._jobs.get(name)
+        return known or next((job for job in self._jobs.values() if name in job.aliases), None)
 
     def _refuse_twin(self, name: str, job: Job) -> None:
-        for other in list(self.jobs.values()):
+        for other in list(self._jobs.values()):
             if name not in (other.name, *other.aliases):
                 continue
             if not _is_declared_anew(other, job):
                 raise DuplicateJob(_twins("job", name, other, job))
             if other.name != job.name:
                 # Its module was reloaded after somebody had renamed it there.
-                del self.jobs[other.name]
-                self.entries.pop(other.name, None)
+                del self._jobs[other.name]
+                self._entries.pop(other.name, None)
 
     def _refuse_twin_entry(self, declaration: Declaration) -> None:
-        twin = self.entries.get(declaration.name)
+        twin = self._entries.get(declaration.name)
         if twin is not None and not _is_declared_anew(twin, declaration):
             # Said of jobs where both are such: that is what their author wrote.
             kind = "job" if twin.name == twin.job and declaration.name == declaration.job else "entry"

@@ -37,10 +37,23 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_sessionstart() -> None:
-    """Refuse to begin where a `cron` module could not be imported: its jobs would be missing, and nothing red."""
+    """Refuse to begin where a module that declares cannot be imported: its jobs would be missing, and nothing red."""
     jobs = sys.modules.get("crons.jobs")
-    for module, why in jobs.registry.broken.items() if jobs else ():
-        raise pytest.UsageError(f"{module} cannot be imported: {why}. See: manage.py check")
+    if jobs is None or not _are_apps_ready():
+        return
+    from crons.checks.asking import carefully
+    from crons.sources.code import names_crons
+
+    with carefully():
+        broken = jobs.registry.broken
+    for module, why in broken.items():
+        if names_crons(module):
+            raise pytest.UsageError(f"{module} cannot be imported: {why}. See: manage.py check")
+
+
+def _are_apps_ready() -> bool:
+    apps = sys.modules.get("django.apps")
+    return bool(apps and apps.apps.ready and apps.apps.is_installed("crons"))
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:

@@ -64,7 +64,7 @@ def sync(now: datetime, plan: Planner) -> Synced:
     whole: list[str] = []
     for source in SOURCES:
         reading = source.read()
-        if not any(problem.id.startswith("E") for problem in reading.problems):
+        if not any(problem.is_broken for problem in reading.problems):
             whole.append(source.name)
         declared.update({each.name: each for each in reading.declarations})
         done.problems += [problem.text for problem in reading.problems]

@@ -10,15 +10,13 @@ crons.W011  a job names a group without a limit
 crons.E012  a job calls a management command that does not exist
 crons.E013  the messages of a job would get nowhere
 crons.W014  a job runs a program that is not on this machine
-crons.E015  a `cron` module cannot be imported
-crons.E030  a line of CRONJOBS cannot work
-crons.E031  a crontab file cannot be read
+crons.E015  a module of declarations cannot be imported
+crons.W030  a line of CRONJOBS cannot work
 crons.W031  a line of a crontab file calls no declared job
-crons.E032  a line and the code disagree on a schedule
+crons.W032  a line and the code disagree on a schedule
 crons.W033  a setting's name is nearly CRONJOBS, CRON_CLASSES or CRONS
 crons.W034  django_crontab fires past the ledger: crons.compat.django_crontab is missing
 crons.W035  django_crontab fires past the ledger: crons.compat.django_crontab stands after it
-crons.E037  a class of CRON_CLASSES cannot work
 crons.W037  a class of CRON_CLASSES says something that nothing reads
 crons.W038  django_cron is installed as an app
 crons.W082  a line of a crontab file calls the command of a job past the ledger
@@ -29,6 +27,9 @@ crons.W043  with --deploy: this process counts as part of a test suite
 crons.W050  a job is run by Celery's workers and is neither idempotent nor uses context.atomic
 crons.E051  a job is a Celery task with autoretry_for
 crons.W052  a Celery application takes pickle from its broker
+crons.W070  a module of declarations cannot be imported, and the command can do without
+crons.W071  a crontab file cannot be read
+crons.W072  a class of CRON_CLASSES cannot work
 =========== =======================================================================
 
 The docs/reference/checks.md has a section for each.

@@ -7,14 +7,15 @@ from collections.abc import Iterator
 from django.core.checks import CheckMessage, Error, Warning, register
 
 from crons import fences
-from crons.checks.framing import TAG, known_good, sends
+from crons.checks.asking import of_declarations
+from crons.checks.framing import TAG, sends
 from crons.conf import conf
 from crons.executors.celery import CelerySender
 from crons.jobs import Job, registry
 
 
 @register(TAG)
-@known_good
+@of_declarations
 def check_celery_jobs() -> Iterator[CheckMessage]:
     """Check that jobs which run elsewhere stand being cut off, and that one ledger alone tries them again."""
     for job in registry.jobs.values():
@@ -35,7 +36,7 @@ def check_celery_jobs() -> Iterator[CheckMessage]:
 
 
 @register(TAG)
-@known_good
+@of_declarations
 def check_pickle() -> Iterator[CheckMessage]:
     """Check that what jobs are sent through carries no objects: whoever reaches the broker could send any."""
     used = {job.policy.executor for job in registry.jobs.values()}

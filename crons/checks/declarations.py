@@ -7,14 +7,16 @@ from collections.abc import Iterator
 
 from django.apps import apps
 from django.conf import settings
-from django.core.checks import CheckMessage, Error, Tags, Warning, register
+from django.core.checks import CheckMessage, Tags, Warning, register
 
+from crons.checks.asking import is_asked_for, must_be_whole, of_declarations
 from crons.checks.framing import TAG, known_good, message
 from crons.exceptions import CronsError
 from crons.jobs import registry
 from crons.schedules import parse
 from crons.sources import SOURCES
 from crons.sources.base import Binding, says
+from crons.sources.code import CodeSource, broken_modules, names_crons
 
 DJANGO_CRONTAB, COMPAT = "django_crontab", "crons.compat.django_crontab"
 DJANGO_CRON, CLASSES_COMPAT = "django_cron", "crons.compat.django_cron"
@@ -27,13 +29,14 @@ OURS = {
 
 
 @register(TAG)
-@known_good
+@of_declarations
 def check_sources() -> Iterator[CheckMessage]:
     """Check what CRONJOBS, CRON_CLASSES and crontab files say, and that it is what the code says."""
+    yield from _broken_modules()
     readings = [source.read() for source in SOURCES]
-    for reading in readings:
-        for problem in reading.problems:
-            yield message(problem)
+    for source, reading in zip(SOURCES, readings, strict=True):
+        if not isinstance(source, CodeSource):
+            yield from map(message, reading.problems)
     for reading in readings:
         for binding in reading.bindings:
             yield from _disagreement(binding)
@@ -90,6 +93,15 @@ def check_django_crontab() -> Iterator[CheckMessage]:
         )
 
 
+def _broken_modules() -> Iterator[CheckMessage]:
+    """Refuse where declarations are what the command is for; elsewhere the site and its commands go on."""
+    for module, problem in broken_modules().items():
+        if must_be_whole() or (is_asked_for() and names_crons(module)):
+            yield message(problem)
+        else:
+            yield Warning(problem.text, hint=problem.hint, id="crons.W070")
+
+
 def _disagreement(binding: Binding) -> Iterator[CheckMessage]:
     declared = registry.entries[binding.entry]
     try:
@@ -98,9 +110,9 @@ def _disagreement(binding: Binding) -> Iterator[CheckMessage]:
         read = parse(binding.schedule_text).text
     except CronsError as error:
         read = f"{binding.schedule_text}, which cannot be read: {error}"
-    yield Error(
+    yield Warning(
         f"{binding.entry} is on two schedules: {declared.schedule.text or 'none'!r} in {declared.source_ref}, "
         f"{read!r} in {binding.ref}.",
         hint="Write the same schedule in both places; the code's decides which slots there are.",
-        id="crons.E032",
+        id="crons.W032",
     )

@@ -14,9 +14,10 @@ from crons.executors.sending import Sender
 from crons.sources.base import Problem
 
 TAG = "crons"
+Check = Callable[..., Iterator[CheckMessage]]
 
 
-def known_good(check: Callable[..., Iterator[CheckMessage]]) -> Callable[..., list[CheckMessage]]:
+def known_good(check: Check) -> Callable[..., list[CheckMessage]]:
     """Let a check that stumbles over a setting say nothing: crons.E001 says it."""
 
     def checked(app_configs: Any = None, **kwargs: Any) -> list[CheckMessage]:

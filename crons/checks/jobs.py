@@ -11,13 +11,14 @@ from django.core.management import get_commands
 from django.utils.module_loading import import_string
 
 from crons.bodies import CommandBody, ShellBody
-from crons.checks.framing import TAG, did_you_mean, guess, known_good, sends, told
+from crons.checks.asking import of_declarations
+from crons.checks.framing import TAG, did_you_mean, guess, sends, told
 from crons.conf import conf
 from crons.jobs import registry
 
 
 @register(TAG)
-@known_good
+@of_declarations
 def check_executors() -> Iterator[CheckMessage]:
     """Check that every executor can be imported, and that jobs name only those."""
     for alias, spec in conf.executors.items():
@@ -40,7 +41,7 @@ def check_executors() -> Iterator[CheckMessage]:
 
 
 @register(TAG)
-@known_good
+@of_declarations
 def check_groups() -> Iterator[CheckMessage]:
     """Check that the groups of jobs have limits."""
     for job in registry.jobs.values():
@@ -54,7 +55,7 @@ def check_groups() -> Iterator[CheckMessage]:
 
 
 @register(TAG)
-@known_good
+@of_declarations
 def check_commands() -> Iterator[CheckMessage]:
     """Check that jobs made by command(…) call commands that exist."""
     known = get_commands()
@@ -69,7 +70,7 @@ def check_commands() -> Iterator[CheckMessage]:
 
 
 @register(TAG)
-@known_good
+@of_declarations
 def check_programs() -> Iterator[CheckMessage]:
     """Check that jobs made by shell(…) run programs that exist, where this machine is the one to run them."""
     for job in registry.jobs.values():
@@ -83,7 +84,7 @@ def check_programs() -> Iterator[CheckMessage]:
 
 
 @register(TAG)
-@known_good
+@of_declarations
 def check_routes() -> Iterator[CheckMessage]:
     """Check that what is sent elsewhere can get there, as far as settings tell."""
     senders = {alias: conf.make_executor(alias) for alias in conf.executors if sends(alias)}

@@ -12,6 +12,7 @@ from django.conf import settings
 from django.core.checks import CheckMessage, Error, Warning, register
 
 from crons import suite
+from crons.checks.asking import of_declarations
 from crons.checks.framing import TAG, known_good
 from crons.conf import conf
 from crons.exceptions import CronsError
@@ -41,7 +42,7 @@ def check_settings() -> Iterator[CheckMessage]:
 
 
 @register(TAG)
-@known_good
+@of_declarations
 def check_zones() -> Iterator[CheckMessage]:
     """Check that this machine knows every zone that is used."""
     used = {conf.time_zone: "CRONS['TIME_ZONE']" if conf.time_zone != settings.TIME_ZONE else "TIME_ZONE"}

@@ -2,28 +2,30 @@
 
 from __future__ import annotations
 
-import sys
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
 from django.utils.module_loading import import_string
 
 from crons.exceptions import DeclarationError, InvalidSetting
-from crons.jobs import Declaration, registry
+from crons.jobs import Declaration
 from crons.redaction import of_project
 from crons.schedules import Schedule, parse
+from crons.sources.importing import FAILURES, describe_failure, importing
 
 
 @dataclass(frozen=True)
 class Problem:
-    """A line of a source that cannot work as it stands; *id* is that of the system check."""
+    """What is wrong with a line of a source; *id* is that of the system check.
+
+    With *is_broken* the line cannot work as it stands, so what it would declare is not known.
+    """
 
     id: str
     text: str
     hint: str
+    is_broken: bool = False
 
 
 @dataclass(frozen=True)
@@ -60,40 +62,13 @@ def imported(ref: str, path: str) -> Any:
     Raises: DeclarationError, whatever the module raises while it is imported; the cause is kept.
     """
     try:
-        with declaring():
+        with importing(path.rpartition(".")[0]):
             return import_string(path)
     except ImportError as error:
         raise DeclarationError(f"{ref} names {path!r}, which cannot be imported: {error}.") from error
-    except Exception as error:  # somebody's module ran: one that fails must not take down each process of the project
-        told = f"{type(error).__name__}: {error}"
+    except FAILURES as error:  # somebody's module ran: one that fails must not take down each process of the project
+        told = describe_failure(error)
         raise DeclarationError(f"{ref} names {path!r}, which cannot be imported: {told}.") from error
-
-
-@contextmanager
-def declaring() -> Iterator[None]:
-    """Import somebody's modules inside; of those that fail nothing stays declared: their functions are half made.
-
-    What they imported before stays: it is whole, and nobody imports it again.
-    """
-    before = [*registry.jobs.values(), *registry.entries.values()]
-    known = set(map(id, before))
-    try:
-        yield
-    except BaseException:
-        bodies = {job.name: job.body for job in registry.jobs.values()}
-        for entry in [each for each in registry.entries.values() if id(each) not in known]:
-            if _home(entry.source_ref, bodies.get(entry.job)) not in sys.modules:
-                del registry.entries[entry.name]
-        for job in [each for each in registry.jobs.values() if id(each) not in known]:
-            if _home(job.source_ref, job.body) not in sys.modules:
-                del registry.jobs[job.name]
-        raise
-
-
-def _home(source_ref: str, body: Any) -> str:
-    """Name the module that declares it; a function's reference does not say where its module's name ends."""
-    module, sign, _ = source_ref.partition(":")
-    return module if sign else str(getattr(body, "__module__", ""))
 
 
 def without_secrets(text: str) -> str:

@@ -73,7 +73,7 @@ class CronClassesSource(Source):
             except CronsError as error:
                 # What is wrong with a value is said by who reads it, and that does not know whose it is.
                 told = str(error) if str(error).startswith(ref) else f"{ref} {path}: {error}"
-                problems.append(Problem("E037", told, FIX))
+                problems.append(Problem("W072", told, FIX, is_broken=True))
         return Reading(tuple(declarations.values()), tuple(bindings), tuple(problems))
 
 

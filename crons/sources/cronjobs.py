@@ -73,7 +73,7 @@ def _readable() -> Iterator[Line]:
 
 
 def _problem(text: str) -> Problem:
-    return Problem("E030", without_secrets(text), FIX)
+    return Problem("W030", without_secrets(text), FIX, is_broken=True)
 
 
 def _body(line: Line) -> Body:

@@ -40,7 +40,7 @@ class CrontabFilesSource(Source):
         try:
             paths = conf.crontab_files
         except InvalidSetting as error:
-            return Reading(problems=(Problem("E001", str(error), "It takes a list of paths."),))
+            return Reading(problems=(Problem("E001", str(error), "It takes a list of paths.", is_broken=True),))
         for path in paths:
             try:
                 for line in read_file(path):
@@ -53,7 +53,7 @@ class CrontabFilesSource(Source):
                     else:
                         bindings.append(Binding(name, line.schedule_text, line.ref))
             except DeclarationError as error:
-                problems.append(Problem("E031", without_secrets(str(error)), FIX))
+                problems.append(Problem("W071", without_secrets(str(error)), FIX, is_broken=True))
         return Reading((), tuple(bindings), tuple(problems))
 
 

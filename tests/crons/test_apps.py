@@ -4,13 +4,18 @@ import json
 import os
 import subprocess
 import sys
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from importlib import import_module
 from pathlib import Path
 
 import pytest
 from django.utils.autoreload import StatReloader
 
-from crons.apps import cron_beside, watch_broken
+from crons import cron, entry, job, loading
+from crons.apps import watch_modules
 from crons.jobs import registry
+from crons.loading import cron_modules_around
 from crons.sources import code
 
 
@@ -28,18 +33,24 @@ def project(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("settings_module", "found"),
+    ("module", "found"),
     [
-        ("apps_mysite.settings", "apps_mysite.cron"),
-        ("apps_mysite.conf.production", "apps_mysite.cron"),
-        ("apps_empty.settings", ""),
-        ("settings", ""),
-        ("", ""),
+        ("apps_mysite.settings", ["apps_mysite.cron"]),
+        ("apps_mysite.conf.production", ["apps_mysite.conf.cron", "apps_mysite.cron"]),
+        ("apps_empty.settings", []),
+        ("settings", []),
+        ("", []),
+        (None, []),
     ],
 )
-def test_cron_module_beside_the_settings(project, settings_module, found):
-    """What startproject makes is no installed app, and where a newcomer writes the first job."""
-    assert cron_beside(settings_module) == found
+def test_cron_modules_beside_the_settings_and_around_them(project, module, found):
+    """What startproject makes is no installed app, and where a newcomer writes the first job.
+
+    A file `conf/cron.py` among settings that are split by subject must not hide the project's own.
+    """
+    (project / "apps_mysite" / "conf" / "cron.py").touch()
+
+    assert list(cron_modules_around(module)) == found
 
 
 @pytest.mark.parametrize(
@@ -150,12 +161,12 @@ def test_without_knowing_the_secrets_nothing_is_told_but_the_kind(broken, settin
     assert registry.broken == {"apps_empty.cron": f"RuntimeError ({broken}, line 1)"}
 
 
-def test_runserver_watches_the_module_until_it_is_mended(broken):
+def test_runserver_watches_modules_that_it_has_not_imported(broken, settings):
     """It watches what was imported: whoever mends a mistake would wait for nothing."""
-    code.load("apps_empty.cron")
+    settings.CRONS = {"MODULES": ["apps_empty.cron", "apps_nosuch.cron"]}
     reloader = StatReloader()
 
-    watch_broken(reloader)
+    watch_modules(reloader)
 
     assert broken in reloader.watched_files(include_globs=True)
     assert broken not in StatReloader().watched_files(include_globs=True)
@@ -185,12 +196,103 @@ def test_one_broken_module_stops_no_other_and_no_start(project):
     assert jobs == ["crons.prune", "stays"]
     assert messages == [
         [
-            "crons.E015",
+            "crons.W070",
             "apps_empty.cron cannot be imported: ModuleNotFoundError: No module named 'nosuch' "
             f"({project}/apps_empty/cron.py, line 1).",
-            "Mend it: until then none of its jobs is begun, and crons serve and sync refuse. Where only a table is "
-            "missing: manage.py migrate --skip-checks.",
+            code.FIX,
         ]
     ]
     assert done.stderr.startswith("apps_empty.cron declares no jobs: it cannot be imported\nTraceback ")
     assert done.stderr.endswith("ModuleNotFoundError: No module named 'nosuch'\n")
+
+
+def test_threads_wait_for_the_one_that_loads_and_it_reads_what_is_there(monkeypatch):
+    """A request that met half of the declarations would say of a job that nobody knows it."""
+    loads, started, go = [], threading.Event(), threading.Event()
+
+    def load_all():
+        registry.load()  # as a module that reads the registry while it is imported
+        started.set()
+        go.wait(60)
+        loads.append(threading.current_thread().name)
+
+    monkeypatch.setattr(registry, "is_loaded", False)
+    monkeypatch.setattr(registry, "load", loading.Loader())
+    monkeypatch.setattr(loading, "_load_all", load_all)
+    with ThreadPoolExecutor(2) as pool:
+        first = pool.submit(registry.load)
+        started.wait(60)
+        second = pool.submit(lambda: (registry.load(), list(loads)))
+        go.set()
+
+        assert first.result(60) is None
+        assert len(second.result(60)[1]) == len(loads) == 1
+
+
+def test_declarations_that_failed_to_load_are_loaded_by_who_comes_next(monkeypatch):
+    """Ctrl-C in a slow import, say: the next reader must not take nothing for all."""
+    monkeypatch.setattr(registry, "is_loaded", False)
+    endings = iter([KeyboardInterrupt, None])
+
+    def load_all():
+        if ending := next(endings):
+            raise ending
+
+    monkeypatch.setattr(loading, "_load_all", load_all)
+    load = loading.Loader()
+    with pytest.raises(KeyboardInterrupt):
+        load()
+
+    load()
+
+    assert registry.is_loaded
+
+
+def test_declaring_and_finding_what_is_known_loads_nothing(monkeypatch, empty_registry):
+    """A view imports one module of declarations; that must not import all others in the middle of it."""
+    calls = []
+    monkeypatch.setattr(empty_registry, "load", lambda: calls.append("load"))
+
+    job(name="tidy")(print)
+    entry("tidy_again", "tidy", cron("@daily"))
+
+    assert calls == []
+    assert set(empty_registry.entries) == {"tidy", "tidy_again"}
+    assert calls == ["load"]
+
+
+def test_module_that_a_view_imported_in_vain_leaves_nothing_declared(broken):
+    """Its functions are half made, whoever imported it first."""
+    with pytest.raises(NameError):
+        import_module("apps_empty.cron")
+    assert "half" in registry.jobs
+
+    code.load("apps_empty.cron")
+
+    assert set(registry.jobs) == set(registry.entries) == {"stays"}
+
+
+def test_import_that_catches_everything_ends_the_process_with_words(tmp_path):
+    """A bare `except` in a loop swallows each interruption: a check that hangs in a pipeline says nothing."""
+    (tmp_path / "endless.py").write_text("while True:\n    try:\n        while True: pass\n    except: pass\n")
+    program = (
+        "import django; from django.conf import settings; from importlib import import_module; "
+        "settings.configure(INSTALLED_APPS=['crons'], USE_TZ=True); django.setup(); "
+        "from crons.sources.importing import importing, limited\n"
+        "with limited(0.1), importing('endless'): import_module('endless')"
+    )
+
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        env={**os.environ, "PYTHONPATH": f"{Path(__file__).parents[2]}:{tmp_path}"},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+    assert (done.returncode, done.stderr) == (
+        1,
+        "endless does not end being imported, and catches what should interrupt it: this process ends here. "
+        "Move what endless does at import into a function, or rename the module.\n",
+    )

@@ -36,7 +36,7 @@ def test_setting_that_is_no_list_is_one_problem(settings, lines):
 
     [problem] = CronjobsSource().read().problems
 
-    assert (problem.id, problem.text) == ("E030", f"CRONJOBS is {lines!r}, expected a list of tuples.")
+    assert (problem.id, problem.text) == ("W030", f"CRONJOBS is {lines!r}, expected a list of tuples.")
 
 
 @pytest.mark.parametrize(
@@ -277,7 +277,7 @@ def test_line_that_gives_a_declared_function_other_arguments_is_a_problem(settin
 
     (problem,) = reading.problems
     assert reading.bindings == ()
-    assert problem.id == "E030"
+    assert problem.id == "W030"
     assert problem.text == (
         f"CRONJOBS[0] calls {HERE}.load('eu', fast=True), but code declares 'load' with other arguments: "
         "declare this call too, with entry('a_name', 'load', cron('0 8 * * *'), args=…)."
@@ -398,7 +398,7 @@ def test_bad_line_is_a_problem_with_its_number(crontab):
 
     (problem,) = CrontabFilesSource().read().problems
 
-    assert (problem.id, problem.text) == ("E031", f"{path}:1: '0 2 * * *' is not a crontab line.")
+    assert (problem.id, problem.text) == ("W071", f"{path}:1: '0 2 * * *' is not a crontab line.")
 
 
 def test_file_that_cannot_be_read_is_a_problem(crontab, settings, tmp_path):

@@ -324,7 +324,7 @@ def test_line_that_cannot_work_is_a_problem_and_the_others_are_read(settings, li
 
     reading = CronClassesSource().read()
 
-    assert reading.problems == (Problem("E037", told, FIX),)
+    assert reading.problems == (Problem("W072", told, FIX, is_broken=True),)
     assert [each.name for each in reading.declarations] == ["shop.report"]
     assert list(paths().values()) == ["shop.report"]
 
@@ -333,7 +333,7 @@ def test_unknown_policy_names_the_nearest(read):
     """The same words as of @job."""
     [problem] = read("Garbled").problems
 
-    assert problem.id == "E037"
+    assert problem.id == "W072"
     assert problem.text.startswith(
         f"CRON_CLASSES[0] {HERE}.Garbled: shop.garbled: 'timout' is no policy. Did you mean 'timeout'? Known: "
     )

@@ -169,7 +169,7 @@ def test_no_suite_begins_where_a_cron_module_fails(project, tmp_path, command):
     """Its jobs would be missing, and all tests that do not ask for them green."""
     (tmp_path / "stock").mkdir()
     (tmp_path / "stock" / "__init__.py").touch()
-    (tmp_path / "stock" / "cron.py").write_text("import nosuch\n")
+    (tmp_path / "stock" / "cron.py").write_text("from crons import job\nimport nosuch\n")
     with (tmp_path / "shop_settings.py").open("a") as file:
         file.write("INSTALLED_APPS += ['stock']\n")
 
@@ -178,7 +178,7 @@ def test_no_suite_begins_where_a_cron_module_fails(project, tmp_path, command):
     assert done.returncode != 0
     assert (
         "stock.cron cannot be imported: ModuleNotFoundError: No module named 'nosuch' "
-        f"({tmp_path}/stock/cron.py, line 1)." in done.stderr
+        f"({tmp_path}/stock/cron.py, line 2)." in done.stderr
     )
     assert "passed" not in done.stdout
     assert "Ran " not in done.stderr

@@ -13,9 +13,11 @@ from django.core.management.base import CommandError, CommandParser, DjangoHelpF
 from django.db import Error as DatabaseTrouble
 from django.db import connections
 
+from crons.checks.asking import declarations_must_be_whole
 from crons.commandline import CommandLine
 from crons.conf import conf
 from crons.exceptions import CronsError, LedgerUnavailable
+from crons.jobs import registry
 from crons.management.output import Out
 from crons.management.verbs import VERBS, load
 from crons.management.verbs.base import Verb
@@ -90,7 +92,10 @@ class Command(CommandLine):
             self.output_decides = self.verb.output_decides
         options.setdefault("skip_checks", False)
         try:
-            return super().execute(*args, **options)
+            if self.requires_system_checks:
+                registry.load()
+            with declarations_must_be_whole():
+                return super().execute(*args, **options)
         except (CronsError, DatabaseTrouble) as error:
             # The verb's own, and that of checks: some of Django's ask the database.
             if self.verb is None or options.get("traceback"):

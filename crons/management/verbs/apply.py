@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from crons import api
+from crons.jobs import registry
 from crons.management.output import Out
 from crons.management.verbs.base import Verb, operator
 from crons.management.verbs.plan import WORDS, add_mode, add_target, make_target, show
@@ -41,4 +42,4 @@ class Apply(Verb):
             out.line(f"Installed in {WORDS[plan.target][0]} ({plan.mode}). What it was before: {backup}", "good")
         for problem in done.problems:
             out.note(f"problem: {problem}")
-        return 1 if (plan.refused and not plan.ticks) or done.problems else 0
+        return 1 if (plan.refused and not plan.ticks) or registry.broken else 0

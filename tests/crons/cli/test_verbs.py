@@ -422,15 +422,26 @@ def test_sync_prints_what_it_did(crons, empty_registry, settings, make_entry):
     ]
 
 
-def test_sync_with_problems_exits_with_1(crons, empty_registry, settings):
-    """A deployment must stop there."""
+def test_sync_names_a_line_of_others_that_cannot_work_and_goes_on(crons, empty_registry, settings):
+    """One mistake in a setting that was there before must not stop a deployment, nor keep other entries from it."""
     settings.CRONS = {}
     settings.CRONJOBS = [("0 2 * * *", "no.such.function")]
 
     said = crons("sync")
 
-    assert said.code == 1
+    assert said.code == 0
     assert said.err.startswith("problem: CRONJOBS[0] names 'no.such.function', which cannot be imported: ")
+
+
+def test_sync_exits_with_1_where_a_module_of_declarations_fails(crons, empty_registry, settings, monkeypatch):
+    """A deployment must stop there: half of what is declared is missing."""
+    settings.CRONJOBS = []
+    monkeypatch.setattr(empty_registry, "broken", {"stock.cron": "NameError: name 'x' is not defined"})
+
+    said = crons("sync", "--skip-checks")
+
+    assert said.code == 1
+    assert said.err.startswith("problem: stock.cron cannot be imported: NameError: name 'x' is not defined.")
 
 
 # health

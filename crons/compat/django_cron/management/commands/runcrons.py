@@ -104,7 +104,7 @@ def _names(asked: Sequence[str]) -> tuple[list[str], list[str]]:
     known = paths()
     if not asked:
         return list(dict.fromkeys(known.values())), [
-            each.text for each in CronClassesSource().read().problems if each.id[0] == "E"
+            each.text for each in CronClassesSource().read().problems if each.is_broken
         ]
     return [_named(each, known) for each in asked], []
 

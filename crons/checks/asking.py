@@ -1,0 +1,88 @@
+"""Which checks run when: those of declarations need modules of the project, which may do anything when imported."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from contextvars import ContextVar
+from typing import Any
+
+from django.core.checks import CheckMessage
+from django.core.management.commands import check as check_command
+from django.db import connections
+
+from crons.checks.framing import Check, known_good
+from crons.conf import DEFAULTS, conf
+from crons.exceptions import DeclarationError, InvalidSetting
+from crons.jobs import registry
+from crons.sources.importing import limited
+
+READING = ("SELECT", "WITH", "SHOW", "PRAGMA", "EXPLAIN", "SET", "SAVEPOINT", "RELEASE", "ROLLBACK", "BEGIN")
+_must_be_whole: ContextVar[bool] = ContextVar("must_be_whole", default=False)
+
+
+@contextmanager
+def declarations_must_be_whole() -> Iterator[None]:
+    """Have checks inside refuse what other commands are only warned of: serve, sync and apply go by declarations."""
+    token = _must_be_whole.set(True)
+    try:
+        yield
+    finally:
+        _must_be_whole.reset(token)
+
+
+def must_be_whole() -> bool:
+    """Say whether a module of declarations that fails stops the command that is checked."""
+    return _must_be_whole.get()
+
+
+def is_asked_for() -> bool:
+    """Say whether checks are what was asked for: `manage.py check`, or those that Django's test runner makes."""
+    runner = getattr(sys.modules.get("django.test.runner"), "DiscoverRunner", None)
+    asking = {check_command.Command.handle.__code__, getattr(getattr(runner, "run_checks", None), "__code__", None)}
+    frame = sys._getframe()
+    while frame.f_back is not None:
+        frame = frame.f_back
+        if frame.f_code in asking:
+            return True
+    return False
+
+
+def of_declarations(check: Check) -> Callable[..., list[CheckMessage]]:
+    """Let a check of declarations run only where they are loaded, and load them where checks are asked for.
+
+    Django runs checks before most commands. Those of the project must not import its modules.
+    """
+    good = known_good(check)
+
+    def checked(app_configs: Any = None, **kwargs: Any) -> list[CheckMessage]:
+        if is_asked_for():
+            with carefully():
+                registry.load()
+                return good()
+        return good() if registry.is_loaded else []
+
+    checked.__name__, checked.__doc__ = check.__name__, check.__doc__
+    return checked
+
+
+@contextmanager
+def carefully() -> Iterator[None]:
+    """Import the project's modules inside for so long only, and without letting them write to its databases."""
+    try:
+        seconds = conf.import_limit.total_seconds()
+    except InvalidSetting:  # crons.E001 says it
+        seconds = DEFAULTS["IMPORT_LIMIT"].total_seconds()
+    with ExitStack() as stack:
+        for connection in connections.all():
+            stack.enter_context(connection.execute_wrapper(_refuse_to_write))
+        stack.enter_context(limited(seconds))
+        yield
+
+
+def _refuse_to_write(execute: Any, sql: str, params: Any, many: bool, context: Any) -> Any:
+    word = sql.lstrip(" (\n\t").partition(" ")[0].upper()
+    if word not in READING:
+        raise DeclarationError(f"it writes to the database when it is imported ({word} …), which a check must not do")
+    return execute(sql, params, many, context)

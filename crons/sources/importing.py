@@ -1,0 +1,140 @@
+"""How modules of the project are imported: they may do anything, and what they do must not take others down."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from typing import Any, NoReturn
+
+from crons.jobs import registry
+from crons.side_output import get_log
+
+log = get_log("crons")
+SLOW_SECONDS = 10.0
+# A loop with a bare `except` swallows the interruption: after so many the process cannot be brought back.
+MOST_INTERRUPTIONS = 3
+
+_limit_seconds: ContextVar[float | None] = ContextVar("limit_seconds", default=None)
+# A module that took too long is not imported again: each reading of the sources would take that long.
+_slow: dict[str, str] = {}
+
+
+class TookTooLong(BaseException):
+    """An import was interrupted. No Exception: the module may catch all of those."""
+
+
+# What a module of the project may end its import with; Ctrl-C is not among them.
+FAILURES = (Exception, SystemExit, TookTooLong)
+
+
+@contextmanager
+def limited(seconds: float) -> Iterator[None]:
+    """Interrupt imports inside that take longer than *seconds*, where the platform and the thread allow it."""
+    token = _limit_seconds.set(seconds)
+    try:
+        yield
+    finally:
+        _limit_seconds.reset(token)
+
+
+@contextmanager
+def importing(module: str) -> Iterator[None]:
+    """Import *module* inside; where it fails, nothing of it stays declared: its functions are half made.
+
+    What it imported before stays: it is whole, and nobody imports it again.
+    Raises: one of FAILURES, whatever the module raises; TookTooLong where imports are limited.
+    """
+    known = {id(each) for each in (*registry.jobs.values(), *registry.entries.values())}
+    if module in _slow:
+        raise TookTooLong(_slow[module])
+    seconds = _limit_seconds.get()
+    try:
+        with _named_when_slow(module) if seconds is None else _interrupted(module, seconds):
+            yield
+    except BaseException as error:
+        if isinstance(error, TookTooLong):
+            _slow[module] = str(error)
+        _forget(module, known)
+        raise
+
+
+def describe_failure(error: BaseException) -> str:
+    """Say in one line how an import failed."""
+    if isinstance(error, TookTooLong):
+        return str(error)
+    if isinstance(error, SystemExit):
+        return f"it calls sys.exit({'' if error.code is None else repr(error.code)}) when it is imported"
+    return " ".join(f"{type(error).__name__}: {error}".split())
+
+
+def _forget(module: str, known: set[int]) -> None:
+    """Take from the registry what a module declared that is not there now, unless it was known before."""
+    bodies = {job.name: job.body for job in registry.jobs.values()}
+    for entry in list(registry.entries.values()):
+        home = _home(entry.source_ref, bodies.get(entry.job))
+        if home not in sys.modules and (id(entry) not in known or home == module):
+            del registry.entries[entry.name]
+    for job in list(registry.jobs.values()):
+        home = _home(job.source_ref, job.body)
+        if home not in sys.modules and (id(job) not in known or home == module):
+            del registry.jobs[job.name]
+
+
+def _home(source_ref: str, body: Any) -> str:
+    """Name the module that declares it; a function's reference does not say where its module's name ends."""
+    module, sign, _ = source_ref.partition(":")
+    return module if sign else str(getattr(body, "__module__", ""))
+
+
+@contextmanager
+def _named_when_slow(module: str) -> Iterator[None]:
+    """Say which module is being imported when that takes long: a loop that never ends would hang without a word."""
+    text = "%s has been imported for %d s; nothing is begun before that ends. What takes long belongs into a job."
+    timer = threading.Timer(SLOW_SECONDS, log.warning, (text, module, SLOW_SECONDS))
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
+        timer.join()  # a process with threads cannot be forked cleanly
+
+
+@contextmanager
+def _interrupted(module: str, seconds: float) -> Iterator[None]:
+    if threading.current_thread() is not threading.main_thread() or not hasattr(signal, "setitimer"):
+        yield  # a signal's handler runs in the main thread only
+        return
+    count, is_over = 0, False
+
+    def interrupt(number: int, frame: object) -> None:
+        nonlocal count
+        if is_over:
+            return
+        count += 1
+        if count > MOST_INTERRUPTIONS:
+            _end_process(module)
+        raise TookTooLong(f"its import took longer than {seconds:g} s and was stopped")
+
+    handler = signal.signal(signal.SIGALRM, interrupt)
+    signal.setitimer(signal.ITIMER_REAL, seconds, min(seconds, 1.0))
+    try:
+        yield
+    finally:
+        is_over = True
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, handler)
+
+
+def _end_process(module: str) -> NoReturn:
+    text = (
+        f"{module} does not end being imported, and catches what should interrupt it: this process ends here. "
+        f"Move what {module} does at import into a function, or rename the module.\n"
+    )
+    os.write(2, text.encode())
+    os._exit(1)
