@@ -10,6 +10,7 @@ from contextlib import suppress
 from typing import Any, TextIO
 
 from crons.exceptions import CronsError
+from crons.readable import readable
 
 # A closed descriptor, a full disk, a reader that has gone; a stream object that its owner closed.
 BROKEN = (OSError, ValueError)
@@ -92,15 +93,19 @@ class BestEffort(Encoded):
 
 
 class Echo:
-    """Shows what a job writes where the job was started; log records go to stderr."""
+    """Shows what a job writes where the job was started; log records go to stderr.
 
-    def __init__(self) -> None:
+    The text is made readable on its way, unless *as_written*.
+    """
+
+    def __init__(self, *, as_written: bool = False) -> None:
+        self._as_written = as_written
         self._streams = {"stdout": BestEffort(sys.stdout), "stderr": BestEffort(sys.stderr)}
 
     def show(self, stream: str, text: str) -> None:
         """Show a piece of *stream*."""
         target = self._streams["stdout" if stream == "stdout" else "stderr"]
-        target.write(text)
+        target.write(text if self._as_written else readable(text))
         target.flush()
 
     def note(self) -> str:

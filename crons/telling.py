@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -14,12 +13,6 @@ from crons.schedules import parse
 from crons.verdicts import BAD_VERDICTS, State, Verdict
 
 BAD = {*BAD_VERDICTS, Verdict.MISSED}
-# What moves a terminal's cursor or paints it, and what sets its title.
-_ESCAPES = re.compile(r"\x1b\][^\x07\x1b]*(?:\x07|\x1b\\)?|\x1b\[[0-?]*[ -/]*[@-~]|\x1b[ -/]*[0-~]")
-# Besides control characters, those that turn the direction of reading: text could show other than it says.
-_UNSEEN = re.compile(
-    r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]"
-)
 
 
 @dataclass(frozen=True)
@@ -119,12 +112,6 @@ def rules(policy: Policy) -> list[tuple[str, str]]:
     if policy.group:
         told.append(("group", f"It shares the limit of the group {policy.group!r}."))
     return told
-
-
-def readable(text: str) -> str:
-    """Make what a job wrote safe to look at: no escape sequences, no characters that are not seen."""
-    lines = _ESCAPES.sub("", text).replace("\r\n", "\n").replace("\r", "\n")
-    return _UNSEEN.sub("�", lines)
 
 
 def _timeout(timeout: timedelta | None) -> str:

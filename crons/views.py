@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from typing import Any
 
 from django.conf import settings
 from django.contrib.auth.views import redirect_to_login
 from django.http import HttpRequest, HttpResponse
-from django.shortcuts import render
+from django.template.loader import render_to_string
 from django.urls import NoReverseMatch, reverse
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_safe
@@ -15,6 +16,7 @@ from django.views.decorators.http import require_safe
 from crons import board
 from crons.conf import conf
 from crons.exceptions import LedgerUnavailable
+from crons.readable import readable_page
 
 NEEDED = ("crons.view_entry", "crons.view_run")
 # What the page offers besides looking.
@@ -31,15 +33,21 @@ def home(request: HttpRequest) -> HttpResponse:
         return redirect_to_login(request.get_full_path(), _login_url())
     lacking = _lacking(request)
     if lacking:
-        return render(request, "crons/refused.html", {"lacking": lacking}, status=403)
+        return _page(request, "refused", {"lacking": lacking}, 403)
     days = request.GET.get("days", "1")
     days = days if days in WINDOWS else "1"
     try:
         seen = board.look(WINDOWS[days])
     except LedgerUnavailable as error:
-        return render(request, "crons/unavailable.html", {"error": error}, status=503)
+        return _page(request, "unavailable", {"error": error}, 503)
     may = {name: request.user.has_perm(f"crons.{name}") for name in MAY}
-    return render(request, "crons/home.html", {"board": seen, "days": days, "may": may, "zone": conf.time_zone})
+    return _page(request, "home", {"board": seen, "days": days, "may": may, "zone": conf.time_zone})
+
+
+def _page(request: HttpRequest, name: str, context: dict[str, Any], status: int = 200) -> HttpResponse:
+    """Render a page; whatever of a job's words no filter has looked at cannot deceive who reads it."""
+    page = readable_page(render_to_string(f"crons/{name}.html", context, request))
+    return HttpResponse(page, status=status)
 
 
 def _lacking(request: HttpRequest) -> str:

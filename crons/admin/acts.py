@@ -23,7 +23,7 @@ from django.utils import timezone
 from django.utils.http import url_has_allowed_host_and_scheme
 
 from crons import api, models
-from crons.admin.base import LookOnly
+from crons.admin.base import LookOnly, legible
 from crons.exceptions import CronsError, Refused
 from crons.telling import paused_what
 from crons.verdicts import State, Verdict
@@ -230,7 +230,7 @@ class Operated(LookOnly):
             "form": form,
             "back": back,
         }
-        return TemplateResponse(request, "admin/crons/confirm.html", context)
+        return legible(TemplateResponse(request, "admin/crons/confirm.html", context))
 
     def _do(self, request: HttpRequest, act: Act, rows: list[Any], given: Mapping[str, Any]) -> None:
         done = []

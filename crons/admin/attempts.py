@@ -16,7 +16,8 @@ from crons.admin import output
 from crons.admin.base import Detailed, OfEntries, among, shown
 from crons.conf import conf
 from crons.models import Attempt, Run
-from crons.telling import Cell, readable, took, verdict, words
+from crons.readable import readable
+from crons.telling import Cell, took, verdict, words
 from crons.templatetags.crons_pages import at
 from crons.verdicts import Outcome
 

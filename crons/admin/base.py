@@ -20,6 +20,7 @@ from django.utils.safestring import SafeString
 
 from crons.conf import conf
 from crons.models import Entry
+from crons.readable import readable_page
 from crons.telling import Cell
 
 if TYPE_CHECKING:
@@ -76,6 +77,14 @@ class LookOnly(Base):
         """Nobody may."""
         return False
 
+    def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
+        """Show the list; no recorded text in it deceives who reads it."""
+        return legible(super().changelist_view(request, extra_context))
+
+    def changeform_view(self, *args: Any, **kwargs: Any) -> HttpResponse:
+        """Show the row, the same way."""
+        return legible(super().changeform_view(*args, **kwargs))
+
     def get_queryset(self, request: HttpRequest) -> QuerySet[Model]:
         """Read where the ledger is, with what each row is named after."""
         return super().get_queryset(request).using(conf.database).prefetch_related(*self.named_after)
@@ -128,7 +137,7 @@ class Detailed(LookOnly):
         context = {**self.admin_site.each_context(request), "opts": self.opts, "media": self.media, "row": row}
         request.current_app = self.admin_site.name
         told = {**context, **self.told(request, row), **(extra_context or {})}
-        return TemplateResponse(request, self.detail_template, told)
+        return legible(TemplateResponse(request, self.detail_template, told))
 
 
 class Within(admin.SimpleListFilter):
@@ -163,6 +172,17 @@ def among(queryset: QuerySet[Any], few: QuerySet[Any]) -> QuerySet[Any]:
     Their numbers are read first: asked in one, a planner that sees only averages may walk all rows in their order.
     """
     return queryset.filter(pk__in=list(few.values_list("pk", flat=True)[:PAGED]))
+
+
+def legible(response: HttpResponse) -> HttpResponse:
+    """Have � stand in the page for what would deceive its readers, whichever column it comes from."""
+    if isinstance(response, TemplateResponse):
+        response.add_post_render_callback(_replace_unseen)
+    return response
+
+
+def _replace_unseen(response: Any) -> None:
+    response.content = readable_page(response.content.decode())
 
 
 def shown(cell: Cell) -> SafeString:

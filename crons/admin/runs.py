@@ -20,7 +20,8 @@ from crons.board import not_well
 from crons.conf import conf
 from crons.models import Attempt, Range, Run
 from crons.moments import distance, length
-from crons.telling import readable, verdict, words
+from crons.readable import readable
+from crons.telling import verdict, words
 from crons.templatetags.crons_pages import at, standing
 from crons.verdicts import MEANINGS, Kind, State, Verdict
 

@@ -10,6 +10,7 @@ from crons.alerts import CHANNELS, Message
 from crons.conf import conf
 from crons.ledger import verb, writing
 from crons.models import Delivery, Incident
+from crons.readable import readable, readable_line
 from crons.side_output import get_log
 
 log = get_log("crons")
@@ -25,11 +26,13 @@ def enqueue(incident: Incident, event: str, message: Message, now: datetime, usi
     """Put *message* into the outbox of every channel that is on; for use inside the incident's transaction."""
     for channel in CHANNELS:
         if channel.is_on():
+            # What a job wrote must not steer the terminal that a mail is read in, or say other than it shows.
+            subject, text = readable_line(message.subject)[:255], readable(message.text)
             Delivery.objects.using(using).get_or_create(
                 incident=incident,
                 event=event,
                 channel=channel.name,
-                defaults={"subject": message.subject[:255], "text": message.text, "next_try_at": now},
+                defaults={"subject": subject, "text": text, "next_try_at": now},
             )
 
 

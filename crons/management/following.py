@@ -94,7 +94,7 @@ class Follower:
         if self.out.json:
             self.out.row(rows.as_json(chunk))
         else:
-            self.out.raw(chunk.text)
+            self.out.text(chunk.text)
             self.out.stdout.flush()
 
     def _say_where_it_stands(self) -> None:

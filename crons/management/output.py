@@ -4,22 +4,19 @@ from __future__ import annotations
 
 import json
 import os
-import re
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any, Protocol
 from uuid import UUID
 
 from crons.moments import iso
+from crons.readable import readable, readable_json, readable_line
 from crons.telling import Cell
 
 __all__ = ["Cell", "Out"]
 
 TONES = {"good": "32", "bad": "31", "warn": "33", "quiet": "2"}
 RICH_TONES = {"good": "green", "bad": "bold red", "warn": "yellow", "quiet": "dim", "": ""}
-# A job's own text must not steer the terminal of whoever looks at a table.
-CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]+")
-CONTROL_IN_TEXT = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 
 
 class Stream(Protocol):
@@ -36,12 +33,24 @@ class Stream(Protocol):
 
 
 class Out:
-    """Where a verb prints: *json* says that stdout takes one JSON object per line and nothing else."""
+    """Where a verb prints: *json* says that stdout takes one JSON object per line and nothing else.
 
-    def __init__(self, stdout: Stream, stderr: Stream, *, as_json: bool = False, colour: bool | None = None) -> None:
+    Recorded text is made readable on its way, into files and pipes too, unless *as_written*.
+    """
+
+    def __init__(
+        self,
+        stdout: Stream,
+        stderr: Stream,
+        *,
+        as_json: bool = False,
+        colour: bool | None = None,
+        as_written: bool = False,
+    ) -> None:
         self.stdout = stdout
         self.stderr = stderr
         self.json = as_json
+        self.as_written = as_written
         self.is_terminal = not as_json and stdout.isatty()
         self.colour = _wants_colour(self.is_terminal) if colour is None else colour
 
@@ -52,33 +61,33 @@ class Out:
             text.encode(getattr(self.stdout, "encoding", None) or "utf-8")
         except UnicodeEncodeError:
             text = json.dumps(row, default=_plain)  # JSON's own escapes, which stay JSON
-        self.stdout.write(text, ending="\n")
+        self.stdout.write(text if self.as_written else readable_json(text), ending="\n")
 
     def line(self, text: str = "", tone: str = "") -> None:
         """Print one line for people."""
-        self.stdout.write(self._coloured(CONTROL_IN_TEXT.sub("�", text), tone), ending="\n")
+        self.stdout.write(self._coloured(self._readable(text), tone), ending="\n")
 
     def note(self, text: str) -> None:
         """Print one line beside the output."""
         # Django paints all of stderr as errors; most notes are none.
-        self.stderr.write(text, style_func=str, ending="\n")
+        self.stderr.write(self._readable(text), style_func=str, ending="\n")
 
-    def raw(self, text: str) -> None:
-        """Print *text* as it is."""
-        self.stdout.write(text, ending="")
+    def text(self, text: str) -> None:
+        """Print *text* without ending the line."""
+        self.stdout.write(self._readable(text), ending="")
 
     def facts(self, facts: Sequence[tuple[str, str | Cell]]) -> None:
         """Print labels and values in two columns, those without a value left out."""
-        told = [(label, _cell(value)) for label, value in facts]
+        told = [(label, self._one_line(value)) for label, value in facts]
         told = [(label, cell) for label, cell in told if cell.text]
         width = max((len(label) for label, _ in told), default=0)
         for label, cell in told:
-            value = self._coloured(CONTROL.sub(" ", cell.text), cell.tone)
+            value = self._coloured(cell.text, cell.tone)
             self.stdout.write(f"  {label:<{width}}  {value}", ending="\n")
 
     def table(self, columns: Sequence[str], rows: Sequence[Sequence[str | Cell]]) -> None:
         """Print *rows* under *columns*: by rich where it is installed and a person looks, else aligned by blanks."""
-        cells = [[_one_line(value) for value in row] for row in rows]
+        cells = [[self._one_line(value) for value in row] for row in rows]
         if not (self.is_terminal and self._table_by_rich(columns, cells)):
             self._plain_table(columns, cells)
 
@@ -109,6 +118,14 @@ class Out:
         self.stdout.write(captured.get(), ending="")
         return True
 
+    def _readable(self, text: str) -> str:
+        return text if self.as_written else readable(text)
+
+    def _one_line(self, value: str | Cell) -> Cell:
+        cell = _cell(value)
+        text = " ".join(cell.text.split()) if self.as_written else readable_line(cell.text)
+        return Cell(text, cell.tone)
+
     def _coloured(self, text: str, tone: str) -> str:
         return f"\x1b[{TONES[tone]}m{text}\x1b[0m" if self.colour and tone and text else text
 
@@ -119,11 +136,6 @@ def _wants_colour(is_terminal: bool) -> bool:
 
 def _cell(value: str | Cell) -> Cell:
     return value if isinstance(value, Cell) else Cell(value)
-
-
-def _one_line(value: str | Cell) -> Cell:
-    cell = _cell(value)
-    return Cell(CONTROL.sub(" ", cell.text).strip(), cell.tone)
 
 
 def _plain(value: object) -> Any:

@@ -13,6 +13,8 @@ from django.utils.safestring import SafeString, mark_safe
 
 from crons import moments, telling
 from crons.models import Attempt, Entry, Pause, Run
+from crons.readable import readable as as_readable
+from crons.readable import readable_line
 
 register = template.Library()
 
@@ -43,7 +45,7 @@ def verdict(word: str, reason: str = "") -> SafeString:
 def standing(run: Run) -> SafeString:
     """Write how a run ended, or where it stands, and beside it what is known of why."""
     said = telling.verdict(run.verdict, run.reason) if run.verdict else telling.Cell(run.state)
-    detail = telling.readable(run.detail)
+    detail = readable_line(run.detail)
     return format_html(
         '<span class="verdict {}">{}</span> <span class="detail">{}</span>', said.tone, said.text, detail
     )
@@ -73,14 +75,14 @@ def board_page() -> str:
 @register.filter
 def breakable(name: str) -> SafeString:
     """Let a long name break after its underscores, not within a word."""
-    parts = [(part,) for part in re.findall(r"[^_.:-]*[_.:-]+|[^_.:-]+", name)]
+    parts = [(part,) for part in re.findall(r"[^_.:-]*[_.:-]+|[^_.:-]+", readable_line(name))]
     return format_html_join(mark_safe("<wbr>"), "{}", parts)
 
 
 @register.filter
 def readable(text: str) -> str:
     """Write what a job said without what a browser, or a person, would not see."""
-    return telling.readable(text)
+    return as_readable(text)
 
 
 @register.simple_tag

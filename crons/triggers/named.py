@@ -6,7 +6,7 @@ import os
 import sys
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -39,6 +39,7 @@ class Door:
     wait: bool = False
     patience: timedelta = RETRY_PATIENCE
     run: Run | None = None
+    echo: Echo = field(default_factory=Echo)
 
     def scheduled(self, name: str, *, guess: bool = False) -> int:
         """Run the slot that is due now, unless somebody has it; return the exit code.
@@ -168,7 +169,7 @@ class Door:
 
     def _follow(self, run: Run) -> int:
         told: dict[int, int] = {}
-        echo = Echo()
+        echo = self.echo
         while self.session.stopping is None:
             _read_anew(run)
             for chunk in _chunks_after(run, told):

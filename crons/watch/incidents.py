@@ -28,9 +28,6 @@ TAIL_CHARACTERS = 4_000
 # Numbers, addresses and ids differ from failure to failure of the same kind.
 CHANGING = re.compile(r"0x[0-9a-fA-F]+|\b[0-9a-f]{8}-[0-9a-f-]{27}\b|\d+")
 
-# What a job wrote must not steer the terminal that a mail is read in.
-CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
-
 
 def inspect(now: datetime) -> None:
     """Open, change and close incidents as the rows say; what is to be told waits in the outbox."""
@@ -127,7 +124,7 @@ def _message(run: Run, attempt: Attempt | None, what: str, using: str) -> Messag
     verdict = run.verdict.replace("_", " ")
     return Message(
         f"{run.entry.name} {what}: {verdict}" if what else f"{run.entry.name} {verdict}",
-        CONTROL.sub("�", "\n".join(lines)),
+        "\n".join(lines),
     )
 
 

@@ -120,6 +120,18 @@ def test_what_a_job_says_is_text_only(staff, nightly):
     assert "<script" not in page
 
 
+def test_a_name_that_turns_the_line_is_shown_as_it_is(staff, make_entry):
+    """Names come from settings and crontabs of others; in Hebrew and Persian the page's own marks stay."""
+    make_entry("invoice\u202efdp.exe\U000e0041")
+
+    client = staff("view_entry", "view_run")
+    pages = [client.get(PAGE), client.get("/admin/crons/entry/")]
+
+    for page in pages:
+        assert "invoice\ufffdfdp.exe\ufffd" in page.content.decode().replace("<wbr>", "")
+        assert not {"\u202e", "\U000e0041"} & set(page.content.decode())
+
+
 def test_silence_is_loud(staff, make_entry):
     """At 3 a.m. the first line must be the reason."""
     make_entry()

@@ -21,6 +21,7 @@ from crons.jobs import registry
 from crons.management.output import Out
 from crons.management.verbs import VERBS, load
 from crons.management.verbs.base import Verb
+from crons.readable import readable_line
 
 TABLES_MISSING = "the tables of crons are missing: run manage.py migrate"
 
@@ -50,6 +51,9 @@ class VerbParser(CommandParser):
         self.epilog = f"example:\n  manage.py crons {verb.example}"
         verb.add_arguments(self)
         self.add_argument("--json", action="store_true", help="Print one JSON object per line, and nothing else.")
+        self.add_argument(
+            "--raw", action="store_true", help="Print recorded text as it was written, control characters too."
+        )
         if verb.checks:
             self.add_argument("--skip-checks", action="store_true", help="Skip system checks.")
         for action in self._common:
@@ -106,7 +110,13 @@ class Command(CommandLine):
         """Let the verb do it; end with its exit code."""
         colour = True if options["force_color"] else False if options["no_color"] else None
         as_json = bool(options.get("json"))
-        out = Out(self.stdout, self.stderr, as_json=as_json, colour=False if as_json else colour)
+        out = Out(
+            self.stdout,
+            self.stderr,
+            as_json=as_json,
+            colour=False if as_json else colour,
+            as_written=bool(options.get("raw")),
+        )
         try:
             code = self.verb.handle(options, out) if self.verb else self._introduce()
             self.stdout.flush()  # a closed pipe shows here, not in a complaint of Python's at its exit
@@ -125,8 +135,8 @@ class Command(CommandLine):
         if isinstance(error, LedgerUnavailable | DatabaseTrouble) and _tables_are_missing():
             raise CommandError(TABLES_MISSING, returncode=code) from error
         if isinstance(error, CronsError):
-            raise CommandError(" ".join(str(error).split()), returncode=code) from error
-        text = " ".join(str(error).split())
+            raise CommandError(readable_line(str(error)), returncode=code) from error
+        text = readable_line(str(error))
         raise CommandError(f"the database refused: {text}", returncode=code) from error
 
 

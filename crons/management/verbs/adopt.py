@@ -55,6 +55,6 @@ class Adopt(Verb):
 def _ask(out: Out) -> None:
     if out.json or not (out.is_terminal and is_terminal(sys.stdin)):
         raise Refused("adopting needs a yes, and nobody is here to ask: manage.py crons adopt --yes")
-    out.raw("If the other place still runs, it stops firing. Adopt? [y/N] ")
+    out.text("If the other place still runs, it stops firing. Adopt? [y/N] ")
     if sys.stdin.readline().strip().lower() not in ("y", "yes"):
         raise Refused("not adopted: nothing was changed.")

@@ -54,7 +54,7 @@ def confirm(out: Out, question: str, without_asking: str) -> None:
     """
     if out.json or not (out.is_terminal and is_terminal(sys.stdin)):
         raise Refused(f"this needs a yes, and nobody is here to ask: manage.py crons {without_asking}")
-    out.raw(f"{question} [y/N] ")
+    out.text(f"{question} [y/N] ")
     if sys.stdin.readline().strip().lower() not in ("y", "yes"):
         raise Refused("nothing was changed.")
 

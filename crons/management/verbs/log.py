@@ -19,7 +19,7 @@ from crons.verdicts import State
 
 
 class Log(Verb):
-    """What an attempt wrote, as it wrote it."""
+    """What an attempt wrote."""
 
     name = "log"
     help = "Print what a run wrote, its streams in the order in which they were written."
@@ -53,7 +53,7 @@ class Log(Verb):
             if out.json:
                 out.row(rows.as_json(chunk))
             else:
-                out.raw(chunk.text)
+                out.text(chunk.text)
         if not written:
             what = f" to {options['stream']}" if options["stream"] else ""
             out.note(f"run {attempt.run_id}, attempt {attempt.number} wrote nothing{what}.")

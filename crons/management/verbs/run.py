@@ -64,9 +64,9 @@ class Run(Verb):
         scheduled = options["scheduled"] or not (options["manual"] or at_terminal or args)
         trigger = "crontab" if scheduled else "manual"
         # With --json stdout belongs to the row at the end; inline, the job writes to the terminal itself.
-        echo = None if options["foreground"] or out.json else Echo()
+        echo = None if options["foreground"] or out.json else Echo(as_written=out.as_written)
         with Session("run", trigger, _executors(name, options["foreground"]), echo=echo) as session:
-            door = Door(session, out.note, wait=options["wait"])
+            door = Door(session, out.note, wait=options["wait"], echo=Echo(as_written=out.as_written))
             guess = not options["scheduled"]
             code = door.scheduled(name, guess=guess) if scheduled else door.manual(name, by=operator(), args=args)
         if out.json and door.run is not None:

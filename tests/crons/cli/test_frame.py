@@ -235,7 +235,7 @@ def test_no_colour_where_none_is_wanted(monkeypatch, paint, name, value):
 
 
 def test_text_of_a_job_cannot_steer_the_terminal():
-    """An error message may hold anything; only `log` prints it as it is."""
+    """An error message may hold anything; only --raw prints it as it is."""
     stream = StringIO()
     out = Out(Wrapped(stream), Wrapped(StringIO()))
 
@@ -243,7 +243,7 @@ def test_text_of_a_job_cannot_steer_the_terminal():
     out.facts([("error", "\x1b]0;title\x07")])
     out.line("\x1b[31mred")
 
-    assert stream.getvalue() == "detail        x\n[2Jgone next  y\n  error   ]0;title \n�[31mred\n"
+    assert stream.getvalue() == "detail     x\ngone next  y\nred\n"
 
 
 class Wrapped:

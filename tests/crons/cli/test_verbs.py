@@ -357,22 +357,27 @@ def chunk(attempt, seq, stream, text):
     OutputChunk.objects.create(attempt=attempt, seq=seq, stream=stream, text=text)
 
 
-def test_log_prints_the_last_attempt_as_it_was_written(crons, written):
-    """Streams in order, no character added or left out."""
-    assert crons("log", str(written.pk)).out == "a\nboh\x1b[0mdone\n"
+def test_log_prints_the_last_attempt_safe_to_look_at(crons, written):
+    """Streams in order; what steers a terminal is left out, also where none is: a file is looked at later."""
+    assert crons("log", str(written.pk)).out == "a\nbohdone\n"
+
+
+def test_log_raw_prints_what_was_written(crons, written):
+    """No character added or left out."""
+    assert crons("log", str(written.pk), "--raw").out == "a\nboh\x1b[0mdone\n"
 
 
 def test_log_takes_a_name_for_its_last_run(crons, written, make_run):
     """The last one begun: a skipped slot wrote nothing."""
     make_run(written.entry, NOW + MINUTE, verdict="skipped", reason="overlap")
 
-    assert crons("log", "report").out == "a\nboh\x1b[0mdone\n"
+    assert crons("log", "report").out == "a\nbohdone\n"
 
 
 def test_log_keeps_to_attempt_and_stream(crons, written):
     """What the first try wrote is kept when the second begins."""
     assert crons("log", str(written.pk), "--attempt", "1").out == "first try\n"
-    assert crons("log", str(written.pk), "--stream", "stderr").out == "oh\x1b[0m"
+    assert crons("log", str(written.pk), "--stream", "stderr", "--raw").out == "oh\x1b[0m"
 
 
 def test_log_json_has_an_object_per_chunk(crons, written):
@@ -384,6 +389,38 @@ def test_log_json_has_an_object_per_chunk(crons, written):
         (1, "stderr", "oh\x1b[0m"),
         (2, "log", "done\n"),
     ]
+
+
+# what others wrote
+
+HOSTILE = "a\x1b]52;c;cm0gLXJm\x07\x9b2J\u202e\u200b\U000e0041b"
+LOOKS = [
+    ("list", "--all"), ("next",), ("history",), ("history", HOSTILE), ("show", "{run}"), ("show", HOSTILE),
+    ("log", "{run}"), ("log", "{run}", "--follow"), ("health",), ("pause", HOSTILE, "--reason", HOSTILE),
+    ("resume", HOSTILE), ("cancel", HOSTILE), ("cancel", HOSTILE + "x"), ("retry", "{run}"), ("prune", "--dry-run"),
+    ("backfill", HOSTILE, "--from", "2026-10-24", "--to", "2026-10-25", "--dry-run"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("extra", [(), ("--json",)], ids=["text", "json"])
+@pytest.mark.parametrize("words", LOOKS, ids=lambda words: words[0])
+def test_no_verb_lets_recorded_text_steer_a_terminal(crons, make_entry, make_run, make_attempt, words, extra):
+    """Names, reasons, arguments, errors, output: each comes from somebody who feeds a job, a crontab or a form."""
+    entry = make_entry(
+        HOSTILE, schedule=HOSTILE, zone="UTC", description=HOSTILE, owner=HOSTILE, args={HOSTILE: HOSTILE},
+        parked_reason=HOSTILE, paused_at=NOW, paused_by=HOSTILE, pause_reason=HOSTILE, source_ref=HOSTILE,
+    )  # fmt: skip
+    run = make_run(
+        entry, verdict="failed", reason=HOSTILE, detail=HOSTILE, requested_by=HOSTILE, args={"who": HOSTILE},
+        trigger=HOSTILE[:32],
+    )  # fmt: skip
+    chunk(make_attempt(run, outcome="failed", error=HOSTILE, host=HOSTILE), 0, "stdout", HOSTILE)
+
+    said = crons(*(word.format(run=run.pk) for word in words), *extra)
+
+    shown = said.out + said.err
+    assert shown or words == ("next",)
+    assert not set(shown) & set(HOSTILE) - set("a]52;c;cm0gLXJm2Jb\\")
 
 
 def test_log_says_why_there_is_nothing(crons, written, make_entry, make_run):
