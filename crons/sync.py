@@ -1,5 +1,8 @@
 """Declarations → rows: the only writer of what entries are; `serve` at its start, `sync` and `apply` call it.
 
+`serve` adds and changes; only `sync` and `apply` retire: a scheduler of an old release, or with half of its apps,
+must not take away what others declare.
+
 Changing a schedule closes the account: what fell due under the old text is recorded under the old
 text, and counting starts anew, in one transaction.
 """
@@ -11,14 +14,14 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from crons import zone_data
+from crons import retiring, zone_data
 from crons.conf import conf
+from crons.declarers import note_declared
 from crons.exceptions import CronsError
 from crons.jobs import Declaration, Job, registry
 from crons.ledger import (
     account_for,
     account_of,
-    cancel_open,
     hold,
     hold_declarations,
     keep_keys,
@@ -32,7 +35,8 @@ from crons.ledger.audit import note
 from crons.ledger.record import refuse_retired
 from crons.models import Entry, Run
 from crons.planner import Account, Plan, while_retired
-from crons.schedules import FAR_FUTURE, parse
+from crons.retiring import Retire
+from crons.schedules import parse
 from crons.sources import SOURCES
 from crons.sources.cronjob_rows import carry_over
 from crons.verdicts import State
@@ -51,13 +55,16 @@ class Synced:
     renamed: list[str] = field(default_factory=list)
     retired: list[str] = field(default_factory=list)
     unchanged: list[str] = field(default_factory=list)
+    undeclared: list[str] = field(default_factory=list)
+    renames: list[str] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)
 
 
-def sync(now: datetime, plan: Planner) -> Synced:
+def sync(now: datetime, plan: Planner, *, retire: Retire = Retire.NOTHING, by: str = "", kind: str = "sync") -> Synced:
     """Bring the rows in step with the declarations; each entry in a transaction of its own.
 
-    Entries that nobody declares any more are retired, not deleted: their history stays.
+    Entries that this code does not declare are retired if *retire* says so, not deleted: their history stays.
+    Args: *kind* is what this process is called where it is said who declared an entry last.
     """
     done = Synced()
     declared: dict[str, Declaration] = {}
@@ -73,7 +80,10 @@ def sync(now: datetime, plan: Planner) -> Synced:
         deed = _write(declaration, now, plan, declared)
         getattr(done, "renamed" if declaration.name in carried else deed).append(declaration.name)
     # A line that cannot be read today may be mended tomorrow: its source's entries are not taken for gone.
-    done.retired = _retire(set(declared), whole, now, plan)
+    gone = retiring.retire(declared, whole, retire, now, plan, by)
+    done.retired, done.undeclared, done.renames = gone.names, gone.undeclared, gone.renames
+    done.problems += gone.problems
+    note_declared(kind, now)
     return done
 
 
@@ -229,22 +239,3 @@ def _close_account(entry: Entry, wanted: dict[str, Any], now: datetime, plan: Pl
 def _next_wake(entry: Entry, after: datetime) -> datetime:
     account = account_of(entry)
     return account.schedule.next_after(after, account.tz)
-
-
-def _retire(declared: set[str], sources: list[str], now: datetime, plan: Planner) -> list[str]:
-    rows = Entry.objects.using(conf.database).filter(retired_at=None, source__in=sources).exclude(name__in=declared)
-    return [name for name in rows.values_list("name", flat=True) if _retire_one(name, now, plan)]
-
-
-@verb
-def _retire_one(name: str, now: datetime, plan: Planner) -> bool:
-    with writing() as using:
-        entry = Entry.objects.using(using).select_for_update().filter(name=name, retired_at=None).first()
-        if entry is None:
-            return False
-        account_for([entry], now, plan, "sync", using)
-        cancel_open(entry, now, using, detail="nobody declares the entry any more")
-        entry.retired_at, entry.wake_at = now, FAR_FUTURE
-        entry.version += 1
-        entry.save(using=using, update_fields=["retired_at", "wake_at", "version"])
-    return True
