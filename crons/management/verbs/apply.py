@@ -45,7 +45,7 @@ class Apply(Verb):
         if done.retired and not out.json:
             out.line(f"retired: {', '.join(done.retired)}", "warn")
         for rename in done.renames:
-            out.note(f"renamed? {rename}")
+            out.note(rename)
         for problem in done.problems:
             out.note(f"problem: {problem}")
         return 1 if (plan.refused and not plan.ticks) or registry.broken else 0

@@ -50,7 +50,7 @@ class Sync(Verb):
             known = len(done.created) + len(done.changed) + len(done.renamed) + len(done.unchanged)
             out.line(f"{known} declared, {len(done.unchanged)} unchanged.")
         for rename in done.renames:
-            out.note(f"renamed? {rename}")
+            out.note(rename)
         for problem in done.problems:
             out.note(f"problem: {problem}")
         return 1 if registry.broken or done.undeclared else 0
