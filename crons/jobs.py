@@ -82,6 +82,8 @@ class Registry:
         # Set by the app: returns when the declarations are loaded, and costs nothing when they are.
         self.load: Callable[[], None] = lambda: None
         self.is_loaded = False
+        # What loading imports: jobs of other modules are known to some processes only.
+        self.modules: list[str] = []
         self.defaults: Callable[[], Mapping[str, Any]] = dict
         # Django calls each ready() anew when INSTALLED_APPS change, as tests do: each round has a value of its own.
         self.setup: Callable[[], object] = lambda: None
@@ -268,6 +270,18 @@ def not_declared(name: str, known: Iterable[str]) -> str:
     """Say that *name* is unknown, and what was probably meant, or which module may declare it."""
     broken = "".join(f" {module}, which may declare it, fails: {why}." for module, why in registry.broken.items())
     return f"{name!r} is not declared.{broken or nearest(name, known)} See: manage.py crons list"
+
+
+def unknown_here(job_name: str, source_ref: str) -> str:
+    """Say that this process cannot begin a job that other code has declared, and what to do; empty if it can."""
+    if job_name in registry.jobs:
+        return ""
+    broken = "".join(f" {module}, which may declare it, fails: {why}." for module, why in registry.broken.items())
+    remedy = "Move it into a module called cron, or name its module in CRONS['MODULES']. See: manage.py check"
+    return (
+        f"this process does not know the job {job_name!r}, which was declared in {source_ref or 'other code'}: "
+        f"no module that it loads declares it.{broken or f' {remedy}'}"
+    )
 
 
 def no_entry(name: str, known: Iterable[str]) -> str:

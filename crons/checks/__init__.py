@@ -30,6 +30,7 @@ crons.W052  a Celery application takes pickle from its broker
 crons.W070  a module of declarations cannot be imported, and the command can do without
 crons.W071  a crontab file cannot be read
 crons.W072  a class of CRON_CLASSES cannot work
+crons.W073  a module declares jobs, and not every process imports it
 =========== =======================================================================
 
 The docs/reference/checks.md has a section for each.
@@ -37,6 +38,7 @@ The docs/reference/checks.md has a section for each.
 
 from crons.checks.celery import check_celery_jobs, check_pickle
 from crons.checks.declarations import check_django_cron, check_django_crontab, check_sources, check_spelling
+from crons.checks.elsewhere import check_elsewhere
 from crons.checks.jobs import check_commands, check_executors, check_groups, check_programs, check_routes
 from crons.checks.site import check_deployment, check_settings, check_suite, check_zones
 
@@ -46,6 +48,7 @@ __all__ = [
     "check_deployment",
     "check_django_cron",
     "check_django_crontab",
+    "check_elsewhere",
     "check_executors",
     "check_groups",
     "check_pickle",

@@ -38,6 +38,7 @@ ALL = [
     checks.check_spelling,
     checks.check_django_cron,
     checks.check_django_crontab,
+    checks.check_elsewhere,
     checks.check_deployment,
 ]
 
@@ -230,6 +231,13 @@ def test_cron_module_that_fails_is_a_warning_but_where_declarations_are_what_the
     with declarations_must_be_whole():
         told("stock.cron cannot be imported: NameError: name 'x' is not defined.", FIX)
         assert (only().id, only().level) == ("crons.E015", ERROR)
+
+
+def test_nobody_reads_the_project_where_checks_were_not_asked_for(monkeypatch):
+    """The check "crons.W073" reads each of its modules; what it finds is in acceptance/test_strangers.py."""
+    monkeypatch.setattr(checks.elsewhere, "_modules_of_project", pytest.fail)
+
+    assert checks.check_elsewhere() == []
 
 
 def test_program_that_this_machine_lacks_is_a_warning(monkeypatch, tmp_path):
@@ -725,7 +733,8 @@ def test_every_id_is_documented_and_tested_once():
     raised = {*re.findall(r'id="(crons\.[EW]\d{3})"', source)}
     raised |= {f"crons.{each}" for each in re.findall(r'Problem\(\s*"([EW]\d{3})"', sources)}
     headings = re.findall(r"^## (\S+)$", (ROOT / "docs/reference/checks.md").read_text(), re.MULTILINE)
-    tested = set(re.findall(r'"(crons\.[EW]\d{3})"', Path(__file__).read_text()))
+    tests = "".join(path.read_text() for path in Path(__file__).parent.glob("test_*.py"))
+    tested = {f"crons.{each}" for each in re.findall(r'"(?:crons\.)?([EW]\d{3})"', tests)}
 
     assert len(table) == len(set(table))
     assert sorted(table, key=lambda each: each[-3:]) == sorted(headings, key=lambda each: each[-3:])
