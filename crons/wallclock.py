@@ -14,6 +14,7 @@ from datetime import datetime, timedelta
 from functools import lru_cache
 from itertools import chain, product
 
+from crons import quartz
 from crons.exceptions import InvalidSchedule
 
 MONTHS = ("JAN", "FEB", "MAR", "APR", "MAY", "JUN", "JUL", "AUG", "SEP", "OCT", "NOV", "DEC")
@@ -40,6 +41,8 @@ class Field:
     def objection(self, text: str) -> str | None:
         """Say what is wrong with *text*; None if Debian cron understands every character of it."""
         for term in text.split(","):
+            if of_quartz := quartz.recipe(self.name, term):
+                return f"{self.name} is {term}, {of_quartz}"
             if expected := self._expected(term):
                 return f"{self.name} is {(term or text)[:40]}, expected {expected}"
         return None
@@ -60,12 +63,14 @@ class Field:
         if values != "*" and (self._value(low) is None or (dash and self._value(high) is None)):
             names = f"{self.names[0]}-{self.names[-1]}, " if self.names else ""
             return f"{self.low}-{self.high}, {names}*, a-b, a,b or */n"
-        if dash and self._number(low) > self._number(high):
-            return f"a range that goes up: {self._wrapped(low, high)}"
         if slash and not re.fullmatch("0*[1-9][0-9]{0,3}", step):
             return "a step of 1 or more"
+        if dash and self._number(low) > self._number(high):
+            return f"a range that goes up: {self._wrapped(low, high, int(step or 1))}"
         if slash and values != "*" and not dash:
-            return f"a step behind * or a range: {values}-{self.high}/{step}"
+            reached = range(self._number(low), max(self._last, self._number(low)) + 1, int(step))
+            span = f"{values.upper()}-{self._last}/{step}" if len(reached) > 1 else values.upper()
+            return f"a step behind * or a range: {span}"
         return None
 
     def _value(self, text: str) -> int | None:
@@ -77,14 +82,28 @@ class Field:
     def _number(self, text: str) -> int:
         return self._value(text) or 0
 
-    def _wrapped(self, low: str, high: str) -> str:
-        """Write a range that passes the end of the field as two that do not: 22-3 is 22-23,0-3."""
-        last = self.low + len(self.names) - 1 if self.names else self.high
-        named = low.upper() in self.names
-        bottom, top = (self.names[0], self.names[-1]) if named else (str(self.low), str(last))
-        upper = low if self._number(low) == last else f"{low}-{top}"
-        lower = high if self._number(high) == self.low else f"{bottom}-{high}"
-        return lower if self._number(low) > last else f"{upper},{lower}"
+    @property
+    def _last(self) -> int:
+        """The last value that has a meaning of its own: 7 is Sunday once more."""
+        return self.low + len(self.names) - 1 if self.names else self.high
+
+    def _wrapped(self, low: str, high: str, step: int) -> str:
+        """Write a range that passes the end of the field as two that do not: 56-4/4 is 56,0-4/4."""
+        start, size = self._number(low), self._last - self.low + 1
+        if start > self._last:
+            start -= size
+        end = self._number(high)
+        reached = range(start, end + (size if end < start else 0) + 1, step)
+        upper = [value for value in reached if value <= self._last]
+        lower = [value - size for value in reached if value > self._last]
+        is_named = low.upper() in self.names
+        return ",".join(self._span(part, step, is_named) for part in (upper, lower) if part)
+
+    def _span(self, values: list[int], step: int, is_named: bool) -> str:
+        first, last = (self.names[each - self.low] if is_named else str(each) for each in (values[0], values[-1]))
+        if len(values) == 1:
+            return first
+        return f"{first}-{last}" + (f"/{step}" if step > 1 else "")
 
 
 FIELDS = (

@@ -449,7 +449,7 @@ class TestRefusals:
             cron(too_long)
 
         assert str(caught.value) == f"'{'1,' * 39}1…: {len(too_long)} characters, expected at most 500{SEE}"
-        assert cron(written_out).explain() == "Every minute"
+        assert cron(written_out).explain() == "At minutes 0 through 59 of hours 0 through 23"
 
 
 def debian_reads(text: str, folder: Path) -> bool:
@@ -481,6 +481,7 @@ class TestDebian:
         assert [text for text in refused if debian_reads(text, tmp_path)] == [
             "0 22-5 * * *",
             "0 0 * * FRI-SUN",
+            "56-4/4 * * * *",
             "0 0 * * MON#2",
             "0 0 31 2 *",
             "@reboot",
