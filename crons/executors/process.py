@@ -13,12 +13,9 @@ import contextlib
 import math
 import os
 import selectors
-import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
 from functools import partial
-
-from django.db import connections
 
 from crons.attempts import Begun, Finished, Scribe
 from crons.conf import conf
@@ -26,6 +23,7 @@ from crons.exceptions import CronsError, LedgerUnavailable
 from crons.executors import endings, processes, wire
 from crons.executors.base import Executor
 from crons.executors.capture import log_level
+from crons.executors.forking import refuse_shared
 from crons.executors.guard import SWEEP_PATIENCE_SECONDS
 from crons.executors.output import Output, without_secrets
 from crons.executors.pool import Line, Pool
@@ -96,10 +94,7 @@ class ProcessExecutor(Executor):
             raise CronsError("the process executor needs os.fork(); on Windows use the inline one, or WSL.")
         if self._owner is not None:
             raise CronsError("prepare() was called before; an executor is prepared once.")
-        _refuse_open_connections()
-        if threading.active_count() > 1:
-            names = ", ".join(sorted(each.name for each in threading.enumerate()))
-            logger.warning("Forking a process with threads (%s): a lock they hold stays locked there.", names)
+        refuse_shared()
         self._owner = os.getpid()
         self._redaction = of_project()
         self._max_running = self._max_running or conf.max_running
@@ -313,12 +308,3 @@ class ProcessExecutor(Executor):
             yield
         finally:
             self._selector.unregister(wake_fd)
-
-
-def _refuse_open_connections() -> None:
-    opened = sorted(each.alias for each in connections.all(initialized_only=True) if each.connection)
-    if opened:
-        raise CronsError(
-            f"prepare() came after a database connection was opened ({', '.join(opened)}): forked jobs would "
-            "share it. Prepare first, or close it with django.db.connections.close_all()."
-        )

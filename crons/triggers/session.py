@@ -12,14 +12,13 @@ from contextlib import ExitStack, contextmanager, suppress
 from datetime import timedelta
 from types import FrameType, TracebackType
 
-from django.db import connections
-
 from crons import ledger, suite, watch
 from crons.alerts import outbox
 from crons.conf import conf
 from crons.dispatch import Dispatcher, Scribe
 from crons.exceptions import LedgerUnavailable
 from crons.executors.base import Executor
+from crons.executors.forking import close_shared
 from crons.executors.sending import Sender
 from crons.instances import Instance
 from crons.jobs import registry
@@ -55,7 +54,7 @@ class Session:
         # Before anything is forked, so that jobs find them loaded; and a module may ask the database.
         registry.load()
         # Forked processes must not share a connection with this one.
-        connections.close_all()
+        close_shared()
         self.instance = Instance.start(kind)
         made, senders = (dict(executors), {}) if executors is not None else make_executors()
         self.executors = made

@@ -9,18 +9,21 @@ import os
 import re
 import select
 import signal
+import socket
 import subprocess
 import sys
 import zipfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any, ClassVar
 
 import pytest
 from pytest_django.fixtures import Settings
 from pytest_django.plugin import DjangoDbBlocker
 
 from crons import instances
-from crons.executors import endings, process
+from crons.exceptions import CronsError
+from crons.executors import endings, forking, process
 from crons.executors.base import Executor
 from crons.executors.inline import InlineExecutor
 from crons.executors.process import ProcessExecutor
@@ -940,6 +943,47 @@ def test_an_open_connection_is_refused(django_db_blocker: DjangoDbBlocker, tmp_p
         "prepare() came after a database connection was opened (default): forked jobs would share it. "
         "Prepare first, or close it with django.db.connections.close_all()."
     )
+
+
+def test_an_open_pool_is_refused(monkeypatch: pytest.MonkeyPatch, make_host: Callable[[str], Host]) -> None:
+    """close_all() hands a connection back to its pool, which goes on in each forked process."""
+
+    class Pooled:
+        alias = "default"
+        _connection_pools: ClassVar = {"default": object()}
+
+    monkeypatch.setattr(forking, "connections", connections_of(Pooled()))
+
+    with pytest.raises(CronsError) as refused:
+        make_host("process")
+
+    assert str(refused.value) == (
+        "prepare() came while a pool of database connections was open (default): forked jobs would share them. "
+        "Prepare first, or close it with django.db.connections['default'].close_pool()."
+    )
+
+
+def connections_of(pooled: object) -> Any:
+    class Connections(dict[str, object]):
+        settings: ClassVar = {"default": {"OPTIONS": {"pool": True}}}
+
+        def all(self, *, initialized_only: bool) -> list[object]:
+            return []
+
+    return Connections(default=pooled)
+
+
+def test_a_connection_that_stays_open_is_named(
+    make_host: Callable[[str], Host], caplog: pytest.LogCaptureFixture
+) -> None:
+    """A cache's, a log handler's, an SDK's: nothing tells whether it bears a fork."""
+    with socket.create_server(("127.0.0.1", 0)) as server, socket.create_connection(server.getsockname()):
+        port = server.getsockname()[1]
+        with caplog.at_level(logging.WARNING, "crons.executors"):
+            make_host("process")
+
+    assert caplog.messages[-1].startswith("Forking a process that is connected to ")
+    assert f"127.0.0.1:{port}" in caplog.messages[-1]
 
 
 def test_threads_are_warned_of(make_host: Callable[[str], Host], caplog: pytest.LogCaptureFixture) -> None:

@@ -9,6 +9,8 @@ import time
 from dataclasses import replace
 from datetime import timedelta
 
+from django.db import connection
+
 from crons import Context, Retry, cron, current_context, entry, every, job, schedule
 from crons.models import AuditEvent
 
@@ -142,6 +144,21 @@ if os.environ.get("TEST_ENTRIES"):
 
     for each in range(int(os.environ["TEST_ENTRIES"])):
         entry(f"traced_{each:04}", "traced", cron("0 * * * *"), args={"number": each})
+
+
+if os.environ.get("TEST_POOL"):
+
+    @job(cron("0 * * * *"))
+    def asks_the_database(context: Context, number: int = 0) -> None:
+        """Ask for its own number, again and again, and take no other's answer."""
+        with connection.cursor() as cursor:
+            for _ in range(100):
+                cursor.execute("SELECT %s", [number])
+                assert cursor.fetchone() == (number,)
+        leave_trace(context)
+
+    for each in range(1, 8):
+        entry(f"asks_the_database_{each}", "asks_the_database", cron("0 * * * *"), args={"number": each})
 
 
 if os.environ.get("TEST_KILLS"):

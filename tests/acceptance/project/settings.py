@@ -19,6 +19,9 @@ DATABASES = {"default": from_url(os.environ["DATABASE_URL"], base=Path("/"))}
 if busy_seconds := os.environ.get("TEST_BUSY_SECONDS"):
     # SQLite's patience with a stranger's write lock.
     DATABASES["default"]["OPTIONS"] = {"timeout": float(busy_seconds)}
+if os.environ.get("TEST_POOL"):
+    INSTALLED_APPS[1] = "tests.acceptance.project.apps.AsksAtStart"
+    DATABASES["default"] |= {"CONN_MAX_AGE": 0, "OPTIONS": {"pool": {"min_size": 2, "max_size": 4}}}
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 CRONS = {
     "LEASE": timedelta(seconds=float(os.environ.get("TEST_LEASE", "45"))),

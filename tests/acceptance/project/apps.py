@@ -1,0 +1,16 @@
+"""The project as one whose app asks the database while Django starts."""
+
+from django.apps import AppConfig
+
+
+class AsksAtStart(AppConfig):
+    """Opens the database's pool of connections before anything is forked."""
+
+    name = "tests.acceptance.project"
+
+    def ready(self) -> None:
+        """Ask something."""
+        from django.db import connection
+
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT 1")
