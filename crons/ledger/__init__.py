@@ -19,7 +19,6 @@ from crons.ledger.finish import (
     request_cancel,
     write_output,
 )
-from crons.ledger.merge import is_busy, merge
 from crons.ledger.pauses import (
     hold,
     hold_declarations,
@@ -71,10 +70,8 @@ __all__ = [
     "full_groups",
     "hold",
     "hold_declarations",
-    "is_busy",
     "keep_keys",
     "locked",
-    "merge",
     "pause",
     "pause_all",
     "policy_of",

@@ -455,10 +455,7 @@ def test_sync_prints_what_it_did(crons, empty_registry, settings, make_entry):
 
     assert (first.code, first.out) == (0, "created  fresh\nretired  old\n1 declared, 0 unchanged.\n")
     assert objects(second.out) == [
-        {
-            **{key: [] for key in ("created", "changed", "renamed", "retired", "undeclared", "renames", "problems")},
-            "unchanged": ["fresh"],
-        }
+        {"created": [], "changed": [], "renamed": [], "retired": [], "unchanged": ["fresh"], "problems": []}
     ]
 
 
