@@ -18,6 +18,12 @@ from benchmarks import ways
 from benchmarks.measure import ROOT, Figure, child, seconds, sqlite_url
 
 ROUNDS = 5
+CRM = {
+    "DJANGO_SETTINGS_MODULE": "crm.settings",
+    "CRM_ENV_FILE": os.devnull,
+    "CRM_DEBUG": "0",
+    "CRM_SECRET_KEY": "benchmark-" * 6,
+}
 
 
 def fired_line() -> Iterator[Figure]:
@@ -115,20 +121,28 @@ def dispatching() -> Iterator[Figure]:
 
 def graphql_page() -> Iterator[Figure]:
     """F: a page of 50 customers with five orders each over GraphQL."""
-    settings = {
-        "DJANGO_SETTINGS_MODULE": "crm.settings",
-        "CRM_ENV_FILE": os.devnull,
-        "CRM_DEBUG": "0",
-        "CRM_SECRET_KEY": "x" * 50,
-    }
     with sqlite_url() as url:
-        found = child("graphql_page", DATABASE_URL=url, **settings)
+        found = child("graphql_page", DATABASE_URL=url, **CRM)
     yield Figure("F", "GraphQL, 50 customers, 5 orders each", found["graphql"], found["by hand"], "s", 2.0, "a view")
     statements, by_hand = found["graphql statements"], found["by hand statements"]
     assert statements == by_hand + 1, "the page and its token's row; more would grow with the rows"
 
 
-ALL = {"A": [fired_line], "C": [idle_pass, recording, beginning], "D": [dispatching], "F": [graphql_page]}
+def graphql_refusals() -> Iterator[Figure]:
+    """F: the dearest of all hostile documents, in processor time; none is answered at length."""
+    with sqlite_url() as url:
+        found = child("graphql_refusals", DATABASE_URL=url, **CRM)
+    assert all(each["bytes"] < 2_000 for each in found.values()), found
+    dearest = max(each["seconds"] for each in found.values())
+    yield Figure("F", f"GraphQL, dearest of {len(found)} refusals", dearest, 0.005, "s", 1.0, "5 ms of processor time")
+
+
+ALL = {
+    "A": [fired_line],
+    "C": [idle_pass, recording, beginning],
+    "D": [dispatching],
+    "F": [graphql_page, graphql_refusals],
+}
 
 
 def main() -> None:

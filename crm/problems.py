@@ -70,6 +70,11 @@ def of_fields(row: models.Model, fields: Iterable[str]) -> list[Problem]:
     return found
 
 
+def is_text(text: str) -> bool:
+    """Say whether a database takes *text* at all, to look for it: no NUL, no half of a surrogate pair."""
+    return not any(letter == "\0" or "\ud800" <= letter <= "\udfff" for letter in text)
+
+
 def is_writable(text: str) -> bool:
     """Say whether every database takes *text*: no NUL or other control character, no half of a surrogate pair."""
     return not any(unicodedata.category(letter) in ("Cc", "Cs") for letter in text)

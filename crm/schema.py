@@ -6,9 +6,10 @@ from strawberry.schema.config import StrawberryConfig
 from strawberry.types import ExecutionContext
 
 from crm.graph.errors import is_unexpected
-from crm.graph.limits import MAX_PAGE, Limits
+from crm.graph.limits import Limits
 from crm.graph.mutations import Mutation
 from crm.graph.queries import Query
+from crm.graph.sizes import MAX_PAGE
 
 
 class _Schema(strawberry.Schema):

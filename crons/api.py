@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from dataclasses import asdict
 from datetime import datetime, timedelta
 from typing import Any
@@ -11,27 +12,34 @@ from django.db.models import QuerySet
 
 from crons import arguments, deployment, ledger
 from crons import sync as declarations
+from crons.alerts import outbox
 from crons.conf import conf
 from crons.dispatch import plan_entry
-from crons.exceptions import Refused, UnknownJob
+from crons.exceptions import LedgerUnavailable, Refused, UnknownJob
 from crons.instances import is_gone
 from crons.jobs import no_entry
 from crons.ledger import Pruned, Reconciled
 from crons.ledger.audit import note
 from crons.models import Entry, Heartbeat, Pause, Range, Run
+from crons.retiring import Retire
 from crons.sync import Synced
 from crons.upcoming import UpcomingSlot, slots_of
 from crons.verdicts import Kind, State
 from crons.watch.problems import Look, Problem, problems
 
 
-def sync() -> Synced:
-    """Bring the entries in step with what this code declares.
+def sync(*, retire: Retire = Retire.NOTHING, by: str = "", kind: str = "sync") -> Synced:
+    """Bring the entries in step with what this code declares; *retire* says what becomes of those it does not.
 
+    What is retired is said by mail at once.
     Raises: Disabled, NotAdopted: closing an account records slots.
     """
     deployment.permit()
-    return declarations.sync(ledger.database_now(), plan_entry)
+    done = declarations.sync(ledger.database_now(), plan_entry, retire=retire, by=by, kind=kind)
+    if done.retired:
+        with suppress(LedgerUnavailable):  # the mail waits in the outbox for whoever looks next
+            outbox.send_due(ledger.database_now())
+    return done
 
 
 def run_now(name: str, *, by: str, args: Mapping[str, Any] | None = None, key: str = "") -> Run:

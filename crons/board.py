@@ -1,6 +1,6 @@
 """What the first page asks: what is wrong now, what did not run, what runs now and next.
 
-Nine statements, whatever the number of rows; each reads along an index, and stops after READ rows.
+Eleven statements, whatever the number of rows; each reads along an index, and stops after READ rows.
 """
 
 from __future__ import annotations
@@ -26,6 +26,8 @@ from crons.watch.problems import READ, Look, Problem, problems
 T = TypeVar("T")
 M = TypeVar("M", bound=Model)
 SHOWN = 20
+# Retiring may have been a mistake, and what is missing does not show by itself.
+RETIRED_LATELY = timedelta(days=7)
 # Before any lease: an attempt that goes on has one, all others have none, so that this reads the few rows of an index.
 EVER = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -82,6 +84,7 @@ class Board:
     running: Listed[Attempt]
     did_not_run: Listed[Ended]
     upcoming: Listed[UpcomingSlot]
+    retired: Listed[Entry]
     entries: int = field(default=0)
 
     @property
@@ -94,7 +97,7 @@ def look(window: timedelta = timedelta(days=1), now: datetime | None = None) -> 
     """Read the board as it stands; *window* is how far back it asks what did not run.
 
     Raises: LedgerUnavailable if that cannot be told.
-    Cost: nine statements.
+    Cost: eleven statements.
     """
     try:
         return _look(window, now)
@@ -131,8 +134,15 @@ def _look(window: timedelta, now: datetime | None) -> Board:
         running=Listed.of(list(going()[: READ + 1])),
         did_not_run=_did_not_run(since),
         upcoming=_upcoming(seen.entries, seen.now),
+        retired=_retired(seen.now),
         entries=len(seen.entries),
     )
+
+
+def _retired(now: datetime) -> Listed[Entry]:
+    """List the entries that were retired lately, the newest first."""
+    rows = Entry.objects.using(conf.database).filter(retired_at__gte=now - RETIRED_LATELY)
+    return Listed.of(list(rows.order_by("-retired_at", "name")[: READ + 1]))
 
 
 def _unwatched_since(seen: Look) -> datetime | None:

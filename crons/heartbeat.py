@@ -6,6 +6,7 @@ from datetime import datetime, timedelta
 
 from crons.conf import conf
 from crons.instances import Instance, is_gone
+from crons.jobs import registry
 from crons.ledger import verb
 from crons.models import Heartbeat
 
@@ -17,7 +18,10 @@ FORGET_AFTER = timedelta(days=1)
 
 @verb
 def beat(instance: Instance, now: datetime, *, skew_seconds: float = 0.0, draining: bool = False) -> None:
-    """Write down that *instance* lives; *skew_seconds* is how far its clock is ahead of the database's."""
+    """Write down that *instance* lives, and what its code declares.
+
+    Args: *skew_seconds* is how far its clock is ahead of the database's.
+    """
     row = {
         "beat_at": now,
         "expected_by": now + PATIENCE,
@@ -28,6 +32,7 @@ def beat(instance: Instance, now: datetime, *, skew_seconds: float = 0.0, draini
     if rows.filter(instance=instance.name).update(**row):
         return
     about = {"kind": instance.kind, "host": instance.host, "pid": instance.pid, "boot_id": instance.boot_id}
+    about["declares"] = sorted(registry.entries)
     rows.create(instance=instance.name, release=conf.release, started_at=now, **about, **row)
     # A scheduler that was killed leaves its row as a silent one; after a day it says nothing any more.
     rows.filter(expected_by__lt=now - FORGET_AFTER).delete()

@@ -25,10 +25,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Job:
-    """What to run and under which policies. *source_ref* and *origin* say where it was declared.
-
-    *environment*: variables of its attempts besides those of the process that begins them.
-    """
+    """What to run and under which policies. *source_ref* and *origin* say where it was declared."""
 
     name: str
     body: Body
@@ -40,7 +37,6 @@ class Job:
     source: str = "code"
     source_ref: str = ""
     origin: Origin | None = field(default=None, compare=False, repr=False)
-    environment: Mapping[str, str] = field(default_factory=dict, hash=False, repr=False)
 
 
 @dataclass(frozen=True)
@@ -86,6 +82,8 @@ class Registry:
         # Set by the app: returns when the declarations are loaded, and costs nothing when they are.
         self.load: Callable[[], None] = lambda: None
         self.is_loaded = False
+        # What loading imports: jobs of other modules are known to some processes only.
+        self.modules: list[str] = []
         self.defaults: Callable[[], Mapping[str, Any]] = dict
         # Django calls each ready() anew when INSTALLED_APPS change, as tests do: each round has a value of its own.
         self.setup: Callable[[], object] = lambda: None
@@ -272,6 +270,18 @@ def not_declared(name: str, known: Iterable[str]) -> str:
     """Say that *name* is unknown, and what was probably meant, or which module may declare it."""
     broken = "".join(f" {module}, which may declare it, fails: {why}." for module, why in registry.broken.items())
     return f"{name!r} is not declared.{broken or nearest(name, known)} See: manage.py crons list"
+
+
+def unknown_here(job_name: str, source_ref: str) -> str:
+    """Say that this process cannot begin a job that other code has declared, and what to do; empty if it can."""
+    if job_name in registry.jobs:
+        return ""
+    broken = "".join(f" {module}, which may declare it, fails: {why}." for module, why in registry.broken.items())
+    remedy = "Move it into a module called cron, or name its module in CRONS['MODULES']. See: manage.py check"
+    return (
+        f"this process does not know the job {job_name!r}, which was declared in {source_ref or 'other code'}: "
+        f"no module that it loads declares it.{broken or f' {remedy}'}"
+    )
 
 
 def no_entry(name: str, known: Iterable[str]) -> str:

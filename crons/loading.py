@@ -62,7 +62,8 @@ def module_names() -> list[str]:
 def _load_all() -> None:
     with suppress(DeclarationError):  # crons.E001 says it
         declare()
-    for name in module_names():
+    registry.modules = module_names()
+    for name in registry.modules:
         load_module(name)
     # A process begins only jobs that it knows, and tick and run never sync: what settings declare is read here.
     for source in SOURCES:

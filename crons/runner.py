@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import inspect
+import logging
 import subprocess
 import traceback
 from collections.abc import Callable, Mapping
@@ -16,6 +17,9 @@ from typing import Any
 from crons.bodies import Body
 from crons.exceptions import GiveUp
 from crons.verdicts import Ending, Outcome
+
+# What tracks errors hangs on logging, or on what a job logs itself; without this it would see none of them.
+log = logging.getLogger("crons.job")  # noqa: TID251 (in the job's own process, as any logging of it)
 
 
 def _no_ledger(token: int) -> AbstractContextManager[None]:
@@ -61,7 +65,18 @@ def current_context() -> Context | None:
 
 
 def call(body: Body, context: Context) -> Ending:
-    """Call *body* once and say how it ended; whatever it raises is recorded, SystemExit and Ctrl-C too."""
+    """Call *body* once and say how it ended; whatever it raises is recorded, SystemExit and Ctrl-C too.
+
+    A failure is logged by `crons.job`, with the exception.
+    """
+    ending, error = _call(body, context)
+    if error is not None and ending.outcome == Outcome.FAILED:
+        about = {"entry": context.entry, "job": context.job, "attempt": context.token}
+        log.error("%s failed: %s", context.entry, type(error).__name__, exc_info=error, extra=about)
+    return ending
+
+
+def _call(body: Body, context: Context) -> tuple[Ending, BaseException | None]:
     given = dict(context.args)
     if _takes_context(body):
         given["context"] = context
@@ -71,16 +86,16 @@ def call(body: Body, context: Context) -> Ending:
         if inspect.iscoroutine(result):
             asyncio.run(result)
     except SystemExit as error:
-        return _exited(error)
+        return _exited(error), error
     except subprocess.CalledProcessError as error:
-        return Ending(Outcome.FAILED, _program_failed(error), error.returncode)
-    except GiveUp:
-        return Ending(Outcome.FAILED, traceback.format_exc(), final=True)
-    except BaseException:  # noqa: BLE001 (the one place where everything is recorded)
-        return Ending(Outcome.FAILED, traceback.format_exc())
+        return Ending(Outcome.FAILED, _program_failed(error), error.returncode), error
+    except GiveUp as error:
+        return Ending(Outcome.FAILED, traceback.format_exc(), final=True), error
+    except BaseException as error:  # noqa: BLE001 (the one place where everything is recorded)
+        return Ending(Outcome.FAILED, traceback.format_exc()), error
     finally:
         _current.reset(mark)
-    return Ending(Outcome.SUCCEEDED)
+    return Ending(Outcome.SUCCEEDED), None
 
 
 def _takes_context(body: Body) -> bool:

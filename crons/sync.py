@@ -1,28 +1,33 @@
 """Declarations → rows: the only writer of what entries are; `serve` at its start, `sync` and `apply` call it.
 
+`serve` adds and changes; only `sync` and `apply` retire: a scheduler of an old release, or with half of its apps,
+must not take away what others declare.
+
 Changing a schedule closes the account: what fell due under the old text is recorded under the old
 text, and counting starts anew, in one transaction.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from crons import zone_data
+from crons import retiring, zone_data
 from crons.conf import conf
+from crons.declarers import declared_by, living, note_declared, of_other_projects
 from crons.exceptions import CronsError
 from crons.jobs import Declaration, Job, registry
 from crons.ledger import (
     account_for,
     account_of,
-    cancel_open,
     hold,
     hold_declarations,
+    is_busy,
     keep_keys,
     locked,
+    merge,
     take_back,
     verb,
     write_off,
@@ -30,17 +35,33 @@ from crons.ledger import (
 )
 from crons.ledger.audit import note
 from crons.ledger.record import refuse_retired
-from crons.models import Entry, Run
+from crons.models import AuditEvent, Entry, Run
 from crons.planner import Account, Plan, while_retired
-from crons.schedules import FAR_FUTURE, parse
+from crons.retiring import Retire
+from crons.schedules import parse
 from crons.sources import SOURCES
 from crons.sources.cronjob_rows import carry_over
-from crons.sources.past_ledger import hold_doubled
 from crons.verdicts import State
 
 Planner = Callable[[Account, datetime], Plan]
 # What of Entry.overrides says when: a person's text and zone, and what is declared meanwhile.
 OVERRIDDEN = ("schedule", "zone", "declared", "declared_zone")
+
+
+OUTDATED = "outdated"
+
+
+@dataclass(frozen=True)
+class Known:
+    """What this code declares, what a living scheduler of another project does, and all that living ones do."""
+
+    declared: Collection[str]
+    foreign: Collection[str]
+    living: Collection[str]
+
+    def former(self, declaration: Declaration) -> list[str]:
+        """Return the former names of *declaration* that are nobody's now."""
+        return [name for name in declaration.aliases if name not in self.declared and name not in self.foreign]
 
 
 @dataclass
@@ -52,13 +73,16 @@ class Synced:
     renamed: list[str] = field(default_factory=list)
     retired: list[str] = field(default_factory=list)
     unchanged: list[str] = field(default_factory=list)
+    undeclared: list[str] = field(default_factory=list)
+    renames: list[str] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)
 
 
-def sync(now: datetime, plan: Planner) -> Synced:
+def sync(now: datetime, plan: Planner, *, retire: Retire = Retire.NOTHING, by: str = "", kind: str = "sync") -> Synced:
     """Bring the rows in step with the declarations; each entry in a transaction of its own.
 
-    Entries that nobody declares any more are retired, not deleted: their history stays.
+    Entries that this code does not declare are retired if *retire* says so, not deleted: their history stays.
+    Args: *kind* is what this process is called where it is said who declared an entry last.
     """
     done = Synced()
     declared: dict[str, Declaration] = {}
@@ -70,13 +94,48 @@ def sync(now: datetime, plan: Planner) -> Synced:
         declared.update({each.name: each for each in reading.declarations})
         done.problems += [problem.text for problem in reading.problems]
     carried = carry_over(now)
+    known = Known(declared, of_other_projects(declared, now), declared_by(living(now)) or ())
     for declaration in declared.values():
-        deed = _write(declaration, now, plan, declared)
+        deed = _write(declaration, now, plan, known, by)
+        if deed == OUTDATED:
+            done.problems.append(_outdated(declaration.name))
+            continue
         getattr(done, "renamed" if declaration.name in carried else deed).append(declaration.name)
-    done.problems += hold_doubled(done.created, now, plan)
     # A line that cannot be read today may be mended tomorrow: its source's entries are not taken for gone.
-    done.retired = _retire(set(declared), whole, now, plan)
+    gone = retiring.retire(declared, whole, retire, now, plan, by)
+    done.retired, done.undeclared, done.renames = gone.names, gone.undeclared, gone.renames
+    done.problems += gone.problems
+    done.renames += _still_apart(declared.values(), known)
+    note_declared(kind, now)
     return done
+
+
+def _still_apart(declared: Iterable[Declaration], known: Known) -> Iterator[str]:
+    """Say which former names still have rows of their own: those could not be merged while they ran."""
+    former = {alias: each.name for each in declared for alias in known.former(each)}
+    if former:
+        rows = Entry.objects.using(conf.database).filter(name__in=former).order_by("name")
+        for alias in rows.values_list("name", flat=True):
+            yield (
+                f"the history of {alias} joins that of {former[alias]} when no run of either is going: "
+                "then run manage.py crons sync again"
+            )
+
+
+def _is_outdated(name: str, known: Known, using: str) -> bool:
+    """Say whether *name* was renamed, and a running scheduler has the new name, which this code has not."""
+    if not known.living:
+        return False
+    renames = AuditEvent.objects.using(using).filter(verb="rename", subject_type="entry", before__name=name)
+    present = renames.order_by("-pk").values_list("subject", flat=True).first()
+    return present is not None and present in known.living and present not in known.declared
+
+
+def _outdated(name: str) -> str:
+    return (
+        f"{name} was renamed by newer code, which a running scheduler has: it is not created again, or each of its "
+        "slots would run twice. Start this process with the newer code, or stop that scheduler first"
+    )
 
 
 @verb
@@ -124,7 +183,7 @@ def replan_changed_zones() -> list[str]:
 
 
 @verb
-def _write(declaration: Declaration, now: datetime, plan: Planner, declared: dict[str, Declaration]) -> str:
+def _write(declaration: Declaration, now: datetime, plan: Planner, known: Known, by: str) -> str:
     job = registry.get(declaration.job)
     wanted = _columns(declaration, job)
     with writing() as using:
@@ -132,10 +191,19 @@ def _write(declaration: Declaration, now: datetime, plan: Planner, declared: dic
         entries = Entry.objects.using(using).select_for_update()
         entry = entries.filter(name=declaration.name).first()
         deed = "unchanged"
-        if entry is None:
-            former = [name for name in declaration.aliases if name not in declared]
-            entry = entries.filter(name__in=former).order_by("id").first()
+        # Names that somebody else declares are no former ones.
+        former = entries.filter(name__in=known.former(declaration)).order_by("id")
+        for old in former if declaration.aliases else ():
+            if entry is None:
+                entry = old
+                note("rename", "entry", declaration.name, by, now, using, before={"name": old.name})
+            elif is_busy([old, entry], using):
+                continue
+            else:
+                entry = merge(old, entry, now, plan, by, using)
             deed = "renamed"
+        if entry is None and _is_outdated(declaration.name, known, using):
+            return OUTDATED
         if entry is None:
             _create(declaration, wanted, now, using)
             return "created"
@@ -231,22 +299,3 @@ def _close_account(entry: Entry, wanted: dict[str, Any], now: datetime, plan: Pl
 def _next_wake(entry: Entry, after: datetime) -> datetime:
     account = account_of(entry)
     return account.schedule.next_after(after, account.tz)
-
-
-def _retire(declared: set[str], sources: list[str], now: datetime, plan: Planner) -> list[str]:
-    rows = Entry.objects.using(conf.database).filter(retired_at=None, source__in=sources).exclude(name__in=declared)
-    return [name for name in rows.values_list("name", flat=True) if _retire_one(name, now, plan)]
-
-
-@verb
-def _retire_one(name: str, now: datetime, plan: Planner) -> bool:
-    with writing() as using:
-        entry = Entry.objects.using(using).select_for_update().filter(name=name, retired_at=None).first()
-        if entry is None:
-            return False
-        account_for([entry], now, plan, "sync", using)
-        cancel_open(entry, now, using, detail="nobody declares the entry any more")
-        entry.retired_at, entry.wake_at = now, FAR_FUTURE
-        entry.version += 1
-        entry.save(using=using, update_fields=["retired_at", "wake_at", "version"])
-    return True

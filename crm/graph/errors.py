@@ -1,10 +1,12 @@
 """Errors that a client may see, with a stable code; every other exception is masked."""
 
-import re
+from collections.abc import Iterable
 
 from graphql import GraphQLError
 
-_SUGGESTION = re.compile(r" Did you mean [^?]*\?")
+_LONGEST_MESSAGE = 250
+_LONGEST_KEY = 40
+_MOST_PLACES = 2
 
 
 class ClientError(GraphQLError):
@@ -31,7 +33,24 @@ def masked(error: GraphQLError) -> GraphQLError:
     )
 
 
-def without_suggestions(error: GraphQLError) -> GraphQLError:
-    """Give *error* without its "Did you mean …?", which spells out the schema to those who may not read it."""
-    error.message = _SUGGESTION.sub("", error.message)
-    return error
+def short(error: GraphQLError) -> GraphQLError:
+    """Give *error* without the length that a client can give it: names, values and places of its own document."""
+    path = [each[:_LONGEST_KEY] if isinstance(each, str) else each for each in error.path or ()]
+    return GraphQLError(
+        _cut(error.message),
+        error.nodes[:_MOST_PLACES] if error.nodes else None,
+        None if error.nodes else error.source,
+        None if error.nodes else (error.positions or [])[:_MOST_PLACES] or None,
+        path or None,
+        error.original_error,
+        error.extensions,
+    )
+
+
+def first(errors: Iterable[GraphQLError] | None, most: int) -> list[GraphQLError] | None:
+    """Give the first *most* of *errors* as a client may see them; None for none, as an answer without any has."""
+    return [short(masked(error)) for error in list(errors or ())[:most]] or None
+
+
+def _cut(message: str) -> str:
+    return message if len(message) <= _LONGEST_MESSAGE else f"{message[: _LONGEST_MESSAGE - 1]}…"

@@ -20,6 +20,7 @@ from crm import models
 from crm.graph import ids
 from crm.graph.errors import ClientError
 from crm.models import kept_email
+from crm.problems import is_text
 
 MAX_LIST = 100
 _MAX_TEXT = 254
@@ -222,6 +223,8 @@ def _checked(name: str, value: Any, place: str) -> Any:
         return moment(value, place)
     if isinstance(value, Decimal):
         return amount(value, place)
-    if type(value) is str and ("\x00" in value or len(value) > _MAX_TEXT):
-        raise ClientError("BAD_USER_INPUT", f"{place} is longer than {_MAX_TEXT} characters, or has a NUL character.")
+    if type(value) is str and (len(value) > _MAX_TEXT or not is_text(value)):
+        raise ClientError(
+            "BAD_USER_INPUT", f"{place} is longer than {_MAX_TEXT} characters, or has a NUL or half a character."
+        )
     return value

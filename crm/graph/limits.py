@@ -1,223 +1,139 @@
-"""Limits on what one document may ask, measured in one pass before it is validated or run.
+"""Limits on what one document may ask. The cheapest question comes first: a refusal must cost less than the request.
 
-A fragment is measured once and remembered: a document of n fragments that each spread the one before twice
-is n measurements, where a walk that follows every spread takes 2 to the n.
-
-What counts: *depth* is nested fields; *aliases* and *fields* count as the document expands, each spread anew;
-*cost* is one for each field times the length of the lists around it: the page size of a connection, the number of
-ids asked for, of items in the input of a bulk mutation, and a hundred for a list that has no such bound.
+length → JSON → tokens, while parsing → size → validation, which stops at the first mistakes and suggests
+nothing to those who may not read the schema → the variables. Who shows neither a token nor a staff login gets a small
+budget: there is one field for strangers.
 """
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from collections.abc import Iterator
+from dataclasses import dataclass
 
 from django.conf import settings
-from graphql import (
-    DocumentNode,
-    FieldNode,
-    FragmentDefinitionNode,
-    FragmentSpreadNode,
-    InlineFragmentNode,
-    IntValueNode,
-    ListValueNode,
-    ObjectValueNode,
-    OperationDefinitionNode,
-    SelectionSetNode,
-    VariableNode,
-)
+from django.http import HttpRequest
+from graphql import GraphQLError, OperationDefinitionNode, validate
+from graphql.execution.values import get_variable_values
 from strawberry.extensions import SchemaExtension
 
+from crm.graph import sizes
 from crm.graph.errors import ClientError
 from crm.graph.permissions import may_introspect
-
-MAX_DEPTH = 10
-MAX_ALIASES = 15
-MAX_FIELDS = 500
-MAX_COST = 5_000
-MAX_FRAGMENTS = 20
-MAX_TOKENS = 1_000
-MAX_PAGE = 100
-MAX_NESTED_PAGE = 50
-DEFAULT_PAGE = 50
-
-# Braces within one definition: bounds the recursion below whatever the document looks like.
-_MAX_NESTING = 25
-_INTROSPECTION = frozenset({"__schema", "__type"})
-_PAGED = "edges"
-# In payloads: the list with one entry for each item of the input, and the list of what was found.
-_PER_ITEM = "results"
-_UNBOUNDED = "products"
+from crm.graph.sizes import Size, too_large
 
 
-class Size(NamedTuple):
-    """How much a selection asks for. *paged*: it selects edges, so the field around it is a connection.
+@dataclass(frozen=True)
+class Budget:
+    """How much one request may ask for. *errors* of a document that is refused are told, the first ones."""
 
-    *per_item*: what is to be paid once for each item of the input around it.
-    """
-
-    depth: int = 0
-    aliases: int = 0
-    fields: int = 0
-    cost: int = 0
-    per_item: int = 0
-    introspects: bool = False
-    paged: bool = False
-
-    def beside(self, other: "Size") -> "Size":
-        """Give the size of both together."""
-        return Size(
-            max(self.depth, other.depth),
-            self.aliases + other.aliases,
-            self.fields + other.fields,
-            self.cost + other.cost,
-            self.per_item + other.per_item,
-            self.introspects or other.introspects,
-            self.paged or other.paged,
-        )
+    body_bytes: int
+    characters: int
+    tokens: int
+    definitions: int
+    aliases: int
+    fields: int
+    values: int
+    inputs: int
+    cost: int
+    errors: int
+    suggests: bool
+    depth: int = sizes.MAX_DEPTH
 
 
-def measure(document: DocumentNode, variables: Mapping[str, Any] | None = None) -> Size:
-    """Give the size of all operations of *document* together.
+KNOWN = Budget(
+    body_bytes=100_000,
+    characters=20_000,
+    tokens=1_000,
+    definitions=25,
+    aliases=15,
+    fields=500,
+    values=500,
+    inputs=20_000,
+    cost=5_000,
+    errors=5,
+    suggests=True,
+)
+STRANGER = Budget(
+    body_bytes=4_000,
+    characters=2_000,
+    tokens=250,
+    definitions=10,
+    aliases=5,
+    fields=50,
+    values=30,
+    inputs=30,
+    cost=5_000,
+    errors=3,
+    suggests=False,
+)
 
-    Raises: ClientError for too many fragments or braces, before anything is walked that could be long.
-    Cost: one visit of each node of the document.
-    """
-    fragments = [node for node in document.definitions if isinstance(node, FragmentDefinitionNode)]
-    if len(fragments) > MAX_FRAGMENTS:
-        raise _too_large("fragments", len(fragments), MAX_FRAGMENTS)
-    walk = _Walk({node.name.value: node for node in fragments}, variables or {})
-    total = Size()
-    for node in document.definitions:
-        if isinstance(node, OperationDefinitionNode):
-            total = total.beside(walk.selections(node.selection_set))
-    return total
+
+def budget_of(request: HttpRequest | None) -> Budget:
+    """Give what *request* may ask for."""
+    return KNOWN if settings.DEBUG or may_introspect(request) else STRANGER
 
 
-def check(size: Size) -> None:
-    """Refuse what is above a limit.
+def check(size: Size, budget: Budget = KNOWN) -> None:
+    """Refuse what is above *budget*.
 
     Raises: ClientError with code TOO_LARGE, the figure and the limit.
     """
-    for name, value, limit in (
-        ("depth", size.depth, MAX_DEPTH),
-        ("aliases", size.aliases, MAX_ALIASES),
-        ("fields", size.fields, MAX_FIELDS),
-        ("cost", size.cost, MAX_COST),
-    ):
-        if value > limit:
-            raise _too_large(name, value, limit)
+    for name in ("depth", "aliases", "fields", "values", "cost"):
+        if (value := getattr(size, name)) > (limit := getattr(budget, name)):
+            raise too_large(name, value, limit)
 
 
 class Limits(SchemaExtension):
-    """Refuse a document that is too large, or asks anonymously for the schema, before it is validated."""
+    """Refuse a document that is too large, wrong, or asks anonymously for the schema, at the least cost."""
 
     def on_operation(self) -> Iterator[None]:
-        self.execution_context.parse_options["max_tokens"] = MAX_TOKENS
+        context = self.execution_context
+        budget = self._budget = budget_of(getattr(context.context, "request", None))
+        context.parse_options |= {  # type: ignore[operator]
+            "max_lexical_tokens": budget.tokens,
+            "max_comments": budget.tokens,
+            "max_source_length": budget.characters,
+        }
         yield
 
     def on_validate(self) -> Iterator[None]:
-        context = self.execution_context
+        # Set before validation, this skips strawberry's own, which reports up to a hundred mistakes with suggestions.
         try:
-            size = measure(context.graphql_document, context.variables)
-            check(size)
-            if size.introspects and not self._may_introspect():
-                raise ClientError("INTROSPECTION_OFF", "The schema is shown to staff and to service tokens only.")
+            self.execution_context.pre_execution_errors = self._errors()
         except ClientError as error:
-            # Set before validation, this skips it: its own walks are the expensive part of a bomb.
-            context.pre_execution_errors = [error]
+            self.execution_context.pre_execution_errors = [error]
         yield
 
-    def _may_introspect(self) -> bool:
-        return settings.DEBUG or may_introspect(getattr(self.execution_context.context, "request", None))
-
-
-@dataclass
-class _Walk:
-    fragments: Mapping[str, FragmentDefinitionNode]
-    variables: Mapping[str, Any]
-    measured: dict[str, Size] = field(default_factory=dict)
-
-    def selections(self, node: SelectionSetNode | None, nesting: int = 0) -> Size:
-        if nesting > _MAX_NESTING:
-            raise _too_large("depth", nesting, MAX_DEPTH)
-        total = Size()
-        for selection in node.selections if node else ():
-            if isinstance(selection, FieldNode):
-                size = self.field(selection, nesting)
-            elif isinstance(selection, InlineFragmentNode):
-                size = self.selections(selection.selection_set, nesting + 1)
-            else:
-                assert isinstance(selection, FragmentSpreadNode)
-                size = self.fragment(selection.name.value)
-            total = total.beside(size)
-        return total
-
-    def field(self, node: FieldNode, nesting: int) -> Size:
-        name = node.name.value
-        inner = self.selections(node.selection_set, nesting + 1)
-        introspects = name in _INTROSPECTION
-        size = self.page_size(node, inner)
-        cost, per_item = inner.cost * size, inner.per_item * size
-        if name == _PER_ITEM:
-            cost, per_item = 0, cost + per_item
-        elif given := [each.value for each in node.arguments or () if each.name.value == "input"]:
-            cost, per_item = cost + per_item * self.items(given[0]), 0
-        return Size(
-            # The standard introspection query is deeper than any other; graphql-core bounds it by itself.
-            depth=1 if introspects else inner.depth + 1,
-            # Clients alias __typename freely, and it costs nothing.
-            aliases=inner.aliases + (node.alias is not None and name != "__typename"),
-            fields=inner.fields + 1,
-            cost=1 + cost,
-            per_item=per_item,
-            introspects=introspects or inner.introspects,
-            paged=name == _PAGED,
+    def _errors(self) -> list[GraphQLError]:
+        context, budget = self.execution_context, self._budget
+        document = context.graphql_document
+        assert document is not None
+        if len(document.definitions) > budget.definitions:
+            raise too_large("operations and fragments", len(document.definitions), budget.definitions)
+        if (inputs := sizes.count(context.variables)) > budget.inputs:
+            raise too_large("variables", inputs, budget.inputs)
+        size = sizes.measure(document, context.variables)
+        if size.introspects and not budget.suggests:
+            raise ClientError("INTROSPECTION_OFF", "The schema is shown to staff and to service tokens only.")
+        check(size, budget)
+        found = validate(
+            context.schema._schema,
+            document,
+            context.validation_rules,
+            max_errors=budget.errors,
+            hide_suggestions=not budget.suggests,
         )
+        return (found or self._errors_of_variables())[: budget.errors]
 
-    def fragment(self, name: str) -> Size:
-        if name not in self.measured:
-            # Nothing yet: a fragment that spreads itself ends here, and validation refuses it with its cycle.
-            self.measured[name] = Size()
-            if name in self.fragments:
-                self.measured[name] = self.selections(self.fragments[name].selection_set)
-        return self.measured[name]
-
-    def page_size(self, node: FieldNode, inner: Size) -> int:
-        paging = [each for each in node.arguments or () if each.name.value in ("first", "last")]
-        sizes = [self.number(argument.value) for argument in paging]
-        given = [size for size in sizes if size is not None]
-        # Never under one: "first: 0" must not make what is below it free.
-        unasked = DEFAULT_PAGE if inner.paged else MAX_PAGE if node.name.value == _UNBOUNDED else 1
-        size = max(1, *given) if given else unasked
-        return size * max([1, *(self.length(each.value) for each in node.arguments or () if each.name.value == "ids")])
-
-    def items(self, given: Any) -> int:
-        """Give the length of the longest list in the input *given*."""
-        if isinstance(given, ObjectValueNode):
-            return max([1, *(self.length(each.value) for each in given.fields)])
-        if isinstance(given, VariableNode):
-            values = self.variables.get(given.name.value)
-            if isinstance(values, dict):
-                return max([1, *(len(each) for each in values.values() if isinstance(each, list))])
-        return MAX_PAGE
-
-    def length(self, value: Any) -> int:
-        if isinstance(value, VariableNode):
-            given = self.variables.get(value.name.value)
-            return len(given) if isinstance(given, list) else MAX_PAGE
-        return len(value.values) if isinstance(value, ListValueNode) else 1
-
-    def number(self, value: Any) -> int | None:
-        if isinstance(value, IntValueNode):
-            return int(value.value[:9])
-        if isinstance(value, VariableNode):
-            given = self.variables.get(value.name.value)
-            # Not given: it may have a default in the document, so the largest page is assumed.
-            return given if isinstance(given, int) else MAX_PAGE
-        return None
-
-
-def _too_large(what: str, value: int, limit: int) -> ClientError:
-    shown = value if value < 10**9 else "over 10^9"
-    return ClientError("TOO_LARGE", f"The document's {what}: {shown}; at most {limit}. Ask for less, or in parts.")
+    def _errors_of_variables(self) -> list[GraphQLError]:
+        context = self.execution_context
+        operations = [
+            each for each in context.graphql_document.definitions if isinstance(each, OperationDefinitionNode)
+        ]
+        [asked] = [each for each in operations if len(operations) == 1 or each.name.value == context.operation_name]
+        found = get_variable_values(
+            context.schema._schema,
+            asked.variable_definitions or (),
+            context.variables or {},
+            max_errors=self._budget.errors,
+            hide_suggestions=not self._budget.suggests,
+        )
+        return found if isinstance(found, list) else []

@@ -19,7 +19,8 @@ from strawberry.relay import PageInfo
 
 from crm.graph import peers
 from crm.graph.errors import ClientError
-from crm.graph.limits import DEFAULT_PAGE, MAX_NESTED_PAGE, MAX_PAGE
+from crm.graph.sizes import DEFAULT_PAGE, MAX_NESTED_PAGE, MAX_PAGE
+from crm.problems import is_text
 
 Row = TypeVar("Row")
 _MAX_CURSOR = 2_000
@@ -238,7 +239,7 @@ def _value(model: type[Model], column: str, given: Any) -> Any:
     value = field.to_python(given)  # type: ignore[union-attr]
     if isinstance(value, datetime):
         value = value.astimezone(UTC)
-    if (value if isinstance(value, int) else str(value)) != given or "\x00" in str(value):
+    if (value if isinstance(value, int) else str(value)) != given or not is_text(str(value)):
         raise ValueError(f"{given!r} in a cursor")
     # NaN, and numbers that the column cannot hold.
     field.run_validators(value)  # type: ignore[union-attr]

@@ -13,11 +13,12 @@ from strawberry import Schema
 from strawberry.django.views import GraphQLView
 from strawberry.types import ExecutionResult
 
-from crm.graph.errors import masked, without_suggestions
-from crm.graph.permissions import identify, may_introspect, token_of
+from crm.graph.errors import ClientError, first
+from crm.graph.limits import KNOWN, STRANGER, budget_of
+from crm.graph.permissions import identify, token_of
 from crm.tokens import InvalidToken
 
-MAX_BODY_BYTES = 100_000
+_NAME = re.compile("[A-Za-z0-9_]{0,100}")  # strawberry writes it into its answer as it came
 
 
 def endpoint(schema: Schema) -> Any:
@@ -40,8 +41,13 @@ def endpoint(schema: Schema) -> Any:
             identify(request)
         except InvalidToken as error:
             return _refuse(401, str(error), "UNAUTHENTICATED", headers={"WWW-Authenticate": 'Bearer realm="crm"'})
+        if refusal := _refuse_length(request, budget_of(request).body_bytes):
+            return refusal
         has_login = settings.SESSION_COOKIE_NAME in request.COOKIES and token_of(request) is None
-        return execute_guarded(request) if has_login else execute(request)
+        try:
+            return execute_guarded(request) if has_login else execute(request)
+        except ClientError as error:
+            return JsonResponse({"data": None, "errors": [error.formatted]})
 
     return view
 
@@ -55,21 +61,27 @@ class _View(GraphQLView):
 
     def decode_json(self, data: str | bytes) -> object:
         try:
-            document = json.loads(data)
+            document = json.loads(data, parse_constant=_no_number)
         except (ValueError, RecursionError) as error:
             raise HTTPException(400, "The body is no JSON.") from error
         if not isinstance(document, dict):
             raise HTTPException(400, 'The body is no JSON object. Expected {"query": "…", "variables": {…}}.')
+        name = document.get("operationName")
+        if name is not None and not (isinstance(name, str) and _NAME.fullmatch(name)):
+            raise ClientError("BAD_USER_INPUT", "operationName is no name of an operation, of 100 letters at most.")
         return document
 
     def execute_single(self, request: HttpRequest, *args: Any, **kwargs: Any) -> ExecutionResult:
         result = super().execute_single(request, *args, **kwargs)
         # Here and not in an extension of the schema: those do not see what the parser or another one raises.
-        errors = [masked(error) for error in result.errors or ()]
-        if not (settings.DEBUG or may_introspect(request)):
-            errors = [without_suggestions(error) for error in errors]
-        result.errors = errors or None
+        # Whoever may ask may know of each of the many things asked for which one failed.
+        budget = budget_of(request)
+        result.errors = first(result.errors, budget.errors if budget is STRANGER else budget.fields)
         return result
+
+
+def _no_number(text: str) -> float:
+    raise ValueError(f"{text} is no JSON")
 
 
 def _refusal(request: HttpRequest) -> HttpResponse | None:
@@ -82,9 +94,14 @@ def _refusal(request: HttpRequest) -> HttpResponse | None:
     # What int() takes and no more: a superscript two is a digit, and 5,000 digits are no number to it.
     if not re.fullmatch("[0-9]{1,12}", length):
         return _refuse(411, "The request does not say how long its body is. Send Content-Length.")
-    if int(length) > MAX_BODY_BYTES:
-        return _refuse(413, f"The body has {length} bytes; at most {MAX_BODY_BYTES}. Ask in parts.")
-    return None
+    return _refuse_length(request, KNOWN.body_bytes)
+
+
+def _refuse_length(request: HttpRequest, most_bytes: int) -> HttpResponse | None:
+    length = int(request.headers["Content-Length"])
+    if length <= most_bytes:
+        return None
+    return _refuse(413, f"The body has {length} bytes; at most {most_bytes}. Ask in parts.")
 
 
 def _refuse(status: int, message: str, code: str = "", headers: dict[str, str] | None = None) -> HttpResponse:

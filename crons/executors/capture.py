@@ -14,6 +14,14 @@ from crons.conf import conf
 STREAMS = ("stdout", "stderr", "log")
 RECORD_FORMAT = logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s", "%Y-%m-%d %H:%M:%S")
 
+# The attempt keeps its error by itself; this logger's records are for error trackers.
+JOB_LOGGER = "crons.job"
+
+
+def is_output(record: logging.LogRecord) -> bool:
+    """Say whether *record* belongs to what an attempt writes."""
+    return record.name != JOB_LOGGER
+
 
 def log_level() -> int:
     """Return the least level of records kept, as a number.
@@ -31,6 +39,7 @@ class LogPipe(logging.Handler):
     def __init__(self, level: int) -> None:
         super().__init__(level)
         self.setFormatter(RECORD_FORMAT)
+        self.addFilter(is_output)
 
     def emit(self, record: logging.LogRecord) -> None:
         try:

@@ -19,6 +19,7 @@ from django.db import connections
 from crons.attempts import Begun
 from crons.exceptions import UnknownJob
 from crons.executors import capture, processes, wire
+from crons.executors.exiting import Exit
 from crons.jobs import registry
 from crons.runner import Context, call
 from crons.verdicts import Ending, Outcome
@@ -28,7 +29,7 @@ _DEFAULT_SIGNALS = ("SIGTERM", "SIGHUP", "SIGQUIT", "SIGCHLD")
 
 
 def become_job(
-    data: wire.Message, guard: int, descriptors: dict[str, int], result: int, log: capture.LogPipe
+    data: wire.Message, guard: int, descriptors: dict[str, int], result: int, log: capture.LogPipe, leaving: Exit
 ) -> NoReturn:
     """Run the attempt described by *data* in this process, which ends with it."""
     me = os.getpid()
@@ -38,7 +39,9 @@ def become_job(
     capture.redirect(descriptors, log)
     begun = wire.begun_from_json(data)
     os.environ.update(environment_of(begun))
+    leaving.watch_threads()
     ending = run(begun)
+    ending = _with_failures(ending, leaving.run())
     if os.getpid() != me:
         # The job forked, and this is the copy coming back: the original says how the attempt ended.
         capture.flush()
@@ -47,7 +50,7 @@ def become_job(
     said = {"outcome": ending.outcome, "error": ending.error, "exit_code": ending.exit_code, "final": ending.final}
     capture.write_whole(result, json.dumps(said).encode())
     capture.flush()
-    # Neither threads left behind nor somebody's atexit may keep the attempt open.
+    # All that the interpreter does at its end is done, but for what takes long and saves nothing.
     os._exit(0)
 
 
@@ -59,6 +62,14 @@ def run(begun: Begun) -> Ending:
         return Ending(Outcome.FAILED, str(error))
     ending = call(body, context_of(begun))
     return replace(ending, error=shortened(ending.error))
+
+
+def _with_failures(ending: Ending, failures: str) -> Ending:
+    """Return *ending* with what failed after the job's return, which is the attempt's failure."""
+    if not failures:
+        return ending
+    error = f"{ending.error.rstrip()}\n\n{failures}" if ending.error else failures
+    return replace(ending, outcome=Outcome.FAILED, error=shortened(error), exit_code=ending.exit_code or None)
 
 
 def context_of(begun: Begun) -> Context:
@@ -80,10 +91,8 @@ def context_of(begun: Begun) -> Context:
 
 
 def environment_of(begun: Begun) -> Mapping[str, str]:
-    """Return the variables of the job's declaration, and the attempt's name for the programs that the job starts."""
-    known = registry.jobs.get(begun.job)
-    given = known.environment if known is not None else {}
-    return {**given, "CRONS_ATTEMPT": str(begun.attempt), "CRONS_RUN": str(begun.run), "CRONS_KEY": begun.key}
+    """Name the attempt to the programs that the job starts."""
+    return {"CRONS_ATTEMPT": str(begun.attempt), "CRONS_RUN": str(begun.run), "CRONS_KEY": begun.key}
 
 
 def shortened(error: str) -> str:

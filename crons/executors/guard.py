@@ -18,6 +18,7 @@ from signal import SIGTERM
 from typing import NoReturn
 
 from crons.executors import capture, child, processes, wire
+from crons.executors.exiting import Exit
 from crons.instances import boottime
 
 # A sleep does not count the time that a machine is suspended, a lease does: look at the clock now and then.
@@ -26,14 +27,14 @@ _SWEEP_SECONDS = 0.01
 SWEEP_PATIENCE_SECONDS = 5.0
 
 
-def stand(line: socket.socket, log: capture.LogPipe, kill_wait_seconds: float) -> NoReturn:
+def stand(line: socket.socket, log: capture.LogPipe, kill_wait_seconds: float, leaving: Exit) -> NoReturn:
     """Be a guard in this freshly forked process until the host hangs up."""
     code = 1
     try:
         os.setsid()
         processes.adopt_orphans()
         wire.send(line, {"pid": os.getpid()})
-        Guard(line, log, kill_wait_seconds).serve()
+        Guard(line, log, kill_wait_seconds, leaving).serve()
         code = 0
     except BaseException:  # noqa: BLE001 (a guard that goes on half-broken watches nothing)
         traceback.print_exc()
@@ -44,9 +45,10 @@ def stand(line: socket.socket, log: capture.LogPipe, kill_wait_seconds: float) -
 class Guard:
     """Serves one host: an order to start, word of the lease, orders to stop; answers with what happened."""
 
-    def __init__(self, line: socket.socket, log: capture.LogPipe, kill_wait_seconds: float) -> None:
+    def __init__(self, line: socket.socket, log: capture.LogPipe, kill_wait_seconds: float, leaving: Exit) -> None:
         self._inbox = wire.Inbox(line)
         self._log = log
+        self._leaving = leaving
         self._kill_wait_seconds = kill_wait_seconds
         self._bell = processes.ChildBell()
         self._poll = select.poll()
@@ -105,7 +107,7 @@ class Guard:
             self._inbox.end.close()
             self._bell.close()
             os.close(result[0])
-            child.become_job(data, guard, descriptors, result[1], self._log)
+            child.become_job(data, guard, descriptors, result[1], self._log, self._leaving)
         except BaseException:  # noqa: BLE001 (the guard's stack must not unwind in the job's process)
             traceback.print_exc()
         finally:

@@ -26,7 +26,7 @@ from crons.attempts import Begun, Finished, Scribe
 from crons.conf import conf
 from crons.exceptions import LedgerUnavailable
 from crons.executors.base import Executor
-from crons.executors.capture import RECORD_FORMAT, log_level
+from crons.executors.capture import RECORD_FORMAT, is_output, log_level
 from crons.executors.child import environment_of, run
 from crons.executors.output import Output, without_secrets
 from crons.executors.reports import RETRY_SECONDS, Reports
@@ -156,6 +156,7 @@ class _LogSink(logging.Handler):
     def __init__(self, level: int, sink: Sink) -> None:
         super().__init__(level)
         self.setFormatter(RECORD_FORMAT)
+        self.addFilter(is_output)
         self._sink = sink
 
     def emit(self, record: logging.LogRecord) -> None:

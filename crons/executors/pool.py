@@ -11,7 +11,7 @@ import time
 import warnings
 from collections.abc import Callable, Iterable, Sequence
 
-from crons.executors import capture, guard, processes, wire, zygote
+from crons.executors import capture, exiting, guard, processes, wire, zygote
 
 _CLOSING_SECONDS = guard.SWEEP_PATIENCE_SECONDS + 3
 
@@ -45,6 +45,7 @@ class Pool:
         """Fork the fork server from this process, as it is now."""
         capture.fill_standard_descriptors()
         capture.flush()
+        exiting.flush_before_fork()
         ours, theirs = wire.pair()
         with warnings.catch_warnings():
             # Python says that there are threads; the executor has said so, and named them.

@@ -13,6 +13,7 @@ import traceback
 from typing import NoReturn
 
 from crons.executors import capture, guard, processes, wire
+from crons.executors.exiting import Exit
 
 # Sent to whole groups by terminals and service managers; only the host decides when this ends.
 _IGNORED_SIGNALS = ("SIGINT", "SIGTERM", "SIGHUP", "SIGQUIT")
@@ -31,10 +32,11 @@ def live(line: socket.socket, log_level: int, kill_wait_seconds: float) -> NoRet
         # A job that crashes the interpreter leaves its Python stack in its own stderr.
         faulthandler.enable(2)
         processes.adopt_orphans()
+        leaving = Exit()
         # What lives now lives on in every fork: a collection there would copy all of its pages.
         gc.collect()
         gc.freeze()
-        Zygote(line, log, kill_wait_seconds).serve()
+        Zygote(line, log, kill_wait_seconds, leaving).serve()
         code = 0
     except BaseException:  # noqa: BLE001 (the host's stack must not unwind in this process)
         traceback.print_exc()
@@ -45,9 +47,10 @@ def live(line: socket.socket, log_level: int, kill_wait_seconds: float) -> NoRet
 class Zygote:
     """Forks guards on demand, buries them, and kills what a guard that died early left behind."""
 
-    def __init__(self, line: socket.socket, log: capture.LogPipe, kill_wait_seconds: float) -> None:
+    def __init__(self, line: socket.socket, log: capture.LogPipe, kill_wait_seconds: float, leaving: Exit) -> None:
         self._inbox = wire.Inbox(line)
         self._log = log
+        self._leaving = leaving
         self._kill_wait_seconds = kill_wait_seconds
         self._bell = processes.ChildBell()
         self._guards: set[int] = set()
@@ -84,7 +87,7 @@ class Zygote:
     def _become_guard(self, line: socket.socket) -> NoReturn:
         self._inbox.end.close()
         self._bell.close()
-        guard.stand(line, self._log, self._kill_wait_seconds)
+        guard.stand(line, self._log, self._kill_wait_seconds, self._leaving)
 
     def _tend(self) -> None:
         self._bell.hush()

@@ -19,6 +19,7 @@ from crons.ledger.finish import (
     request_cancel,
     write_output,
 )
+from crons.ledger.merge import is_busy, merge
 from crons.ledger.pauses import (
     hold,
     hold_declarations,
@@ -70,8 +71,10 @@ __all__ = [
     "full_groups",
     "hold",
     "hold_declarations",
+    "is_busy",
     "keep_keys",
     "locked",
+    "merge",
     "pause",
     "pause_all",
     "policy_of",

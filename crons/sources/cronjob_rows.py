@@ -8,7 +8,7 @@ from datetime import datetime
 
 from django.db.models import F
 
-from crons.ledger import hold_declarations, verb, writing
+from crons.ledger import hold_declarations, keep_keys, verb, writing
 from crons.ledger.audit import note
 from crons.models import Entry
 from crons.sources.cronjob_lines import REBOOT, Line, former_names, marked_name, name_of, plain_name
@@ -40,6 +40,8 @@ def carry_over(now: datetime) -> list[str]:
                 own = marked_name(lines[each.name], _moments(each))
                 is_free = own not in names.values() and not Entry.objects.using(using).filter(name=own).exists()
                 names[each.pk] = own if is_free else f"{own}.{each.pk}"
+        for row, _ in renamed:
+            keep_keys(row, using)
         for pk in names:
             Entry.objects.using(using).filter(pk=pk).update(name=f"crons.aside.{pk}")
         for pk, name in names.items():

@@ -10,12 +10,12 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any
 
-from crons import api, deployment, ledger
+from crons import api, declarers, deployment, ledger
 from crons.conf import conf
 from crons.dispatch import plan_entry
 from crons.exceptions import UnknownJob
 from crons.executors import child
-from crons.jobs import registry
+from crons.jobs import registry, unknown_here
 from crons.models import Attempt, Entry, OutputChunk, Range, Run
 from crons.side_output import BestEffort, Echo
 from crons.triggers.session import LONGEST_LOOK_SECONDS, Session
@@ -54,6 +54,7 @@ class Door:
             return self.manual(name, by="no terminal, near no slot")
         by = "no terminal, taken for its slot" if guess else ""
         ledger.record_entry(name, now, plan_entry, self.session.dispatcher.trigger, by=by)
+        declarers.vouch("run", now)
         account = ledger.account_of(entry)
         newest = account.schedule.latest(now, account.tz)
         run = Run.objects.using(conf.database).filter(entry=entry, slot_at=newest).first()
@@ -73,7 +74,9 @@ class Door:
     def manual(self, name: str, *, by: str, args: Mapping[str, Any] | None = None) -> int:
         """Run the entry once, now, besides its schedule, with *args* that were checked; return the exit code."""
         deployment.permit()
-        _known(name)
+        entry = _known(name)
+        if why := unknown_here(entry.job, entry.source_ref):
+            raise UnknownJob(f"{name} cannot be run here: {why}")
         run = ledger.request(name, ledger.database_now(), self.session.dispatcher.trigger, by=by, args=args or None)
         return self._see_through(run)
 
@@ -124,7 +127,8 @@ class Door:
             if self.wait:
                 self.session.work(LOOK_SECONDS)
                 return True
-            self.say(f"{who} is recorded and waits for its turn.")
+            why = unknown_here(run.entry.job, run.entry.source_ref)
+            self.say(f"{who} is recorded" + (f", and left to others: {why}" if why else " and waits for its turn."))
             return False
         if run.wake_at - now > self.patience:
             self.say(f"{who}: {run.detail}; it is tried again at {run.wake_at:%Y-%m-%d %H:%M:%S} UTC.")

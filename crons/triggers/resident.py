@@ -13,7 +13,7 @@ from pathlib import Path
 from django.utils import timezone
 from django.utils.autoreload import iter_all_python_module_files
 
-from crons import api, deployment, heartbeat, ledger, sync
+from crons import api, deployment, heartbeat, ledger, sync, watch
 from crons.dispatch import Pass
 from crons.exceptions import LedgerUnavailable, NotAdopted
 from crons.side_output import get_log, let_go
@@ -45,7 +45,7 @@ class Resident:
         Raises: NotAdopted, Disabled, LedgerUnavailable before the first turn; later ones are waited out.
         """
         deployment.permit()
-        synced = api.sync()
+        synced = api.sync(kind="serve")
         for problem in synced.problems:
             log.error(problem)
         zones = sync.replan_changed_zones()
@@ -104,6 +104,7 @@ class Resident:
         self.beat_at = time.monotonic() + heartbeat.EVERY.total_seconds()
         now = ledger.database_now()
         heartbeat.beat(self.session.instance, now, skew_seconds=(timezone.now() - now).total_seconds())
+        watch.inspect_declarations(now)
 
     def _is_broken(self) -> bool:
         broken = any(getattr(executor, "broken", False) for executor in self.session.executors.values())
@@ -148,7 +149,7 @@ def _modified() -> Iterator[tuple[Path, float]]:
 
 def _greeting(session: Session, synced: sync.Synced, zones: list[str]) -> str:
     told = [f"crons serve: pid {session.instance.pid}, at most {session.free()} jobs at once."]
-    for deed in ("created", "changed", "renamed", "retired"):
+    for deed in ("created", "changed", "renamed", "undeclared"):
         names = getattr(synced, deed)
         if names:
             told.append(f"{deed}: {', '.join(names)}.")

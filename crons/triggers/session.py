@@ -51,6 +51,8 @@ class Session:
         echo: Echo | None = None,
     ) -> None:
         suite.refuse_schedulers()  # before anything of the test's is touched
+        # Before anything is forked, so that jobs find them loaded; and a module may ask the database.
+        registry.load()
         # Forked processes must not share a connection with this one.
         close_shared()
         self.instance = Instance.start(kind)

@@ -31,6 +31,8 @@ from crons.instances import is_gone
 from crons.jobs import registry
 from crons.models import Entry, Heartbeat, Incident
 from crons.side_output import get_log
+from crons.watch.undeclared import RULE as UNDECLARED
+from crons.watch.undeclared import undeclared
 from crons.watch.waiting import waiting
 
 log = get_log("crons")
@@ -180,8 +182,9 @@ def scheduler(look: Look) -> Iterator[Problem]:
 
 
 def incidents(look: Look) -> Iterator[Problem]:
-    """The incidents that are open; each has the kind of its rule."""
+    """The incidents that are open; each has the kind of its rule. What is undeclared has a rule that looks itself."""
     rows = Incident.objects.using(conf.database).filter(open_key__isnull=False, closed_at=None)
+    rows = rows.exclude(rule=UNDECLARED)
     for each in rows.select_related("entry").order_by("-changed_at", "pk")[:READ]:
         text = f"{each.summary} ({each.count} times)" if each.count > 1 else each.summary
         after = f"See: manage.py crons log {each.run_id}" if each.run_id else ""
@@ -207,4 +210,4 @@ def overdue(look: Look) -> Iterator[Problem]:
 
 
 Rule = Callable[[Look], Iterator[Problem]]
-RULES: list[Rule] = [disabled, broken, parked, scheduler, incidents, waiting_runs, overdue]
+RULES: list[Rule] = [disabled, broken, undeclared, parked, scheduler, incidents, waiting_runs, overdue]

@@ -9,6 +9,7 @@ import os
 import sqlite3
 import subprocess
 import sys
+from collections.abc import Iterable
 from contextlib import closing
 from pathlib import Path
 
@@ -26,7 +27,6 @@ USE_TZ = True
 ROOT_URLCONF = "mysite.urls"
 INSTALLED_APPS = [
     "django.contrib.contenttypes", "django.contrib.auth", "crons",
-    "sets_up", "deletes", "loops", "catches", "exits", "threads", "well",
 ]
 DATABASES = {"default": {"ENGINE": "django.db.backends.sqlite3", "NAME": Path(__file__).parent.parent / "db.sqlite3"}}
 CRONS = {"IMPORT_LIMIT": timedelta(seconds=2), "PRUNE": ""}
@@ -48,11 +48,13 @@ MODULES = {
     "well": "from crons import cron, job\n\n\n@job(cron('@daily'))\ndef tidy():\n    pass\n",
 }
 NIGHTLY = """
+import sys
 from django.contrib.auth.models import User
 from django.core.management.base import BaseCommand
 class Command(BaseCommand):
     def handle(self, *args, **options):
         User.objects.get_or_create(username="ann")
+        print(*sorted({"crons.api", "crons.dispatch", "crons.watch", "crons.own_jobs"} & set(sys.modules)))
         print("nightly work done")
 """
 RUNSERVER = """
@@ -67,14 +69,11 @@ call_command("runserver", "--noreload", "127.0.0.1:8000")
 class Project:
     """A project in a folder of its own, driven by its manage.py."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, apps: Iterable[str]) -> None:
         self.folder = folder
         write(folder / "manage.py", MANAGE)
-        write(folder / "mysite" / "settings.py", SETTINGS)
+        write(folder / "mysite" / "settings.py", SETTINGS + f"INSTALLED_APPS += {list(apps)!r}\n")
         write(folder / "mysite" / "urls.py", "urlpatterns = []\n")
-        for name, text in MODULES.items():
-            write(folder / name / "cron.py", TRACE.format(folder=str(folder)) + text)
-        write(folder / "well" / "management" / "commands" / "nightly.py", NIGHTLY)
 
     def manage(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         return self.python("manage.py", *arguments)
@@ -104,7 +103,11 @@ def write(path: Path, text: str) -> None:
 
 @pytest.fixture
 def project(tmp_path):
-    return Project(tmp_path)
+    """One with all of these modules, and a command of its own."""
+    for name, text in MODULES.items():
+        write(tmp_path / name / "cron.py", TRACE.format(folder=str(tmp_path)) + text)
+    write(tmp_path / "well" / "management" / "commands" / "nightly.py", NIGHTLY)
+    return Project(tmp_path, MODULES)
 
 
 def test_what_needs_no_job_imports_no_cron_module(project):
@@ -117,6 +120,7 @@ def test_what_needs_no_job_imports_no_cron_module(project):
     ]
 
     assert [(done.returncode, done.stderr) for done in commands] == [(0, "")] * 4
+    assert commands[1].stdout == "\nnightly work done\n"  # what runs jobs is not imported either
     assert [done.stdout.splitlines()[-1] for done in commands[1:]] == ["nightly work done", "in the shell", "serving"]
     assert project.imported() == set()
 
@@ -159,3 +163,90 @@ def test_serve_and_sync_refuse_where_modules_fail_until_told_which_declare(proje
     for each in refused:
         assert "(crons.E015) exits.cron cannot be imported: it calls sys.exit(3) when it is imported" in each.stderr
     assert (done.returncode, done.stdout) == (0, "created  tidy\ncreated  sweep\n2 declared, 0 unchanged.\n")
+
+
+SHOP = {
+    "cron.py": "from shop import imported\nfrom .also import tidied\n",
+    "imported.py": "{job}",
+    "also/__init__.py": "from .deeper import tidied\n",
+    "also/deeper.py": "{job}",
+    "models.py": "import shop.signals\ndef late():\n    import shop.lazy\n",
+    "signals.py": "{job}",
+    "apps.py": (
+        "from django.apps import AppConfig\nclass Shop(AppConfig):\n    name = 'shop'\n"
+        "    def ready(self):\n        from . import handlers\n"
+    ),
+    "handlers.py": "{job}",
+    "cronjobs.py": "{job}",
+    "named.py": "{job}",
+    # What only some processes import:
+    "tasks.py": "{job}",
+    "crons.py": "import crons\n\ncrons.shell(['ls'], name='crons', schedule=crons.cron('@daily'))\n",
+    "lazy.py": "{job}",
+    "tests/test_shop.py": "from crons import every, job as declare\n\n\n@declare(every(minutes=5))\ndef test(): pass\n",
+    # What declares nothing when it is imported:
+    "views.py": "from crons import api, job\n\n\ndef view(request):\n    job(name='views')(print)\n",
+}
+JOB = "from crons import cron, job\n\n\n@job(cron('@daily'), name=__name__)\ndef tidied():\n    pass\n"
+
+
+@pytest.fixture
+def shop(tmp_path):
+    """A project whose jobs stand in all sorts of modules."""
+    for name, text in SHOP.items():
+        write(tmp_path / "shop" / name, text.replace("{job}", JOB))
+    project = Project(tmp_path, ["shop"])
+    with (tmp_path / "mysite" / "settings.py").open("a") as file:
+        file.write("CRONS |= {'MODULES': ['shop.named']}\nCRONJOBS = [('@daily', 'shop.cronjobs.tidied')]\n")
+    return project
+
+
+def test_check_names_jobs_that_only_some_processes_know(shop):
+    """A web process that imports `tasks.py` would list a job that no scheduler begins; nobody says why."""
+    done = shop.manage("check")
+
+    warned = [line for line in done.stderr.splitlines() if line.startswith("?: (crons.W073) ")]
+    here = shop.folder / "shop"
+    assert warned == [
+        f"?: (crons.W073) {module} declares jobs ({here}/{file}, line {line}), and not every process imports it: "
+        "a scheduler that does not begins none of them."
+        for module, file, line in [
+            ("shop.crons", "crons.py", 3),
+            ("shop.lazy", "lazy.py", 4),
+            ("shop.tasks", "tasks.py", 4),
+            ("shop.tests.test_shop", "tests/test_shop.py", 4),
+        ]
+    ]
+    assert (
+        "HINT: Move them into a module called cron, import shop.tasks there, or name it: "
+        "CRONS = {'MODULES': ['shop.tasks']}. A test declares inside `with crons.testing.sandbox():`." in done.stderr
+    )
+    assert done.returncode == 0
+
+
+def test_run_says_what_this_process_does_not_know(shop):
+    """Not that it waits for its turn: nobody who has this code ever begins it."""
+    settings = shop.folder / "mysite" / "settings.py"
+    before = settings.read_text()
+    settings.write_text(before + "CRONS['MODULES'] += ['shop.tasks']\n")
+    shop.manage("migrate")
+    shop.manage("crons", "sync")
+    settings.write_text(before)
+
+    manual = shop.manage("crons", "run", "shop.tasks", "--manual")
+    with closing(sqlite3.connect(shop.folder / "db.sqlite3")) as connection, connection:
+        assert connection.execute("SELECT id FROM crons_run").fetchall() == []
+        long_ago = "2000-01-01 00:00:00"
+        connection.execute("UPDATE crons_entry SET first_seen_at = ?, accounted_until = ?", (long_ago, long_ago))
+    scheduled = shop.manage("crons", "run", "shop.tasks", "--scheduled")
+
+    told = (
+        "this process does not know the job 'shop.tasks', which was declared in shop.tasks.tidied: no module that it "
+        "loads declares it. Move it into a module called cron, or name its module in CRONS['MODULES']. "
+        "See: manage.py check\n"
+    )
+    assert (manual.returncode, manual.stderr) == (1, f"CommandError: shop.tasks cannot be run here: {told}")
+    assert (scheduled.returncode, scheduled.stderr) == (
+        1,
+        f"run 1 of shop.tasks is recorded, and left to others: {told}",
+    )

@@ -1,18 +1,25 @@
 """What jobs do to the process they run in. Each is the body of a job of the same name."""
 
-# ruff: noqa: T201 (jobs print)
+# ruff: noqa: T201, SIM115 (jobs print, and leave files open)
 
 from __future__ import annotations
 
+import atexit
+import gzip
 import logging
+import multiprocessing
 import os
 import random
 import resource
 import signal
 import subprocess
 import sys
+import tempfile
 import threading
+import weakref
+import zipfile
 from collections.abc import Callable
+from concurrent import futures
 from typing import Any
 
 from crons import GiveUp
@@ -77,6 +84,19 @@ def describes_itself(context: Context, colour: str) -> None:
 
 @body
 def raises() -> None:
+    raise LookupError("no customer 42")
+
+
+@body
+def raises_before_a_handler() -> None:
+    """Fail where an error tracker listens to the log."""
+
+    class Tracker(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            assert record.exc_info is not None
+            print(record.levelname, record.name, record.getMessage(), record.exc_info[1])
+
+    logging.getLogger().addHandler(Tracker())
     raise LookupError("no customer 42")
 
 
@@ -206,9 +226,129 @@ def leaves_program() -> None:
 
 
 @body
-def leaves_thread() -> None:
+def leaves_thread(gate: str, path: str) -> None:
+    """Return while a thread waits at the gate, and then writes."""
+
+    def write() -> None:
+        with open(gate) as waiting:
+            waiting.read()
+        _add(path, "thread")
+
+    threading.Thread(target=write).start()
+    print("returned", flush=True)
+
+
+@body
+def leaves_daemon_thread() -> None:
+    threading.Thread(target=threading.Event().wait, daemon=True).start()
+
+
+@body
+def leaves_thread_for_ever(path: str) -> None:
+    trace(path, os.getpid())
     threading.Thread(target=threading.Event().wait).start()
-    print("done")
+
+
+def _add(path: str, word: str) -> None:
+    with open(path, "a") as file:
+        file.write(f"{word}\n")
+
+
+_pools: list[Any] = []
+_files: list[Any] = []
+
+
+@body
+def leaves_work_to_pools(path: str) -> None:
+    """Hand work to threads and to processes, and wait for none of it."""
+    _pools.append(futures.ThreadPoolExecutor(2))
+    _pools.append(futures.ProcessPoolExecutor(1, multiprocessing.get_context("fork")))
+    for pool, word in zip(_pools, ("pool", "process"), strict=True):
+        pool.submit(_add, path, word)
+    process = multiprocessing.get_context("fork").Process(target=_add, args=(path, "child"))
+    process.start()
+
+
+@body
+def leaves_work_to_atexit(path: str) -> None:
+    """Each of these runs at the interpreter's end."""
+    atexit.register(_add, path, "first")
+    atexit.register(_add, path, "second")
+    weakref.finalize(sys.modules[__name__], _add, path, "finalizer")
+
+
+@body
+def leaves_files_open(folder: str) -> None:
+    """Leave them to globals, half written."""
+    _files.append(open(f"{folder}/text", "w"))
+    _files.append(open(f"{folder}/bytes", "wb"))
+    _files.append(gzip.open(f"{folder}/packed", "wt"))
+    _files.append(zipfile.ZipFile(f"{folder}/archive", "w"))
+    for file, what in zip(_files, ("text", b"bytes", "packed"), strict=False):
+        file.write(what)
+    _files[3].writestr("member", "archived")
+
+
+class Unfinished:
+    """Says that it is destroyed."""
+
+    def __del__(self) -> None:
+        print("destroyed")
+
+
+@body
+def leaves_an_object() -> None:
+    _files.append(Unfinished())
+
+
+@body
+def fails_in_thread(daemon: bool = False) -> None:
+    thread = threading.Thread(target=int, args=("seven",), name="reader", daemon=daemon)
+    thread.start()
+    thread.join()
+
+
+def leave_before_the_fork(folder: str) -> None:
+    """Do what a project's modules do when they are imported: by the host, before a job's process is forked."""
+    atexit.register(lambda: _add(f"{folder}/ends", f"project {os.getpid()}"))
+    _files.append(open(f"{folder}/kept", "w"))
+    _files[-1].write("from the host\n")
+    _files.append(tempfile.TemporaryDirectory(dir=folder, prefix="of-the-host-"))
+
+
+@body
+def writes_to_what_it_inherits() -> None:
+    _files[0].write("from the job\n")
+    print(os.getpid())
+
+
+@body
+def fails_in_atexit(code: int | None = None) -> None:
+    atexit.register(int, "seven") if code is None else atexit.register(sys.exit, code)
+
+
+@body
+def fails_in_pool() -> None:
+    """Submit what raises, and ask nobody how it went."""
+    _pools.append(futures.ThreadPoolExecutor(1))
+    _pools[-1].submit(int, "seven")
+
+
+@body
+def fills_the_disk() -> None:
+    _files.append(open("/dev/full", "w"))
+    _files[-1].write("not on any disk")
+
+
+@body
+def raises_and_fails_in_atexit() -> None:
+    atexit.register(int, "seven")
+    raise LookupError("no customer 42")
+
+
+@body
+def exits_in_atexit(code: int) -> None:
+    atexit.register(os._exit, code)
 
 
 @body

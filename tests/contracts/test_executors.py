@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import gzip
 import logging
 import os
 import re
@@ -11,6 +12,7 @@ import signal
 import socket
 import subprocess
 import sys
+import zipfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, ClassVar
@@ -444,6 +446,178 @@ def test_usage_is_recorded(host: Host) -> None:
     assert ending.peak_memory_bytes > 2**20
 
 
+# A job's process ends as an interpreter does
+
+
+@those_that("isolates")
+def test_a_thread_is_waited_for(host: Host, gate: Gate, tmp_path: Path) -> None:
+    """A plain interpreter does not end before its threads."""
+    attempt = host.start("leaves_thread", gate=gate.path, path=str(tmp_path / "done"))
+    host.until(lambda: "returned" in host.scribe.text(attempt))
+
+    gate.open()
+
+    assert host.ending(attempt).outcome == Outcome.SUCCEEDED
+    assert (tmp_path / "done").read_text() == "thread\n"
+
+
+@those_that("isolates")
+def test_a_daemon_thread_is_not_waited_for(host: Host) -> None:
+    assert host.run("leaves_daemon_thread").outcome == Outcome.SUCCEEDED
+
+
+@those_that("isolates")
+def test_a_thread_that_does_not_end_is_ended_by_the_timeout(host: Host, trail: Trail) -> None:
+    """The job has returned; its attempt has not ended."""
+    ending = host.run("leaves_thread_for_ever", path=trail.path, timeout=1)
+
+    assert (ending.outcome, ending.error) == (Outcome.TIMED_OUT, "ran longer than its timeout of 1 s; killed")
+    host.silence(trail)
+
+
+@those_that("isolates")
+def test_pools_and_child_processes_are_waited_for(host: Host, tmp_path: Path) -> None:
+    ending = host.run("leaves_work_to_pools", path=str(tmp_path / "done"))
+
+    assert (ending.outcome, ending.error) == (Outcome.SUCCEEDED, "")
+    assert sorted((tmp_path / "done").read_text().split()) == ["child", "pool", "process"]
+
+
+@those_that("isolates")
+def test_atexit_is_called(host: Host, tmp_path: Path) -> None:
+    """The last registered first; finalizers are registered at their first use."""
+    ending = host.run("leaves_work_to_atexit", path=str(tmp_path / "done"))
+
+    assert (ending.outcome, ending.error) == (Outcome.SUCCEEDED, "")
+    assert sorted((tmp_path / "done").read_text().split()) == ["finalizer", "first", "second"]
+    assert (tmp_path / "done").read_text().index("second") < (tmp_path / "done").read_text().index("first")
+
+
+@those_that("isolates")
+def test_files_left_open_are_written(host: Host, tmp_path: Path) -> None:
+    ending = host.run("leaves_files_open", folder=str(tmp_path))
+
+    assert (ending.outcome, ending.error) == (Outcome.SUCCEEDED, "")
+    assert (tmp_path / "text").read_text() == "text"
+    assert (tmp_path / "bytes").read_bytes() == b"bytes"
+    with gzip.open(tmp_path / "packed", "rt") as packed, zipfile.ZipFile(tmp_path / "archive") as archive:
+        assert (packed.read(), archive.read("member")) == ("packed", b"archived")
+
+
+@those_that("isolates")
+def test_what_a_global_holds_is_not_destroyed(host: Host) -> None:
+    """The one step that is left out: it takes ten times as long as all of the attempt."""
+    attempt = host.start("leaves_an_object")
+
+    assert host.ending(attempt).outcome == Outcome.SUCCEEDED
+    assert host.scribe.text(attempt) == ""
+
+
+SEVEN = "ValueError: invalid literal for int() with base 10: 'seven'\n"
+
+
+@those_that("isolates")
+@pytest.mark.parametrize(
+    ("job", "first", "last"),
+    [
+        ("fails_in_thread", "Nobody caught this in the thread 'reader':\n", SEVEN),
+        ("fails_in_atexit", "An atexit callback failed:\n", SEVEN),
+        ("fills_the_disk", "<_io.TextIOWrapper name='/dev/full' ", "OSError: [Errno 28] No space left on device\n"),
+        ("raises_and_fails_in_atexit", "Traceback (most recent call last):\n", SEVEN),
+    ],
+)
+def test_what_fails_after_the_return_is_the_attempts_failure(host: Host, job: str, first: str, last: str) -> None:
+    """An interpreter prints it, and exits with 0: here the verdict is what people see."""
+    ending = host.run(job)
+
+    assert ending.outcome == Outcome.FAILED
+    assert ending.error.startswith(first)
+    assert ending.error.endswith(last)
+
+
+@those_that("isolates")
+def test_an_error_of_the_job_stands_before_one_of_its_end(host: Host) -> None:
+    error = host.run("raises_and_fails_in_atexit").error
+
+    assert error.index("LookupError: no customer 42\n") < error.index("An atexit callback failed:\n")
+
+
+@those_that("isolates")
+@pytest.mark.parametrize(("code", "outcome"), [(0, Outcome.SUCCEEDED), (3, Outcome.FAILED)])
+def test_sys_exit_in_atexit_says_how_it_ended(host: Host, code: int, outcome: Outcome) -> None:
+    assert host.run("fails_in_atexit", code=code).outcome == outcome
+
+
+@those_that("isolates")
+def test_an_exit_in_atexit_hides_no_lost_work(host: Host) -> None:
+    """What atexit would still have called was not called."""
+    ending = host.run("exits_in_atexit", code=0)
+
+    assert (ending.outcome, ending.error) == (
+        Outcome.FAILED,
+        "the process exited with 0 before the job returned (os._exit?)",
+    )
+
+
+@those_that("isolates")
+def test_a_future_keeps_its_error_for_who_asks(host: Host) -> None:
+    """As in any interpreter: nobody hears of it who does not call result()."""
+    assert host.run("fails_in_pool").outcome == Outcome.SUCCEEDED
+
+
+@those_that("isolates")
+def test_an_error_in_a_daemon_thread_fails_no_attempt(host: Host) -> None:
+    """Such a thread is a library's own, and nobody waits for what it does."""
+    assert host.run("fails_in_thread", daemon=True).outcome == Outcome.SUCCEEDED
+
+
+BEFORE_THE_FORK = """
+import atexit, glob, os, sys, django
+from django.conf import settings
+settings.configure(INSTALLED_APPS=["crons"])
+django.setup()
+from crons.executors.process import ProcessExecutor
+from crons.jobs import Job, registry
+from tests.contracts.hosting import Host
+from tests.contracts.jobs_under_test import BODIES, leave_before_the_fork
+folder = sys.argv[1]
+leave_before_the_fork(folder)
+atexit.register(lambda: open(f"{folder}/ends", "a").write(f"program {os.getpid()}\\n"))
+registry.jobs = {name: Job(name, each) for name, each in BODIES.items()}
+host = Host(ProcessExecutor(alias="process", max_running=1))
+host.executor.prepare()
+attempt = host.start("writes_to_what_it_inherits")
+assert host.ending(attempt).outcome == "succeeded", host.ending(attempt)
+assert glob.glob(f"{folder}/of-the-host-*"), "the job's end deleted the host's folder"
+print(os.getpid(), host.scribe.text(attempt))
+host.executor.close()
+"""
+
+
+def test_what_was_there_before_the_fork_ends_with_whom_it_belongs_to(tmp_path: Path) -> None:
+    """A project's callbacks are called as in its commands; the host's, and its files and folders, are the host's."""
+    done = subprocess.run(
+        [sys.executable, "-c", BEFORE_THE_FORK, str(tmp_path)],
+        capture_output=True, text=True, cwd=Path(__file__).parents[2], check=False,
+    )  # fmt: skip
+
+    assert (done.returncode, done.stderr) == (0, "")
+    host, job = done.stdout.split()
+    ends = (tmp_path / "ends").read_text().splitlines()
+    assert sorted(ends) == sorted([f"project {job}", f"project {host}", f"program {host}"])
+    assert (tmp_path / "kept").read_text() == "from the host\nfrom the job\n"
+
+
+@those_that("isolates")
+def test_a_failed_job_is_logged_in_its_own_process(host: Host) -> None:
+    """What reports errors to a tracker hangs on logging there; the attempt keeps its error without."""
+    attempt = host.start("raises_before_a_handler")
+
+    assert host.ending(attempt).error.endswith("LookupError: no customer 42\n")
+    said = "ERROR crons.job raises_before_a_handler-entry failed: LookupError no customer 42\n"
+    assert (host.scribe.text(attempt), host.scribe.text(attempt, "log")) == (said, "")
+
+
 # Nothing stays behind
 
 
@@ -462,14 +636,6 @@ def test_a_program_that_holds_the_output_does_not_hold_the_attempt(host: Host) -
 
     assert host.ending(attempt).outcome == Outcome.SUCCEEDED
     assert host.scribe.text(attempt) == "started\n"
-
-
-@those_that("isolates")
-def test_a_thread_left_behind_does_not_hold_the_attempt(host: Host) -> None:
-    attempt = host.start("leaves_thread")
-
-    assert host.ending(attempt).outcome == Outcome.SUCCEEDED
-    assert host.scribe.text(attempt) == "done\n"
 
 
 @those_that("isolates")

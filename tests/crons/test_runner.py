@@ -183,3 +183,20 @@ def _raising(error: BaseException) -> Callable[[], None]:
         raise error
 
     return job
+
+
+@pytest.mark.parametrize(
+    ("outcome", "records"), [(SystemExit(0), []), (SystemExit(3), ["send_reminders failed: SystemExit"])]
+)
+def test_a_failure_is_logged_with_its_exception(
+    outcome: BaseException, records: list[str], caplog: pytest.LogCaptureFixture
+) -> None:
+    """Error trackers see a job's exception only there: it goes no further."""
+
+    def job() -> None:
+        raise outcome
+
+    call(job, context())
+
+    assert [each.getMessage() for each in caplog.records if each.name == "crons.job"] == records
+    assert all(each.exc_info and each.exc_info[1] is outcome for each in caplog.records)

@@ -11,6 +11,7 @@ from crons.dispatch import plan_entry
 from crons.exceptions import InvalidSchedule, Refused
 from crons.jobs import registry
 from crons.models import AuditEvent, Entry, Range, Run
+from crons.retiring import Retire
 from crons.schedules import FAR_FUTURE
 from crons.verdicts import Outcome
 from tests.crons.conftest import NOON, minutes
@@ -38,9 +39,9 @@ def declare(schedule, name="report", **options):
     return body
 
 
-def run_sync(now):
+def run_sync(now, retire=Retire.FEW):
     """Sync at *now*, and return what was done as a dict without the empty parts."""
-    done = sync.sync(now, plan_entry)
+    done = sync.sync(now, plan_entry, retire=retire, by="ann")
     return {name: value for name, value in vars(done).items() if value}
 
 
@@ -378,4 +379,4 @@ def test_a_schedule_that_cannot_be_read_changes_nothing():
         reschedule(NOON, "30 9 * * *")
 
     assert Entry.objects.get().schedule == "0 * * * *"
-    assert not AuditEvent.objects.exists()
+    assert [event.verb for event in AuditEvent.objects.all()] == ["retire"]

@@ -11,6 +11,7 @@ from crons.jobs import registry
 from crons.management.output import Out
 from crons.management.verbs.base import Verb, operator
 from crons.management.verbs.plan import WORDS, add_mode, add_target, make_target, show
+from crons.retiring import Retire
 from crons.targets import declared
 
 
@@ -19,7 +20,8 @@ class Apply(Verb):
 
     name = "apply"
     help = (
-        "Sync the declarations, and have this account's crontab, or systemd, call them; what others wrote stays.\n"
+        "Sync the declarations, as `crons sync` does, which retires what is declared no more, and have this\n"
+        "account's crontab, or systemd, call them; what others wrote stays.\n"
         "Exit code 1 if nothing was changed because of an error, or if an entry has no line or cannot work."
     )
     example = "apply --to crontab --per-job"
@@ -35,11 +37,15 @@ class Apply(Verb):
         target = make_target(options)
         # Planned first: a crontab that cannot be read must not leave the rows changed alone.
         plan = target.plan(declared(), mode=options["mode"])
-        done = api.sync()
+        done = api.sync(retire=Retire.FEW, by=operator())
         backup = None if plan.is_in_step else target.apply(plan, operator())
         show(plan, out, backup=str(backup) if backup else None, problems=done.problems)
         if backup and not out.json:
             out.line(f"Installed in {WORDS[plan.target][0]} ({plan.mode}). What it was before: {backup}", "good")
+        if done.retired and not out.json:
+            out.line(f"retired: {', '.join(done.retired)}", "warn")
+        for rename in done.renames:
+            out.note(rename)
         for problem in done.problems:
             out.note(f"problem: {problem}")
         return 1 if (plan.refused and not plan.ticks) or registry.broken else 0

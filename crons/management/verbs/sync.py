@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
@@ -9,7 +10,8 @@ from typing import Any
 from crons import api
 from crons.jobs import registry
 from crons.management.output import Out
-from crons.management.verbs.base import Verb
+from crons.management.verbs.base import Verb, operator
+from crons.retiring import Retire
 
 DEEDS = (("created", "good"), ("changed", "warn"), ("renamed", "warn"), ("retired", "warn"))
 
@@ -19,17 +21,26 @@ class Sync(Verb):
 
     name = "sync"
     help = (
-        "Bring the entries in step with what this code declares; `serve` does it when it starts.\n"
-        "What fell due under an old schedule is recorded under it first. Undeclared entries are retired,\n"
-        "their history stays. A line of CRONJOBS, CRON_CLASSES or a crontab file that cannot work is named, and\n"
-        "changes nothing. Exit code 1 if a module of declarations cannot be imported."
+        "Bring the entries in step with what this code declares; `serve` adds and changes when it starts.\n"
+        "What fell due under an old schedule is recorded under it first. Entries that are declared no more are\n"
+        "retired, which a mail says; their history stays. More than 5 that are also more than a quarter of all,\n"
+        "and those of another project, are left unless --retire is given. A line of CRONJOBS, CRON_CLASSES or a\n"
+        "crontab file that cannot work is named, and changes nothing.\n"
+        "Exit code 1 if a module of declarations cannot be imported, or if entries were left."
     )
     example = "sync"
     checks = "__all__"
 
+    def add_arguments(self, parser: argparse.ArgumentParser) -> None:
+        """Take --retire."""
+        parser.add_argument(
+            "--retire", action="store_true", help="Retire all that is not declared, however many entries that are."
+        )
+
     def handle(self, options: Mapping[str, Any], out: Out) -> int:
         """Sync, and print what that did."""
-        done = api.sync()
+        retire = Retire.ALL if options["retire"] else Retire.FEW
+        done = api.sync(retire=retire, by=operator())
         if out.json:
             out.row(asdict(done))
         else:
@@ -38,6 +49,8 @@ class Sync(Verb):
                     out.line(f"{deed}  {name}", tone)
             known = len(done.created) + len(done.changed) + len(done.renamed) + len(done.unchanged)
             out.line(f"{known} declared, {len(done.unchanged)} unchanged.")
+        for rename in done.renames:
+            out.note(rename)
         for problem in done.problems:
             out.note(f"problem: {problem}")
-        return 1 if registry.broken else 0
+        return 1 if registry.broken or done.undeclared else 0

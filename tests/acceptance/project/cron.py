@@ -98,6 +98,16 @@ def fails() -> None:
     raise RuntimeError("no luck")
 
 
+if os.environ.get("TEST_SENTRY_DSN"):
+    import sentry_sdk
+
+    @job()
+    def reports_three_events() -> None:
+        """Say three things to Sentry, and return at once."""
+        for number in range(3):
+            sentry_sdk.capture_message(f"event {number}")
+
+
 @job(timeout=timedelta(seconds=1))
 def hangs(context: Context) -> None:
     """Run for ever, and so does what it has started."""

@@ -62,3 +62,7 @@ LOGGING = {
     "handlers": {"console": {"class": "logging.StreamHandler"}},
     "root": {"handlers": ["console"], "level": "INFO"},
 }
+if dsn := os.environ.get("TEST_SENTRY_DSN"):
+    import sentry_sdk
+
+    sentry_sdk.init(dsn, default_integrations=True, auto_enabling_integrations=False)

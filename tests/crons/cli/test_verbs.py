@@ -455,7 +455,10 @@ def test_sync_prints_what_it_did(crons, empty_registry, settings, make_entry):
 
     assert (first.code, first.out) == (0, "created  fresh\nretired  old\n1 declared, 0 unchanged.\n")
     assert objects(second.out) == [
-        {"created": [], "changed": [], "renamed": [], "retired": [], "unchanged": ["fresh"], "problems": []}
+        {
+            **{key: [] for key in ("created", "changed", "renamed", "retired", "undeclared", "renames", "problems")},
+            "unchanged": ["fresh"],
+        }
     ]
 
 
