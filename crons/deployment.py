@@ -121,12 +121,7 @@ def _place() -> tuple[str, list[str]]:
         file = unquote(urlsplit(name).path) if name.startswith("file:") else name
         path = name if "mode=memory" in name or name == ":memory:" else str(Path(file).resolve())
         return f"the file {path} on {host()}", ["sqlite", _machine(), path]
-    if connection.vendor == "postgresql":
-        return _postgresql_place()
-    with connection.cursor() as cursor:
-        cursor.execute("SELECT @@hostname, @@port, @@datadir, DATABASE()")
-        server, port, folder, name = map(str, cursor.fetchone())
-    return f"the database {name} on {server}:{port}", [connection.vendor, server, port, folder, name]
+    return _postgresql_place()
 
 
 def _postgresql_place() -> tuple[str, list[str]]:

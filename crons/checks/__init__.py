@@ -5,6 +5,7 @@ crons.E001  a setting in CRONS cannot work
 crons.E002  an executor cannot be imported
 crons.E003  USE_TZ is off
 crons.E004  a zone is unknown
+crons.E005  the ledger's database is neither SQLite nor PostgreSQL
 crons.E010  a job names an executor that does not exist
 crons.W011  a job names a group without a limit
 crons.E012  a job calls a management command that does not exist
@@ -40,7 +41,7 @@ from crons.checks.celery import check_celery_jobs, check_pickle
 from crons.checks.declarations import check_django_cron, check_django_crontab, check_sources, check_spelling
 from crons.checks.elsewhere import check_elsewhere
 from crons.checks.jobs import check_commands, check_executors, check_groups, check_programs, check_routes
-from crons.checks.site import check_deployment, check_settings, check_suite, check_zones
+from crons.checks.site import check_deployment, check_settings, check_suite, check_vendor, check_zones
 
 __all__ = [
     "check_celery_jobs",
@@ -58,5 +59,6 @@ __all__ = [
     "check_sources",
     "check_spelling",
     "check_suite",
+    "check_vendor",
     "check_zones",
 ]

@@ -10,6 +10,7 @@ from zoneinfo import ZoneInfo
 
 from django.conf import settings
 from django.core.checks import CheckMessage, Error, Warning, register
+from django.db import connections
 
 from crons import suite
 from crons.checks.asking import of_declarations
@@ -18,6 +19,8 @@ from crons.conf import conf
 from crons.exceptions import CronsError
 from crons.jobs import make_policy, registry
 
+# What its locks, clocks and batches are tried on.
+VENDORS = ("sqlite", "postgresql")
 FORGETFUL = re.compile(r"synchronous\s*=\s*(off|0)\b", re.IGNORECASE)
 
 
@@ -38,6 +41,21 @@ def check_settings() -> Iterator[CheckMessage]:
             "USE_TZ is False, so moments would be stored without a zone.",
             hint="Set USE_TZ = True: slots are kept in UTC and shown in each entry's zone.",
             id="crons.E003",
+        )
+
+
+@register(TAG)
+@known_good
+def check_vendor() -> Iterator[CheckMessage]:
+    """Check that the ledger's statements are written for its database."""
+    vendor = connections[conf.database].vendor
+    if vendor not in VENDORS:
+        yield Error(
+            f"DATABASES[{conf.database!r}] is {connections[conf.database].display_name}: crons keeps its rows in "
+            "SQLite or PostgreSQL only.",
+            hint="Add a database of one of these to DATABASES, and name it: CRONS = {'DATABASE': 'crons'}. "
+            "The jobs themselves may use any.",
+            id="crons.E005",
         )
 
 

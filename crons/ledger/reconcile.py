@@ -171,10 +171,8 @@ def _newest(model: type[Model], using: str) -> int:
     with connection.cursor() as cursor:
         if connection.vendor == "sqlite":
             cursor.execute("SELECT seq FROM sqlite_sequence WHERE name = %s", [table])
-        elif connection.vendor == "postgresql":
-            cursor.execute("SELECT pg_sequence_last_value(pg_get_serial_sequence(%s, 'id')::regclass)", [table])
         else:
-            return int(highest)
+            cursor.execute("SELECT pg_sequence_last_value(pg_get_serial_sequence(%s, 'id')::regclass)", [table])
         issued = cursor.fetchone()
     return max(int(highest), int(issued[0] or 0) if issued else 0)
 
@@ -186,10 +184,8 @@ def _push(model: type[Model], above: int, using: str) -> None:
         if connection.vendor == "sqlite":
             cursor.execute("DELETE FROM sqlite_sequence WHERE name = %s", [table])
             cursor.execute("INSERT INTO sqlite_sequence (name, seq) VALUES (%s, %s)", [table, above])
-        elif connection.vendor == "postgresql":
-            cursor.execute("SELECT setval(pg_get_serial_sequence(%s, 'id'), %s)", [table, above])
         else:
-            cursor.execute(f"ALTER TABLE {table} AUTO_INCREMENT = %s", [above + 1])
+            cursor.execute("SELECT setval(pg_get_serial_sequence(%s, 'id'), %s)", [table, above])
 
 
 def _audit(done: Reconciled, since: datetime, until: datetime, now: datetime, by: str, using: str) -> None:

@@ -1,7 +1,7 @@
-"""Writing many rows in one statement: a small driver per database behind three functions.
+"""Writing many rows in one statement: what SQLite and PostgreSQL write differently, behind three functions.
 
 `bulk_create` of 1,000 rows on SQLite is 14 statements and 103 ms; one INSERT … SELECT from
-json_each is one and 8 ms. Databases without a driver here get Django's own way.
+json_each is one and 8 ms. Another database is refused by crons.E005.
 """
 
 from __future__ import annotations
@@ -38,15 +38,11 @@ def insert(rows: Sequence[M], using: str, returning: Sequence[str] = ()) -> list
     """Insert *rows*, all of one model; return the fields called *returning* of each, in any order.
 
     Raises: IntegrityError if any of them exists; then none was inserted.
-    Cost: one statement on SQLite and PostgreSQL.
+    Cost: one statement.
     """
     if not rows:
         return []
     model: Any = type(rows[0])
-    attributes = [model._meta.get_field(name).attname for name in returning]
-    if not _has_driver(using):
-        made = model._default_manager.using(using).bulk_create(rows)
-        return [tuple(getattr(row, name) for name in attributes) for row in made]
     fields = _insertable(model)
     writers = _writers(fields, using)
     return _insert(model, fields, [[write(row) for write in writers] for row in rows], using, returning)
@@ -59,11 +55,6 @@ def insert_alike(template: Model, names: Sequence[str], values: Sequence[Sequenc
     """
     model = type(template)
     if not values:
-        return
-    if not _has_driver(using):
-        fixed = {field.attname: getattr(template, field.attname) for field in _insertable(model)}
-        made = [model(**{**fixed, **dict(zip(names, each, strict=True))}) for each in values]
-        model._default_manager.using(using).bulk_create(made)
         return
     fields = _insertable(model)
     fixed_row = [write(template) for write in _writers(fields, using)]
@@ -84,14 +75,11 @@ def update(rows: Sequence[Any], names: Sequence[str], using: str, model: type[Mo
     """Write the fields called *names* of *rows*, all of one model, to the database by primary key.
 
     Args: *model* where the rows are no instances of it, but have its attributes.
-    Cost: one statement on SQLite and PostgreSQL.
+    Cost: one statement.
     """
     if not rows:
         return
     table: Any = model or type(rows[0])
-    if not _has_driver(using):
-        _update_one_by_one(table, rows, names, using)
-        return
     connection = connections[using]
     key = table._meta.pk
     columns = [key, *(table._meta.get_field(name) for name in names)]
@@ -106,28 +94,24 @@ def update(rows: Sequence[Any], names: Sequence[str], using: str, model: type[Mo
 
 
 def moment(value: Any) -> datetime | None:
-    """Read a moment out of a raw statement's answer: text on SQLite, without a zone on MariaDB, UTC on both."""
+    """Read a moment out of a raw statement's answer: text on SQLite, in UTC."""
     read: datetime | None = parse_datetime(value) if isinstance(value, str) else value
     return read if read is None or read.tzinfo is not None else read.replace(tzinfo=UTC)
 
 
 def json_text(column: str, key: str, using: str) -> str:
     """Return SQL for the text under *key* in a JSON *column*."""
-    vendor = connections[using].vendor
-    if vendor == "postgresql":
+    if connections[using].vendor == "postgresql":
         return f"{column}->>'{key}'"
-    extract = f"JSON_EXTRACT({column}, '$.{key}')"
-    return extract if vendor == "sqlite" else f"JSON_UNQUOTE({extract})"
+    return f"JSON_EXTRACT({column}, '$.{key}')"
 
 
 def for_update(using: str, *tables: str, skip_locked: bool) -> str:
     """Return SQL that locks the rows found, leaving out those that somebody else holds, or waiting for them."""
-    features = connections[using].features
-    if not features.has_select_for_update:
-        return ""
-    of = f" OF {', '.join(tables)}" if features.has_select_for_update_of else ""
-    skip = " SKIP LOCKED" if skip_locked and features.has_select_for_update_skip_locked else ""
-    return f"FOR UPDATE{of}{skip}"
+    if connections[using].vendor == "sqlite":
+        return ""  # its one write lock is held already
+    of = f" OF {', '.join(tables)}" if tables else ""
+    return f"FOR UPDATE{of}{' SKIP LOCKED' if skip_locked else ''}"
 
 
 def for_reference(using: str) -> str:
@@ -143,10 +127,6 @@ def for_reference(using: str) -> str:
 
 class _Carrier:
     """Has the attributes of one row at a time."""
-
-
-def _has_driver(using: str) -> bool:
-    return connections[using].vendor in ("sqlite", "postgresql")
 
 
 def _insertable(model: Any) -> list[Any]:
@@ -166,12 +146,6 @@ def _insert(
     with connections[using].cursor() as cursor:
         cursor.execute(sql, [json.dumps(data)])
         return list(cursor.fetchall()) if returning else []
-
-
-def _update_one_by_one(model: Any, rows: Sequence[Any], names: Sequence[str], using: str) -> None:
-    for row in rows:
-        values = {name: getattr(row, name) for name in names}
-        model._default_manager.using(using).filter(pk=row.id).update(**values)
 
 
 def _source(fields: Sequence[Any], using: str) -> str:

@@ -119,7 +119,7 @@ def database_now() -> datetime:
     connection = connections[conf.database]
     if connection.vendor == "sqlite":
         return timezone.now()
-    sql = "SELECT clock_timestamp()" if connection.vendor == "postgresql" else "SELECT UTC_TIMESTAMP(6)"
+    sql = "SELECT clock_timestamp()"
     try:
         with connection.cursor() as cursor:
             cursor.execute(sql)

@@ -33,6 +33,7 @@ ALL = [
     checks.check_groups,
     checks.check_commands,
     checks.check_programs,
+    checks.check_vendor,
     checks.check_zones,
     checks.check_sources,
     checks.check_spelling,
@@ -156,6 +157,20 @@ def test_naive_time_is_an_error(settings):
         "Set USE_TZ = True: slots are kept in UTC and shown in each entry's zone.",
     )
     assert only().id == "crons.E003"
+
+
+@pytest.mark.parametrize(("vendor", "name"), [("mysql", "MySQL"), ("oracle", "Oracle"), ("microsoft", "SQL Server")])
+def test_a_database_that_nothing_was_tried_on_is_an_error(monkeypatch, vendor, name):
+    """MariaDB once had branches that no test ran: nobody knew whether a slot was recorded once there."""
+    connection = type("Connection", (), {"vendor": vendor, "display_name": name})()
+    monkeypatch.setattr(checks.site, "connections", {"default": connection})
+
+    told(
+        f"DATABASES['default'] is {name}: crons keeps its rows in SQLite or PostgreSQL only.",
+        "Add a database of one of these to DATABASES, and name it: CRONS = {'DATABASE': 'crons'}. "
+        "The jobs themselves may use any.",
+    )
+    assert only().id == "crons.E005"
 
 
 def test_unknown_zone_of_the_settings_is_an_error(settings):
