@@ -18,7 +18,7 @@ from crons.dispatch import plan_entry
 from crons.exceptions import LedgerUnavailable, Refused, UnknownJob
 from crons.instances import is_gone
 from crons.jobs import no_entry
-from crons.ledger import Pruned, Reconciled
+from crons.ledger import Corrected, Pruned, Reconciled
 from crons.ledger.audit import note
 from crons.models import Entry, Heartbeat, Pause, Range, Run
 from crons.retiring import Retire
@@ -186,6 +186,14 @@ def reconcile(since: datetime, *, by: str, until: datetime | None = None, dry_ru
         raise Refused(f"{who} is running on this database: stop it first, and set CRONS_ENABLED=0 until this is done.")
     now = ledger.database_now()
     return ledger.reconcile(since, until or now, now, by=by, dry_run=dry_run)
+
+
+def correct_clock(*, by: str, dry_run: bool = False) -> Corrected:
+    """After a clock was ahead: set back to now what it has written; what has run is not run again.
+
+    It says that the clock is right now: what was refused as *clock in doubt* goes on.
+    """
+    return ledger.correct_clock(ledger.database_now(), by=by, dry_run=dry_run)
 
 
 def entry(name: str) -> Entry:

@@ -1,6 +1,6 @@
 """What the first page asks: what is wrong now, what did not run, what runs now and next.
 
-Eleven statements, whatever the number of rows; each reads along an index, and stops after READ rows.
+Twelve statements, whatever the number of rows; each reads along an index, and stops after READ rows.
 """
 
 from __future__ import annotations
@@ -97,7 +97,7 @@ def look(window: timedelta = timedelta(days=1), now: datetime | None = None) -> 
     """Read the board as it stands; *window* is how far back it asks what did not run.
 
     Raises: LedgerUnavailable if that cannot be told.
-    Cost: eleven statements.
+    Cost: twelve statements.
     """
     try:
         return _look(window, now)

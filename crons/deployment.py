@@ -17,7 +17,7 @@ from django.db import DatabaseError, connections, transaction
 from crons.conf import conf
 from crons.exceptions import Disabled, NotAdopted
 from crons.instances import host
-from crons.ledger import database_now, verb, writing
+from crons.ledger import database_now, require_believable, verb, writing
 from crons.models import AuditEvent, Deployment
 
 ONLY = 1
@@ -47,11 +47,12 @@ def located() -> Place:
 def permit() -> None:
     """Refuse where nothing may be recorded or begun.
 
-    Raises: Disabled; NotAdopted when this database is another deployment's.
+    Raises: Disabled; NotAdopted when this database is another deployment's; ClockInDoubt.
     """
     if not conf.enabled:
         raise Disabled('CRONS["ENABLED"] (or CRONS_ENABLED in the environment) is off: nothing is recorded or begun.')
     require()
+    require_believable()
 
 
 @verb

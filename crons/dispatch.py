@@ -76,6 +76,7 @@ class Dispatcher:
         self._returned: list[Returned] = []
         self._after_trouble = False
         self._settle_at = 0.0
+        self._clock = ledger.ClockWatch()
         self._unstarted = Unstarted()
 
     def turn(self, now: datetime | None = None, *, beginning: bool = True) -> Pass:
@@ -87,6 +88,8 @@ class Dispatcher:
         self._take_back(now)
         looked_at = boottime()
         agenda = ledger.agenda(now)
+        if now is None:
+            self._clock.check(agenda.now)
         done = Pass(agenda)
         if agenda.must_record:
             self._record(done, agenda.now)

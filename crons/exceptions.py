@@ -15,6 +15,7 @@
     ├── GiveUp                      raised by a job: it failed, and trying again is of no use
     ├── Fenced                      the attempt no longer owns its run
     ├── LedgerUnavailable           the database could not be asked or did not answer: nothing was run
+    │   └── ClockInDoubt            its clock is far from what the rows say
     └── TargetError                 a crontab cannot be read or written, or is not what it was: nothing was changed
 """
 
@@ -69,6 +70,10 @@ class Fenced(CronsError):
 
 class LedgerUnavailable(CronsError):
     """The database could not be asked or did not answer: nothing was run."""
+
+
+class ClockInDoubt(LedgerUnavailable):
+    """The clock is far from the newest rows: whatever it recorded might not have come yet, so nothing was."""
 
 
 class TargetError(CronsError):

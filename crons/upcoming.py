@@ -24,14 +24,15 @@ class UpcomingSlot:
 
 
 def slots_of(entry: Entry, after: datetime, count: int) -> Iterator[UpcomingSlot]:
-    """Yield the next *count* slots of *entry*; none where its texts cannot be read."""
-    if entry.retired_at is not None:
+    """Yield the next *count* slots of *entry*; none where nothing plans it."""
+    if entry.retired_at is not None or entry.parked_reason:
         return
     try:
         account = ledger.account_of(entry)
     except CronsError:
         return
-    at = after
+    # Nothing plans what is accounted for already, as it is after a clock had been ahead.
+    at = max(after, entry.accounted_until)
     for _ in range(count):
         at = account.schedule.next_after(at, account.tz)
         if at >= FAR_FUTURE:

@@ -9,6 +9,7 @@ when the database does not answer.
 from crons.ledger.agenda import Agenda, agenda
 from crons.ledger.backfill import backfill
 from crons.ledger.begin import begin, full_groups, keep_keys, read_attempt
+from crons.ledger.clock import ClockWatch, Corrected, correct_clock, require_believable
 from crons.ledger.finish import (
     cancel_entry,
     cancel_open,
@@ -54,6 +55,8 @@ from crons.ledger.transactions import database_now, verb, writing
 __all__ = [
     "BATCH",
     "Agenda",
+    "ClockWatch",
+    "Corrected",
     "Pruned",
     "Reconciled",
     "Recorded",
@@ -64,6 +67,7 @@ __all__ = [
     "begin",
     "cancel_entry",
     "cancel_open",
+    "correct_clock",
     "database_now",
     "expire",
     "fenced",
@@ -87,6 +91,7 @@ __all__ = [
     "renew",
     "request",
     "request_cancel",
+    "require_believable",
     "resume",
     "resume_all",
     "retry",

@@ -16,8 +16,9 @@ from crons.dispatch import plan_entry
 from crons.exceptions import UnknownJob
 from crons.executors import child
 from crons.jobs import registry, unknown_here
-from crons.models import Attempt, Entry, OutputChunk, Range, Run
+from crons.models import Attempt, Entry, Range, Run
 from crons.side_output import BestEffort, Echo
+from crons.triggers.following import LOOK_SECONDS, Following
 from crons.triggers.session import LONGEST_LOOK_SECONDS, Session
 from crons.triggers.tick import LONGEST_AHEAD
 from crons.verdicts import Kind, Outcome, State, Verdict
@@ -26,7 +27,6 @@ from crons.verdicts import Kind, Outcome, State, Verdict
 NEAR = timedelta(seconds=60)
 # A door stays for a retry that is near, so that its exit code is the verdict; not for one in an hour.
 RETRY_PATIENCE = timedelta(minutes=5)
-LOOK_SECONDS = 0.5
 OPEN = (State.DUE, State.SENT, State.WAITING)
 
 
@@ -40,6 +40,7 @@ class Door:
     patience: timedelta = RETRY_PATIENCE
     run: Run | None = None
     echo: Echo = field(default_factory=Echo)
+    _following: Following | None = None
 
     def scheduled(self, name: str, *, guess: bool = False) -> int:
         """Run the slot that is due now, unless somebody has it; return the exit code.
@@ -91,11 +92,11 @@ class Door:
                 return self._verdict(run, mine=bool(begun) or run.kind == Kind.MANUAL)
             if self.session.stopping is not None:
                 return 1
-            if run.state == State.SENT:
-                return self._elsewhere(run)
-            if run.state == State.RUNNING:
-                return self._somebody_has_it(run)
-            if not self._worth_waiting(run):
+            if run.state in (State.SENT, State.RUNNING):
+                code = self._elsewhere(run) if run.state == State.SENT else self._somebody_has_it(run)
+                if code is not None:
+                    return code
+            elif not self._worth_waiting(run):
                 return 1
 
     def _take_up(self, entry: Entry) -> None:
@@ -148,7 +149,7 @@ class Door:
         self.say(f"run {run.pk} of {run.entry.name}: {told}" + (f": {run.detail}" if run.detail else ""))
         return 0 if run.verdict in (Verdict.SKIPPED, Verdict.SUPERSEDED) and run.kind != Kind.MANUAL else 1
 
-    def _elsewhere(self, run: Run) -> int:
+    def _elsewhere(self, run: Run) -> int | None:
         """It was sent to be begun by others: see that it is on its way, and through to its end if asked."""
         self.session.dispatcher.finish_sending()
         _read_anew(run)
@@ -163,7 +164,7 @@ class Door:
             return 0
         return self._follow(run)
 
-    def _somebody_has_it(self, run: Run) -> int:
+    def _somebody_has_it(self, run: Run) -> int | None:
         attempt = Attempt.objects.using(conf.database).filter(pk=run.current_attempt or 0).first()
         who = f"{run.trigger} on {attempt.host}, attempt {attempt.pk}" if attempt else run.trigger
         if not self.wait:
@@ -171,17 +172,21 @@ class Door:
             return 0
         return self._follow(run)
 
-    def _follow(self, run: Run) -> int:
-        told: dict[int, int] = {}
-        echo = self.echo
+    def _follow(self, run: Run) -> int | None:
+        """Show what *run* writes until it is over; None once nobody runs it any more, so that it is looked at again."""
+        if self._following is None or self._following.run.pk != run.pk:
+            self._following = Following(run, self.say, lambda chunk: self.echo.show(chunk.stream, chunk.text))
+        following = self._following
         while self.session.stopping is None:
-            _read_anew(run)
-            for chunk in _chunks_after(run, told):
-                echo.show(chunk.stream, chunk.text)
-                told[chunk.attempt_id] = chunk.seq
-            if run.state == State.DONE:
-                return self._verdict(run, mine=True)
+            is_over = following.look()
+            if following.was_deleted:
+                return 1
+            if is_over:
+                return self._verdict(following.run, mine=True)
+            # Where this line is the only trigger nobody else would ever look: what was killed, or requeued, is for it.
             time.sleep(LOOK_SECONDS)
+            if following.has_vanished or following.run.state in (State.DUE, State.WAITING):
+                return None
         return 1
 
     def _no_run(self, entry: Entry, slot_at: datetime) -> int:
@@ -245,8 +250,3 @@ def _slot_near(entry: Entry, now: datetime) -> datetime | None:
     account = ledger.account_of(entry)
     newest = account.schedule.latest(now, account.tz)
     return newest if now - newest <= NEAR else None
-
-
-def _chunks_after(run: Run, told: dict[int, int]) -> list[OutputChunk]:
-    chunks = OutputChunk.objects.using(conf.database).filter(attempt__run=run).order_by("attempt_id", "seq")
-    return [chunk for chunk in chunks if chunk.seq > told.get(chunk.attempt_id, -1)]

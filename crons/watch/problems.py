@@ -17,7 +17,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from functools import cached_property
 
 from django.db import DatabaseError
@@ -26,7 +26,7 @@ from django.db.models.functions import Now
 
 from crons import ledger
 from crons.conf import conf
-from crons.exceptions import LedgerUnavailable
+from crons.exceptions import ClockInDoubt, LedgerUnavailable
 from crons.instances import is_gone
 from crons.jobs import registry
 from crons.models import Entry, Heartbeat, Incident
@@ -37,6 +37,8 @@ from crons.watch.waiting import waiting
 
 log = get_log("crons")
 READ = 300
+# Clocks of hosts and of database servers that follow each other differ by less.
+AHEAD = timedelta(minutes=1)
 
 
 @dataclass(frozen=True)
@@ -98,15 +100,20 @@ class Look:
 
     @cached_property
     def stopped(self) -> list[Entry]:
-        """The entries that are parked, or that nothing has planned in time."""
+        """The entries that are parked, that nothing has planned in time, or that are accounted for beyond now."""
         due = Q(wake_at__lt=self.late) | Q(wake_at__isnull=True, accounted_until__lt=self.late)
+        due |= Q(accounted_until__gt=self.now + AHEAD)
         found = self._entries().filter(due | ~Q(parked_reason=""))
         return list(found.order_by("-parked_reason", "wake_at", "name")[: 2 * READ])
 
     @property
     def overdue(self) -> list[Entry]:
         """The entries that nothing has planned in time, though they could be."""
-        return [each for each in self.stopped if not each.parked_reason]
+        return [
+            each
+            for each in self.stopped
+            if (each.wake_at or each.accounted_until) < self.late and not each.parked_reason
+        ]
 
     @cached_property
     def heartbeats(self) -> list[Heartbeat]:
@@ -171,6 +178,34 @@ def parked(look: Look) -> Iterator[Problem]:
             yield Problem.of("parked", text, entry, since=entry.accounted_until, next_step=after)
 
 
+def ahead(look: Look) -> Iterator[Problem]:
+    """The entries that are accounted for beyond now, so that nothing plans them: a clock was ahead."""
+    for entry in look.stopped:
+        yield from reaches_ahead(entry, look.now)
+
+
+def reaches_ahead(entry: Entry, now: datetime) -> Iterator[Problem]:
+    """Yield the problem of one entry that is accounted for beyond *now*."""
+    if entry.retired_at is None and entry.accounted_until > now + AHEAD:
+        text = (
+            f"is accounted for until {entry.accounted_until:%Y-%m-%d %H:%M:%S} UTC, which has not come: "
+            "a clock was ahead, and nothing of it falls due before"
+        )
+        yield Problem.of("clock", text, entry, next_step="Set it back to now: manage.py crons reconcile --clock")
+
+
+def clocks(look: Look) -> Iterator[Problem]:
+    """The hosts of schedulers whose clocks are far from the database's, and a clock that is not believed."""
+    for beat in look.schedulers:
+        if abs(beat.clock_skew_seconds) > AHEAD.total_seconds():
+            text = f"the clock of {beat.host} is {beat.clock_skew_seconds:+.0f} s from the database's"
+            yield Problem("clock", text, next_step="Have both keep time, for example with systemd-timesyncd")
+    try:
+        ledger.require_believable(look.now)
+    except ClockInDoubt as doubt:
+        yield Problem("clock", str(doubt))
+
+
 def scheduler(look: Look) -> Iterator[Problem]:
     """The schedulers that were killed or say nothing any more."""
     for beat in look.heartbeats:
@@ -210,4 +245,15 @@ def overdue(look: Look) -> Iterator[Problem]:
 
 
 Rule = Callable[[Look], Iterator[Problem]]
-RULES: list[Rule] = [disabled, broken, undeclared, parked, scheduler, incidents, waiting_runs, overdue]
+RULES: list[Rule] = [
+    disabled,
+    clocks,
+    broken,
+    undeclared,
+    parked,
+    ahead,
+    scheduler,
+    incidents,
+    waiting_runs,
+    overdue,
+]

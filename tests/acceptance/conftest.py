@@ -55,11 +55,11 @@ class Site:
             assert done.returncode == 0, done.stderr
         return done
 
-    def faketime(self, shift: str, *arguments: str, **env: str) -> subprocess.CompletedProcess[str]:
+    def faketime(self, shift: str, *arguments: str, check: bool = True, **env: str) -> subprocess.CompletedProcess[str]:
         """Run `manage.py crons …` on a machine whose clock is wrong by *shift*."""
         command = ["faketime", "-f", shift, sys.executable, str(self.manage_py), "crons", *arguments]
         done = self._call(command, env)
-        assert done.returncode == 0, done.stderr
+        assert not check or done.returncode == 0, done.stderr
         return done
 
     def crash(self, point: str, *arguments: str, **env: str) -> None:

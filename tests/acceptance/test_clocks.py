@@ -285,6 +285,24 @@ def test_a_host_an_hour_ahead_fires_nothing_twice(site: Site) -> None:
     assert [text.stderr for text in (second, back)] == ["", ""]
 
 
+@pytest.mark.needs("faketime")
+def test_a_host_a_year_ahead_records_nothing_where_its_clock_counts(site: Site) -> None:
+    """One tick in that state accounted for 456 days, and nothing fell due in them."""
+    site.make_due("plain")
+    site.crons("tick")
+    before = site.sql("SELECT COUNT(*) FROM crons_run"), site.sql("SELECT COUNT(*) FROM crons_range")
+
+    ahead = site.faketime("+456d", "tick", check=False, DONT_FAKE_MONOTONIC="1")
+
+    after = site.sql("SELECT COUNT(*) FROM crons_run"), site.sql("SELECT COUNT(*) FROM crons_range")
+    if site.database.vendor == "sqlite":
+        assert (ahead.returncode, after) == (1, before)
+        assert "day(s) after the newest row" in ahead.stderr
+    else:  # there the database's clock decides, and it is right
+        assert ahead.returncode == 0
+    assert site.crons("tick").returncode == 0
+
+
 def _nothing() -> None:
     """Do nothing."""
 

@@ -45,6 +45,37 @@ def test_a_job_that_was_killed_is_not_in_the_way_of_all_slots_to_come(
     assert site.verdicts(entry) == [before, ("succeeded", 1, "succeeded")]
 
 
+@pytest.mark.parametrize(
+    ("entry", "code", "verdict"),
+    [("waits_for_release", 1, ("lost", 1, "lost")), ("waits_harmlessly", 0, ("succeeded", 2, "lost succeeded"))],
+)
+def test_who_waits_for_a_run_notices_that_it_was_killed(
+    site: Site, entry: str, code: int, verdict: tuple[str, int, str]
+) -> None:
+    """It waited for ever, without a word; it is the only one that looks, so it takes the run up where it may."""
+    os.mkfifo(site.folder / "gate")
+    site.make_due(entry)
+    killed = site.start("run", entry, "--scheduled")
+    gate = os.open(site.folder / "gate", os.O_WRONLY)
+    site.wait_for_row("SELECT 1 FROM crons_attempt WHERE outcome = ''", killed)
+    os.write(gate, b"halfway\n")
+    waits = site.start("run", entry, "--scheduled", "--wait")
+    assert waits.stdout is not None
+    first = waits.stdout.readline()  # it follows: that line is of the other's job
+    killed.kill()
+    killed.wait()
+    wait_until_nobody_reads(gate)
+    os.close(gate)
+
+    if code == 0:
+        os.close(os.open(site.folder / "gate", os.O_WRONLY))  # opens once it reads
+    told = waits.communicate(timeout=PATIENCE_SECONDS)[0]
+
+    assert first == "halfway\n"
+    assert "was killed" in told
+    assert (waits.returncode, site.verdicts(entry)) == (code, [verdict]), told
+
+
 @pytest.mark.parametrize("order", ["", "no luck"], ids=["overtaken", "tried again"])
 def test_a_retry_whose_pause_was_long_is_taken_up_by_the_next_line(site: Site, order: str) -> None:
     """No line stays for it; without another trigger it would wait for ever."""

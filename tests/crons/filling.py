@@ -86,7 +86,7 @@ def _run(entry: models.Entry, n: int, now: datetime, first_attempt: int) -> mode
     verdict = "failed" if n % EVERY == 0 else "succeeded"
     return models.Run(
         entry_id=entry.pk, slot_at=at, planned_at=at, state="done", verdict=verdict, trigger="resident",
-        recorded_at=at, ended_at=at, tries=1, current_attempt=first_attempt + n,
+        recorded_at=now, ended_at=at, tries=1, current_attempt=first_attempt + n,
         detail="ValueError: no rows" if verdict == "failed" else "",
     )  # fmt: skip
 

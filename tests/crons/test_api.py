@@ -188,11 +188,11 @@ def test_health_names_runs_that_nobody_begins(make_entry, led, clock):
     """A job that no running process knows stays due; somebody has to hear of it."""
     make_entry()
     led.record(NOON + minutes(5))
-    led.record(NOON + minutes(10))
-    Entry.objects.update(wake_at=FAR_FUTURE)
     clock["now"] = NOON + minutes(5.9)
     assert api.health() == []
 
+    led.record(NOON + minutes(10))
+    Entry.objects.update(wake_at=FAR_FUTURE)
     clock["now"] = NOON + minutes(11.1)
 
     [problem] = api.health()

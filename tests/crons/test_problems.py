@@ -9,9 +9,10 @@ from django.db import OperationalError
 
 from crons import api, board, ledger
 from crons.exceptions import LedgerUnavailable
-from crons.models import Entry
+from crons.models import Entry, Heartbeat
 from crons.watch import problems as asked
 from crons.watch.problems import Look, problems
+from tests.crons.cli.conftest import call_crons
 from tests.crons.conftest import NOON, minutes
 
 pytestmark = pytest.mark.django_db
@@ -80,3 +81,31 @@ def test_a_rule_that_gets_no_answer_says_that_it_cannot_be_told(monkeypatch):
 
     with pytest.raises(LedgerUnavailable, match=r"^the database did not answer: gone$"):
         problems(Look(NOON))
+
+
+def test_an_account_in_the_future_is_wrong_wherever_somebody_looks(make_entry, led):
+    """A clock was ahead once, and for 456 days nothing fell due; nobody said so."""
+    entry = make_entry()
+    led.record(NOON + 456 * DAY)
+
+    doubt, problem = api.health()
+    [row] = [line for line in call_crons("list").out.splitlines() if line.startswith("heartbeat")]
+    told = "is accounted for until 2027-06-01 12:00:00 UTC, which has not come: a clock was ahead"
+
+    assert (doubt.kind, doubt.entry) == ("clock", "")  # of the two clocks nobody knows which is right
+    assert (problem.kind, problem.entry) == ("clock", "heartbeat")
+    assert problem.text.startswith(told)
+    assert problem.next_step == "Set it back to now: manage.py crons reconcile --clock"
+    assert told in row
+    assert [slot.at for slot in api.upcoming(count=1)] == [Entry.objects.get(pk=entry.pk).wake_at]
+
+
+def test_a_host_whose_clock_is_far_from_the_databases_is_wrong(make_entry):
+    """What it fires by its own clock comes at the wrong time."""
+    given = {"beat_at": NOON, "started_at": NOON, "expected_by": NOON + minutes(1), "boot_id": "b", "pid": 7}
+    for host, skew in (("web1", 59.0), ("web2", -61.0)):
+        Heartbeat.objects.create(instance=host, kind="serve", host=host, clock_skew_seconds=skew, **given)
+
+    assert [(each.kind, each.text) for each in problems(Look(NOON))] == [
+        ("clock", "the clock of web2 is -61 s from the database's")
+    ]

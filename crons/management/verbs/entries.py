@@ -19,6 +19,7 @@ from crons.models import Attempt, Entry, Range, Run
 from crons.schedules import FAR_FUTURE
 from crons.telling import explained, state
 from crons.verdicts import State
+from crons.watch import problems
 
 __all__ = ["List", "explained", "next_at", "state"]
 
@@ -48,7 +49,7 @@ class List(Verb):
         if not entries:
             out.line("There are no entries. Declare a job, then: manage.py crons sync")
             return 0
-        held_up = _held_up(now)
+        held_up = _held_up(now) | _ahead(entries, now)
         table = [
             (
                 entry.name,
@@ -85,6 +86,12 @@ def _held_up(now: datetime) -> dict[int, Cell]:
         for pk, group in found
         if isinstance(group, str) and group in full
     }
+
+
+def _ahead(entries: list[Entry], now: datetime) -> dict[int, Cell]:
+    """Return, by entry, that a clock was ahead and nothing plans it."""
+    found = [(entry.pk, problem) for entry in entries for problem in problems.reaches_ahead(entry, now)]
+    return {pk: Cell(f"{each.text}. {each.next_step}", "bad") for pk, each in found}
 
 
 def _next(entry: Entry, now: datetime) -> str:

@@ -14,20 +14,26 @@ from crons.management.verbs.base import Verb, moment, operator
 
 
 class Reconcile(Verb):
-    """Make a restored database safe to run."""
+    """Make a database safe to run: after a restore, or after its clock was wrong."""
 
     name = "reconcile"
     help = (
         "After a backup was restored: what may have run since it was made is written off as lost, but for jobs\n"
         "that are idempotent, and fencing tokens go on above any that may have been issued.\n"
-        "With CRONS_ENABLED=0 and no scheduler running; then switch on."
+        "With CRONS_ENABLED=0 and no scheduler running; then switch on.\n"
+        "With --clock, after the clock was wrong: accounts that reach into the future end now, and nothing that\n"
+        "has run is run again."
     )
     example = "reconcile --from 2026-11-23T02:00Z --dry-run"
 
     def add_arguments(self, parser: argparse.ArgumentParser) -> None:
-        """Take --from, --until, --dry-run."""
-        parser.add_argument(
-            "--from", dest="since", metavar="MOMENT", type=moment, required=True, help="When the backup was made."
+        """Take --from or --clock, --until, --dry-run."""
+        what = parser.add_mutually_exclusive_group(required=True)
+        what.add_argument("--from", dest="since", metavar="MOMENT", type=moment, help="When the backup was made.")
+        what.add_argument(
+            "--clock",
+            action="store_true",
+            help="The clock is right now: set back what was written while it was ahead, repeating nothing.",
         )
         parser.add_argument(
             "--until",
@@ -40,6 +46,8 @@ class Reconcile(Verb):
     def handle(self, options: Mapping[str, Any], out: Out) -> int:
         """Reconcile, and say what became of what."""
         dry_run = options["dry_run"]
+        if options["clock"]:
+            return _correct_clock(dry_run, out)
         done = api.reconcile(options["since"], by=operator(), until=options["until"], dry_run=dry_run)
         if out.json:
             out.row({**asdict(done), "dry_run": dry_run})
@@ -48,6 +56,23 @@ class Reconcile(Verb):
             out.line(text)
         out.line("Nothing was changed: this was a dry run." if dry_run else "Reconciled. Now switch on, and start.")
         return 0
+
+
+def _correct_clock(dry_run: bool, out: Out) -> int:
+    done = api.correct_clock(by=operator(), dry_run=dry_run)
+    if out.json:
+        out.row({**asdict(done), "dry_run": dry_run})
+        return 0
+    for name, until in done.accounts.items():
+        out.line(f"{name}: was accounted for until {until:%Y-%m-%d %H:%M:%S} UTC; now until this moment")
+    for name, why in done.unreadable.items():
+        out.line(f"{name}: left as it is, it cannot be read: {why}")
+    out.line(
+        f"{done.ranges} range(s) end now, {done.runs} run(s) and {done.attempts} lease(s) no longer wait for a moment "
+        f"of the wrong clock, {done.heartbeats} heartbeat(s) of it are gone"
+    )
+    out.line("Nothing was changed: this was a dry run." if dry_run else "From now on this clock is believed.")
+    return 0
 
 
 def _lines(done: Reconciled) -> list[str]:
