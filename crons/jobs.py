@@ -25,7 +25,10 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Job:
-    """What to run and under which policies. *source_ref* and *origin* say where it was declared."""
+    """What to run and under which policies. *source_ref* and *origin* say where it was declared.
+
+    *environment*: variables of its attempts besides those of the process that begins them.
+    """
 
     name: str
     body: Body
@@ -37,6 +40,7 @@ class Job:
     source: str = "code"
     source_ref: str = ""
     origin: Origin | None = field(default=None, compare=False, repr=False)
+    environment: Mapping[str, str] = field(default_factory=dict, hash=False, repr=False)
 
 
 @dataclass(frozen=True)

@@ -35,6 +35,7 @@ _ABOUT = (
     "TYPE URI URL USER USERNAME VALIDATORS VERSION"
 )
 _ARE_SECRETS, _ARE_ABOUT = frozenset(_SECRET_WORDS.split()), frozenset(_ABOUT.split())
+_EXCEPTION = re.compile(r"[a-z](?:Error|Exception|Warning)\Z")  # KeyError: 'SHOP_TOKEN' names what is missing
 _WORKING_DIRECTORY = frozenset({"PWD", "OLDPWD"})
 
 _PLAIN = re.compile(
@@ -85,6 +86,8 @@ def secrecy_of(name: str) -> Secrecy:
     """Say whether what is called *name* (of a variable, a setting, a key, an option) is a secret."""
     if name.upper() in _WORKING_DIRECTORY:
         return Secrecy.DOUBTFUL
+    if _EXCEPTION.search(name):
+        return Secrecy.NONE
     words = [word for each in _WORDS.findall(name) if not _HARMLESS.match(word := each.upper())]
     if any(word in _ARE_SECRETS or _SECRET_WITHIN.search(word) for word in words):
         return Secrecy.DOUBTFUL if _last_word(name) in _ARE_ABOUT else Secrecy.CERTAIN

@@ -41,6 +41,7 @@ from crons.retiring import Retire
 from crons.schedules import parse
 from crons.sources import SOURCES
 from crons.sources.cronjob_rows import carry_over
+from crons.sources.past_ledger import hold_doubled
 from crons.verdicts import State
 
 Planner = Callable[[Account, datetime], Plan]
@@ -101,6 +102,7 @@ def sync(now: datetime, plan: Planner, *, retire: Retire = Retire.NOTHING, by: s
             done.problems.append(_outdated(declaration.name))
             continue
         getattr(done, "renamed" if declaration.name in carried else deed).append(declaration.name)
+    done.problems += hold_doubled(done.created, now, plan)
     # A line that cannot be read today may be mended tomorrow: its source's entries are not taken for gone.
     gone = retiring.retire(declared, whole, retire, now, plan, by)
     done.retired, done.undeclared, done.renames = gone.names, gone.undeclared, gone.renames

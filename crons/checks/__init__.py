@@ -20,7 +20,6 @@ crons.W034  django_crontab fires past the ledger: crons.compat.django_crontab is
 crons.W035  django_crontab fires past the ledger: crons.compat.django_crontab stands after it
 crons.W037  a class of CRON_CLASSES says something that nothing reads
 crons.W038  django_cron is installed as an app
-crons.W082  a line of a crontab file calls the command of a job past the ledger
 crons.W040  with --deploy: alerts go to ADMINS, and there are none
 crons.W041  with --deploy: SQLite may forget what it has committed (synchronous=OFF)
 crons.W042  with --deploy: the ledger is kept in memory
@@ -32,26 +31,39 @@ crons.W070  a module of declarations cannot be imported, and the command can do 
 crons.W071  a crontab file cannot be read
 crons.W072  a class of CRON_CLASSES cannot work
 crons.W073  a module declares jobs, and not every process imports it
+crons.W080  a line of CRONJOBS is to run @reboot
+crons.W081  a setting of django-crontab holds in its own lines alone
+crons.W082  a line of a crontab file calls the command of a job past the ledger
+crons.W083  cron fires a line of CRONJOBS at other moments than crons
 =========== =======================================================================
 
 The docs/reference/checks.md has a section for each.
 """
 
 from crons.checks.celery import check_celery_jobs, check_pickle
-from crons.checks.declarations import check_django_cron, check_django_crontab, check_sources, check_spelling
+from crons.checks.declarations import check_django_cron, check_sources, check_spelling
+from crons.checks.django_crontab import (
+    check_clock_of_lines,
+    check_crontab_settings,
+    check_django_crontab,
+    check_lines_at_reboot,
+)
 from crons.checks.elsewhere import check_elsewhere
 from crons.checks.jobs import check_commands, check_executors, check_groups, check_programs, check_routes
 from crons.checks.site import check_deployment, check_settings, check_suite, check_vendor, check_zones
 
 __all__ = [
     "check_celery_jobs",
+    "check_clock_of_lines",
     "check_commands",
+    "check_crontab_settings",
     "check_deployment",
     "check_django_cron",
     "check_django_crontab",
     "check_elsewhere",
     "check_executors",
     "check_groups",
+    "check_lines_at_reboot",
     "check_pickle",
     "check_programs",
     "check_routes",

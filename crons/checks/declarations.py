@@ -18,7 +18,6 @@ from crons.sources import SOURCES
 from crons.sources.base import Binding, says
 from crons.sources.code import CodeSource, broken_modules, names_crons
 
-DJANGO_CRONTAB, COMPAT = "django_crontab", "crons.compat.django_crontab"
 DJANGO_CRON, CLASSES_COMPAT = "django_cron", "crons.compat.django_cron"
 # What nothing reads under a misspelt name, and what is lost by that.
 OURS = {
@@ -68,28 +67,6 @@ def check_django_cron() -> Iterator[CheckMessage]:
             f"django_cron is in INSTALLED_APPS, and {CLASSES_COMPAT} {has}.",
             hint=f"Put {CLASSES_COMPAT!r} first in INSTALLED_APPS, and take {DJANGO_CRON!r} away.",
             id="crons.W038",
-        )
-
-
-@register(TAG, Tags.compatibility)
-@known_good
-def check_django_crontab() -> Iterator[CheckMessage]:
-    """Check that what django-crontab installs goes through the ledger."""
-    installed = [config.name for config in apps.get_app_configs()]
-    if DJANGO_CRONTAB not in installed:
-        return
-    if COMPAT not in installed:
-        yield Warning(
-            "django_crontab is installed without crons.compat.django_crontab: what its lines fire is not recorded.",
-            hint=f"Put {COMPAT!r} before {DJANGO_CRONTAB!r} in INSTALLED_APPS.",
-            id="crons.W034",
-        )
-    elif installed.index(COMPAT) > installed.index(DJANGO_CRONTAB):
-        yield Warning(
-            "crons.compat.django_crontab stands after django_crontab, whose command wins: what its lines fire "
-            "is not recorded.",
-            hint=f"Put {COMPAT!r} before {DJANGO_CRONTAB!r} in INSTALLED_APPS.",
-            id="crons.W035",
         )
 
 

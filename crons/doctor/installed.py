@@ -13,7 +13,8 @@ from crons import api
 from crons.doctor.findings import BAD, GOOD, WARN, Finding
 from crons.exceptions import CronsError
 from crons.ledger import database_now
-from crons.sources.crontab_files import command_of, entry_of, is_django, past_ledger
+from crons.sources import past_ledger
+from crons.sources.crontab_files import command_of, entry_of, is_django, job_past_ledger
 from crons.sources.shell_words import programs
 from crons.targets import CrontabTarget, SystemdTarget, beat_rows, blocks, crond, declared, state
 from crons.targets.installation import Installation
@@ -81,6 +82,9 @@ def _lines(name: str | None, *, has_scheduler: bool) -> Generator[Finding, None,
                 )
     for note in plan.notes:
         yield Finding("crontab", WARN, note)
+    if twice := sorted(past_ledger.find().entries):
+        found = f"runs twice as soon as crons serve or tick runs, once past the ledger: {', '.join(twice)}"
+        yield Finding("django-crontab's lines", BAD, found, "lines that go through the ledger", past_ledger.WAYS_OUT)
     return bool(plan.ours or by_hand)
 
 
@@ -133,7 +137,7 @@ def _lines_by_hand(content: bytes) -> list[str]:
     found = []
     for where, line, of_system in lines:
         command = command_of(line.decode("utf-8", "replace"), of_system=of_system)
-        if folder not in line or past_ledger(command):
+        if folder not in line or job_past_ledger(command):
             continue
         if any(_begins_jobs(words) for words in programs(command)):
             found.append(where)

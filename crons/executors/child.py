@@ -91,8 +91,10 @@ def context_of(begun: Begun) -> Context:
 
 
 def environment_of(begun: Begun) -> Mapping[str, str]:
-    """Name the attempt to the programs that the job starts."""
-    return {"CRONS_ATTEMPT": str(begun.attempt), "CRONS_RUN": str(begun.run), "CRONS_KEY": begun.key}
+    """Return the variables of the job's declaration, and the attempt's name for the programs that the job starts."""
+    known = registry.jobs.get(begun.job)
+    given = known.environment if known is not None else {}
+    return {**given, "CRONS_ATTEMPT": str(begun.attempt), "CRONS_RUN": str(begun.run), "CRONS_KEY": begun.key}
 
 
 def shortened(error: str) -> str:

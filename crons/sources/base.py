@@ -10,7 +10,7 @@ from django.utils.module_loading import import_string
 
 from crons.exceptions import DeclarationError, InvalidSetting
 from crons.jobs import Declaration
-from crons.redaction import of_project
+from crons.redaction import of_project, without_secrets_in
 from crons.schedules import Schedule, parse
 from crons.sources.importing import FAILURES, describe_failure, importing
 
@@ -76,7 +76,7 @@ def without_secrets(text: str) -> str:
 
     Checks, pages and monitoring show it to more people than read the settings.
     """
-    text = " ".join(text.split())
+    text = without_secrets_in(" ".join(text.split()))
     try:
         return of_project().hide(text)
     except InvalidSetting:  # a check has it; which texts CRONS["REDACT"] hides is not known until it is mended

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
 from typing import Any
 
 from django.conf import settings
-from django.core.management import call_command
+from django.core.management import call_command, get_commands
 
 from crons.bodies import Body, CommandBody
 from crons.exceptions import CronsError, DeclarationError
-from crons.jobs import Declaration, Job, check_args, check_body, check_name, make_policy, registry
+from crons.jobs import Declaration, Job, check_args, check_body, check_name, make_policy, nearest, registry
+from crons.redaction import without_secrets_of
 from crons.schedules import NEVER, cron
 from crons.sources.base import Binding, Problem, Reading, Source, imported, says, without_secrets
 from crons.sources.cronjob_lines import Line, name_of, read_line
+from crons.sources.crontab_settings import environment
 
 FIX = "See docs/howto/django-crontab.md for the forms that a line may have."
 
@@ -27,7 +29,7 @@ class CronjobsSource(Source):
     def read(self) -> Reading:
         """Return entries for undeclared functions, doors for declared ones, problems for the rest."""
         declarations, bindings, problems = [], [], []
-        lines = getattr(settings, "CRONJOBS", ())
+        lines, given = getattr(settings, "CRONJOBS", ()), environment()
         if not isinstance(lines, list | tuple):
             return Reading(problems=(_problem(f"CRONJOBS is {lines!r}, expected a list of tuples."),))
         for number, raw in enumerate(lines):
@@ -38,9 +40,12 @@ class CronjobsSource(Source):
                 body = _body(line)
                 job = _declared_for(body)
                 if job is None:
-                    declarations.append(_declare(line, body))
-                elif not line.is_at_reboot:
-                    bindings.append(Binding(_entry_of(job, line), line.schedule_text, line.ref))
+                    declarations.append(_declare(line, body, given))
+                    continue
+                name = _entry_of(job, line)
+                registry.jobs[job.name] = replace(job, environment=given)
+                if not line.is_at_reboot:
+                    bindings.append(Binding(name, line.schedule_text, line.ref))
             except CronsError as error:
                 # What is wrong with a value is said by who reads it, and that does not know whose it is.
                 told = str(error) if str(error).startswith(f"CRONJOBS[{number}]") else f"{where}: {error}"
@@ -86,6 +91,9 @@ def _body(line: Line) -> Body:
         raise DeclarationError(
             f"{line.ref} calls {line.path} without the name of a command, expected ['clearsessions']."
         )
+    if line.command not in get_commands():
+        hint = nearest(line.command, get_commands())
+        raise DeclarationError(f"{line.ref} calls manage.py {line.command}, which no installed app has.{hint}")
     return CommandBody(line.command, line.command_args)
 
 
@@ -113,7 +121,7 @@ def _entry_of(job: Job, line: Line) -> str:
     return next((each.name for each in entries if says(each.schedule, line.schedule_text)), entries[0].name)
 
 
-def _declare(line: Line, body: Body) -> Declaration:
+def _declare(line: Line, body: Body, given: Mapping[str, str]) -> Declaration:
     name = name_of(line, readable_lines())
     ref = f"{line.ref} {line.path}"
     schedule = NEVER if line.is_at_reboot else cron(line.schedule_text)
@@ -134,6 +142,7 @@ def _declare(line: Line, body: Body) -> Declaration:
         description=_description(line, body),
         source="cronjobs",
         source_ref=ref,
+        environment=given,
     )
     registry.jobs[name] = job
     declaration = Declaration(name, name, schedule, line.kwargs, "cronjobs", ref)
@@ -144,7 +153,8 @@ def _declare(line: Line, body: Body) -> Declaration:
 def _description(line: Line, body: Body) -> str:
     """Say what is called where the path alone does not; else what the function says of itself."""
     if line.args or line.kwargs:
-        return without_secrets(line.call)
+        shown = replace(line, args=tuple(without_secrets_of(line.args)), kwargs=without_secrets_of(line.kwargs))
+        return without_secrets(shown.call)
     return str(getattr(body, "__doc__", "") or "").strip().partition("\n")[0]
 
 

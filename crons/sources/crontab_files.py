@@ -45,7 +45,7 @@ class CrontabFilesSource(Source):
             try:
                 for line in read_file(path):
                     name = job_of(line.command)
-                    if past := past_ledger(line.command):
+                    if past := job_past_ledger(line.command):
                         problems.append(_past(line, past))
                     elif name is None:
                         told = without_secrets(f"{line.ref} calls no declared job: {line.command}")
@@ -104,7 +104,7 @@ def job_of(command: str) -> str | None:
     return next((name for name in map(entry_of, programs(command)) if name), None)
 
 
-def past_ledger(command: str) -> Job | None:
+def job_past_ledger(command: str) -> Job | None:
     """Return the job whose management command a line calls by itself: the ledger sees nothing of that."""
     called = {words[1] for words in programs(command) if is_django(words) and len(words) > 1}
     bodies = ((job, job.body) for job in registry.jobs.values())

@@ -1,5 +1,7 @@
 """Functions that the tests' CRONJOBS lines name."""
 
+import os
+
 calls: list[tuple[object, ...]] = []
 
 
@@ -9,6 +11,10 @@ def beat():
 
 def load(*regions, **options):
     calls.append(("load", *regions, options))
+
+
+def shows():
+    print(f"CRONS_TEST_KEY is {os.environ.get('CRONS_TEST_KEY')}")  # noqa: T201 (its output is looked at)
 
 
 def fail():

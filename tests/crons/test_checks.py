@@ -5,6 +5,7 @@ import re
 import sys
 from pathlib import Path
 from types import ModuleType
+from zoneinfo import ZoneInfo
 
 import pytest
 from django.core.checks import ERROR, WARNING, CheckMessage
@@ -17,7 +18,10 @@ from crons.checks.asking import declarations_must_be_whole
 from crons.fences import uses_atomic
 from crons.jobs import command, entry, job, shell
 from crons.schedules import NEVER, Schedule, cron, every
+from crons.sources import past_ledger
 from crons.sources.code import FIX
+from crons.sources.cronjob_lines import hash_of
+from crons.sources.cronjobs import CronjobsSource
 from tests.crons import cronjobs
 
 pytestmark = pytest.mark.usefixtures("empty_registry")
@@ -40,6 +44,9 @@ ALL = [
     checks.check_django_cron,
     checks.check_django_crontab,
     checks.check_elsewhere,
+    checks.check_lines_at_reboot,
+    checks.check_crontab_settings,
+    checks.check_clock_of_lines,
     checks.check_deployment,
 ]
 
@@ -640,29 +647,172 @@ def test_django_cron_as_an_app_is_a_warning(installed, names, has):
     assert only().id == "crons.W038"
 
 
-BEFORE = "Put 'crons.compat.django_crontab' before 'django_crontab' in INSTALLED_APPS."
+WAYS_OUT = (
+    "Put 'crons.compat.django_crontab' before 'django_crontab' in INSTALLED_APPS: its lines then go through the "
+    "ledger. Or take the lines away: manage.py crontab remove."
+)
 
 
-def test_django_crontab_without_its_stand_in_is_a_warning(installed):
+@pytest.fixture
+def crontab(settings, tmp_path):
+    """Have a crontab that holds django-crontab's lines for these tuples of CRONJOBS."""
+
+    def hold(*lines, text=""):
+        path = tmp_path / "crontab"
+        path.write_text(text + "".join(f"{raw[0]} python manage.py crontab run {hash_of(raw)} # x\n" for raw in lines))
+        settings.CRONTAB_EXECUTABLE = f"sh -c 'cat {path}'"
+
+    hold()
+    return hold
+
+
+def test_django_crontab_without_its_stand_in_is_a_warning(installed, crontab):
     """Its lines would fire past the ledger."""
     installed("crons", "django_crontab")
 
     told(
-        "django_crontab is installed without crons.compat.django_crontab: what its lines fire is not recorded.", BEFORE
+        "django_crontab is installed without crons.compat.django_crontab: what its lines fire is not recorded, and "
+        "runs twice as soon as crons serve or tick runs.",
+        WAYS_OUT,
     )
     assert only().id == "crons.W034"
 
 
-def test_stand_in_after_django_crontab_is_a_warning(installed):
+def test_lines_that_are_installed_are_said_to_run_twice(installed, crontab, settings, declared):
+    """By the names of their entries, and not those of other lines."""
+    beat, load, other = ("*/5 * * * *", f"{HERE}.beat"), ("@daily", f"{HERE}.load", [1]), ("@daily", f"{HERE}.fail")
+    settings.CRONJOBS = [beat, load, other, 5]
+    crontab(beat, load, ("@daily", "of.another.project"), text=f"# @daily crontab run {hash_of(other)}\n")
+    installed("crons", "django_crontab")
+
+    [message] = checks.check_django_crontab()
+
+    name = CronjobsSource().entry_name(load)
+    assert message.msg == (
+        "django_crontab is installed without crons.compat.django_crontab: the crontab of "
+        f"{past_ledger.find().account} holds its lines for heartbeat, {name}: each runs twice as soon as crons serve "
+        "or tick runs, once without a record."
+    )
+
+
+def test_stand_in_after_django_crontab_is_a_warning(installed, crontab):
     """Django takes the command of the first."""
     installed("django_crontab", "crons.compat.django_crontab")
 
     told(
         "crons.compat.django_crontab stands after django_crontab, whose command wins: what its lines fire "
-        "is not recorded.",
-        BEFORE,
+        "is not recorded, and runs twice as soon as crons serve or tick runs.",
+        WAYS_OUT,
     )
     assert only().id == "crons.W035"
+
+
+def test_line_at_the_start_of_the_machine_is_a_warning(settings):
+    """Nothing of crons begins it."""
+    settings.CRONJOBS = [("@reboot", f"{HERE}.beat")]
+
+    told(
+        f"CRONJOBS[0] {HERE}.beat is to run @reboot, a moment that no schedule has: crons serve and tick never begin "
+        "it. A line of django-crontab that fires it is recorded as a manual run.",
+        "Leave that line installed (manage.py crontab add), or start it where the machine starts: "
+        "manage.py crons run NAME --manual.",
+    )
+    assert only().id == "crons.W080"
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "left"),
+    [
+        ("CRONTAB_COMMAND_PREFIX", "cd /srv && LANG=C", "cd /srv &&"),
+        ("CRONTAB_COMMAND_PREFIX", "DJANGO_SETTINGS_MODULE=x LANG=C", "DJANGO_SETTINGS_MODULE=x"),
+        ("CRONTAB_COMMAND_PREFIX", "curl https://u:hunter22@x/;", "curl https://u:********@x/;"),
+        ("CRONTAB_COMMAND_SUFFIX", "2>&1 | logger -t crons", "2>&1 | logger -t crons"),
+        ("CRONJOBS[0]", "|| mail -s failed ops", "|| mail -s failed ops"),
+    ],
+)
+def test_what_only_a_crontab_line_does_is_a_warning(settings, name, value, left):
+    """Before: serve began the job without it, and nobody was told."""
+    is_suffix = name == "CRONJOBS[0]"
+    settings.CRONJOBS = [("*/5 * * * *", f"{HERE}.load", *([value] if is_suffix else []))]
+    if not is_suffix:
+        setattr(settings, name, value)
+
+    assert (only().id, only().msg) == (
+        "crons.W081",
+        f"{name} has {left!r}, which holds in the lines of django-crontab alone: what crons serve or tick begin runs "
+        "without it.",
+    )
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("CRONTAB_COMMAND_PREFIX", "LANG=C PYTHONPATH=/srv:$HOME export A='b c' && "),
+        ("CRONTAB_COMMAND_SUFFIX", ">> '/var/log/my log' 2>&1"),
+        ("CRONTAB_LOCK_JOBS", True),
+    ],
+)
+def test_what_holds_here_too_is_well(settings, name, value):
+    """Assignments are made for each attempt, output is kept, and a job does not overlap."""
+    settings.CRONJOBS = [("*/5 * * * *", f"{HERE}.load", ">> /x 2>&1")]
+    setattr(settings, name, value)
+
+    assert found() == []
+
+
+@pytest.fixture
+def machine_in(monkeypatch):
+    """Have the machine's cron read its lines in a zone."""
+
+    def put(name):
+        monkeypatch.setattr("crons.targets.crond.zone", lambda: (ZoneInfo(name), f"{name}, /etc/localtime"))
+
+    return put
+
+
+def test_lines_that_cron_fires_by_another_clock_are_a_warning(settings, installed, machine_in):
+    """TIME_ZONE names one, and django-crontab's lines go by the machine's."""
+    installed("crons", "crons.compat.django_crontab", "django_crontab")
+    machine_in("UTC")
+    settings.TIME_ZONE = "America/Sao_Paulo"
+    settings.CRONJOBS = [("0 7 * * *", f"{HERE}.beat"), ("*/5 * * * *", f"{HERE}.load"), ("0 * * * *", f"{HERE}.fail")]
+
+    assert (only().id, only().msg) == (
+        "crons.W083",
+        f"CRONJOBS[0] {HERE}.beat: cron reads '0 7 * * *' by the machine's clock (UTC, /etc/localtime) and fires it at "
+        "04:00 -0300; crons serve reads it in America/Sao_Paulo and will run it at 07:00 -0300, 3 h later.",
+    )
+
+
+def test_clocks_that_agree_half_the_year_do_not_agree(settings, installed, machine_in):
+    """In winter London and UTC are one."""
+    installed("crons", "crons.compat.django_crontab", "django_crontab")
+    machine_in("UTC")
+    settings.TIME_ZONE = "Europe/London"
+    settings.CRONJOBS = [("0 7 * * *", f"{HERE}.beat")]
+
+    assert only().msg.endswith("fires it at 08:00 +0100; crons serve reads it in Europe/London and will run it at "
+                               "07:00 +0100, 1 h earlier.")  # fmt: skip
+
+
+@pytest.mark.parametrize(("zone", "apps"), [("Europe/Berlin", ["django_crontab"]), ("UTC", [])])
+def test_one_clock_or_no_lines_is_well(settings, installed, machine_in, zone, apps):
+    """Without the package no line is fired by the machine's clock."""
+    installed("crons", "crons.compat.django_crontab", *apps)
+    machine_in(zone)
+    settings.CRONJOBS = [("0 7 * * *", f"{HERE}.beat")]
+
+    assert found() == []
+
+
+def test_line_that_calls_a_jobs_command_is_a_warning(settings, tmp_path):
+    """See tests/crons/test_shell_words.py for what calls it."""
+    command("clearsessions", schedule=cron("@daily"))
+    path = tmp_path / "crontab.txt"
+    path.write_text("@daily python manage.py clearsessions\n")
+    settings.CRONS = {**INLINE, "CRONTAB_FILES": [path]}
+
+    assert only().id == "crons.W082"
 
 
 @pytest.mark.parametrize("names", [(), ("crons.compat.django_crontab", "django_crontab"), ("crons",)])

@@ -15,6 +15,7 @@ from crons.compat.django_cron.management.commands import runcrons as runcrons_mo
 from crons.dispatch import plan_entry
 from crons.exceptions import LedgerUnavailable
 from crons.models import Entry, Run
+from crons.retiring import Retire
 from crons.sources.cron_classes import CronClassesSource
 from crons.sync import sync
 from tests.crons import cron_classes
@@ -223,7 +224,7 @@ def test_class_taken_out_is_retired_while_another_is_warned_of(shop, settings):
     sync(ledger.database_now(), plan_entry)
     settings.CRON_CLASSES = [f"{HERE}.Mails"]
 
-    done = sync(ledger.database_now(), plan_entry)
+    done = sync(ledger.database_now(), plan_entry, retire=Retire.ALL)
 
     assert done.retired == ["shop.report"]
 

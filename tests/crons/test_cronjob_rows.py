@@ -5,6 +5,7 @@ import pytest
 from crons import ledger
 from crons.dispatch import plan_entry
 from crons.models import AuditEvent, Entry
+from crons.retiring import Retire
 from crons.sources.cronjob_lines import marked_name, read_line
 from crons.sync import sync
 
@@ -20,7 +21,7 @@ def write(settings):
     def writing(*times, args=()):
         settings.CRON_CLASSES = []
         settings.CRONJOBS = [(text, f"{HERE}.load", list(args)) for text in times]
-        writing.done = sync(ledger.database_now(), plan_entry)
+        writing.done = sync(ledger.database_now(), plan_entry, retire=Retire.ALL)
         return {each.schedule: each.pk for each in Entry.objects.filter(source="cronjobs", retired_at=None)}
 
     return writing
@@ -102,11 +103,11 @@ def test_rows_of_the_former_names_are_carried_over(write, left):
 def test_former_name_of_a_command_is_carried_over(settings, write):
     """Before, that was django.core.management.call_command with a mark."""
     settings.CRONJOBS = [(MORNING, "django.core.management.call_command", ["clearsessions"])]
-    sync(ledger.database_now(), plan_entry)
+    sync(ledger.database_now(), plan_entry, retire=Retire.ALL)
     Entry.objects.filter(source="cronjobs").update(name="django.core.management.call_command:8acc80")
     before = Entry.objects.get(source="cronjobs").pk
 
-    sync(ledger.database_now(), plan_entry)
+    sync(ledger.database_now(), plan_entry, retire=Retire.ALL)
 
     assert named(before) == "call_command:clearsessions"
 

@@ -183,17 +183,29 @@ def test_line_of_a_declared_command_is_a_door_to_its_entry(settings):
     """As one of a declared function is."""
     command("clearsessions", schedule=cron("0 1 * * *"), name="sessions")
     command("check", "--deploy", schedule=cron("0 2 * * *"))
-    job(cron("0 3 * * *"), name="flush_mail")(cronjobs.beat)
+    job(cron("0 3 * * *"), name="flush")(cronjobs.beat)
     settings.CRONJOBS = [
         ("0 1 * * *", COMMAND, ["clearsessions"]),
         ("0 2 * * *", COMMAND, ["check", "--deploy"]),
-        ("0 3 * * *", COMMAND, ["flush_mail"]),
+        ("0 3 * * *", COMMAND, ["flush"]),
     ]
 
     reading = CronjobsSource().read()
 
-    assert [each.entry for each in reading.bindings] == ["sessions", "check", "flush_mail"]
+    assert [each.entry for each in reading.bindings] == ["sessions", "check", "flush"]
     assert (reading.declarations, reading.problems) == ((), ())
+
+
+def test_command_that_no_app_has_is_a_problem_of_its_line(settings, empty_registry):
+    """Before: an error of the whole project, which is not what a line of others may be."""
+    settings.CRONJOBS = [("0 1 * * *", COMMAND, ["clearsession"])]
+
+    [problem] = CronjobsSource().read().problems
+
+    assert problem.text == (
+        "CRONJOBS[0] calls manage.py clearsession, which no installed app has. Did you mean 'clearsessions'?"
+    )
+    assert empty_registry.jobs == {}
 
 
 def test_command_without_a_name_is_a_problem(settings):
