@@ -28,7 +28,7 @@ OWN = "crons."
 @verb
 def note_declared(kind: str, now: datetime) -> None:
     """Write down that a process of *kind* declares what this one's code does; `serve` and `sync` do when they start."""
-    _entries().update(declared_at=now, declared_by=_who(kind), vouched_until=None)
+    _entries().update(declared_at=now, declared_by=_who(kind))
 
 
 def vouch(kind: str, now: datetime) -> None:

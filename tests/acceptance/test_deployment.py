@@ -167,6 +167,30 @@ def test_old_code_leaves_a_run_that_it_does_not_know_to_new_code(site: Site) -> 
     assert site.verdicts(name) == [("succeeded", 1, "succeeded")]
 
 
+def test_an_old_release_that_starts_again_takes_nothing_away(site: Site) -> None:
+    """Only a sync retires. While no scheduler of the new release lives, its job is a problem; then it is none."""
+    name = "only_in_the_new_release"
+    site.crons("sync", TEST_RELEASE="new")
+    site.make_due()
+    old = site.start("serve")
+    site.wait_for_row("SELECT 1 FROM crons_heartbeat", old)
+
+    alone = site.crons("health", check=False)
+    new = site.start("serve", TEST_RELEASE="new")
+    site.wait_for_row("SELECT 1 FROM crons_heartbeat GROUP BY kind HAVING COUNT(*) = 2", new)
+    together = site.crons("health", check=False)
+    for process in (old, new):
+        process.send_signal(signal.SIGTERM)
+    outputs = [process.communicate()[0] for process in (old, new)]
+
+    assert (old.returncode, new.returncode) == (0, 0), outputs
+    assert f"undeclared: {name}." in outputs[0]
+    assert alone.returncode == 1
+    assert f"undeclared: {name}: no running code declares it, so nothing begins it; last declared " in alone.stdout
+    assert "undeclared" not in together.stdout
+    assert site.sql("SELECT retired_at FROM crons_entry WHERE name = %s", name) == [(None,)]
+
+
 def rows(site: Site) -> tuple[int, int, int, int]:
     """Count runs, ranges, attempts and traces."""
     counts = [

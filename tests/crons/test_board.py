@@ -322,3 +322,15 @@ def test_slots_that_are_filled_one_after_the_other_wait_well(make_entry):
     assert served == []
     assert (stuck.kind, stuck.entry, stuck.since) == ("waiting", entry.name, NOON - minutes(30))
     assert stuck.text.startswith("3 runs wait to be begun: no place has come free")
+
+
+def test_what_was_retired_in_the_last_week_is_shown(make_entry):
+    """What is missing does not show by itself, and a sync may have been a mistake."""
+    for name, days in (("just now", 0), ("lately", 7), ("long ago", 8)):
+        make_entry(name.replace(" ", "_"))
+        Entry.objects.filter(name=name.replace(" ", "_")).update(retired_at=NOON - days * DAY, wake_at=FAR_FUTURE)
+
+    seen = board.look(DAY, NOON)
+
+    assert [each.name for each in seen.retired.rows] == ["just_now", "lately"]
+    assert seen.is_well

@@ -180,6 +180,19 @@ def test_nothing_is_posted_to_it(staff):
     assert staff("view_entry", "view_run").post(PAGE).status_code == 405
 
 
+def test_what_was_retired_lately_is_shown_with_who_declared_it(staff, make_entry):
+    """Nothing is wrong where it was meant; who did not mean it finds it here."""
+    now = timezone.now()
+    make_entry("gone")
+    Entry.objects.update(retired_at=now, declared_at=now, declared_by="serve on web1, release 2.1")
+
+    page = staff("view_entry", "view_run").get(PAGE).content.decode()
+
+    assert "Retired in the last seven days" in page
+    assert "gone</a>" in page
+    assert "serve on web1, release 2.1" in page
+
+
 def test_page_costs_sixteen_statements_whatever_the_rows(staff, make_entry):
     """Twelve for the board, four for who asks; no full scan."""
     client = staff("view_entry", "view_run")

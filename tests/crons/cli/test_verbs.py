@@ -484,6 +484,25 @@ def test_sync_exits_with_1_where_a_module_of_declarations_fails(crons, empty_reg
     assert said.err.startswith("problem: stock.cron cannot be imported: NameError: name 'x' is not defined.")
 
 
+def test_sync_leaves_what_looks_like_a_mistake_and_exits_with_1(crons, empty_registry, settings, make_entry):
+    """A deployment must stop there: an app may be missing."""
+    settings.CRONJOBS = []
+    settings.CRONS = {}
+    for number in range(6):
+        make_entry(f"old{number}")
+    jobs.job(every(minutes=7), name="fresh")(lambda: None)
+
+    first, second = crons("sync"), crons("sync", "--retire")
+
+    assert (first.code, first.out) == (1, "created  fresh\n1 declared, 0 unchanged.\n")
+    assert first.err.startswith("problem: 6 of 7 entries are not declared by this code: old0, old1, ")
+    assert first.err.endswith("If they are to go: manage.py crons sync --retire\n")
+    assert second.code == 0
+    assert [line for line in second.out.splitlines() if line.startswith("retired")] == [
+        f"retired  old{number}" for number in range(6)
+    ]
+
+
 # health
 
 
