@@ -50,6 +50,8 @@ class Pass:
 # it has begun.
 LAST_CALL_SECONDS = 10.0
 AGAIN_SECONDS = 0.5
+# How long an attempt that has ended is left to its silent process by one that cannot tell how long all went well.
+LONG_LEASES = 10
 # A moment that was read longer ago is not what a lease may be counted from.
 OLD_SECONDS = 1.0
 
@@ -78,6 +80,7 @@ class Dispatcher:
         self._settle_at = 0.0
         self._clock = ledger.ClockWatch()
         self._unstarted = Unstarted()
+        self._well_since = boottime()
 
     def turn(self, now: datetime | None = None, *, beginning: bool = True) -> Pass:
         """Do everything that is due: record slots, give up what is lost, begin what there is room for.
@@ -85,9 +88,10 @@ class Dispatcher:
         Cost: one statement when nothing is due and nothing runs.
         Raises: LedgerUnavailable; what was begun before is still ours and goes on.
         """
-        self._take_back(now)
         looked_at = boottime()
-        agenda = ledger.agenda(now)
+        with self._noticing_silence():
+            self._take_back(now)
+            agenda = ledger.agenda(now)
         if now is None:
             self._clock.check(agenda.now)
         done = Pass(agenda)
@@ -95,7 +99,7 @@ class Dispatcher:
             self._record(done, agenda.now)
         if agenda.lease_at is not None and not self._after_trouble:
             # After a failed write others could not renew either: nobody is declared lost in that pass.
-            done.lost = ledger.expire(agenda.now)
+            done.lost = self._expire(agenda.now)
         self._after_trouble = False
         # At each look: what this process began and does not run would be in the way as long as it lives.
         released = agenda.lease_at is not None and self._release(agenda.now)
@@ -118,7 +122,7 @@ class Dispatcher:
         free = {alias: executor.free() for alias, executor in self.executors.items()}
         if only_run is not None and not arrived and not self._after_trouble:
             # Nobody else may ever look: what was killed would be in the way of all the slots to come.
-            ledger.expire(now)
+            self._expire(now)
         if only_run is not None or self._settle_at <= time.monotonic():
             ledger.settle(now)
             self._settle_at = time.monotonic() + SETTLE_SECONDS
@@ -209,6 +213,12 @@ class Dispatcher:
         finally:
             self._unstarted.attempts -= self._held()
 
+    def _expire(self, now: datetime) -> list[int]:
+        # Others may be about to write endings down: just after the database was away, or as far as a process that
+        # has just started can tell. Those get much longer.
+        is_well = boottime() - self._well_since > (conf.lease / 3).total_seconds()
+        return ledger.expire(now, mine=self.instance.name, patience=conf.lease if is_well else LONG_LEASES * conf.lease)
+
     def _release(self, now: datetime | None) -> list[int]:
         """End the attempts of this process that no executor of it has; say which."""
         released = ledger.release(self.instance.name, self._held(), self._unstarted, now or ledger.database_now())
@@ -219,10 +229,19 @@ class Dispatcher:
     @contextmanager
     def noticing_trouble(self) -> Iterator[None]:
         """Remember a write that failed inside: the next pass expires nothing."""
+        with self._noticing_silence():
+            try:
+                yield
+            except LedgerUnavailable:
+                self._after_trouble = True
+                raise
+
+    @contextmanager
+    def _noticing_silence(self) -> Iterator[None]:
         try:
             yield
         except LedgerUnavailable:
-            self._after_trouble = True
+            self._well_since = boottime()
             raise
 
     def _record(self, done: Pass, now: datetime) -> None:

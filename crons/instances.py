@@ -2,8 +2,9 @@
 
 The kernel keeps the answer: an instance binds a socket in the abstract namespace, which its
 fork server, guards and jobs inherit. The name is free again only when the last of them is gone,
-so a free name proves that nothing of that instance can still run a job. No pid is compared, so
-none can be reused; nothing is left behind on disk.
+so a free name proves that nothing of that instance can still run a job. Each attempt has a name
+as well, which its guard and its job have open. No pid is compared, so none can be reused;
+nothing is left behind on disk. Programs that a job has started have none of it: see orphans.
 """
 
 from __future__ import annotations
@@ -57,6 +58,25 @@ def is_gone(name: str, boot: str) -> bool:
     return True
 
 
+def hold_attempt(instance: str, attempt: int) -> socket.socket | None:
+    """Take an attempt's name; call before its process is forked, so that this inherits it."""
+    return _bind(_name_of_attempt(instance, attempt)) if instance else None
+
+
+def has_ended(instance: str, attempt: int, boot: str) -> bool:
+    """Say whether the processes that run *attempt* have surely ended, whatever became of its instance."""
+    return is_gone(_name_of_attempt(instance, attempt), boot)
+
+
+def is_stopped(pid: int) -> bool:
+    """Say whether a process of this machine is stopped, by SIGSTOP or a debugger, and so does nothing."""
+    try:
+        stat = Path(f"/proc/{pid}/stat").read_text()
+    except OSError:
+        return False
+    return stat.rpartition(")")[2].split()[0] in ("T", "t")
+
+
 @cache
 def host() -> str:
     """Return this machine's name."""
@@ -80,6 +100,10 @@ def boot_id() -> str:
 def boottime() -> float:
     """Return seconds on a clock that all processes of this machine share and that counts suspended time."""
     return time.clock_gettime(getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC))
+
+
+def _name_of_attempt(instance: str, attempt: int) -> str:
+    return f"{instance}-{attempt}"
 
 
 def _bind(name: str) -> socket.socket | None:

@@ -16,6 +16,7 @@ from typing import NoReturn
 
 from django.db import connections
 
+from crons import orphans
 from crons.attempts import Begun
 from crons.exceptions import UnknownJob
 from crons.executors import capture, processes, wire
@@ -93,8 +94,13 @@ def context_of(begun: Begun) -> Context:
 def environment_of(begun: Begun) -> Mapping[str, str]:
     """Return the variables of the job's declaration, and the attempt's name for the programs that the job starts."""
     known = registry.jobs.get(begun.job)
-    given = known.environment if known is not None else {}
-    return {**given, "CRONS_ATTEMPT": str(begun.attempt), "CRONS_RUN": str(begun.run), "CRONS_KEY": begun.key}
+    return {
+        **(known.environment if known is not None else {}),
+        orphans.ATTEMPT: str(begun.attempt),
+        orphans.INSTANCE: begun.instance,
+        "CRONS_RUN": str(begun.run),
+        "CRONS_KEY": begun.key,
+    }
 
 
 def shortened(error: str) -> str:

@@ -19,7 +19,7 @@ from typing import NoReturn
 
 from crons.executors import capture, child, processes, wire
 from crons.executors.exiting import Exit
-from crons.instances import boottime
+from crons.instances import boottime, hold_attempt
 
 # A sleep does not count the time that a machine is suspended, a lease does: look at the clock now and then.
 _LONGEST_SLEEP_SECONDS = 1.0
@@ -55,6 +55,7 @@ class Guard:
         self._poll.register(line, select.POLLIN)
         self._poll.register(self._bell, select.POLLIN)
         self._watch: Watch | None = None
+        self._name: socket.socket | None = None
 
     def serve(self) -> None:
         """Obey until the host hangs up, or until a process refuses to die."""
@@ -86,9 +87,12 @@ class Guard:
             zip(capture.STREAMS, [self._inbox.descriptors.popleft() for _ in capture.STREAMS], strict=True)
         )
         guard, (result, writing) = os.getpid(), os.pipe()
+        # Open here and in the job's process: while either lives, others know that this attempt may run.
+        self._name = hold_attempt(order["start"]["instance"], order["attempt"])
         try:
             pid = os.fork()
         except OSError as error:
+            self._let_go()
             wire.send(self._inbox.end, {"attempt": order["attempt"], "refused": str(error)})
             for each in (result, writing, *descriptors.values()):
                 os.close(each)
@@ -126,9 +130,15 @@ class Guard:
         watch.enforce()
         if not watch.is_over:
             return True
+        self._let_go()
         wire.send(self._inbox.end, watch.close())
         self._watch = None
         return not watch.left
+
+    def _let_go(self) -> None:
+        if self._name is not None:
+            self._name.close()
+            self._name = None
 
 
 class Watch:

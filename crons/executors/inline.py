@@ -30,6 +30,7 @@ from crons.executors.capture import RECORD_FORMAT, is_output, log_level
 from crons.executors.child import environment_of, run
 from crons.executors.output import Output, without_secrets
 from crons.executors.reports import RETRY_SECONDS, Reports
+from crons.instances import hold_attempt
 from crons.redaction import Redaction, of_project
 from crons.side_output import BestEffort, dropped_note
 from crons.verdicts import Ending, Outcome
@@ -86,10 +87,21 @@ class InlineExecutor(Executor):
 
     def _run(self, begun: Begun, scribe: Scribe) -> None:
         redaction = of_project()
-        with kept_environment(begun), kept_output(begun, redaction) as output, _renewing(begun, scribe):
+        with _named(begun), kept_environment(begun), kept_output(begun, redaction) as output, _renewing(begun, scribe):
             ending = run(begun)
         self._reports.add_output(output.take())
         self._reports.add_ending(Finished(begun.attempt, without_secrets(ending, redaction)))
+
+
+@contextmanager
+def _named(begun: Begun) -> Iterator[None]:
+    """Have others know inside that this attempt runs."""
+    name = hold_attempt(begun.instance, begun.attempt)
+    try:
+        yield
+    finally:
+        if name is not None:
+            name.close()
 
 
 @contextmanager

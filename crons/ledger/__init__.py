@@ -10,10 +10,10 @@ from crons.ledger.agenda import Agenda, agenda
 from crons.ledger.backfill import backfill
 from crons.ledger.begin import begin, full_groups, keep_keys, read_attempt
 from crons.ledger.clock import ClockWatch, Corrected, correct_clock, require_believable
+from crons.ledger.expire import expire
 from crons.ledger.finish import (
     cancel_entry,
     cancel_open,
-    expire,
     fenced,
     finish,
     renew,

@@ -2,26 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 
 from django.db import IntegrityError, connections, transaction
-from django.db.models import Q
 
 from crons.attempts import Chunk, Finished, Renewed
 from crons.conf import conf
 from crons.exceptions import CronsError, Fenced, LedgerUnavailable, Refused
-from crons.instances import boot_id, is_gone
 from crons.ledger import rows
 from crons.ledger.audit import REASON, kept, note
-from crons.ledger.record import BATCH, locked, policy_of
-from crons.ledger.transactions import lock_all, lock_free, verb, writing
+from crons.ledger.record import locked, policy_of
+from crons.ledger.transactions import lock_all, verb, writing
 from crons.ledger.verdict import ENDED, announce, end, write_ended
 from crons.models import Attempt, Entry, OutputChunk, Run
 from crons.policies import Policy
-from crons.schedules import FAR_FUTURE
 from crons.verdicts import BAD_VERDICTS, Ending, Outcome, State, Verdict, named_error
 
 # An idempotent job that loses its process is begun again even without retry=, but not for ever:
@@ -47,34 +44,8 @@ def finish(finished: Sequence[Finished], now: datetime) -> dict[int, bool]:
         attempts = list(lock_all(found, using, "self", "run"))
         accepted = {attempt.pk: close(attempt, by_id[attempt.pk], now) for attempt in attempts}
         final = {pk for pk, each in by_id.items() if each.ending.final}
-        _write(attempts, [attempt for attempt in attempts if accepted[attempt.pk]], using, final)
+        write_closed(attempts, [attempt for attempt in attempts if accepted[attempt.pk]], using, final)
     return accepted
-
-
-@verb
-def expire(now: datetime, gone: Callable[[str, str], bool] = is_gone) -> list[int]:
-    """Declare lost every attempt whose process is gone: at once on this machine, by its lease elsewhere.
-
-    Args: *gone* says of (instance, boot id) whether all its processes have surely ended.
-    Returns: the ids of the attempts declared lost.
-    """
-    here = boot_id()
-    # Has a lease, said so that SQLite uses the index also once it has statistics.
-    running = Attempt.objects.using(conf.database).filter(lease_until__lte=FAR_FUTURE)
-    names = set(running.filter(boot_id=here).values_list("instance", flat=True).distinct())
-    dead = [name for name in names if gone(name, here)]
-    # A living process of this machine is never declared lost, however late its renewal: a job that
-    # holds SQLite's only write lock for longer than the lease keeps everybody from renewing.
-    lost = running.filter(Q(boot_id=here, instance__in=dead) | Q(~Q(boot_id=here), lease_until__lt=now))
-    if not lost.exists():
-        return []
-    with writing() as using:
-        found = lost.select_related("run__entry").order_by("pk")
-        attempts = list(lock_free(found, using, "self", "run")[:BATCH])
-        for attempt in attempts:
-            close(attempt, Finished(attempt.pk, Ending(Outcome.LOST, _lost_text(attempt))), now)
-        _write(attempts, attempts, using)
-    return [attempt.pk for attempt in attempts]
 
 
 @verb
@@ -242,7 +213,8 @@ def close(attempt: Attempt, finished: Finished, now: datetime) -> bool:
     return attempt.run.current_attempt == attempt.pk
 
 
-def _write(attempts: list[Attempt], accepted: list[Attempt], using: str, final: Collection[int] = ()) -> None:
+def write_closed(attempts: list[Attempt], accepted: list[Attempt], using: str, final: Collection[int] = ()) -> None:
+    """Store *attempts*, which have ended, and what follows for the runs of those *accepted*."""
     rows.update(attempts, ATTEMPT_ENDED, using)
     for attempt in accepted:
         conclude(attempt, final=attempt.pk in final)
@@ -279,10 +251,3 @@ def _policy(entry: Entry) -> Policy:
         return policy_of(entry)
     except CronsError:
         return Policy()
-
-
-def _lost_text(attempt: Attempt) -> str:
-    return (
-        f"the process that ran it (pid {attempt.pid} on {attempt.host}) vanished: "
-        "the job may or may not have run to its end"
-    )

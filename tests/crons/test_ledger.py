@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import os
+import signal
+import subprocess
 import threading
+from contextlib import closing
 from datetime import timedelta
 from importlib import import_module
 
@@ -14,7 +18,8 @@ from crons.attempts import Chunk, Finished, Unstarted
 from crons.conf import conf
 from crons.dispatch import plan_entry
 from crons.exceptions import Fenced, LedgerUnavailable, Refused, UnknownJob
-from crons.instances import Instance
+from crons.executors.child import environment_of
+from crons.instances import Instance, hold_attempt
 from crons.ledger.transactions import reading, writing
 from crons.models import Attempt, Entry, OutputChunk, Range, Run
 from crons.policies import Retry
@@ -710,9 +715,87 @@ def test_a_living_process_of_this_machine_is_never_declared_lost(led, make_entry
     """A long write transaction on SQLite keeps everybody from renewing; that kills nobody."""
     make_entry()
     led.record(NOON + minutes(5))
-    led.begin(NOON + minutes(5))
+    [begun] = led.begin(NOON + minutes(5))
 
-    assert ledger.expire(NOON + timedelta(days=1)) == []
+    with closing(hold_attempt(begun.instance, begun.attempt)):
+        assert ledger.expire(NOON + timedelta(days=1), patience=timedelta(0)) == []
+
+
+def test_an_attempt_that_has_ended_unseen_is_lost_though_its_scheduler_lives(led, make_entry):
+    """Its jobs have ended, and it writes nothing down: it may not block its entries for ever."""
+    make_entry()
+    led.record(NOON + minutes(5))
+    [begun] = led.begin(NOON + minutes(5))
+    late = NOON + minutes(5) + conf.lease + minutes(1)
+
+    assert ledger.expire(late, patience=minutes(1)) == []
+    assert ledger.expire(late + minutes(1), mine=begun.instance, patience=minutes(1)) == []
+    assert ledger.expire(late + minutes(1), patience=minutes(1)) == [begun.attempt]
+    assert Attempt.objects.get().error.startswith("its processes have ended, and the process that should have written")
+
+
+def test_a_stopped_scheduler_gets_no_patience(led, make_entry):
+    """SIGSTOP, Ctrl-Z: it is not about to write anything down."""
+    make_entry()
+    led.record(NOON + minutes(5))
+    [begun] = led.begin(NOON + minutes(5))
+    with subprocess.Popen(["sleep", "1000"]) as stopped:
+        stopped.send_signal(signal.SIGSTOP)
+        os.waitpid(stopped.pid, os.WUNTRACED)
+        Attempt.objects.update(pid=stopped.pid)
+
+        in_its_lease = ledger.expire(NOON + minutes(5) + conf.lease)
+        after_it = ledger.expire(NOON + minutes(5) + conf.lease + timedelta(seconds=1))
+        stopped.kill()
+
+    assert (in_its_lease, after_it) == ([], [begun.attempt])
+
+
+@pytest.fixture
+def orphan(led, make_entry):
+    """A program that a job has started, whose scheduler, guard and job are gone; and its attempt."""
+    make_entry()
+    led.record(NOON + minutes(5))
+    dead = Instance.start("serve")
+    [begun] = led.begin(NOON + minutes(5), instance=dead)
+    dead.stop()
+    with subprocess.Popen(["sleep", "1000"], env={**os.environ, **environment_of(begun)}) as program:
+        yield program, begun.attempt
+        program.kill()
+
+
+def test_a_program_that_outlived_its_job_is_killed_before_the_job_is_lost(orphan):
+    """A free name proves that no process of ours is left, and says nothing of the programs that a job started."""
+    program, attempt = orphan
+
+    assert ledger.expire(NOON + minutes(6)) == [attempt]
+    assert program.poll() == -signal.SIGKILL
+
+
+def test_a_program_that_cannot_be_killed_holds_its_entry(orphan, monkeypatch):
+    """Another user's, or one that waits for a dead disk: no second run beside it, and the attempt says why."""
+    program, attempt = orphan
+    monkeypatch.setattr("crons.orphans.PATIENCE_SECONDS", 0.0)
+    monkeypatch.setattr(signal, "pidfd_send_signal", lambda *_: None)
+
+    assert ledger.expire(NOON + minutes(6)) == []
+    assert Attempt.objects.get().error == (
+        "nobody watches over it any more, and what it has started runs on and cannot be killed: "
+        f"pid {program.pid} (sleep 1000)"
+    )
+    program.kill()
+    program.wait()
+    assert ledger.expire(NOON + minutes(7)) == [attempt]
+    assert "vanished" in Attempt.objects.get().error
+
+
+def test_programs_of_other_attempts_are_left_alone(orphan):
+    """The same number in another database is another attempt: the instance tells them apart."""
+    program, attempt = orphan
+    Attempt.objects.update(instance="another")
+
+    assert ledger.expire(NOON + minutes(6)) == [attempt]
+    assert program.poll() is None
 
 
 def test_a_vanished_process_of_this_machine_is_lost_at_once(led, make_entry):

@@ -61,6 +61,17 @@ def waits_harmlessly(context: Context) -> None:
     waits_for_release(context)
 
 
+@job(cron("0 * * * *"), idempotent=True)
+def waits_in_a_program() -> None:
+    """Have a program wait for release; it notes first whether the one before it still runs."""
+    script = """
+        read pid < "$TRACES.pid" && grep -q GATE "/proc/$pid/environ" && echo $pid >> "$TRACES.overlaps"
+        echo $$ > "$TRACES.pid"
+        exec cat "$GATE"
+    """
+    subprocess.run(["sh", "-c", script], check=True)
+
+
 @job(cron("0 * * * *"))
 def writes_fenced(context: Context) -> None:
     """Write a row, and another once somebody has let it go on; each commits only while the run is this attempt's."""
