@@ -17,6 +17,7 @@ The variables may stand in `var/crm.env` too (see crm/environment.py): cron star
     CRM_GRAPHQL_URL     where the jobs ask, such as https://crm.example.com/graphql. Default empty:
                         http://127.0.0.1:8000/graphql, and the heartbeat asks the schema in its own process
     CRM_GRAPHQL_TIMEOUT default 30: seconds in which an answer must have come whole
+    CRM_STATEMENT_TIMEOUT   default 5: seconds that a statement of a request to GraphQL may take; 0: no limit
     CRM_TOKEN           default empty: the jobs' service token is in CRM_TOKEN_FILE
     CRM_TOKEN_FILE      default var/jobs_token. The file, mode 0600, with the service token that the jobs use
     CRM_CLEANUP_MAX_SHARE, CRM_CLEANUP_MAX_COUNT    default 0.5 and 10000: a cleanup above either stops
@@ -171,6 +172,7 @@ if CRM_GRAPHQL_URL and not CRM_GRAPHQL_URL.startswith(("http://", "https://")):
 CRM_GRAPHQL_TIMEOUT = environment.whole("CRM_GRAPHQL_TIMEOUT", 30)
 if CRM_GRAPHQL_TIMEOUT == 0:
     raise ImproperlyConfigured("CRM_GRAPHQL_TIMEOUT=0 leaves no time to answer. Set it to seconds, such as 30.")
+CRM_STATEMENT_TIMEOUT = environment.whole("CRM_STATEMENT_TIMEOUT", 5)
 CRM_TOKEN_FILE = BASE_DIR / environment.text("CRM_TOKEN_FILE", "var/jobs_token")
 
 # ── mail and logs ─────────────────────────────────────────────────────────────────────────────────

@@ -333,6 +333,7 @@ def test_tokens_are_limited(staff):
         ("{ customers { edges { node { id } } } }", {}, 151),  # 50 unless asked
         ("{ customers(last: $n) { edges { node { id } } } }", {"n": 10}, 31),
         ("{ customers(first: $n) { edges { node { id } } } }", {}, 301),  # may have a default of any size
+        ("{ customers(first: 100) { edges { node { orders { totalCount } } } } }", {}, 1 + 100 * (1 + 1 + 1 + 10)),
         ("{ customers(first: 0) { edges { node { id } } } }", {}, 4),
         ("{ customers(first: 10) { ...E } } fragment E on X { edges { node { id } } }", {}, 31),
         ('{ nodes(ids: ["a", "b", "c"]) { id } }', {}, 4),
