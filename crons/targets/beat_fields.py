@@ -56,17 +56,41 @@ def read(row: Any) -> tuple[str, str]:
 
 
 def _text(clock: WallClock, *, both: bool) -> str:
-    """Write the five fields as Celery reads them, alike for alike sets; *both*: a day must be in both day fields."""
+    """Write the five fields as Celery reads them, alike for alike sets of one kind.
+
+    The kind is whether it follows real time through a clock change (a * begins the minute or the hour): read back,
+    it is the same, though Celery itself makes no difference. *both*: a day must be in both day fields.
+    """
     all_days, all_weekdays = len(clock.days) == 31, len(clock.weekdays) == 7
     if not (all_days or all_weekdays):
         raise Unfit(BOTH_DAYS)
     daily = not both
     return " ".join(
         [
-            fitting.field(clock.minutes, 60, stars=True),
-            fitting.field(clock.hours, 24, stars=True),
+            *_times(clock),
             "*" if daily or all_days else fitting.field(clock.days, 32, stars=False),
             "*" if len(clock.months) == 12 else fitting.field(clock.months, 13, stars=False),
             "*" if daily or all_weekdays else fitting.field(clock.weekdays, 7, stars=False),
         ]
     )
+
+
+def _times(clock: WallClock) -> tuple[str, str]:
+    """Write minutes and hours, one of them with a * in front where, and only where, the clock follows real time."""
+    stars = clock.follows_real_time
+    minute, hour = fitting.field(clock.minutes, 60, stars=stars), fitting.field(clock.hours, 24, stars=stars)
+    if stars and not minute.startswith("*") and not hour.startswith("*"):
+        # It said */2,5: some step of it is in there, for the field began with one.
+        starred = _starred(clock.minutes, 60)
+        return (starred, hour) if starred else (minute, _starred(clock.hours, 24))
+    return minute, hour
+
+
+def _starred(values: frozenset[int], size: int) -> str:
+    """Write *values* with a step of all in front, the finest that is in there; empty where none is."""
+    for step in range(2, size + 1):
+        steps = frozenset(range(0, size, step))
+        if steps <= values:
+            rest = values - steps
+            return f"*/{step}" + (f",{fitting.field(rest, size, stars=False)}" if rest else "")
+    return ""

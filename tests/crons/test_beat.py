@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
@@ -14,10 +15,13 @@ from django.contrib.admin.models import LogEntry
 from django.test import Client
 from django.urls import reverse
 from django.utils import timezone
+from hypothesis import HealthCheck, given
+from hypothesis import settings as settings_of_hypothesis
+from hypothesis import strategies as st
 
 from crons import api, cron, job
 from crons.doctor import installed
-from crons.exceptions import CronsError, Refused, TargetError
+from crons.exceptions import CronsError, InvalidSchedule, Refused, TargetError
 from crons.jobs import Registry
 from crons.models import AuditEvent, Entry, Pause, Run
 from crons.schedules import any_of, parse
@@ -95,6 +99,54 @@ def crontab(text: str, zone: str = "UTC") -> Any:
 def test_a_schedule_is_said_in_the_fields_of_celery(text: str, expected: Any):
     """Even intervals keep the moments that all hosts share, so they are fields too."""
     assert beat_fields.of(parse(text), "Europe/Berlin", NOW) == expected
+
+
+FORMS = ["*", "*/2", "*/30", "*/7", "0,30", "0-58/2", "0-59", "5", "0", "*/2,5", "5,*/20", "0-4,10-14", "*/59", "*/60"]
+HOURS = ["*", "*/2", "*/5", "0,12", "0-22/2", "0-23", "2", "0", "*/12,5", "9-17", "*/23", "*/24"]
+
+
+def kept(text: str) -> None:
+    """Assert that a row that says *text*, however it came, reads as the same moments of the same kind."""
+    declared = cron(text).clock
+    row = models.CrontabSchedule(**dict(zip(beat_fields.FIELDS, text.split(), strict=True)), timezone="Europe/Berlin")
+
+    written = beat_fields.of(cron(text), "Europe/Berlin", NOW)
+    read = beat_fields.read(models.PeriodicTask(crontab=row))
+
+    assert written == read
+    assert written is not None
+    found = cron(written[0]).clock
+    assert (found.minutes, found.hours) == (declared.minutes, declared.hours), written
+    assert found.follows_real_time == declared.follows_real_time, written
+    celery = models.CrontabSchedule(**dict(zip(beat_fields.FIELDS, written[0].split(), strict=True))).schedule
+    assert (celery.minute, celery.hour) == (declared.minutes, declared.hours)
+
+
+@pytest.mark.parametrize("minute", FORMS)
+def test_no_text_changes_its_kind_on_its_way_through_a_row(minute: str):
+    """Before: 0,30 2 became */30 2, which has no run on the day of the gap, and twice as many in the fold."""
+    for hour in HOURS:
+        kept(f"{minute} {hour} * * *")
+
+
+part = st.one_of(
+    st.just("*"),
+    st.integers(1, 40).map("*/{}".format),
+    st.integers(0, 23).map(str),
+    st.tuples(st.integers(0, 11), st.integers(12, 23), st.integers(1, 9)).map(lambda of: f"{of[0]}-{of[1]}/{of[2]}"),
+)
+fields = st.lists(part, min_size=1, max_size=3).map(",".join)
+
+
+@settings_of_hypothesis(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@given(fields, fields.filter(lambda text: not re.search(r"/(2[5-9]|[3-9][0-9])", text)))
+def test_no_field_changes_its_kind(minute: str, hour: str):
+    """Whatever its form."""
+    try:
+        cron(f"{minute} {hour} * * *")
+    except InvalidSchedule:
+        return
+    kept(f"{minute} {hour} * * *")
 
 
 @pytest.mark.parametrize(
@@ -236,6 +288,19 @@ def test_the_ledger_follows_a_time_that_is_changed_in_the_admin(crons: Any, admi
     crons("apply", "--to", "beat")
     assert told()[1] == "crons:report: 30 7 * * 5 Europe/Berlin"
     assert Entry.objects.get().schedule == "30 7 * * 5"
+
+
+def test_a_fixed_time_that_is_moved_stays_fixed(crons: Any, empty_registry: Registry):
+    """Somebody moves 0,30 2 to 3 o'clock: on the day of the gap it still has its run."""
+    empty_registry.clear()
+    job(cron("0,30 2 * * *", zone="Europe/Berlin"), name="report")(lambda: None)
+    crons("apply", "--to", "beat")
+    assert row_of().crontab.minute == "0,30"
+
+    edit(crontab=crontab("0,30 3 * * *", "Europe/Berlin"))
+    beat_rows.follow()
+
+    assert Entry.objects.get(name="report").schedule == "0,30 3 * * *"
 
 
 def test_a_time_that_is_set_back_is_the_declared_one_again(crons: Any):

@@ -221,7 +221,7 @@ def test_forced_failure_does_not_wait_for_its_retry(shop, monkeypatch):
 def test_class_taken_out_is_retired_while_another_is_warned_of(shop, settings):
     """A warning is no mistake of reading: what the setting does not name is gone."""
     settings.CRON_CLASSES = [f"{HERE}.Mails", f"{HERE}.Report"]
-    sync(ledger.database_now(), plan_entry)
+    sync(ledger.database_now(), plan_entry, retire=Retire.ALL)
     settings.CRON_CLASSES = [f"{HERE}.Mails"]
 
     done = sync(ledger.database_now(), plan_entry, retire=Retire.ALL)
