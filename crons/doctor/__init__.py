@@ -14,9 +14,11 @@ from crons.doctor import bare, clocks, installed, missing, rows, start
 from crons.doctor.findings import BAD, GOOD, WARN, Finding
 from crons.exceptions import CronsError, UnknownJob
 from crons.jobs import not_declared
+from crons.side_output import get_log
 from crons.targets import declared, state
 from crons.targets.installation import Installation
 
+log = get_log("crons")
 PARTS: tuple[tuple[str, Callable[[str | None], Iterator[Finding]]], ...] = (
     ("start", start.look),
     ("files", start.look_at_files),
@@ -60,3 +62,7 @@ def _examined(name: str | None) -> Iterator[Finding]:
             yield from look(name)
         except (CronsError, DatabaseError) as error:
             yield Finding(what, BAD, " ".join(str(error).split()), "an answer", "Mend that first, then ask again.")
+        except Exception as error:
+            log.warning("the part %s of the doctor failed", what, exc_info=True)
+            found = f"looking at it failed: {type(error).__name__}: {' '.join(str(error).split())}"
+            yield Finding(what, BAD, found, "an answer", "The log has the traceback; please report it.")

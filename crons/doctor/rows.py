@@ -12,8 +12,8 @@ from django.db.models.functions import RowNumber
 
 from crons import api, deployment, ledger
 from crons.conf import conf
-from crons.doctor.findings import BAD, Finding
-from crons.jobs import registry
+from crons.doctor.findings import BAD, WARN, Finding
+from crons.exceptions import CronsError
 from crons.models import Attempt, Deployment, Entry
 from crons.schedules import FAR_FUTURE
 
@@ -29,9 +29,12 @@ def look(name: str | None) -> Iterator[Finding]:
         yield Finding(
             "deployment", BAD, f"the database belongs to {adopted.described}", here.described, "manage.py crons adopt"
         )
+    for problem in api.health():
+        if name is None or problem.entry == name:
+            what = f"{problem.kind} {problem.entry}".strip()
+            # What fails is no fault of the installation.
+            yield Finding(what, WARN if problem.kind == "failing" else BAD, problem.text, "", problem.next_step)
     entries = {each.name: each for each in api.entries()}
-    if not entries and registry.entries:
-        yield Finding("entries", BAD, "none has a row", "those that are declared", "manage.py crons sync")
     for each, p95 in _durations(entries if name is None else {name: entries[name]} if name in entries else {}):
         interval = _interval(each)
         if interval is not None and p95 > interval:
@@ -65,8 +68,11 @@ def _durations(entries: dict[str, Entry]) -> list[tuple[Entry, timedelta]]:
 
 
 def _interval(entry: Entry) -> timedelta | None:
-    """Return the smallest distance of an entry's next slots."""
-    account = ledger.account_of(entry)
+    """Return the smallest distance of an entry's next slots; None where it has none, or cannot be read."""
+    try:
+        account = ledger.account_of(entry)
+    except CronsError:
+        return None  # it is parked, which is a problem of its own
     slots = [account.schedule.next_after(ledger.database_now(), account.tz)]
     while slots[-1] < FAR_FUTURE and len(slots) < SLOTS_LOOKED_AT:
         slots.append(account.schedule.next_after(slots[-1], account.tz))

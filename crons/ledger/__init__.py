@@ -9,7 +9,7 @@ when the database does not answer.
 from crons.ledger.agenda import Agenda, agenda
 from crons.ledger.backfill import backfill
 from crons.ledger.begin import begin, full_groups, keep_keys, read_attempt
-from crons.ledger.clock import ClockWatch, Corrected, correct_clock, require_believable
+from crons.ledger.clock import ClockWatch, Corrected, correct_clock, require_believable, require_near
 from crons.ledger.expire import expire
 from crons.ledger.finish import (
     cancel_entry,
@@ -92,6 +92,7 @@ __all__ = [
     "request",
     "request_cancel",
     "require_believable",
+    "require_near",
     "resume",
     "resume_all",
     "retry",

@@ -56,14 +56,19 @@ def require_believable(now: datetime | None = None) -> None:
     Raises: ClockInDoubt.
     Cost: one statement; two more where it is.
     """
-    if transactions.told_time is not None:
-        return  # a test's own clock
     with connections[conf.database].cursor() as cursor:
         cursor.execute(NEWEST)
         newest = max((at for value in cursor.fetchone() if (at := rows.moment(value)) is not None), default=None)
-    if newest is None:
+    require_near(newest, now or database_now())
+
+
+def require_near(newest: datetime | None, now: datetime) -> None:
+    """Refuse where *now* is far from *newest*, the moment of the newest row, and nobody has said that it is right.
+
+    Raises: ClockInDoubt.
+    """
+    if newest is None or transactions.told_time is not None:  # a test's own clock
         return
-    now = now or database_now()
     if _is_near(newest, now) or any(_is_near(at, now) for at in _vouched_for()):
         return
     raise ClockInDoubt(_doubt(newest, now))

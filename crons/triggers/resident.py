@@ -19,6 +19,7 @@ from crons.exceptions import LedgerUnavailable, NotAdopted
 from crons.side_output import get_log, let_go
 from crons.triggers.postman import Postman
 from crons.triggers.session import LONGEST_LOOK_SECONDS, Session
+from crons.watch.unsynced import absent
 
 log = get_log("crons")
 LONGEST_PAUSE_SECONDS = 5.0
@@ -38,6 +39,7 @@ class Resident:
     failures: int = 0
     beat_at: float = 0.0
     seen: dict[Path, float] = field(default_factory=dict)
+    unwritten: set[str] = field(default_factory=set)
 
     def run(self) -> bool:
         """Serve until told to stop; True if it should be started anew.
@@ -49,6 +51,7 @@ class Resident:
         for problem in synced.problems:
             log.error(problem)
         zones = sync.replan_changed_zones()
+        self.unwritten = absent()
         self.say(_greeting(self.session, synced, zones))
         anew = False
         while self.session.stopping is None and not anew:
@@ -81,6 +84,7 @@ class Resident:
         if started >= self.beat_at:
             # Another deployment may have adopted this database since: then nothing is recorded or begun.
             deployment.permit()
+            self._write_what_is_gone()
         done = self.session.dispatcher.turn()
         self._beat()
         if done.agenda.must_deliver:
@@ -89,6 +93,17 @@ class Resident:
             log.warning("the ledger answers again after %d failed turn(s)", self.failures)
         self.failures = 0
         return _seconds_until_due(done, self.session, time.monotonic() - started)
+
+    def _write_what_is_gone(self) -> None:
+        """Declare again what has lost its row: somebody emptied the database, or put an empty one in its place."""
+        gone = absent() - self.unwritten
+        if not gone:
+            return
+        self.say(f"Not in the database any more, declared again: {', '.join(sorted(gone))}.")
+        for problem in api.sync(kind="serve").problems:
+            log.error(problem)
+        # What cannot be written is said once, not at every heartbeat.
+        self.unwritten = absent()
 
     def _note(self, error: Exception) -> float:
         """Say what went wrong, and for how long to wait."""

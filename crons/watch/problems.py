@@ -21,7 +21,7 @@ from datetime import datetime, timedelta
 from functools import cached_property
 
 from django.db import DatabaseError
-from django.db.models import Q, QuerySet
+from django.db.models import Q, QuerySet, Subquery
 from django.db.models.functions import Now
 
 from crons import ledger
@@ -29,10 +29,11 @@ from crons.conf import conf
 from crons.exceptions import ClockInDoubt, LedgerUnavailable
 from crons.instances import is_gone
 from crons.jobs import registry
-from crons.models import Entry, Heartbeat, Incident
+from crons.models import Entry, Heartbeat, Incident, Run
 from crons.side_output import get_log
 from crons.watch.undeclared import RULE as UNDECLARED
 from crons.watch.undeclared import undeclared
+from crons.watch.unsynced import unsynced
 from crons.watch.waiting import waiting
 
 log = get_log("crons")
@@ -81,9 +82,11 @@ class Look:
 
     @cached_property
     def entries(self) -> list[Entry]:
-        """The entries that wake first, up to READ, with the database's time in *asked_at*."""
-        # With the time: a statement less than asking for it.
-        return list(self._entries().annotate(asked_at=Now()).order_by("wake_at", "name")[:READ])
+        """The entries that wake first, up to READ, with the database's time, and that of the newest run."""
+        # With these: two statements less than asking for them.
+        newest = Run.objects.using(conf.database).order_by("-pk").values("recorded_at")[:1]
+        rows = self._entries().annotate(asked_at=Now(), newest_run_at=Subquery(newest))
+        return list(rows.order_by("wake_at", "name")[:READ])
 
     @cached_property
     def now(self) -> datetime:
@@ -200,8 +203,10 @@ def clocks(look: Look) -> Iterator[Problem]:
         if abs(beat.clock_skew_seconds) > AHEAD.total_seconds():
             text = f"the clock of {beat.host} is {beat.clock_skew_seconds:+.0f} s from the database's"
             yield Problem("clock", text, next_step="Have both keep time, for example with systemd-timesyncd")
+    moments = [beat.beat_at for beat in look.heartbeats]
+    moments += [at for each in look.entries[:1] if (at := getattr(each, "newest_run_at", None)) is not None]
     try:
-        ledger.require_believable(look.now)
+        ledger.require_near(max(moments, default=None), look.now)
     except ClockInDoubt as doubt:
         yield Problem("clock", str(doubt))
 
@@ -250,6 +255,7 @@ RULES: list[Rule] = [
     clocks,
     broken,
     undeclared,
+    unsynced,
     parked,
     ahead,
     scheduler,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import select
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -18,11 +18,12 @@ from django.test.utils import CaptureQueriesContext
 
 from crons import command, cron, deployment, doctor, job
 from crons.doctor import bare, clocks, installed, missing, rows, start
-from crons.doctor.findings import Finding
+from crons.doctor.findings import BAD, GOOD, Finding
 from crons.exceptions import LedgerUnavailable, TargetError
 from crons.instances import boot_id, host
 from crons.jobs import Registry
 from crons.models import Attempt, Deployment, Entry, Heartbeat, Run
+from crons.schedules import FAR_FUTURE
 from crons.targets import CrontabTarget, blocks
 from crons.targets.installation import Installation
 from tests.crons.test_crontab_target import Crontab, crontab  # noqa: F401 (a fixture)
@@ -122,7 +123,7 @@ def test_declared_and_never_synced_is_said(clock: None, db: None, empty_registry
     def report() -> None:
         """Nothing."""
 
-    assert [found.do for found in bad(rows.look(None))] == ["manage.py crons sync"]
+    assert [found.do for found in bad(rows.look(None))] == ["Write it: manage.py crons sync"]
 
 
 @pytest.mark.parametrize(("ahead", "level"), [(0.4, "good"), (-2, "warn"), (7, "bad")])
@@ -344,6 +345,35 @@ def test_a_start_that_hangs_leaves_nothing_behind(tmp_path: Path):
         ended = select.poll()
         ended.register(os.pidfd_open(int(told.read_text())), select.POLLIN)
         assert ended.poll(10_000) != []
+
+
+def test_a_part_that_fails_itself_is_a_finding(db: None, report: None, monkeypatch: Any):
+    """It ended in a traceback, and hid what all other parts would have found."""
+
+    def fails(name: str | None) -> Iterator[Finding]:
+        yield Finding("first", GOOD, "well")
+        raise KeyError("no such\nrow")
+
+    monkeypatch.setattr(
+        doctor, "PARTS", (("rows", fails), ("last", lambda name: iter([Finding("last", GOOD, "well")])))
+    )
+
+    assert [(found.what, found.level, found.found) for found in doctor.examine()] == [
+        ("first", GOOD, "well"),
+        ("rows", BAD, "looking at it failed: KeyError: 'no such\\nrow'"),
+        ("last", GOOD, "well"),
+    ]
+
+
+def test_a_parked_entry_does_not_hide_what_takes_too_long(ended: Callable[..., Entry], empty_registry: Registry):
+    """Its schedule cannot be read, so nobody knows its interval; the others have theirs."""
+    ended("often", "every 10s", 20, 20, 20)
+    broken = ended("broken", "every 10s", 20, 20, 20)
+    Entry.objects.filter(pk=broken.pk).update(schedule="61 * * * *", parked_reason="no minute 61", wake_at=FAR_FUTURE)
+
+    found = [each.what for each in bad(rows.look(None))]
+
+    assert found == ["parked broken", "duration of often"]
 
 
 def test_a_part_that_cannot_be_looked_at_is_a_finding(db: None, report: None, monkeypatch: Any):

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from unittest import mock
 
 import pytest
 from django.db import OperationalError
 
-from crons import api, board, ledger
+from crons import api, board, cron, job, ledger
 from crons.exceptions import LedgerUnavailable
 from crons.models import Entry, Heartbeat
+from crons.triggers.resident import Resident
 from crons.watch import problems as asked
 from crons.watch.problems import Look, problems
 from tests.crons.cli.conftest import call_crons
@@ -109,3 +111,40 @@ def test_a_host_whose_clock_is_far_from_the_databases_is_wrong(make_entry):
     assert [(each.kind, each.text) for each in problems(Look(NOON))] == [
         ("clock", "the clock of web2 is -61 s from the database's")
     ]
+
+
+def test_a_job_that_is_declared_and_has_no_row_is_wrong(empty_registry, make_entry):
+    """After `flush`, or in a database that was only migrated, nothing falls due, and nobody said so."""
+    for name in ("nightly", "weekly", "gone"):
+        job(cron("0 3 * * *"), name=name)(lambda: None)
+    make_entry("nightly")
+    make_entry("gone")
+    Entry.objects.filter(name="gone").update(retired_at=NOON)
+
+    found = [each for each in problems(Look(NOON)) if each.kind == "unsynced"]
+
+    assert [each.text for each in found] == [
+        "declared here, but not in this database, so that nothing of it falls due: weekly",
+        "declared here, but retired in this database, so that nothing of it falls due: gone",
+    ]
+    assert found[0].next_step == "Write it: manage.py crons sync"
+
+
+def test_a_running_scheduler_declares_again_what_has_lost_its_row(empty_registry, db):
+    """`manage.py flush` under a running `serve` left it idle for ever."""
+    job(cron("0 3 * * *"), name="nightly")(lambda: None)
+    said = []
+    resident = Resident(mock.Mock(), said.append)
+    api.sync()
+
+    resident._write_what_is_gone()
+    quiet = list(said)
+    Entry.objects.all().delete()
+    resident._write_what_is_gone()
+    resident._write_what_is_gone()
+
+    assert quiet == []
+    [line] = said
+    assert line.startswith("Not in the database any more, declared again: ")
+    assert line.endswith("nightly.")
+    assert Entry.objects.filter(name="nightly").exists()

@@ -12,7 +12,7 @@ from django.test.utils import CaptureQueriesContext
 from django.urls import NoReverseMatch, reverse
 from django.utils import timezone
 
-from crons import board
+from crons import board, job
 from crons.exceptions import LedgerUnavailable
 from crons.models import Entry, Run
 from crons.upcoming import slots_of
@@ -193,8 +193,9 @@ def test_what_was_retired_lately_is_shown_with_who_declared_it(staff, make_entry
     assert "serve on web1, release 2.1" in page
 
 
-def test_page_costs_sixteen_statements_whatever_the_rows(staff, make_entry):
+def test_page_costs_sixteen_statements_whatever_the_rows(empty_registry, staff, make_entry):
     """Twelve for the board, four for who asks; no full scan."""
+    job(None, name="job1")(lambda: None)
     client = staff("view_entry", "view_run")
     fill([make_entry(f"job{n}") for n in range(5)], 20_000, timezone.now())
 
