@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING, TypeVar
+
 from django.db import models
 
+from crons.conf import conf
 from crons.row_json import RowJSONField
 from crons.verdicts import Kind, Outcome, Reason, State, Verdict
 
@@ -11,12 +14,37 @@ from crons.verdicts import Kind, Outcome, Reason, State, Verdict
 # of a million runs they hold the few that a person looks for. See crons/board.py for the same words in SQL.
 UNREMARKABLE = ["", "succeeded"]
 
+M = TypeVar("M", bound=models.Model)
+
 
 def _choices(words: type[Kind | Outcome | Reason | State | Verdict]) -> list[tuple[str, str]]:
     return [(word.value, word.value.replace("_", " ")) for word in words]
 
 
-class Entry(models.Model):
+class LedgerManager(models.Manager[M]):
+    """Reads where the ledger writes: a router's replica may lag behind."""
+
+    def get_queryset(self) -> models.QuerySet[M]:
+        """Ask the ledger's database, unless another was named."""
+        rows = super().get_queryset()
+        return rows if self._db else rows.using(conf.database)
+
+
+class LedgerRow(models.Model):
+    """A row of crons. What hangs on it is read through the same manager: `run.entry`, and what Django prefetches."""
+
+    if not TYPE_CHECKING:  # the stubs know the usual manager of each model
+        objects = LedgerManager()
+
+    class Meta:
+        abstract = True
+
+
+# Not in Meta, which models without one of their own inherit: migrations would tell of it.
+LedgerRow._meta.base_manager_name = "objects"
+
+
+class Entry(LedgerRow):
     """A job on a schedule with arguments: the thing a scheduler looks at. One row per name.
 
     *accounted_until*: every slot up to here has a run or a range; only planning moves it.
@@ -66,7 +94,7 @@ class Entry(models.Model):
         return self.name
 
 
-class Pause(models.Model):
+class Pause(LedgerRow):
     """What somebody has paused: an entry, a tag (*tag*), or everything (neither). Unique: scope.
 
     *until*: when it ends by itself; such rows are deleted when somebody comes by.
@@ -84,7 +112,7 @@ class Pause(models.Model):
         return f"pause of {self.scope}"
 
 
-class Run(models.Model):
+class Run(LedgerRow):
     """One slot of one entry, or one manual request. Unique: (entry, slot), request key, active key.
 
     *active_key* is the entry's id while an attempt is going, unless the job allows overlap.
@@ -135,7 +163,7 @@ class Run(models.Model):
         return f"run {self.pk}"
 
 
-class Range(models.Model):
+class Range(LedgerRow):
     """Many slots of one entry with the same verdict. Unique: (entry, first slot)."""
 
     entry = models.ForeignKey(Entry, on_delete=models.CASCADE, related_name="ranges")
@@ -158,7 +186,7 @@ class Range(models.Model):
         return f"{self.count} slots {self.verdict} ({self.reason})"
 
 
-class Attempt(models.Model):
+class Attempt(LedgerRow):
     """One try at a run; its id is the fencing token. Unique: (run, number), token.
 
     *lease_until* is NULL once it has ended. *instance* names the process that holds it.
@@ -196,7 +224,7 @@ class Attempt(models.Model):
         return f"attempt {self.pk}"
 
 
-class OutputChunk(models.Model):
+class OutputChunk(LedgerRow):
     """A piece of what an attempt wrote, in order of *seq*. Unique: (attempt, seq)."""
 
     attempt = models.ForeignKey(Attempt, on_delete=models.CASCADE, related_name="chunks")
@@ -208,7 +236,7 @@ class OutputChunk(models.Model):
         constraints = [models.UniqueConstraint(fields=["attempt", "seq"], name="crons_chunk_seq")]
 
 
-class Incident(models.Model):
+class Incident(LedgerRow):
     """Something that is wrong over time. Unique: one open incident per rule and entry (*open_key*)."""
 
     rule = models.CharField(max_length=20)
@@ -226,7 +254,7 @@ class Incident(models.Model):
         return self.summary
 
 
-class Delivery(models.Model):
+class Delivery(LedgerRow):
     """One message about an incident over one channel. Unique: (incident, event, channel): told once."""
 
     incident = models.ForeignKey(Incident, on_delete=models.CASCADE, related_name="deliveries")
@@ -245,7 +273,7 @@ class Delivery(models.Model):
         constraints = [models.UniqueConstraint(fields=["incident", "event", "channel"], name="crons_delivery_once")]
 
 
-class Heartbeat(models.Model):
+class Heartbeat(LedgerRow):
     """A running scheduler's last sign of life. Unique: instance.
 
     *declares*: the names of the entries that its code declares; NULL where that is not known.
@@ -268,7 +296,7 @@ class Heartbeat(models.Model):
         return f"{self.kind} on {self.host}"
 
 
-class AuditEvent(models.Model):
+class AuditEvent(LedgerRow):
     """Who did what to which row, and why. Append only."""
 
     at = models.DateTimeField(db_index=True)
@@ -284,7 +312,7 @@ class AuditEvent(models.Model):
         indexes = [models.Index(fields=["subject_type", "subject"], name="crons_audit_subject")]
 
 
-class Deployment(models.Model):
+class Deployment(LedgerRow):
     """The one place this database may fire from. At most one row (pk 1)."""
 
     identity = models.CharField(max_length=128)
