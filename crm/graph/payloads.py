@@ -1,16 +1,31 @@
 """What a mutation answers: one payload each, with the object or with errors that a program can act on."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from typing import Any
 
 import strawberry
+from strawberry import Info
+from strawberry.extensions import FieldExtension
 from strawberry.utils.str_converters import to_camel_case
 
+from crm.graph.permissions import require
 from crm.graph.types import Customer, Order, Product
 from crm.problems import Code, Problem
 
 UserErrorCode = strawberry.enum(
     Code, name="UserErrorCode", description="What kind of mistake it is. These names stay: decide by them."
 )
+
+
+class Reads(FieldExtension):
+    """A field of a payload that shows a row: whoever may write rows need not see what else stands in them."""
+
+    def __init__(self, scope: str) -> None:
+        self._scope = scope
+
+    def resolve(self, next_: Callable[..., Any], source: Any, info: Info, **kwargs: Any) -> Any:
+        require(info, self._scope)
+        return next_(source, info, **kwargs)
 
 
 @strawberry.type(description="One thing that is wrong with an input. Nothing of it was written.")
@@ -22,13 +37,19 @@ class UserError:
 
 @strawberry.type(description="The customer, or the errors that kept it from being written.")
 class CustomerPayload:
-    customer: Customer | None = strawberry.field(default=None, description="The customer as it is now.")
+    customer: Customer | None = strawberry.field(
+        default=None,
+        extensions=[Reads("customers:read")],
+        description="The customer as it is now. Needs customers:read.",
+    )
     errors: list[UserError] = strawberry.field(default_factory=list, description="Empty where it was written.")
 
 
 @strawberry.type(description="What became of one customer of many.")
 class CustomerResult:
-    customer: Customer | None = strawberry.field(description="The customer, if it was made.")
+    customer: Customer | None = strawberry.field(
+        extensions=[Reads("customers:read")], description="The customer, if it was made. Needs customers:read."
+    )
     errors: list[UserError] = strawberry.field(description="Empty where it was made.")
 
 
@@ -42,13 +63,17 @@ class CustomersPayload:
 
 @strawberry.type(description="The product, or the errors that kept it from being written.")
 class ProductPayload:
-    product: Product | None = strawberry.field(default=None, description="The product as it is now.")
+    product: Product | None = strawberry.field(
+        default=None, extensions=[Reads("products:read")], description="The product as it is now. Needs products:read."
+    )
     errors: list[UserError] = strawberry.field(default_factory=list, description="Empty where it was written.")
 
 
 @strawberry.type(description="What became of one product of many.")
 class ProductResult:
-    product: Product | None = strawberry.field(description="The product, if it was made.")
+    product: Product | None = strawberry.field(
+        extensions=[Reads("products:read")], description="The product, if it was made. Needs products:read."
+    )
     errors: list[UserError] = strawberry.field(description="Empty where it was made.")
 
 
@@ -62,13 +87,17 @@ class ProductsPayload:
 
 @strawberry.type(description="The order, or the errors that kept it from being written.")
 class OrderPayload:
-    order: Order | None = strawberry.field(default=None, description="The order as it is now.")
+    order: Order | None = strawberry.field(
+        default=None, extensions=[Reads("orders:read")], description="The order as it is now. Needs orders:read."
+    )
     errors: list[UserError] = strawberry.field(default_factory=list, description="Empty where it was written.")
 
 
 @strawberry.type(description="What became of one order of many.")
 class OrderResult:
-    order: Order | None = strawberry.field(description="The order, if it was made.")
+    order: Order | None = strawberry.field(
+        extensions=[Reads("orders:read")], description="The order, if it was made. Needs orders:read."
+    )
     errors: list[UserError] = strawberry.field(description="Empty where it was made.")
 
 
@@ -83,7 +112,9 @@ class OrdersPayload:
 @strawberry.type(description="What a restock did.")
 class RestockPayload:
     products: list[Product] = strawberry.field(
-        default_factory=list, description="The products that were raised, with the stock that each had after it."
+        default_factory=list,
+        extensions=[Reads("products:read")],
+        description="The products that were raised, with the stock that each had after it. Needs products:read.",
     )
     message: str = strawberry.field(description="The same in a sentence.")
     count: int = strawberry.field(default=0, description="How many products were raised.")

@@ -38,21 +38,21 @@ def told(errors: list[GraphQLError]) -> list[GraphQLError]:
 
 @contextmanager
 def _sqlite(seconds: float) -> Iterator[None]:
-    connection.ensure_connection()
-    raw = connection.connection
-    ends_at = time.monotonic() + seconds
+    ends_at = 0.0
 
     def begin(execute: Callable[..., Any], *given: Any) -> Any:
         nonlocal ends_at
+        if not ends_at:  # at the first statement: a request that asks nothing of the database opens none
+            connection.connection.set_progress_handler(lambda: time.monotonic() > ends_at, _STEPS)
         ends_at = time.monotonic() + seconds
         return execute(*given)
 
-    raw.set_progress_handler(lambda: time.monotonic() > ends_at, _STEPS)
     try:
         with connection.execute_wrapper(begin):
             yield
     finally:
-        raw.set_progress_handler(None, 0)
+        if ends_at and connection.connection:
+            connection.connection.set_progress_handler(None, 0)
 
 
 def _postgresql(milliseconds: int, execute: Callable[..., Any], sql: str, *given: Any) -> Any:
@@ -60,7 +60,6 @@ def _postgresql(milliseconds: int, execute: Callable[..., Any], sql: str, *given
         return execute(sql, *given)
     # In a transaction of its own, or in the one that a mutation is in: a setting of the session would outlive the
     # request where a pooler lends the session on. Past Django, which would count these statements as the request's.
-    connection.ensure_connection()
     raw = connection.connection
     with nullcontext() if connection.in_atomic_block else raw.transaction():
         raw.execute(f"SET LOCAL statement_timeout = {milliseconds}")

@@ -314,3 +314,35 @@ def test_who_may_is_let_pass(client, rows, name):
     assert "errors" not in answer.json()
     assert "errors" not in by_staff.json()
     assert (after != before) == name.startswith("Mutation")
+
+
+WRITES = {
+    "customers": """createCustomer(input: {name: "Ada", email: "ada@example.com"}) {
+        customer { phone } errors { code } }""",
+    "products": """createProduct(input: {name: "Tea", price: "5"}) { product { stock } errors { code } }""",
+    "stock": "updateLowStockProducts { products { price } count }",
+}
+
+
+@pytest.mark.parametrize("what", WRITES)
+def test_a_scope_to_write_does_not_read(db, client, what):
+    """The answer shows the whole row: phone numbers, say, that the program never had a right to."""
+    _, text = token(f"{what}:write")
+    reads = "products:read" if what == "stock" else f"{what}:read"
+
+    refused = ask(client, f"mutation {{ {WRITES[what]} }}", bearer(text))
+    _, both = token(f"{what}:write", reads)
+    shown = ask(client, f"mutation {{ {WRITES[what].replace('ada@', 'eve@').replace('Tea', 'Jam')} }}", bearer(both))
+
+    [error] = refused.json()["errors"]
+    assert error["extensions"] == {"code": "FORBIDDEN"}
+    assert error["message"].endswith(f"has no scope {reads}.")
+    assert "errors" not in shown.json()
+
+
+def test_a_scope_to_write_says_what_became_of_it(db, client):
+    _, text = token("stock:write")
+
+    told = ask(client, "mutation { updateLowStockProducts { count errors { code } } }", bearer(text)).json()
+
+    assert told == {"data": {"updateLowStockProducts": {"count": 0, "errors": []}}}
