@@ -24,9 +24,9 @@ FIRST_YEAR, LAST_YEAR = 2, 9998
 
 
 def refused(declared: str, reason: str) -> InvalidSchedule:
-    """Make the error that shows what was *declared*, says why not, and where to read on."""
+    """Make the error that shows what was *declared*, says why not, and what was expected."""
     declared = f"{declared[:80]}…" if len(declared) > 80 else declared
-    return InvalidSchedule(f"{declared}: {reason}. See docs/reference/crontab-syntax.md")
+    return InvalidSchedule(f"{declared}: {reason}")
 
 
 @dataclass(frozen=True)

@@ -93,7 +93,8 @@ def check_routes() -> Iterator[CheckMessage]:
         for problem in senders[alias].problems(job.policy.route) if alias in senders else ():
             yield Error(
                 f"{job.name} ({job.source_ref}) is sent by the executor {alias!r}: {problem}.",
-                hint="See EXECUTORS in docs/reference/settings.md.",
+                hint="Mend route= of the job or the executor's OPTIONS in CRONS['EXECUTORS'], or give the job "
+                "executor='process', which needs no messages.",
                 id="crons.E013",
             )
 

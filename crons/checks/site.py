@@ -35,7 +35,9 @@ def check_settings() -> Iterator[CheckMessage]:
         except CronsError as error:
             problems.append(str(error))
     for text in problems:
-        yield Error(text, hint="Keys, units and defaults: docs/reference/settings.md.", id="crons.E001")
+        yield Error(
+            text, hint="CRONS in the settings is one dict; a key that is left out has its default.", id="crons.E001"
+        )
     if not settings.USE_TZ:
         yield Error(
             "USE_TZ is False, so moments would be stored without a zone.",

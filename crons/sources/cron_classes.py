@@ -32,7 +32,10 @@ from crons.sources.class_schedules import after_failure, is_each_call, refused, 
 
 log = get_log("crons")
 BY = "django-cron"
-FIX = "See docs/howto/django-cron.md for what a class may say."
+FIX = (
+    "A line is the path of a class with code, do() and schedule = Schedule(…), which says run_every_mins= or "
+    "run_at_times=['HH:MM', …]."
+)
 NOTIFIER = "django_cron.cron.FailedRunsNotificationCronJob"
 ABOUT = ("owner", "description", "tags")
 UNREAD = {
@@ -77,7 +80,7 @@ class CronClassesSource(Source):
         return Reading(tuple(declarations.values()), tuple(bindings), tuple(problems))
 
 
-NOTIFIED = "Take the line away: failures are told to ADMINS by crons itself (docs/reference/settings.md#mail_admins)."
+NOTIFIED = "Take the line away: failures are told to ADMINS by crons itself."
 
 
 def paths() -> dict[str, str]:

@@ -18,7 +18,10 @@ from crons.sources.base import Binding, Problem, Reading, Source, imported, says
 from crons.sources.cronjob_lines import Line, name_of, read_line
 from crons.sources.crontab_settings import environment
 
-FIX = "See docs/howto/django-crontab.md for the forms that a line may have."
+FIX = (
+    "A line is (schedule, 'path.to.function'), with [args] and {kwargs} behind it where the function takes some, "
+    "and a redirection at its end."
+)
 
 
 class CronjobsSource(Source):

@@ -20,7 +20,9 @@ from crons.jobs import command, entry, job, shell
 from crons.schedules import NEVER, Schedule, cron, every
 from crons.sources import past_ledger
 from crons.sources.code import FIX
+from crons.sources.cron_classes import FIX as CRON_CLASSES_FIX
 from crons.sources.cronjob_lines import hash_of
+from crons.sources.cronjobs import FIX as CRONJOBS_FIX
 from crons.sources.cronjobs import CronjobsSource
 from tests.crons import cronjobs
 
@@ -123,7 +125,7 @@ def test_settings_that_cannot_work_are_errors(settings):
         ("crons.E001", f"CRONS['DATABASE'] is 'nope', expected one of {sorted(settings.DATABASES)}."),
         ("crons.E001", "CRONS['GROUPS']['mail'] is 0, expected a whole number of at least 1."),
     ]
-    assert found()[0].hint == "Keys, units and defaults: docs/reference/settings.md."
+    assert found()[0].hint == "CRONS in the settings is one dict; a key that is left out has its default."
 
 
 def test_defaults_that_are_no_policy_are_an_error(settings, empty_registry):
@@ -224,7 +226,8 @@ def test_message_that_would_get_nowhere_is_an_error():
     told(
         f"heartbeat ({HERE}.beat) is sent by the executor 'celery': its priority is -1, "
         "and this executor takes 0 to 255.",
-        "See EXECUTORS in docs/reference/settings.md.",
+        "Mend route= of the job or the executor's OPTIONS in CRONS['EXECUTORS'], or give the job "
+        "executor='process', which needs no messages.",
     )
     assert only().id == "crons.E013"
 
@@ -478,7 +481,7 @@ def test_line_naming_no_function_is_an_error(settings):
 
     told(
         "CRONJOBS[0] names 'no.such.beat', which cannot be imported: No module named 'no'.",
-        "See docs/howto/django-crontab.md for the forms that a line may have.",
+        CRONJOBS_FIX,
     )
     assert only().id == "crons.W030"
     assert only().level == WARNING  # the other lines, migrations and the site go on
@@ -592,7 +595,7 @@ def test_line_of_cronjobs_that_names_no_function_is_an_error(settings):
     told(
         f"CRONJOBS[0] names '{HERE}.beet', which cannot be imported: "
         f'Module "{HERE}" does not define a "beet" attribute/class.',
-        "See docs/howto/django-crontab.md for the forms that a line may have.",
+        CRONJOBS_FIX,
     )
     assert only().id == "crons.W030"
 
@@ -604,7 +607,7 @@ def test_class_that_does_not_exist_is_an_error(settings):
     told(
         "CRON_CLASSES[0] names 'tests.crons.cron_classes.CloseOrder', which cannot be imported: "
         'Module "tests.crons.cron_classes" does not define a "CloseOrder" attribute/class.',
-        "See docs/howto/django-cron.md for what a class may say.",
+        CRON_CLASSES_FIX,
     )
     assert only().id == "crons.W072"
 

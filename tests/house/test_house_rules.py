@@ -10,6 +10,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 TESTS = sorted((ROOT / "tests").rglob("*.py"))
+CRONS = sorted((ROOT / "crons").rglob("*.py"))
 SHELL = [ROOT / ".ci" / "run", *sorted((ROOT / "scripts").glob("*.sh"))]
 
 
@@ -66,3 +67,27 @@ def test_contributing_names_only_targets_that_exist():
 
     assert named
     assert named <= targets
+
+
+@pytest.mark.parametrize("path", CRONS, ids=lambda path: str(path.relative_to(ROOT)))
+def test_no_message_points_at_a_page_that_the_wheel_has_not(path: Path):
+    """Whoever has installed the wheel has neither docs/ nor an address of it: a message must do by itself."""
+    tree = ast.parse(path.read_text())
+    docstrings = {
+        id(node.body[0].value)
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef)
+        and node.body
+        and isinstance(node.body[0], ast.Expr)
+    }
+
+    pointing = [
+        f"{path.name}:{node.lineno}: {node.value}"
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Constant)
+        and isinstance(node.value, str)
+        and id(node) not in docstrings
+        and re.search(r"\bdocs/|\.md\b", node.value)
+    ]
+
+    assert pointing == []
