@@ -79,6 +79,7 @@ class Dispatcher:
         self._after_trouble = False
         self._settle_at = 0.0
         self._clock = ledger.ClockWatch()
+        self.lacking: set[str] = set()
         self._unstarted = Unstarted()
         self._well_since = boottime()
 
@@ -91,7 +92,7 @@ class Dispatcher:
         looked_at = boottime()
         with self._noticing_silence():
             self._take_back(now)
-            agenda = ledger.agenda(now)
+            agenda = ledger.agenda(now, lacking=self.lacking)
         if now is None:
             self._clock.check(agenda.now)
         done = Pass(agenda)
@@ -246,7 +247,7 @@ class Dispatcher:
 
     def _record(self, done: Pass, now: datetime) -> None:
         while True:
-            recorded = ledger.record(now, plan_entry, self.trigger)
+            recorded = ledger.record(now, plan_entry, self.trigger, lacking=self.lacking)
             _add(done, recorded)
             if recorded.entries < BATCH:
                 return
@@ -256,6 +257,8 @@ def _add(done: Pass, recorded: Recorded) -> None:
     done.runs += len(recorded.runs)
     done.written_off += sum(each.count for each in recorded.ranges)
     done.parked += recorded.parked
+    for name, zone in recorded.left.items():
+        log.warning("%s is left to other hosts: this machine has no time zone data of %s", name, zone)
     for name in recorded.parked:
         log.error("entry parked", extra={"entry": name})
 

@@ -11,6 +11,7 @@
     ├── UnknownJob                  a name that nobody declared (did you mean …?)
     ├── NotAdopted                  this database belongs to another deployment
     ├── Disabled                    CRONS["ENABLED"] is off
+    ├── ZoneMissingHere             this machine's time zone data lacks a zone that an entry is read in
     ├── Refused                     the ledger says no: overlapping, not running, already over
     ├── GiveUp                      raised by a job: it failed, and trying again is of no use
     ├── Fenced                      the attempt no longer owns its run
@@ -54,6 +55,10 @@ class NotAdopted(CronsError):
 
 class Disabled(CronsError):
     """CRONS["ENABLED"] is off."""
+
+
+class ZoneMissingHere(CronsError):
+    """This machine's time zone data lacks the zone; another host's may have it."""
 
 
 class Refused(CronsError):

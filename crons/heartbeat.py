@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from datetime import datetime, timedelta
 
 from crons.conf import conf
@@ -13,20 +14,32 @@ from crons.models import Heartbeat
 EVERY = timedelta(seconds=10)
 # Three beats may be missed before a scheduler is called silent.
 PATIENCE = 3 * EVERY
+LONGEST_TROUBLE = 500
 FORGET_AFTER = timedelta(days=1)
 
 
 @verb
-def beat(instance: Instance, now: datetime, *, skew_seconds: float = 0.0, draining: bool = False) -> None:
+def beat(
+    instance: Instance,
+    now: datetime,
+    *,
+    skew_seconds: float = 0.0,
+    draining: bool = False,
+    troubles: Collection[tuple[str, str]] = (),
+    lacks: Collection[str] = (),
+) -> None:
     """Write down that *instance* lives, and what its code declares.
 
-    Args: *skew_seconds* is how far its clock is ahead of the database's.
+    Args: *skew_seconds* is how far its clock is ahead of the database's; *troubles* is what keeps it from its work,
+    each a kind of problem and a text; *lacks* are the zones that its machine has no data of.
     """
     row = {
         "beat_at": now,
         "expected_by": now + PATIENCE,
         "clock_skew_seconds": round(skew_seconds, 3),
         "draining": draining,
+        "troubles": [[kind, text[:LONGEST_TROUBLE]] for kind, text in troubles],
+        "lacks": sorted(lacks),
     }
     rows = Heartbeat.objects.using(conf.database)
     if rows.filter(instance=instance.name).update(**row):

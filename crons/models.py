@@ -277,6 +277,7 @@ class Heartbeat(LedgerRow):
     """A running scheduler's last sign of life. Unique: instance.
 
     *declares*: the names of the entries that its code declares; NULL where that is not known.
+    *troubles*: what keeps it from its work, as [kind, text]; *lacks*: the zones that its machine has no data of.
     """
 
     instance = models.CharField(max_length=64, unique=True)
@@ -291,6 +292,8 @@ class Heartbeat(LedgerRow):
     clock_skew_seconds = models.FloatField(default=0)
     draining = models.BooleanField(default=False, db_default=False)
     declares = models.JSONField(null=True)
+    troubles = RowJSONField(kind=list, null=True)
+    lacks = RowJSONField(kind=list, null=True)
 
     def __str__(self) -> str:
         return f"{self.kind} on {self.host}"

@@ -178,7 +178,9 @@ def replan_changed_zones() -> list[str]:
     """
     entries = Entry.objects.using(conf.database).filter(retired_at=None)
     known = entries.values_list("zone", "zone_hash").distinct()
-    changed = [(zone, zone_data.fingerprint(zone)) for zone, kept in known if zone_data.fingerprint(zone) != kept]
+    # Of a zone that this machine has no data of it cannot say that it has changed.
+    marks = [(zone, kept, zone_data.fingerprint(zone)) for zone, kept in known]
+    changed = [(zone, mark) for zone, kept, mark in marks if mark and mark != kept]
     for zone, mark in changed:
         entries.filter(zone=zone).update(zone_hash=mark, wake_at=None)
     return sorted(zone for zone, _ in changed)

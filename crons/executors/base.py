@@ -24,6 +24,8 @@ class Executor(ABC):
     captures_output = True
     # Whether a job that exits, kills its process or writes past Python harms nobody and is recorded all the same.
     isolates = True
+    # What keeps this one from starting attempts on this host, in words; empty where nothing does.
+    trouble = ""
 
     def __init__(self, *, alias: str) -> None:
         self.alias = alias

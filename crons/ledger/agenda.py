@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -11,8 +12,8 @@ from crons.ledger.rows import moment
 from crons.ledger.transactions import database_now, reading, verb
 
 SQL = """SELECT
-    (SELECT MIN(wake_at) FROM crons_entry WHERE wake_at IS NOT NULL),
-    (SELECT MIN(id) FROM crons_entry WHERE wake_at IS NULL),
+    (SELECT MIN(wake_at) FROM crons_entry WHERE wake_at IS NOT NULL /* zones */),
+    (SELECT MIN(id) FROM crons_entry WHERE wake_at IS NULL /* zones */),
     (SELECT MIN(wake_at) FROM crons_run WHERE state = 'due'),
     (SELECT MIN(wake_at) FROM crons_run WHERE state = 'waiting'),
     (SELECT MIN(wake_at) FROM crons_run WHERE state = 'sent'),
@@ -60,15 +61,17 @@ class Agenda:
 
 
 @verb
-def agenda(now: datetime | None = None) -> Agenda:
+def agenda(now: datetime | None = None, *, lacking: Collection[str] = ()) -> Agenda:
     """Say when each kind of work is next due.
 
+    Args: *lacking* are zones whose entries are left to other hosts.
     Cost: one statement of nine index look-ups, the same with ten entries and a hundred thousand; on PostgreSQL in a
     transaction that bounds its waits.
     """
     now = now or database_now()
     with reading() as using, connections[using].cursor() as cursor:
-        cursor.execute(SQL)
+        among = f"AND zone NOT IN ({', '.join(['%s'] * len(lacking))})" if lacking else ""
+        cursor.execute(SQL.replace("/* zones */", among), [*lacking, *lacking])
         plan_at, unplanned, *others, open_key = cursor.fetchone()
     plan_at = now if unplanned is not None else moment(plan_at)
     due_at, waiting_at, sent_at, lease_at, inspect_at, deliver_at = map(moment, others)

@@ -7,15 +7,15 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any
-from zoneinfo import ZoneInfo
 
 from django.db import IntegrityError, transaction
 from django.db.models import Q
 
-from crons.exceptions import CronsError, InvalidJob, Refused, UnknownJob
+from crons.exceptions import CronsError, InvalidJob, Refused, UnknownJob, ZoneMissingHere
 from crons.jobs import no_entry
 from crons.ledger import rows
 from crons.ledger.audit import BY, kept, note
+from crons.ledger.leaving import leave, zone_of
 from crons.ledger.taken import slots_after_accounts
 from crons.ledger.transactions import verb, writing
 from crons.models import Entry, Range, Run
@@ -40,11 +40,15 @@ MOVED = ["accounted_until", "wake_at", "version", "paused_at", "paused_until", "
 
 @dataclass(frozen=True)
 class Recorded:
-    """What one look at the clock wrote down: (entry, slot) of each run, ranges, entries that cannot be planned."""
+    """What one look at the clock wrote down: (entry, slot) of each run, ranges, entries that cannot be planned.
+
+    *left*: by name, the zones of entries that this machine cannot read, left to others.
+    """
 
     runs: list[tuple[str, datetime]] = field(default_factory=list)
     ranges: list[Range] = field(default_factory=list)
     parked: list[str] = field(default_factory=list)
+    left: dict[str, str] = field(default_factory=dict)
     entries: int = 0
 
 
@@ -72,13 +76,19 @@ PLANNED_BY = tuple(Planned.__dataclass_fields__)
 
 
 @verb
-def record(now: datetime, plan: Planner, trigger: str, *, limit: int = BATCH) -> Recorded:
+def record(
+    now: datetime, plan: Planner, trigger: str, *, limit: int = BATCH, lacking: set[str] | None = None
+) -> Recorded:
     """Record every slot fallen due by *now*, of up to *limit* entries that nobody else is planning.
 
+    Args: *lacking* are the zones that this machine has no data of: their entries are left to others. What is found
+    to be one is added.
     Cost: five statements for the whole batch; none of them waits for another scheduler.
     """
     with writing() as using:
         due = Entry.objects.using(using).filter(Q(wake_at__lte=now) | Q(wake_at__isnull=True))
+        if lacking:
+            due = due.exclude(zone__in=lacking)
         found = due.order_by("wake_at", "id").select_for_update(skip_locked=True).values_list(*PLANNED_BY)
         entries = [Planned(*row) for row in found[:limit]]
         try:
@@ -86,6 +96,10 @@ def record(now: datetime, plan: Planner, trigger: str, *, limit: int = BATCH) ->
                 done = account_for([replace(entry) for entry in entries], now, plan, trigger, using)
         except IntegrityError:
             done = _one_by_one(entries, now, plan, trigger, using)
+        if done.left:
+            leave(done, now, using)
+    if lacking is not None:
+        lacking.update(done.left.values())
     recorded.send_robust(None, recorded=done)
     return done
 
@@ -234,6 +248,9 @@ def _planned(entry: Entry | Planned, now: datetime, plan: Planner, done: Recorde
     try:
         account = account_of(entry)
         return account, plan(account, now)
+    except ZoneMissingHere:
+        # This machine's problem: another host plans it, or `leave` says that none does.
+        done.left[entry.name] = entry.zone
     except CronsError as error:
         # One entry that cannot be planned must not stop the others; nothing of it is lost meanwhile.
         _park(entry, str(error), done)
@@ -261,6 +278,7 @@ def _one_by_one(entries: list[Planned], now: datetime, plan: Planner, trigger: s
         done.runs.extend(alone.runs)
         done.ranges.extend(alone.ranges)
         done.parked.extend(alone.parked)
+        done.left.update(alone.left)
     return done
 
 
@@ -271,10 +289,7 @@ def account_of(entry: Entry | Planned) -> Account:
     """
     if garbled := unread(args=entry.args):
         raise InvalidJob(garbled)
-    try:
-        tz = ZoneInfo(entry.zone)
-    except (ValueError, OSError, KeyError) as error:
-        raise CronsError(f"the zone {entry.zone!r} is not in this machine's time zone data: {error}") from error
+    tz = zone_of(entry.zone)
     schedule, policy = parse(entry.schedule), policy_of(entry)
     return Account(schedule, tz, policy, entry.accounted_until, entry.paused_at, entry.paused_until)
 

@@ -6,16 +6,18 @@ import os
 import sys
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
 
+from django.db import DatabaseError
 from django.utils import timezone
 from django.utils.autoreload import iter_all_python_module_files
 
 from crons import api, deployment, heartbeat, ledger, sync, watch
 from crons.dispatch import Pass
-from crons.exceptions import LedgerUnavailable, NotAdopted
+from crons.exceptions import ClockInDoubt, CronsError, LedgerUnavailable, NotAdopted
 from crons.side_output import get_log, let_go
 from crons.triggers.postman import Postman
 from crons.triggers.session import LONGEST_LOOK_SECONDS, Session
@@ -23,6 +25,8 @@ from crons.watch.unsynced import absent
 
 log = get_log("crons")
 LONGEST_PAUSE_SECONDS = 5.0
+# One look may fail because somebody else holds a lock; so many in a row are told.
+TELLING_FAILURES = 3
 CONTENDED_SECONDS = 0.02
 # At the end, for a mail that is on its way.
 SENDING_SECONDS = 5.0
@@ -37,6 +41,7 @@ class Resident:
     reload: bool = False
     postman: Postman = field(default_factory=Postman)
     failures: int = 0
+    last_error: str = ""
     beat_at: float = 0.0
     seen: dict[Path, float] = field(default_factory=dict)
     unwritten: set[str] = field(default_factory=set)
@@ -86,12 +91,12 @@ class Resident:
             deployment.permit()
             self._write_what_is_gone()
         done = self.session.dispatcher.turn()
+        if self.failures:
+            log.warning("the ledger answers again after %d failed turn(s)", self.failures)
+            self.failures, self.beat_at = 0, 0.0
         self._beat()
         if done.agenda.must_deliver:
             self.postman.go()
-        if self.failures:
-            log.warning("the ledger answers again after %d failed turn(s)", self.failures)
-        self.failures = 0
         return _seconds_until_due(done, self.session, time.monotonic() - started)
 
     def _write_what_is_gone(self) -> None:
@@ -108,9 +113,16 @@ class Resident:
     def _note(self, error: Exception) -> float:
         """Say what went wrong, and for how long to wait."""
         self.failures += 1
+        self.last_error = " ".join(str(error).split())
         pause: float = min(0.1 * 2 ** min(self.failures, 10), LONGEST_PAUSE_SECONDS)
         known = isinstance(error, LedgerUnavailable | NotAdopted)
         log.warning("a turn failed; the next in %.1f s: %s", pause, error, exc_info=not known)
+        if self.failures == TELLING_FAILURES:
+            self.beat_at = 0.0
+        with suppress(CronsError, DatabaseError):
+            # Where only some writes are refused, what is wrong is told by the heartbeat.
+            if not isinstance(error, NotAdopted | ClockInDoubt):
+                self._beat()
         return pause
 
     def _beat(self) -> None:
@@ -118,8 +130,21 @@ class Resident:
             return
         self.beat_at = time.monotonic() + heartbeat.EVERY.total_seconds()
         now = ledger.database_now()
-        heartbeat.beat(self.session.instance, now, skew_seconds=(timezone.now() - now).total_seconds())
+        heartbeat.beat(
+            self.session.instance,
+            now,
+            skew_seconds=(timezone.now() - now).total_seconds(),
+            troubles=list(self._troubles()),
+            lacks=self.session.dispatcher.lacking,
+        )
         watch.inspect_declarations(now)
+
+    def _troubles(self) -> Iterator[tuple[str, str]]:
+        if self.failures >= TELLING_FAILURES:
+            yield "database", f"{self.failures} looks in a row failed: {self.last_error}"
+        for executor in self.session.executors.values():
+            if executor.trouble:
+                yield "host", executor.trouble
 
     def _is_broken(self) -> bool:
         broken = any(getattr(executor, "broken", False) for executor in self.session.executors.values())

@@ -20,8 +20,9 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from functools import cached_property
 
-from django.db import DatabaseError
+from django.db import DatabaseError, connections
 from django.db.models import Q, QuerySet, Subquery
+from django.db.models.expressions import RawSQL
 from django.db.models.functions import Now
 
 from crons import ledger
@@ -31,6 +32,7 @@ from crons.instances import is_gone
 from crons.jobs import registry
 from crons.models import Entry, Heartbeat, Incident, Run
 from crons.side_output import get_log
+from crons.watch.hosts import hosts, writes
 from crons.watch.undeclared import RULE as UNDECLARED
 from crons.watch.undeclared import undeclared
 from crons.watch.unsynced import unsynced
@@ -86,6 +88,8 @@ class Look:
         # With these: two statements less than asking for them.
         newest = Run.objects.using(conf.database).order_by("-pk").values("recorded_at")[:1]
         rows = self._entries().annotate(asked_at=Now(), newest_run_at=Subquery(newest))
+        if connections[conf.database].vendor == "postgresql":
+            rows = rows.annotate(read_only=RawSQL("current_setting('transaction_read_only')", ()))
         return list(rows.order_by("wake_at", "name")[:READ])
 
     @cached_property
@@ -95,6 +99,11 @@ class Look:
             return self._now
         asked_at: datetime | None = getattr(self.entries[0], "asked_at", None) if self.entries else None
         return asked_at or ledger.database_now()
+
+    @property
+    def is_read_only(self) -> bool:
+        """Whether PostgreSQL says that it takes no writes; False where it was not asked."""
+        return bool(self.entries) and getattr(self.entries[0], "read_only", "off") == "on"
 
     @property
     def late(self) -> datetime:
@@ -252,6 +261,8 @@ def overdue(look: Look) -> Iterator[Problem]:
 Rule = Callable[[Look], Iterator[Problem]]
 RULES: list[Rule] = [
     disabled,
+    writes,
+    hosts,
     clocks,
     broken,
     undeclared,

@@ -6,12 +6,13 @@ from datetime import timedelta
 from unittest import mock
 
 import pytest
-from django.db import OperationalError
+from django.db import OperationalError, connection
 
 from crons import api, board, cron, job, ledger
 from crons.exceptions import LedgerUnavailable
 from crons.models import Entry, Heartbeat
 from crons.triggers.resident import Resident
+from crons.watch import hosts
 from crons.watch import problems as asked
 from crons.watch.problems import Look, problems
 from tests.crons.cli.conftest import call_crons
@@ -148,3 +149,88 @@ def test_a_running_scheduler_declares_again_what_has_lost_its_row(empty_registry
     assert line.startswith("Not in the database any more, declared again: ")
     assert line.endswith("nightly.")
     assert Entry.objects.filter(name="nightly").exists()
+
+
+def serve_on(host, **fields):
+    given = {"beat_at": NOON, "started_at": NOON, "expected_by": NOON + minutes(1), "boot_id": "b", "pid": 7, **fields}
+    return Heartbeat.objects.create(instance=host, kind="serve", host=host, **given)
+
+
+def test_what_keeps_a_scheduler_from_its_work_is_wrong(db):
+    """It lives and beats, so it looks well; what it knows of itself is all there is."""
+    serve_on("web1", troubles=[["host", "no process could be started: RLIMIT_NOFILE is 16"], "garbled", [1, 2]])
+    serve_on("web2", troubles=5, lacks=["Europe/Kyiv"])
+    serve_on("web3", troubles=[["host", "old news"]], expected_by=NOON - minutes(1))
+
+    found = [(each.kind, each.text) for each in problems(Look(NOON)) if each.kind != "scheduler"]
+
+    assert found == [
+        ("host", "serve on web1 (pid 7): no process could be started: RLIMIT_NOFILE is 16"),
+        ("zone", "serve on web2 (pid 7) has no time zone data of 'Europe/Kyiv', and leaves its entries to other hosts"),
+    ]
+
+
+@pytest.mark.parametrize("why", ["full", "file", "folder", "mount", "uri", "well", "memory"])
+def test_a_database_file_that_takes_no_writes_is_wrong(tmp_path, monkeypatch, why):
+    """Twelve seconds into a full disk `health` said that nothing is wrong: nothing had failed yet."""
+    path = tmp_path / "db.sqlite3"
+    path.touch()
+    names = {"uri": f"file:{path}?mode=ro", "memory": ":memory:"}
+    refused = {"file": path, "folder": tmp_path}.get(why)
+    disk = mock.Mock(f_bavail=100 if why == "full" else 1 << 30, f_frsize=4096, f_flag=1 if why == "mount" else 0)
+    monkeypatch.setattr(hosts.os, "statvfs", lambda folder: disk)
+    monkeypatch.setattr(hosts.os, "access", lambda place, mode: place != refused)
+
+    said = hosts._why_not_sqlite(names.get(why, str(path)))
+
+    assert (
+        said
+        == {
+            "full": f"the disk of {tmp_path} is full, 400 KiB are free",
+            "file": f"this user may not write to {path}",
+            "folder": f"this user may not make SQLite's journal in {tmp_path}",
+            "mount": f"{tmp_path} is mounted read-only",
+            "uri": "it is opened read-only",
+            "well": "",
+            "memory": "",
+        }[why]
+    )
+
+
+def test_a_database_that_takes_no_writes_is_named(monkeypatch, make_entry):
+    """Whichever it is, what to expect is said with it."""
+    make_entry(since=NOON)
+    monkeypatch.setattr(hosts, "_why_not_sqlite", lambda name: "the disk is full")
+    monkeypatch.setattr(Look, "is_read_only", True)
+
+    [found] = problems(Look(NOON))
+
+    assert found.kind == "database"
+    assert found.text.startswith("the database takes no writes: ")
+
+
+@pytest.mark.postgres
+def test_a_read_only_server_is_wrong(make_entry):
+    """A standby that was promoted by nobody answers all questions, and takes nothing."""
+    make_entry(since=NOON)
+    with connection.cursor() as cursor:
+        cursor.execute("SET LOCAL transaction_read_only = on")
+
+    assert [each.text for each in problems(Look(NOON))] == [
+        "the database takes no writes: it is read-only: a standby, or default_transaction_read_only"
+    ]
+
+
+def test_a_scheduler_whose_looks_fail_says_so_in_its_heartbeat(db, monkeypatch):
+    """Where a full disk refuses some writes and takes others, its beats go on and it looks well."""
+    told = []
+    monkeypatch.setattr("crons.heartbeat.beat", lambda *args, **given: told.append(given["troubles"]))
+    session = mock.Mock(executors={"process": mock.Mock(trouble="")})
+    session.dispatcher.turn.side_effect = LedgerUnavailable("database or disk is full")
+    session.dispatcher.lacking = set()
+    resident = Resident(session, print)
+
+    for _ in range(4):
+        resident._note(LedgerUnavailable("database or disk is full"))
+
+    assert told == [[], [("database", "3 looks in a row failed: database or disk is full")]]
