@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import ClassVar
 
 from crons import deployment
-from crons.exceptions import CronsError
+from crons.exceptions import CronsError, TargetError
 from crons.jobs import Declaration
 from crons.ledger import database_now, writing
 from crons.models import AuditEvent
@@ -47,11 +47,18 @@ class Plan:
     notes: tuple[str, ...] = ()
     undoes: Path | None = None
     ticks: bool = False
+    blocked: tuple[str, ...] = ()
+    switches: tuple[str, ...] = ()
 
     @property
     def is_in_step(self) -> bool:
         """Whether there is nothing to change."""
-        return self.found == self.wanted
+        return self.found == self.wanted and not self.switches
+
+    def refuse_blocked(self) -> None:
+        """Raise TargetError if it must not be applied as it stands."""
+        if self.blocked:
+            raise TargetError(f"nothing was changed. {'. '.join(self.blocked)}.")
 
 
 class Target(ABC):
@@ -92,6 +99,7 @@ class Target(ABC):
 
     def apply(self, plan: Plan, by: str) -> Path | None:
         """Have it as *plan* wants it, recorded as done by *by*; return where the backup is."""
+        plan.refuse_blocked()
         return self._recorded("apply", plan, by)
 
     def undo(self, plan: Plan, by: str) -> Path | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -19,7 +19,7 @@ from crons.executors.celery import CelerySender
 from crons.jobs import Declaration
 from crons.models import Entry
 from crons.schedules import parse
-from crons.targets import beat_fields, beat_rows, state
+from crons.targets import beat_fields, beat_rows, beat_twins, state
 from crons.targets.base import PER_JOB, TICK, Plan, Target, Unfit
 from crons.targets.beat_rows import Row
 
@@ -32,9 +32,12 @@ class BeatTarget(Target):
 
     name = "beat"
     modes = (TICK, PER_JOB)
+    taken = frozenset({"switch_off"})
 
-    def __init__(self, *, take_over: bool = False) -> None:
+    def __init__(self, *, take_over: bool = False, switch_off: Collection[str] = ()) -> None:
+        """*switch_off*: names of rows of others that fire tasks of our entries."""
         super().__init__(take_over=take_over)
+        self.switch_off = sorted(set(switch_off))
         beat_rows.require()
         self.identity = deployment.here().identity
         key = hashlib.sha256(self.identity.encode()).hexdigest()[:16]
@@ -42,7 +45,9 @@ class BeatTarget(Target):
 
     def plan(self, declarations: Iterable[Declaration], *, mode: str | None = None) -> Plan:
         """Compare our rows with what the declarations say, under what people changed."""
-        found = beat_rows.read()
+        declarations, found = list(declarations), beat_rows.read()
+        twins = beat_twins.find(declarations)
+        beat_twins.check_names(self.switch_off, twins)
         mode = mode or (TICK if [row.name for row in found] == [beat_rows.TICK_NAME] else PER_JOB)
         wanted, refused, notes = self._wanted(declarations if mode == PER_JOB else (), found)
         taken = beat_rows.names_of_others(row.name for row in wanted)
@@ -55,12 +60,14 @@ class BeatTarget(Target):
             mode=mode,
             found=_packed(found),
             wanted=_packed(wanted),
-            ours=tuple(row.told() for row in found),
-            ours_wanted=tuple(row.told() for row in wanted),
+            ours=(*(row.told() for row in found), *(f"{name}: enabled, not ours" for name in self.switch_off)),
+            ours_wanted=(*(row.told() for row in wanted), *(f"{name}: disabled, not ours" for name in self.switch_off)),
             drift="; ".join(_drift(found, self.identity)),
             refused=refused,
             notes=notes,
             ticks=True,
+            blocked=tuple(twin.describe() for twin in twins if twin.name not in self.switch_off),
+            switches=tuple(self.switch_off),
         )
 
     def plan_undo(self, *, everything: bool = False) -> Plan:
@@ -83,6 +90,7 @@ class BeatTarget(Target):
             ours=tuple(row.told() for row in found),
             ours_wanted=tuple(row.told() for row in wanted),
             undoes=kept,
+            notes=tuple(beat_twins.switched_off()),
         )
 
     def write(self, plan: Plan) -> Path | None:
@@ -92,6 +100,7 @@ class BeatTarget(Target):
             kept = self.backups.keep(plan.found)
             beat_rows.follow(strict=True)  # what is written next would hide an edit that was not
             _put(plan)
+            beat_rows.switch_off(plan.switches)
             return kept
 
     def write_undo(self, plan: Plan) -> Path | None:

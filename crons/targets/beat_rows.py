@@ -7,7 +7,7 @@ declaration that changed. The ledger follows such edits; a row that is not ours 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
@@ -120,6 +120,19 @@ def names_of_others(names: Iterator[str]) -> set[str]:
     """Return those of *names* that rows have which are not ours."""
     taken = _rows().filter(name__in=list(names)).exclude(task__in=[FIRE, TICK])
     return set(taken.values_list("name", flat=True))
+
+
+def of_others(tasks: Collection[str], *, enabled: bool) -> list[tuple[str, str]]:
+    """Return the name and the task of each row of others that fires one of *tasks*, or would if it were enabled."""
+    rows = _rows().filter(task__in=list(tasks), enabled=enabled).exclude(task__in=[FIRE, TICK]).order_by("name")
+    return list(rows.values_list("name", "task"))
+
+
+def switch_off(names: Collection[str]) -> None:
+    """Disable these rows of others, as django-celery-beat's admin does."""
+    for each in _rows().filter(name__in=list(names)):
+        each.enabled = False
+        each.save(using=_alias())
 
 
 def put(row: Row, queue: str) -> None:

@@ -19,7 +19,7 @@ from hypothesis import HealthCheck, given
 from hypothesis import settings as settings_of_hypothesis
 from hypothesis import strategies as st
 
-from crons import api, cron, job
+from crons import api, cron, job, schedule
 from crons.doctor import installed
 from crons.exceptions import CronsError, InvalidSchedule, Refused, TargetError
 from crons.jobs import Registry
@@ -29,6 +29,7 @@ from crons.targets import beat_fields, beat_rows
 from crons.targets.base import Unfit
 from crons.targets.beat import BeatTarget
 from crons.triggers import beat
+from tests.crons import existing_tasks
 from tests.crons.cli.conftest import Said, call_crons
 
 models = pytest.importorskip("django_celery_beat.models", reason="django-celery-beat has no release for this Django")
@@ -526,6 +527,119 @@ def test_what_nobody_declares_any_more_loses_its_row(crons: Any, empty_registry:
     crons("apply", "--to", "beat")
 
     assert told() == ["crons.tick: * * * * * UTC"]
+
+
+@pytest.fixture
+def tidy(settings: Any) -> None:
+    """A task of Celery that is an entry of ours, and that beat fires by itself, too: by a row, and by its settings."""
+    backend = {"BACKEND": "crons.executors.celery.CelerySender", "OPTIONS": {"app": "tests.crons.existing_tasks.app"}}
+    settings.CRONS = {**settings.CRONS, "EXECUTORS": {"celery": backend}}
+    schedule(existing_tasks.tidy, cron("0 1 * * *"))
+    other(name="nightly", task="shop.tidy")
+
+
+@pytest.fixture
+def beat_schedule(monkeypatch: Any) -> Callable[..., None]:
+    """Have an application's own schedule for a while."""
+    return lambda **given: monkeypatch.setitem(existing_tasks.app.conf, "beat_schedule", given)
+
+
+def other(**columns: Any) -> None:
+    """Write a row that is not ours."""
+    models.PeriodicTask.objects.create(crontab=crontab("0 1 * * *"), **columns)
+
+
+TWICE = (
+    "tidy runs twice: the enabled row 'nightly' fires shop.tidy too. To keep the entry, --switch-off 'nightly' "
+    "disables that row."
+)
+
+
+def test_a_row_that_fires_an_entrys_task_too_is_said(crons: Any, tidy: None):
+    """Before: both fired it, each night."""
+    planned = crons("plan", "--to", "beat")
+    applied = crons("apply", "--to", "beat")
+
+    assert (planned.code, applied.code) == (3, 1)
+    assert f"apply refuses: {TWICE}\n" in planned.err
+    assert applied.err.endswith(f"nothing was changed. {TWICE}\n")
+    assert (told(), Entry.objects.count(), row_of("nightly").enabled) == ([], 0, True)
+
+
+def test_a_row_that_is_to_be_switched_off_is_disabled(crons: Any, tidy: None):
+    """In the same step; an undo says that it stays so."""
+    planned = crons("plan", "--to", "beat", "--switch-off", "nightly")
+    before = row_of("nightly").enabled
+    applied = crons("apply", "--to", "beat", "--switch-off", "nightly")
+
+    assert (planned.code, before, applied.code) == (3, True, 0)
+    assert "+nightly: disabled, not ours\n" in planned.out
+    assert not row_of("nightly").enabled
+    assert "nightly: disabled, not ours" in AuditEvent.objects.get(verb="apply").after["lines"]
+    assert crons("plan", "--to", "beat").code == 0
+    assert (
+        "note: the row 'nightly', which fires shop.tidy, stays disabled: enable it in the admin if it is to fire again"
+        in crons("undo", "--to", "beat").err
+    )
+
+
+def test_rows_that_come_later_are_said_too(crons: Any, tidy: None):
+    """Somebody adds one in the admin when all is in step."""
+    crons("apply", "--to", "beat", "--switch-off", "nightly")
+    other(name="weekly", task="shop.tidy")
+
+    planned = crons("plan", "--to", "beat")
+
+    assert (planned.code, "the enabled row 'weekly' fires shop.tidy too" in planned.err) == (1, True)
+
+
+def test_an_entry_of_beat_schedule_is_said(crons: Any, tidy: None, beat_schedule: Callable[..., None]):
+    """django-celery-beat makes a row of it when beat starts; until there is one, only its settings can end it."""
+    beat_schedule(monthly={"task": "shop.tidy", "schedule": 60.0}, others={"task": "shop.count", "schedule": 60.0})
+
+    applied = crons("apply", "--to", "beat", "--switch-off", "nightly")
+    other(name="monthly", task="shop.tidy", enabled=False)
+
+    assert applied.err.endswith(
+        "tidy runs twice: beat_schedule['monthly'] fires shop.tidy too. To keep the entry, take it out of "
+        "beat_schedule.\n"
+    )
+    assert crons("apply", "--to", "beat", "--switch-off", "nightly").code == 0
+
+
+@pytest.mark.parametrize("what", ["disabled", "another task", "paused", "not declared"])
+def test_what_runs_once_is_let_be(crons: Any, tidy: None, empty_registry: Registry, what: str):
+    """A check that cries wolf is not read."""
+    if what == "disabled":
+        models.PeriodicTask.objects.filter(name="nightly").update(enabled=False)
+    elif what == "another task":
+        models.PeriodicTask.objects.filter(name="nightly").update(task="shop.count")
+    elif what == "paused":
+        crons("sync")
+        api.pause("tidy", by="ann", reason="the row does it until Monday")
+    else:
+        empty_registry.clear()
+
+    assert crons("apply", "--to", "beat").code == 0
+    assert models.PeriodicTask.objects.filter(name="nightly", enabled=what != "disabled").exists()
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (
+            ("--to", "beat", "--switch-off", "nightli"),
+            "--switch-off 'nightli': no enabled row of that name fires a task of ours. Did you mean 'nightly'? Those "
+            "that do: 'nightly'.",
+        ),
+        (("--to", "crontab", "--switch-off", "x"), "--switch-off is not for --to crontab; it is for --to beat."),
+    ],
+)
+def test_a_row_that_cannot_be_switched_off_is_refused(crons: Any, tidy: None, words: Any, said: str):
+    """Nothing else is changed either."""
+    refused = crons("apply", *words)
+
+    assert (refused.code, said in refused.err, told()) == (1, True, [])
 
 
 def test_one_tick_fires_everything(crons: Any):

@@ -37,6 +37,7 @@ class Apply(Verb):
         target = make_target(options)
         # Planned first: a crontab that cannot be read must not leave the rows changed alone.
         plan = target.plan(declared(), mode=options["mode"])
+        plan.refuse_blocked()
         done = api.sync(retire=Retire.FEW, by=operator())
         backup = None if plan.is_in_step else target.apply(plan, operator())
         show(plan, out, backup=str(backup) if backup else None, problems=done.problems)

@@ -31,7 +31,7 @@ class Plan(Verb):
     name = "plan"
     help = (
         "Show what apply would change; nothing is changed. Exit code 0: nothing. 3: something.\n"
-        "1: it is as it would be written, and some entries are not in it."
+        "1: it is as it would be written, and some entries are not in it, or run twice."
     )
     example = "plan --to crontab"
 
@@ -47,7 +47,7 @@ class Plan(Verb):
         show(plan, out)
         if not plan.is_in_step:
             return DIFFERS
-        return 1 if plan.refused and not plan.ticks else 0
+        return 1 if plan.blocked or (plan.refused and not plan.ticks) else 0
 
 
 def add_target(parser: argparse.ArgumentParser) -> None:
@@ -70,6 +70,13 @@ def add_mode(parser: argparse.ArgumentParser) -> None:
         "--serve", dest="mode", action="store_const", const=SERVE, help="systemd: a scheduler that is kept alive."
     )
     parser.add_argument(
+        "--switch-off",
+        action="append",
+        default=[],
+        metavar="ROW",
+        help="beat: disable this row of others, which fires the task of an entry past the ledger; may be repeated.",
+    )
+    parser.add_argument(
         "--take-over", action="store_true", help="Take over what this IDENTITY installed though its database moved."
     )
 
@@ -80,9 +87,10 @@ def make_target(options: Mapping[str, Any]) -> Target:
     Raises: Refused for an option that is another target's.
     """
     kind = TARGETS[options["to"]]
-    given = {name: options[name] for name in ("system", "account") if options[name]}
+    given = {name: options[name] for name in ("system", "account", "switch_off") if options.get(name)}
     if others := sorted(given.keys() - kind.taken):
-        raise Refused(f"--{others[0]} is not for --to {kind.name}; it is for --to systemd.")
+        takes = next(each.name for each in TARGETS.values() if others[0] in each.taken)
+        raise Refused(f"--{others[0].replace('_', '-')} is not for --to {kind.name}; it is for --to {takes}.")
     if (mode := options.get("mode")) and mode not in kind.modes:
         raise Refused(f"--{mode} is not for --to {kind.name}: expected --{' or --'.join(kind.modes)}.")
     return kind(take_over=options["take_over"], **given)
@@ -103,6 +111,7 @@ def show(plan: Planned, out: Out, **more: Any) -> None:
                 "wanted": list(plan.ours_wanted),
                 "refused": [{"entry": entry, "reason": reason} for entry, reason in plan.refused],
                 "notes": list(plan.notes),
+                **({"blocked": list(plan.blocked)} if plan.blocked else {}),
                 **more,
             }
         )
@@ -118,6 +127,8 @@ def show(plan: Planned, out: Out, **more: Any) -> None:
         out.note(f"{part} in {where} is not as it was written: {plan.drift}.")
     for entry, reason in plan.refused:
         out.note(f"no {piece} for {entry}: {reason}")
+    for reason in plan.blocked:
+        out.note(f"apply refuses: {reason}.")
     for note in plan.notes:
         out.note(f"note: {note}")
 
