@@ -10,13 +10,12 @@ from typing import Any
 
 from django.db.models import QuerySet
 
-from crons import arguments, deployment, ledger
+from crons import arguments, declarers, deployment, ledger
 from crons import sync as declarations
 from crons.alerts import outbox
 from crons.conf import conf
 from crons.dispatch import plan_entry
 from crons.exceptions import LedgerUnavailable, Refused, UnknownJob
-from crons.instances import is_gone
 from crons.jobs import no_entry
 from crons.ledger import Corrected, Pruned, Reconciled
 from crons.ledger.audit import note
@@ -274,8 +273,7 @@ def _why_waiting(run: Run, in_the_way: int | None, full: Mapping[str, int], now:
 
 def schedulers() -> list[Heartbeat]:
     """List the running schedulers, by host: those that are not silent and that this machine's kernel still knows."""
-    beats = Heartbeat.objects.using(conf.database).filter(expected_by__gte=ledger.database_now())
-    return [beat for beat in beats.order_by("host", "started_at") if not is_gone(beat.instance, beat.boot_id)]
+    return declarers.living(ledger.database_now())
 
 
 def health() -> list[Problem]:

@@ -48,7 +48,7 @@ def _vouch(kind: str, now: datetime) -> None:
 
 
 def living(now: datetime) -> list[Heartbeat]:
-    """List the schedulers that live."""
+    """List the running schedulers, by host: those that are not silent and that this machine's kernel still knows."""
     beats = Heartbeat.objects.using(conf.database).filter(expected_by__gte=now).order_by("host", "started_at")
     return [beat for beat in beats if not is_gone(beat.instance, beat.boot_id)]
 

@@ -191,6 +191,26 @@ def test_an_old_release_that_starts_again_takes_nothing_away(site: Site) -> None
     assert site.sql("SELECT retired_at FROM crons_entry WHERE name = %s", name) == [(None,)]
 
 
+def test_where_only_cron_ticks_what_no_code_declares_is_mailed(site: Site) -> None:
+    """A tick knows what its code has, and what other ticks had an hour ago."""
+    name, mails = "only_in_the_new_release", site.folder / "mails"
+    site.crons("sync", TEST_RELEASE="new")
+    site.make_due()
+    site.crons("tick", TEST_RELEASE="new", TEST_MAILS=str(mails))
+    vouched = site.sql("SELECT 1 FROM crons_entry WHERE name = %s AND vouched_until > declared_at", name)
+
+    site.crons("tick", TEST_MAILS=str(mails))
+    early = list(mails.glob("*"))
+    site.sql(f"UPDATE crons_entry SET vouched_until = {site._ago('1 hour')} WHERE name = %s", name)
+    site.crons("tick", TEST_MAILS=str(mails))
+
+    assert vouched == [(1,)]
+    assert early == []
+    (mail,) = mails.glob("*")
+    assert f"{name} declared by no running code" in mail.read_text()
+    assert site.sql("SELECT retired_at FROM crons_entry WHERE name = %s", name) == [(None,)]
+
+
 def rows(site: Site) -> tuple[int, int, int, int]:
     """Count runs, ranges, attempts and traces."""
     counts = [

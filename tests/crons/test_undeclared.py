@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import pytest
 
-from crons import api, cron, declarers, heartbeat, job, sync
+from crons import api, cron, declarers, heartbeat, job, ledger, sync
 from crons.dispatch import plan_entry
 from crons.jobs import registry
 from crons.models import Delivery, Entry, Heartbeat, Incident
 from crons.retiring import Retire
+from crons.triggers.resident import Resident
 from crons.watch import inspect_declarations
 from crons.watch.problems import Look, problems
 from tests.crons.conftest import NOON, minutes
@@ -203,3 +206,21 @@ def test_health_says_it_at_once(monkeypatch):
     Heartbeat.objects.update(declares=["other"])
 
     assert [each.kind for each in api.health()] == ["undeclared"]
+
+
+def test_a_scheduler_looks_at_each_heartbeat(instance):
+    """Nobody else may ever look."""
+    declare("load")
+    sync.sync(ledger.database_now() - minutes(60), plan_entry)
+    declare("report")
+    resident = Resident(SimpleNamespace(instance=instance), print)
+
+    resident._beat()
+    told_at_its_start = mails()
+    Heartbeat.objects.update(started_at=ledger.database_now() - minutes(2))
+    resident.beat_at = 0.0
+    resident._beat()
+
+    assert Heartbeat.objects.get().declares == ["report"]
+    assert told_at_its_start == []
+    assert mails() == ["load declared by no running code"]
