@@ -196,7 +196,7 @@ class Conf:
 
     @property
     def mail_admins(self) -> bool:
-        """Whether ADMINS get mail of failing jobs. Default True."""
+        """Whether ADMINS get mail of what is wrong with jobs. Default True."""
         return bool(self._get("MAIL_ADMINS", bool))
 
     @property

@@ -27,7 +27,7 @@ from django.http import Http404, HttpRequest, HttpResponse
 from django.views.decorators.cache import never_cache
 from django.views.decorators.csrf import csrf_exempt
 
-from crons import api, deployment, ledger, suite
+from crons import api, deployment, ledger, suite, watch
 from crons.conf import conf
 from crons.dispatch import Dispatcher
 from crons.exceptions import CronsError, InvalidSetting, LedgerUnavailable
@@ -150,6 +150,7 @@ def _look() -> dict[str, Any]:
         dispatcher = Dispatcher("http", instance, {}, _senders())
         try:
             done = dispatcher.turn()
+            watch.inspect_declarations(done.agenda.now, "http")
         finally:
             dispatcher.finish_sending()  # else its thread would wait in this process for ever
     finally:

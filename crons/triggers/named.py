@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any
 
-from crons import api, declarers, deployment, ledger, watch
+from crons import api, deployment, ledger, watch
 from crons.conf import conf
 from crons.dispatch import plan_entry
 from crons.exceptions import UnknownJob
@@ -55,8 +55,7 @@ class Door:
             return self.manual(name, by="no terminal, near no slot")
         by = "no terminal, taken for its slot" if guess else ""
         ledger.record_entry(name, now, plan_entry, self.session.dispatcher.trigger, by=by)
-        declarers.vouch("run", now)
-        watch.inspect_declarations(now)
+        watch.inspect_declarations(now, "run")
         account = ledger.account_of(entry)
         newest = account.schedule.latest(now, account.tz)
         run = Run.objects.using(conf.database).filter(entry=entry, slot_at=newest).first()

@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 
 from django.utils import timezone
 
-from crons import declarers, deployment, ledger, watch
+from crons import deployment, ledger, watch
 from crons.dispatch import Pass
 from crons.exceptions import LedgerUnavailable
 from crons.ledger import Agenda
@@ -34,8 +34,7 @@ def tick(session: Session, *, while_busy: bool = False) -> Pass:
     deployment.permit()
     wait_for_boundary(ledger.agenda())
     done = session.dispatcher.turn()
-    declarers.vouch("tick", done.agenda.now)
-    watch.inspect_declarations(done.agenda.now)
+    watch.inspect_declarations(done.agenda.now, "tick")
     postman, look_at = Postman(), time.monotonic() + LOOK_SECONDS
     while session.dispatcher.running() and session.stopping is None:
         session.work(LONGEST_LOOK_SECONDS)

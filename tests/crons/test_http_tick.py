@@ -21,7 +21,7 @@ from crons.dispatch import Dispatcher
 from crons.exceptions import Disabled, LedgerUnavailable, NotAdopted
 from crons.jobs import job
 from crons.ledger import Agenda
-from crons.models import Attempt, Run
+from crons.models import Attempt, Entry, Run
 from crons.schedules import cron
 from crons.triggers import http
 from tests.crons.conftest import NOON, minutes
@@ -53,6 +53,19 @@ def post(body=b"", *, secret=SECRET, off=0, client=None, content_type="applicati
 
 def told(answer):
     return {key: value for key, value in json.loads(answer.content).items() if key != "at"}
+
+
+def test_a_request_vouches_for_what_this_code_declares(make_entry):
+    """Where nothing else looks, another project's scheduler on this database must not call it undeclared."""
+    make_entry("ours")
+    make_entry("theirs")
+    job(None, name="ours")(lambda: None)
+
+    post()
+
+    vouched = Entry.objects.filter(vouched_until=NOON + minutes(65))
+    assert list(vouched.values_list("name", flat=True)) == ["ours"]
+    assert vouched.get().declared_by.startswith("http on ")
 
 
 # Whom it answers
