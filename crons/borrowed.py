@@ -15,6 +15,7 @@ from crons.exceptions import InvalidJob
 
 DJANGO = (("django.tasks.base", "Task"), ("django_tasks.base", "Task"))
 CELERY = (("celery.app.task", "Task"),)
+PROXY = (("celery.local", "Proxy"),)
 # What Celery would do around its task and a run does not, and the policy that does the same.
 REPLACED = {
     "autoretry_for": "retry=Retry(3)",
@@ -41,6 +42,9 @@ def read(task: Any, policies: Collection[str]) -> Borrowed:
 
     Raises: InvalidJob where calling its function is not what its library would have done.
     """
+    if _is(task, PROXY):
+        # @shared_task makes its task when somebody asks for it; before, Celery has not even loaded what a task is.
+        task = task._get_current_object()
     if _is(task, DJANGO):
         return _of_django(task, policies)
     if _is(task, CELERY):
