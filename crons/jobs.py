@@ -14,7 +14,7 @@ from crons import borrowed
 from crons.bodies import Body, CommandBody, ShellBody
 from crons.exceptions import DuplicateJob, InvalidJob, UnknownJob
 from crons.origins import Origin
-from crons.policies import Policy
+from crons.policies import OF_OTHERS, OURS, Policy
 from crons.schedules import NEVER, Schedule
 
 NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_.:-]{0,99}\Z")
@@ -256,6 +256,7 @@ def schedule(task: Any, when: Schedule | None, *, name: str = "", **options: Any
     if isinstance(given, Mapping) and (lent.route or given):
         options["route"] = {**lent.route, **given}
     options.setdefault("description", _first_line(lent.body.__doc__))
+    options.setdefault("timeout", registry.defaults().get("timeout", OF_OTHERS.timeout))
     return _declare_body(lent.body, name or lent.body.__name__, when, options)
 
 
@@ -357,8 +358,8 @@ def _declare(
     return job
 
 
-def make_policy(name: str, given: Mapping[str, Any]) -> Policy:
-    """Build the policy of job *name* from what its declaration gives over CRONS["DEFAULTS"].
+def make_policy(name: str, given: Mapping[str, Any], base: Policy = OURS) -> Policy:
+    """Build the policy of job *name* from what its declaration gives over CRONS["DEFAULTS"] over *base*.
 
     Raises: InvalidJob naming the key, with the nearest one.
     """
@@ -369,7 +370,7 @@ def make_policy(name: str, given: Mapping[str, Any]) -> Policy:
             where = name if key in given else "CRONS['DEFAULTS']"
             raise InvalidJob(f"{where}: {key!r} is no policy.{hint} Known: {', '.join(Policy.__dataclass_fields__)}.")
     try:
-        return replace(Policy(), **{**defaults, **given})
+        return replace(base, **{**defaults, **given})
     except InvalidJob as error:
         raise InvalidJob(f"{_to_blame(name, defaults)}: {error}") from error
 
@@ -419,7 +420,7 @@ def check_args(name: str, body: Body, args: Mapping[str, Any]) -> None:
 
 def _to_blame(name: str, defaults: Mapping[str, Any]) -> str:
     try:
-        replace(Policy(), **defaults)
+        replace(OURS, **defaults)
     except InvalidJob:
         return "CRONS['DEFAULTS']"
     return name

@@ -143,3 +143,8 @@ def _check_length(name: str, value: object, *, positive: bool = True) -> None:
 
 def _seconds(length: timedelta | None) -> float | None:
     return None if length is None else length.total_seconds()
+
+
+OURS = Policy()
+# What was scheduled elsewhere before ran without a limit, for hours perhaps: none is put on it unasked.
+OF_OTHERS = Policy(timeout=None)

@@ -24,6 +24,7 @@ from crons.conf import conf
 from crons.exceptions import CronsError, DeclarationError, InvalidJob
 from crons.jobs import Declaration, Job, check_body, check_name, check_text, check_texts, make_policy, registry
 from crons.models import Pause
+from crons.policies import OF_OTHERS
 from crons.runner import current_context
 from crons.schedules import Schedule
 from crons.side_output import get_log
@@ -215,7 +216,7 @@ def _declare(found: Any, schedule: Schedule, ref: str, path: str) -> Declaration
     job = Job(
         name,
         ClassBody(found, hold_off),
-        make_policy(name, options),
+        make_policy(name, options, OF_OTHERS),
         owner=about.get("owner", ""),
         description=about.get("description") or _own_first_line(found),
         tags=tags,

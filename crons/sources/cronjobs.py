@@ -12,6 +12,7 @@ from django.core.management import call_command, get_commands
 from crons.bodies import Body, CommandBody
 from crons.exceptions import CronsError, DeclarationError
 from crons.jobs import Declaration, Job, check_args, check_body, check_name, make_policy, nearest, registry
+from crons.policies import OF_OTHERS
 from crons.redaction import without_secrets_of
 from crons.schedules import NEVER, cron
 from crons.sources.base import Binding, Problem, Reading, Source, imported, says, without_secrets
@@ -141,7 +142,7 @@ def _declare(line: Line, body: Body, given: Mapping[str, str]) -> Declaration:
     job = Job(
         name,
         called,
-        make_policy(name, {}),
+        make_policy(name, {}, OF_OTHERS),
         description=_description(line, body),
         source="cronjobs",
         source_ref=ref,

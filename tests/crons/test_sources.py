@@ -1,19 +1,21 @@
 """Where declarations are read from: CRONJOBS and crontab files."""
 
+from datetime import timedelta
 from itertools import permutations
 
 import pytest
 
 from crons.bodies import CommandBody
 from crons.exceptions import DeclarationError, InvalidSchedule
-from crons.jobs import Declaration, command, entry, job
+from crons.jobs import Declaration, command, entry, job, registry, schedule
 from crons.schedules import NEVER, cron, every
 from crons.sources.base import Binding, Reading, says
 from crons.sources.code import CodeSource
+from crons.sources.cron_classes import CronClassesSource
 from crons.sources.cronjob_lines import Line, plain_name, read_line
 from crons.sources.cronjobs import CronjobsSource
 from crons.sources.crontab_files import CrontabFilesSource, job_of
-from tests.crons import cronjobs
+from tests.crons import cronjobs, existing_tasks
 
 pytestmark = pytest.mark.usefixtures("empty_registry")
 HERE = "tests.crons.cronjobs"
@@ -453,3 +455,25 @@ def test_nicknames_and_names_say_what_their_fields_say():
     assert says(cron("0 2 * * SUN"), "0 2 * * 7")
     with pytest.raises(InvalidSchedule):
         says(cron("@daily"), "0 2 *")
+
+
+@pytest.mark.parametrize(
+    ("defaults", "timeouts"),
+    [
+        ({}, [timedelta(hours=1), None, None, None]),
+        ({"timeout": timedelta(minutes=5)}, [timedelta(minutes=5)] * 4),
+    ],
+)
+def test_only_what_is_declared_with_job_has_a_timeout_unasked(settings, monkeypatch, defaults, timeouts):
+    """What ran for three hours under django-crontab, django-cron or Celery must not be killed after one."""
+    monkeypatch.setattr(registry, "defaults", lambda: defaults)
+    settings.CRONJOBS = [("@daily", f"{HERE}.beat")]
+    settings.CRON_CLASSES = ["tests.crons.cron_classes.CloseOrders"]
+    job(cron("@daily"), name="ours")(print)
+    CronjobsSource().read()
+    CronClassesSource().read()
+    schedule(existing_tasks.tidy, cron("@daily"), name="task")
+
+    names = ["ours", f"{HERE}.beat", "shop.close_orders", "task"]
+
+    assert [registry.get(name).policy.timeout for name in names] == timeouts

@@ -16,6 +16,7 @@ from crons.management.moments import distance, local
 from crons.management.output import Cell, Out
 from crons.management.verbs.base import Verb
 from crons.models import Attempt, Entry, Range, Run
+from crons.policies import OURS
 from crons.schedules import FAR_FUTURE
 from crons.telling import explained, state
 from crons.verdicts import State
@@ -56,7 +57,7 @@ class List(Verb):
                 explained(entry),
                 _next(entry, now),
                 lasts.cell(entry, now),
-                held_up.get(entry.pk, state(entry)),
+                held_up.get(entry.pk) or _state(entry),
             )
             for entry in entries
         ]
@@ -64,6 +65,13 @@ class List(Verb):
         for pause in api.wide_pauses():
             out.note(ledger.told(pause))
         return 0
+
+
+def _state(entry: Entry) -> Cell:
+    """Say what holds the entry; where nothing does, whether its attempts may run for ever."""
+    said = state(entry)
+    is_endless = entry.policy.get("timeout", OURS.timeout) is None if isinstance(entry.policy, dict) else False
+    return Cell(f"{said.text}, no timeout", said.tone) if said.text == "active" and is_endless else said
 
 
 def next_at(entry: Entry) -> datetime | None:

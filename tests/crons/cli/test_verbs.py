@@ -60,6 +60,16 @@ def test_list_shows_schedule_next_slot_last_verdict_and_state(crons, clock, make
     ]
 
 
+def test_list_shows_what_may_run_for_ever(crons, clock, make_entry):
+    """What others declared before keeps having no timeout; whoever reads the list sees which those are."""
+    make_entry("endless", policy={"timeout": None})
+    make_entry("bounded", policy={"timeout": 60})
+
+    states = [re.split(r" {2,}", line)[-1] for line in crons("list").out.splitlines()]
+
+    assert states == ["state", "active", "active, no timeout"]
+
+
 def test_list_all_shows_retired_entries(crons, clock, make_entry):
     """Their history stays, so there must be a way to its name."""
     make_entry("gone", retired_at=NOW, wake_at=FAR_FUTURE)
