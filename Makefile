@@ -19,10 +19,10 @@ export VENV PORT JOBS PYTHON
 
 python := $(VENV)/bin/python
 
-.PHONY: help setup run run-celery test test-slow check fix bench lock wheel clean
+.PHONY: help setup run run-celery test test-slow test-django61 check fix bench lock wheel clean
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' Makefile
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' Makefile
 	@echo
 	@printf '  %s\n' \
 		'PORT=8123 make run    another port' \
@@ -45,6 +45,9 @@ test: setup ## run the tests on SQLite and on PostgreSQL
 
 test-slow: setup ## run the slow tests, minutes each, on both databases
 	@scripts/test.sh 'slow'
+
+test-django61: ## run what needs no django-celery-beat on Django 6.1, in .venv-django61 (Python 3.12 or newer)
+	@VENV=$(if $(filter $(abspath .venv),$(VENV)),$(abspath .venv-django61),$(VENV)) scripts/test_django61.sh
 
 check: setup ## lint, types, layers, migrations, deployment settings, lock
 	@scripts/check.sh

@@ -1,6 +1,6 @@
-"""Check what needs neither tools nor network: the lock is in step, no file names a machine or a registry.
+"""Check what needs neither tools nor network: the locks are in step, no file names a machine or a registry.
 
---fingerprint prints what the lock's first line must hold.
+--fingerprint prints what a lock's first line must hold.
 """
 
 import hashlib
@@ -11,6 +11,7 @@ from pathlib import Path
 
 _ROOT = Path(__file__).resolve().parent.parent
 _SOURCES = ("requirements.txt", "requirements/dev.txt")
+_LOCKS = ("requirements.lock", "requirements-django61.lock")
 # Bracketed, so that these lines do not match themselves.
 _PRIVATE = {
     "a path of one machine": re.compile(r"(?<![\w.$}])/(?:[r]oot|[w]ork)/\w"),
@@ -23,7 +24,7 @@ def main() -> int:
     if "--fingerprint" in sys.argv:
         print(fingerprint())
         return 0
-    problems = [*stale_lock(), *private_lines()]
+    problems = [*stale_locks(), *private_lines()]
     for problem in problems:
         print(problem)
     return 1 if problems else 0
@@ -39,12 +40,11 @@ def fingerprint() -> str:
     return digest.hexdigest()[:16]
 
 
-def stale_lock() -> list[str]:
-    """Say so when requirements.lock was made from other requirements."""
-    first = (_ROOT / "requirements.lock").read_text().partition("\n")[0]
-    if first.endswith(f"Made from: {fingerprint()}"):
-        return []
-    return [f"requirements.lock is older than {' or '.join(_SOURCES)}. Run: make lock"]
+def stale_locks() -> list[str]:
+    """Name the locks that were made from other requirements."""
+    made_from = f"Made from: {fingerprint()}"
+    old = [lock for lock in _LOCKS if not (_ROOT / lock).read_text().partition("\n")[0].endswith(made_from)]
+    return [f"{lock} is older than {' or '.join(_SOURCES)}. Run: make lock" for lock in old]
 
 
 def private_lines() -> list[str]:

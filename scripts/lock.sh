@@ -1,5 +1,8 @@
 #!/usr/bin/env bash
-# Resolve requirements.lock anew with uv ($1: its path), and note in its first line what it was made from.
+# Resolve the locks anew with uv ($1: its path), and note in their first lines what they were made from.
+#
+# requirements.lock is what everybody installs. requirements-django61.lock is the same for Django 6.1: without
+# django-celery-beat, which caps Django below it, and without what only checks the text of the code.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -8,12 +11,25 @@ if ! command -v "$uv" >/dev/null; then
     echo "make lock needs uv, and '$uv' is not a command here. Install it, or: make lock UV=/path/to/uv" >&2
     exit 1
 fi
-draft=$(mktemp)
-trap 'rm -f "$draft"' EXIT
-cp requirements.lock "$draft" # what is pinned stays pinned unless it must move
-"$uv" pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header \
-    --no-emit-index-url --no-emit-find-links requirements/dev.txt --output-file "$draft" "${@:2}"
+drafts=$(mktemp -d)
+trap 'rm -rf "$drafts"' EXIT
+
+resolve() { # resolve LOCK REQUIREMENTS OPTION…
+    local lock=$1 requirements=$2
+    local draft=$drafts/$lock
+    cp requirements.lock "$draft" # what is pinned stays pinned unless it must move, and alike in both
+    "$uv" pip compile --quiet --universal --generate-hashes --no-header \
+        --no-emit-index-url --no-emit-find-links "$requirements" --output-file "$draft" "${@:3}"
+    {
+        echo "# Made by: make lock. Made from: $(python3 scripts/check_tree.py --fingerprint)"
+        grep -v '^# Made by' "$draft"
+    } >"$lock"
+}
+
+resolve requirements.lock requirements/dev.txt --python-version 3.11 "${@:2}"
 {
-    echo "# Made by: make lock. Made from: $(python3 scripts/check_tree.py --fingerprint)"
-    grep -v '^# Made by' "$draft"
-} >requirements.lock
+    grep -hivE '^(-r|#|django[>=]|django-celery-beat|mypy|ruff|import-linter|build>)' requirements.txt requirements/dev.txt
+    echo 'Django>=6.1,<6.2'
+} >"$drafts/django61.txt"
+# Without annotations: they would name this draft.
+resolve requirements-django61.lock "$drafts/django61.txt" --python-version 3.12 --no-annotate "${@:2}"

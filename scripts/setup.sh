@@ -1,13 +1,15 @@
 #!/usr/bin/env bash
-# Make $VENV hold exactly what requirements.lock says; does nothing when it already does.
+# Make $VENV hold exactly what a lock says; does nothing when it already does.
 #
 #   VENV    default .venv        PYTHON  default: the newest suitable interpreter
+#   LOCK    default requirements.lock
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
 venv=${VENV:-.venv}
+lock=${LOCK:-requirements.lock}
 stamp=$venv/.installed
-wanted=$(cat requirements.lock scripts/setup.sh | sha256sum | cut -d' ' -f1)
+wanted=$(cat "$lock" scripts/setup.sh | sha256sum | cut -d' ' -f1)
 
 fail() {
     echo "$1" >&2
@@ -25,7 +27,7 @@ is_right_interpreter() { # the environment runs, and is what PYTHON asks for
 }
 
 # Two calls at once: the second waits, then finds the work done. The lock file is only a thing to lock.
-exec 9<requirements.lock
+exec 9<"$lock"
 flock 9
 
 if is_right_interpreter && [[ -f $stamp && $(<"$stamp") == "$wanted" ]]; then
@@ -47,15 +49,15 @@ install() { # what the file $1 pins, hashes checked
     "$venv/bin/python" -m pip install --quiet --quiet --disable-pip-version-check --no-input \
         --use-pep517 --no-build-isolation \
         --require-hashes --requirement "$1" 9<&- ||
-        fail "pip could not install requirements.lock; its reason is above. What was installed stays: run this again."
+        fail "pip could not install $lock; its reason is above. What was installed stays: run this again."
 }
 
 rm -f "$stamp"
-echo "Installing requirements.lock (about a minute where nothing is cached)"
+echo "Installing $lock (about a minute where nothing is cached)"
 # First what builds django-crontab: without isolation, so that the builder is the pinned one too.
 builder=$(mktemp)
 trap 'rm -f "$builder"' EXIT
-awk '/^[^ #]/ {wanted = /^setuptools==/} wanted' requirements.lock >"$builder"
+awk '/^[^ #]/ {wanted = /^setuptools==/} wanted' "$lock" >"$builder"
 install "$builder"
-install requirements.lock
+install "$lock"
 echo "$wanted" >"$stamp"

@@ -6,6 +6,7 @@ import re
 from datetime import datetime
 from urllib.parse import urlencode
 
+import django
 from django import template
 from django.urls import NoReverseMatch, reverse
 from django.utils.html import format_html, format_html_join
@@ -17,6 +18,12 @@ from crons.readable import readable as as_readable
 from crons.readable import readable_line
 
 register = template.Library()
+
+
+@register.simple_tag
+def breadcrumbs_are_a_list() -> bool:
+    """Say whether the admin's breadcrumbs are an `ol` here, which its style sheet then lays out: since Django 6.1."""
+    return django.VERSION >= (6, 1)
 
 
 @register.simple_tag

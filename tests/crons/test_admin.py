@@ -219,6 +219,17 @@ def test_run_page_says_all_of_it(admin_client, run, attempt):
         assert said in page, said
 
 
+def test_breadcrumbs_are_built_as_those_of_django(admin_client, admin_user, run):
+    """Its style sheet lays them out, and Django 6.1 made a list of them."""
+
+    def built(app, row):
+        page = admin_client.get(reverse(f"admin:{app}_{row._meta.model_name}_change", args=[row.pk])).content.decode()
+        [(tag, inside)] = re.findall(r'<(\w+) class="breadcrumbs">(.*?)</\1>', page, re.DOTALL)
+        return tag, re.findall(r"<(/?\w+)", inside)
+
+    assert built("crons", run) == built("auth", admin_user)
+
+
 def test_both_hours_of_a_fold_are_told_apart(admin_client, run):
     """01:30 happens twice in that night."""
     models.Run.objects.filter(pk=run.pk).update(slot_at=run.slot_at - minutes(60))
