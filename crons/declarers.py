@@ -63,14 +63,17 @@ def declared_by(schedulers: Iterable[Heartbeat]) -> set[str] | None:
     return names
 
 
-def of_other_projects(names: Collection[str], now: datetime) -> dict[str, str]:
-    """Say of entries which living scheduler declares them that shares none with *names*: it is another project's."""
+def of_other_projects(names: Collection[str], former: Collection[str], now: datetime) -> dict[str, str]:
+    """Say of entries which living scheduler declares them that shares none with *names*: it is another project's.
+
+    Args: *former* are names that ours once had: who declares nothing but such is an older release.
+    """
     mine = _shared(names)
     others: dict[str, str] = {}
     for beat in living(now):
-        theirs = set(beat.declares or ())
-        if theirs and mine and not mine & _shared(theirs):
-            others.update(dict.fromkeys(theirs - set(names), said(beat)))
+        theirs = _shared(beat.declares or ())
+        if mine and not mine & theirs and not theirs <= set(former):
+            others.update(dict.fromkeys(theirs, said(beat)))
     return others
 
 

@@ -46,23 +46,26 @@ class Retired:
 def retire(
     declared: Collection[str],
     sources: Collection[str],
+    elsewhere: Mapping[str, str],
     how: Retire,
     now: datetime,
     plan: Callable[[Account, datetime], Plan],
     by: str,
 ) -> Retired:
-    """Retire the entries of *sources* that are not among *declared*, as *how* says: all of them or none."""
+    """Retire the entries of *sources* that are not among *declared*, as *how* says: all of them or none.
+
+    Args: *elsewhere* says which living scheduler of another project declares an entry.
+    """
     live = Entry.objects.using(conf.database).filter(retired_at=None).order_by("name")
     going = list(live.filter(source__in=sources).exclude(name__in=declared))
     if not going:
         return Retired()
-    renames = list(_renames(going, live.filter(name__in=declared)))
+    renames = list(_renames(going, live.filter(name__in=declared), now))
     names = [each.name for each in going]
     if how is Retire.NOTHING:
         return Retired(undeclared=names, renames=renames)
     problems: list[str] = []
     if how is Retire.FEW:
-        elsewhere = declarers.of_other_projects(declared, now)
         foreign = {name: elsewhere[name] for name in names if name in elsewhere}
         names = [name for name in names if name not in foreign]
         problems += _foreign(foreign)
@@ -99,7 +102,7 @@ def _tell(entries: list[Entry], renames: Iterable[str], now: datetime, by: str, 
     what = entries[0].name if len(entries) == 1 else f"{len(entries)} entries"
     subject = f"{what} retired"
     lines = [
-        f"crons sync, started by {by or 'somebody'}, retired what its code does not declare: nothing of it runs now.",
+        f"A sync, started by {by}, retired what its code does not declare: nothing of it runs now.",
         "",
         *(f"  {each.name} ({each.schedule or 'no schedule'}): {declarers.last_declared(each)}" for each in entries),
         "",
@@ -130,11 +133,11 @@ def _too_many(names: list[str], count: int) -> str:
     )
 
 
-def _renames(going: Collection[Entry], declared: Iterable[Entry]) -> Iterator[str]:
+def _renames(going: Collection[Entry], declared: Iterable[Entry], now: datetime) -> Iterator[str]:
     """Say which of *going* seem to have been renamed: one goes, and one that is alike came since it was declared."""
     new = [each for each in declared if each.source == "code"]
     for old in going:
-        came = [each for each in new if each.first_seen_at >= (old.declared_at or old.first_seen_at)]
+        came = [each for each in new if each.first_seen_at >= (old.declared_at or now)]
         for what, alike in (("function", _same_function), ("schedule and arguments", _same_times)):
             found = [each for each in came if alike(old, each)]
             if len(found) == 1 and sum(alike(each, found[0]) for each in going) == 1:

@@ -9,7 +9,7 @@ text, and counting starts anew, in one transaction.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
@@ -47,8 +47,6 @@ from crons.verdicts import State
 Planner = Callable[[Account, datetime], Plan]
 # What of Entry.overrides says when: a person's text and zone, and what is declared meanwhile.
 OVERRIDDEN = ("schedule", "zone", "declared", "declared_zone")
-
-
 OUTDATED = "outdated"
 
 
@@ -57,7 +55,7 @@ class Known:
     """What this code declares, what a living scheduler of another project does, and all that living ones do."""
 
     declared: Collection[str]
-    foreign: Collection[str]
+    foreign: Mapping[str, str]
     living: Collection[str]
 
     def former(self, declaration: Declaration) -> list[str]:
@@ -95,7 +93,9 @@ def sync(now: datetime, plan: Planner, *, retire: Retire = Retire.NOTHING, by: s
         declared.update({each.name: each for each in reading.declarations})
         done.problems += [problem.text for problem in reading.problems]
     carried = carry_over(now)
-    known = Known(declared, of_other_projects(declared, now), declared_by(living(now)) or ())
+    by = by or f"crons {kind}"
+    former = {alias for each in declared.values() for alias in each.aliases}
+    known = Known(declared, of_other_projects(declared, former, now), declared_by(living(now)) or ())
     for declaration in declared.values():
         deed = _write(declaration, now, plan, known, by)
         if deed == OUTDATED:
@@ -104,7 +104,7 @@ def sync(now: datetime, plan: Planner, *, retire: Retire = Retire.NOTHING, by: s
         getattr(done, "renamed" if declaration.name in carried else deed).append(declaration.name)
     done.problems += hold_doubled(done.created, now, plan)
     # A line that cannot be read today may be mended tomorrow: its source's entries are not taken for gone.
-    gone = retiring.retire(declared, whole, retire, now, plan, by)
+    gone = retiring.retire(declared, whole, known.foreign, retire, now, plan, by)
     done.retired, done.undeclared, done.renames = gone.names, gone.undeclared, gone.renames
     done.problems += gone.problems
     done.renames += _still_apart(declared.values(), known)

@@ -233,6 +233,18 @@ def test_a_name_that_another_projects_scheduler_declares_is_no_former_one(rename
     assert list(Entry.objects.order_by("name").values_list("name", flat=True)) == ["new", "old"]
 
 
+def test_the_only_job_of_a_project_may_be_renamed_while_its_old_release_runs():
+    """The two releases share no name; the alias says that they are one project."""
+    declare("old")
+    run_sync(NOON)
+    heartbeat("old")
+    declare("new", aliases=["old"])
+
+    assert run_sync(NOON + minutes(1)) == {"renamed": ["new"]}
+    event = AuditEvent.objects.get()
+    assert (event.verb, event.subject, event.actor, event.before) == ("rename", "new", "ann", {"name": "old"})
+
+
 def test_an_old_release_that_starts_again_does_not_bring_the_old_name_back():
     """In a rolling deploy it would run each slot a second time, under a key of its own."""
     declare("old")

@@ -13,6 +13,7 @@ from crons import api, cron, job, ledger, sync
 from crons.dispatch import plan_entry
 from crons.exceptions import Refused, UnknownJob
 from crons.models import AuditEvent, Deployment, Entry, Pause, Range, Run
+from crons.retiring import Retire
 from tests.crons.conftest import NOON, minutes
 
 pytestmark = pytest.mark.django_db
@@ -105,7 +106,7 @@ def test_what_a_deploy_adds_is_paused_as_well(three, settings, empty_registry):
     """Everything means everything: a job that is new, has a new tag, or is declared again."""
     settings.CRONJOBS = ()
     job(cron("0 * * * *"), name="greet")(lambda: None)
-    sync.sync(NOON, plan_entry)
+    sync.sync(NOON, plan_entry, retire=Retire.FEW)
     assert Entry.objects.get(name="bill").retired_at == NOON
     api.pause_all(by="dana", reason="flood")
 
@@ -122,7 +123,7 @@ def test_a_tag_that_comes_later_brings_its_pause(three, settings, empty_registry
     settings.CRONJOBS = ()
     job(cron("*/5 * * * *"), name="bill", tags=["billing"])(lambda: None)
     job(cron("*/5 * * * *"), name="greet", tags=["mail"])(lambda: None)
-    sync.sync(NOON, plan_entry)
+    sync.sync(NOON, plan_entry, retire=Retire.FEW)
     api.pause_all(by="dana", reason="bank is down", tag="billing")
     empty_registry.clear()
     job(cron("*/5 * * * *"), name="bill", tags=["mail"])(lambda: None)

@@ -213,7 +213,8 @@ def test_a_scheduler_looks_at_each_heartbeat(instance):
     declare("load")
     sync.sync(ledger.database_now() - minutes(60), plan_entry)
     declare("report")
-    resident = Resident(SimpleNamespace(instance=instance), print)
+    dispatcher = SimpleNamespace(lacking=[])
+    resident = Resident(SimpleNamespace(instance=instance, executors={}, dispatcher=dispatcher), print)
 
     resident._beat()
     told_at_its_start = mails()
