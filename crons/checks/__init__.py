@@ -27,6 +27,7 @@ crons.W043  with --deploy: this process counts as part of a test suite
 crons.W050  a job is run by Celery's workers and is neither idempotent nor uses context.atomic
 crons.E051  a job is a Celery task with autoretry_for
 crons.W052  a Celery application takes pickle from its broker
+crons.W063  nothing but the lease notices that a connection went silent
 crons.W070  a module of declarations cannot be imported, and the command can do without
 crons.W071  a crontab file cannot be read
 crons.W072  a class of CRON_CLASSES cannot work
@@ -50,7 +51,14 @@ from crons.checks.django_crontab import (
 )
 from crons.checks.elsewhere import check_elsewhere
 from crons.checks.jobs import check_commands, check_executors, check_groups, check_programs, check_routes
-from crons.checks.site import check_deployment, check_settings, check_suite, check_vendor, check_zones
+from crons.checks.site import (
+    check_deployment,
+    check_settings,
+    check_silence,
+    check_suite,
+    check_vendor,
+    check_zones,
+)
 
 __all__ = [
     "check_celery_jobs",
@@ -68,6 +76,7 @@ __all__ = [
     "check_programs",
     "check_routes",
     "check_settings",
+    "check_silence",
     "check_sources",
     "check_spelling",
     "check_suite",

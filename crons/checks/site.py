@@ -80,6 +80,22 @@ def check_zones() -> Iterator[CheckMessage]:
             )
 
 
+@register(TAG)
+@known_good
+def check_silence() -> Iterator[CheckMessage]:
+    """Check that nobody has switched off what notices a connection that went silent."""
+    connection = connections[conf.database]
+    given = connection.settings_dict.get("OPTIONS", {}) if connection.vendor == "postgresql" else {}
+    off = [name for name in ("keepalives", "tcp_user_timeout") if str(given.get(name, "")).strip() == "0"]
+    if off:
+        yield Warning(
+            f"DATABASES[{conf.database!r}]['OPTIONS'] switches {' and '.join(off)} off: a scheduler whose connection "
+            "goes silent waits for it until its lease is over.",
+            hint="Leave them out: crons sets both on its own connections, to a third of the lease.",
+            id="crons.W063",
+        )
+
+
 @register(TAG, deploy=True)
 def check_suite(app_configs: Any = None, **kwargs: Any) -> list[CheckMessage]:
     """Check that nobody has left the mark of a test suite in the environment."""

@@ -64,10 +64,12 @@ class Resident:
             anew = self._code_changed() or self._is_broken()
         self.say("Draining: nothing new is begun." if not anew else "Starting anew.")
         self.session.drain()
-        self.session.report()
+        with self.session.watchdog:
+            self.session.report()
         self.postman.finish(SENDING_SECONDS)
         try:
-            heartbeat.stop(self.session.instance)
+            with self.session.watchdog:
+                heartbeat.stop(self.session.instance)
         except LedgerUnavailable:
             log.warning("the heartbeat's row could not be taken away; it will be called silent")
         return anew and self.session.stopping is None
@@ -75,7 +77,8 @@ class Resident:
     def _turn(self) -> None:
         """Look, do what is due, then work until something is due again."""
         try:
-            wait = self._look()
+            with self.session.watchdog:
+                wait = self._look()
         except Exception as error:  # noqa: BLE001 (one turn of the resident loop: it is said, the next tries again)
             wait = self._note(error)
         try:

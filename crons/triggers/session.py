@@ -22,6 +22,7 @@ from crons.executors.forking import close_shared
 from crons.executors.sending import Sender
 from crons.instances import Instance
 from crons.jobs import registry
+from crons.ledger.silence import Watchdog, keep_alive
 from crons.side_output import Echo, get_log, is_terminal
 
 log = get_log("crons")
@@ -55,6 +56,7 @@ class Session:
         registry.load()
         # Forked processes must not share a connection with this one.
         close_shared()
+        keep_alive()
         self.instance = Instance.start(kind)
         made, senders = (dict(executors), {}) if executors is not None else make_executors()
         self.executors = made
@@ -65,6 +67,7 @@ class Session:
         self._asked_at = -math.inf
         self._wake_read, self._wake_write = os.pipe()
         self._listening = ExitStack()
+        self.watchdog = Watchdog(lambda: self.stopping is not None)
 
     def __enter__(self) -> Session:
         self.open()
@@ -105,9 +108,11 @@ class Session:
     def work(self, timeout_seconds: float) -> None:
         """Let executors read, renew and write for at most so long; return early when a place came free."""
         first, *others = self.executors.values()
-        first.work(self.scribe, max(0.0, timeout_seconds), self._wake_read)
+        with self.watchdog:
+            first.work(self.scribe, max(0.0, timeout_seconds), self._wake_read)
         for other in others:
-            other.work(self.scribe, 0.0)
+            with self.watchdog:
+                other.work(self.scribe, 0.0)
         with suppress(BlockingIOError):
             os.read(self._wake_read, 4096)
 
@@ -156,6 +161,7 @@ class Session:
 
     def close(self) -> None:
         """Stop whatever still runs at once, and give the instance's name back."""
+        self.watchdog.close()
         self.dispatcher.release_unstarted()
         for executor in self.executors.values():
             executor.close()

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from crons.watch.problems import Look, Problem
 
 # Less than one batch of output, and SQLite needs as much again for its journal.
-LEAST_FREE_BYTES = 4 << 20
+LEAST_FREE_BYTES = 1 << 20
 
 
 def hosts(look: Look) -> Iterator[Problem]:

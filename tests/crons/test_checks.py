@@ -40,6 +40,7 @@ ALL = [
     checks.check_commands,
     checks.check_programs,
     checks.check_vendor,
+    checks.check_silence,
     checks.check_zones,
     checks.check_sources,
     checks.check_spelling,
@@ -180,6 +181,33 @@ def test_a_database_that_nothing_was_tried_on_is_an_error(monkeypatch, vendor, n
         "The jobs themselves may use any.",
     )
     assert only().id == "crons.E005"
+
+
+@pytest.mark.parametrize(
+    ("options", "off"),
+    [
+        ({"keepalives": 0}, "keepalives"),
+        ({"keepalives": "0", "tcp_user_timeout": 0}, "keepalives and tcp_user_timeout"),
+    ],
+)
+def test_silence_that_nothing_notices_is_a_warning(monkeypatch, options, off):
+    """Who switched it off had a reason once; a scheduler pays for it."""
+    connection = type("Connection", (), {"vendor": "postgresql", "settings_dict": {"OPTIONS": options}})()
+    monkeypatch.setattr(checks.site, "connections", {"default": connection})
+
+    [warning] = checks.site.check_silence(None)
+
+    assert warning.id == "crons.W063"
+    assert warning.msg.startswith(f"DATABASES['default']['OPTIONS'] switches {off} off: ")
+
+
+def test_silence_is_noticed_unless_somebody_says_otherwise(monkeypatch):
+    """Nothing to say of the usual settings, nor of SQLite."""
+    for vendor, options in (("postgresql", {}), ("postgresql", {"keepalives": 1}), ("sqlite", {"keepalives": 0})):
+        connection = type("Connection", (), {"vendor": vendor, "settings_dict": {"OPTIONS": options}})()
+        monkeypatch.setattr(checks.site, "connections", {"default": connection})
+
+        assert list(checks.site.check_silence(None)) == []
 
 
 def test_unknown_zone_of_the_settings_is_an_error(settings):
