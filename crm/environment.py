@@ -12,6 +12,8 @@ from pathlib import Path
 
 from django.core.exceptions import ImproperlyConfigured
 
+from crm.privacy import refuse_open_secret
+
 _ASSIGNMENT = re.compile(r"(?:export\s+)?([A-Za-z_][A-Za-z0-9_]*)=(.*)")
 _YES, _NO = frozenset({"1", "true", "yes", "on"}), frozenset({"0", "false", "no", "off"})
 
@@ -19,10 +21,12 @@ _YES, _NO = frozenset({"1", "true", "yes", "on"}), frozenset({"0", "false", "no"
 def load(path: Path) -> None:
     """Add the variables of the file at *path* that the environment does not have; no file, nothing added.
 
-    Raises: ImproperlyConfigured for a line that is neither empty, a comment nor NAME=value.
+    Raises: ImproperlyConfigured for a file that others can read, or a line that is neither empty, a comment nor
+        NAME=value.
     """
     if not path.is_file():
         return
+    refuse_open_secret(path)
     for name, value in _assignments(path):
         os.environ.setdefault(name, value)
 

@@ -3,7 +3,7 @@
 The variables may stand in `var/crm.env` too (see crm/environment.py): cron starts jobs without any.
 
     CRM_DEBUG           default 0. 1: error pages, a page to try GraphQL, plain HTTP and a generated secret key
-    CRM_SECRET_KEY      required unless CRM_DEBUG=1 or var/secret_key exists
+    CRM_SECRET_KEY      required unless CRM_DEBUG=1 or var/secret_key exists: 50 random characters or more
     CRM_ALLOWED_HOSTS   names that the site answers to, parted by commas; default localhost,127.0.0.1,[::1]
     CRM_TRUSTED_ORIGINS origins such as https://crm.example.com that may post forms; default none
     CRM_HTTPS           default: the opposite of CRM_DEBUG. Redirect to HTTPS, secure cookies, HSTS
@@ -43,20 +43,23 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 import django
 from django.core.exceptions import ImproperlyConfigured
 
-from crm import database, environment
+from crm import database, environment, privacy
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 VAR_DIR = BASE_DIR / "var"
 environment.load(Path(os.environ.get("CRM_ENV_FILE") or VAR_DIR / "crm.env"))
-with suppress(OSError):  # an installation that writes nothing here is read-only here
-    VAR_DIR.mkdir(exist_ok=True)
+privacy.make_private_directory(VAR_DIR)
+with suppress(OSError):
     (VAR_DIR / "static").mkdir(exist_ok=True)
+
+
+SHORTEST_KEY = 50  # as Django's own check for deployment has it
 
 
 def _secret_key(path: Path, *, generate: bool) -> str:
     """Give the key from the environment, else from the file at *path*, made (mode 0600) when *generate*."""
     if key := environment.text("CRM_SECRET_KEY"):
-        return key
+        return _long_enough(key, "CRM_SECRET_KEY", generate=generate)
     if generate and not path.exists():
         # Written whole, then linked: of two first processes one names the key, and both read that one.
         draft = path.with_name(f"{path.name}.{os.getpid()}")
@@ -69,10 +72,21 @@ def _secret_key(path: Path, *, generate: bool) -> str:
         finally:
             draft.unlink()
     if path.exists():
-        return path.read_text(encoding="ascii").strip()
+        privacy.refuse_open_secret(path)
+        return _long_enough(path.read_text(encoding="ascii").strip(), str(path), generate=generate)
     raise ImproperlyConfigured(
         f"No secret key: CRM_SECRET_KEY is not set and {path} does not exist. "
         "Set CRM_SECRET_KEY to 50 random characters; CRM_DEBUG=1, on a machine of your own, makes one."
+    )
+
+
+def _long_enough(key: str, where: str, *, generate: bool) -> str:
+    if generate or (len(key) >= SHORTEST_KEY and len(set(key)) >= 5):
+        return key
+    raise ImproperlyConfigured(
+        f"The secret key in {where} has {len(key)} characters, {len(set(key))} different ones: whoever guesses it can "
+        f"log in as anybody. Set {SHORTEST_KEY} random ones: "
+        'python3 -c "import secrets; print(secrets.token_urlsafe(50))"'
     )
 
 

@@ -231,6 +231,7 @@ class Conf:
         found = [given] if isinstance(given, str) else list(given)
         if path := self.http_tick_secret_file:
             try:
+                _check_mode(path)
                 found += path.read_text(encoding="utf-8-sig").splitlines()
             except (OSError, ValueError) as error:
                 raise InvalidSetting(f"CRONS['HTTP_TICK_SECRET_FILE']: {path} cannot be read: {error}.") from error
@@ -309,6 +310,17 @@ class Conf:
         if value < timedelta(0) or (positive and not value):
             raise InvalidSetting(f"CRONS[{key!r}] is {value!r}, expected a positive timedelta.")
         return value
+
+
+def _check_mode(path: Path) -> None:
+    # systemd lends credentials by an access list, whose mask shows as rights of a group.
+    lent = os.environ.get("CREDENTIALS_DIRECTORY")
+    mode = path.stat().st_mode & 0o777
+    if mode & 0o077 and not (lent and path.is_relative_to(lent)):
+        raise InvalidSetting(
+            f"CRONS['HTTP_TICK_SECRET_FILE']: {path} has mode {mode:04o}, so that other accounts can read or change "
+            f"it. Run: chmod 600 {path}; if others may have read it, change the secret too."
+        )
 
 
 def _check_secret(secret: str) -> None:

@@ -83,7 +83,8 @@ def prepare(folder: Path) -> None:
         del os.environ[name]
     os.environ.update(
         DATABASE_URL=f"sqlite:///{folder / 'pictures.sqlite3'}",
-        CRM_ENV_FILE=os.devnull, CRM_SECRET_KEY="x" * 50, CRM_HTTPS="0", CRM_TIME_ZONE=ZONE, CRM_LOG_DIR=str(folder),
+        CRM_ENV_FILE=os.devnull, CRM_SECRET_KEY="a1B2c" * 10,
+        CRM_HTTPS="0", CRM_TIME_ZONE=ZONE, CRM_LOG_DIR=str(folder),
         DJANGO_SETTINGS_MODULE="crm.settings",
     )  # fmt: skip
     sys.path.insert(0, str(ROOT))

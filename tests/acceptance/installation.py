@@ -14,7 +14,7 @@ from tests.databases import OwnDatabase
 
 ROOT = Path(__file__).resolve().parents[2]
 CODE = ("crm", "crons", "manage.py")
-SETTINGS = "CRM_SECRET_KEY=acceptance\nCRM_HTTPS=0\n"
+SETTINGS = f"CRM_SECRET_KEY={'acceptance-' * 5}\nCRM_HTTPS=0\n"
 
 
 @dataclass(frozen=True)
@@ -36,6 +36,7 @@ class Installation:
         (place / ".venv").symlink_to(sys.prefix)
         (place / "var").mkdir()
         (place / "var" / "crm.env").write_text(SETTINGS)
+        (place / "var" / "crm.env").chmod(0o600)
         made = cls(place)
         OwnDatabase("sqlite", f"sqlite:///{made.database}", place / "var" / "log").migrate()
         return made

@@ -22,7 +22,7 @@ def shop(own_database: OwnDatabase, tmp_path: Path) -> Site:
     """The CRM with three expired sessions and a good one, its class due by the hour, all else far off."""
     env = {
         "DJANGO_SETTINGS_MODULE": "crm.settings",
-        "CRM_SECRET_KEY": "acceptance",
+        "CRM_SECRET_KEY": "acceptance-" * 5,
         "CRM_ENV_FILE": os.devnull,
         "CRM_LOG_DIR": str(own_database.log_dir),
     }

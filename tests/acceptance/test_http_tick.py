@@ -25,6 +25,7 @@ def server(site: Site) -> subprocess.Popen[str]:
     """A threaded web server; site.env has what callers need."""
     port = ports.free()
     secret = site.folder / "secret"
+    secret.touch(mode=0o600)
     secret.write_text(f"{SECRET}\n")
     site.env |= {
         "TEST_TICK_SECRET_FILE": str(secret),

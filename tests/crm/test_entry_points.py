@@ -203,7 +203,7 @@ def shop(tmp_path_factory):
     environment = {
         "PATH": "/usr/bin:/bin",
         "CRM_PYTHON": sys.executable,
-        "CRM_SECRET_KEY": "tests-only",
+        "CRM_SECRET_KEY": "only-for-tests-" * 5,
         "CRM_ENV_FILE": os.devnull,
         "CRM_LOG_DIR": str(root / "log"),
         "DATABASE_URL": f"sqlite:///{root / 'shop.sqlite3'}",

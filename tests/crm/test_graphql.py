@@ -453,7 +453,7 @@ def test_names_of_the_schema_are_suggested_to_those_who_may_read_it(client, staf
 def test_schema_is_built_where_it_is_served_and_nowhere_else(start, is_built):
     """Each line of a crontab starts a process of its own."""
     look = f"import sys\n{start}\nprint('crm.schema' in sys.modules, 'strawberry' in sys.modules)"
-    env = {**os.environ, "DJANGO_SETTINGS_MODULE": "crm.settings", "CRM_SECRET_KEY": "tests-only"}
+    env = {**os.environ, "DJANGO_SETTINGS_MODULE": "crm.settings", "CRM_SECRET_KEY": "only-for-tests-" * 5}
 
     done = subprocess.run(
         [sys.executable, "-c", look], env=env, cwd=Path(__file__).parents[2], capture_output=True, text=True, check=True

@@ -70,7 +70,7 @@ def test_deployment_check_is_clean_in_production():
     ],
 )
 def test_wrong_value_stops_the_start_and_names_its_variable(name, value, message):
-    result = manage("check", CRM_SECRET_KEY="x", **{name: value})
+    result = manage("check", CRM_SECRET_KEY="only-for-tests-" * 5, **{name: value})
 
     assert result.returncode == 1
     assert result.stderr.splitlines()[-1].endswith(message)
@@ -102,6 +102,7 @@ def keyless(path, *, generate):
 def test_file_of_variables_fills_what_the_environment_lacks(tmp_path, monkeypatch):
     """Cron starts jobs with next to nothing in the environment."""
     file = tmp_path / "crm.env"
+    file.touch(mode=0o600)
     file.write_text('# comment\n\nCRM_T1=from file\nexport CRM_T2="quo=ted"\nCRM_T3=from file\n')
     for name in ("CRM_T1", "CRM_T2"):
         monkeypatch.delenv(name, raising=False)
@@ -116,6 +117,7 @@ def test_file_of_variables_fills_what_the_environment_lacks(tmp_path, monkeypatc
 def test_line_that_is_no_variable_is_refused_without_being_shown(tmp_path):
     """It may hold a password with a typing mistake before it."""
     file = tmp_path / "crm.env"
+    file.touch(mode=0o600)
     file.write_text("A=1\nPASSWORD hunter2\n")
 
     with pytest.raises(ImproperlyConfigured, match=r"crm\.env, line 2: expected NAME=value") as refusal:
@@ -224,7 +226,7 @@ def test_broker_over_tls_must_show_who_it_is(scheme, trusted, host, refusal, cer
             "shell",
             "-c",
             "from crm.celery import app; app.connection_for_write(connect_timeout=5).ensure_connection(max_retries=1)",
-            CRM_SECRET_KEY="k" * 60,
+            CRM_SECRET_KEY="only-for-tests-" * 5,
             CRM_BROKER_URL=f"{scheme}://:secret@{host}:{listener.getsockname()[1]}/0",
             **({"SSL_CERT_FILE": str(certificate)} if trusted else {}),
         )
@@ -264,13 +266,14 @@ def test_a_worker_unpacks_no_objects():
 def test_tick_over_http_is_off_until_a_file_with_a_secret_is_named(tmp_path):
     """And asks the database nothing before it is signed."""
     secret = tmp_path / "tick"
+    secret.touch(mode=0o600)
     secret.write_text("0123456789abcdef" * 4 + "\n")
     code = (
         "from django.test import Client; "
         "print(Client().post('/crons/tick', secure=True, headers={'host': 'localhost'}).status_code)"
     )
 
-    off = manage("shell", "-c", code, CRM_SECRET_KEY="k" * 60)
-    on = manage("shell", "-c", code, CRM_SECRET_KEY="k" * 60, CRM_TICK_SECRET_FILE=str(secret))
+    off = manage("shell", "-c", code, CRM_SECRET_KEY="only-for-tests-" * 5)
+    on = manage("shell", "-c", code, CRM_SECRET_KEY="only-for-tests-" * 5, CRM_TICK_SECRET_FILE=str(secret))
 
     assert (off.stdout.splitlines()[-1:], on.stdout.splitlines()[-1:]) == (["404"], ["401"]), on.stderr

@@ -170,6 +170,7 @@ def test_a_clock_that_is_a_little_wrong_is_good_enough(off):
 def test_secrets_are_changed_without_a_gap(settings, tmp_path):
     """Add the new one, change the callers, take the old one away; the file is read at each request."""
     file = tmp_path / "secrets"
+    file.touch(mode=0o600)
     file.write_text(f"{SECRET}\n{OTHER}\n")
     settings.CRONS = {"HTTP_TICK_SECRET_FILE": str(file)}
     assert [post().status_code, post(secret=OTHER).status_code] == [200, 200]
@@ -203,11 +204,40 @@ def test_a_secret_that_cannot_work_is_refused_without_being_shown(settings, capl
     assert SECRET not in problem + answer.content.decode() + caplog.text
 
 
+@pytest.mark.parametrize("mode", [0o640, 0o604, 0o620])
+def test_a_file_that_others_can_read_does_not_open_the_page(settings, tmp_path, mode):
+    """Whoever knows the secret may have this machine work as often as it likes."""
+    file = tmp_path / "secrets"
+    file.write_text(SECRET)
+    file.chmod(mode)
+    settings.CRONS = {"HTTP_TICK_SECRET_FILE": str(file)}
+
+    [problem] = conf.problems()
+
+    assert (
+        f"{file} has mode {mode:04o}, so that other accounts can read or change it. Run: chmod 600 {file};" in problem
+    )
+    assert SECRET not in problem
+    assert post().status_code == 503
+
+
+def test_a_credential_of_systemd_is_taken(settings, tmp_path, monkeypatch):
+    """It is lent by an access list, whose mask shows as the rights of a group."""
+    file = tmp_path / "secrets"
+    file.write_text(SECRET)
+    file.chmod(0o440)
+    settings.CRONS = {"HTTP_TICK_SECRET_FILE": str(file)}
+    monkeypatch.setenv("CREDENTIALS_DIRECTORY", str(tmp_path))
+
+    assert post().status_code == 200
+
+
 @pytest.mark.parametrize(("content", "said"), [(None, "cannot be read: [Errno 2]"), ("\n\n", "is empty, expected")])
 def test_a_file_without_a_secret_does_not_open_the_page(settings, tmp_path, content, said):
     """Nor does it close it silently."""
     file = tmp_path / "secrets"
     if content is not None:
+        file.touch(mode=0o600)
         file.write_text(content)
     settings.CRONS = {"HTTP_TICK_SECRET_FILE": str(file)}
 

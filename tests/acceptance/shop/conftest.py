@@ -121,7 +121,7 @@ def _shop(database: OwnDatabase, folder: Path) -> Shop:
     env = {
         "PATH": "/usr/bin:/bin",
         "CRM_PYTHON": sys.executable,
-        "CRM_SECRET_KEY": "acceptance",
+        "CRM_SECRET_KEY": "acceptance-" * 5,
         "CRM_ENV_FILE": os.devnull,
         "CRM_LOG_DIR": str(database.log_dir),
         "DATABASE_URL": database.url,
