@@ -9,6 +9,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 from django.contrib import admin
+from django.contrib.auth.models import Permission, User
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
@@ -420,3 +421,24 @@ def test_moments_of_lists_are_local_with_offset(admin_client, run):
     models.Run.objects.update(planned_at=timezone.now())
 
     assert "2026-11-01 01:30:00 -05:00" in admin_client.get("/admin/crons/run/").content.decode()
+
+
+def test_who_may_not_see_attempts_reads_no_output_in_a_run(client, run, attempt):
+    """A verdict is for many; what a job wrote may hold customers."""
+    wrote(attempt, "ada@example.com")
+    user = User.objects.create_user("looker", is_staff=True)
+    user.user_permissions.set(Permission.objects.filter(codename__in=["view_run", "view_entry"]))
+    client.force_login(user)
+    address = reverse("admin:crons_run_change", args=[run.pk])
+
+    without = client.get(address)
+    user.user_permissions.add(Permission.objects.get(codename="view_attempt"))
+    having = client.get(address)
+
+    for secret in ("ada@example.com", "Traceback"):
+        assert secret not in without.text
+        assert secret in having.text
+    assert "crons.view_attempt" in without.text
+    assert client.get(reverse("admin:crons_attempt_change", args=[attempt.pk])).status_code == 200
+    user.user_permissions.remove(Permission.objects.get(codename="view_attempt"))
+    assert client.get(reverse("admin:crons_attempt_change", args=[attempt.pk])).status_code == 403
