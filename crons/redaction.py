@@ -15,6 +15,7 @@ from django.conf import global_settings, settings
 from django.core.exceptions import ImproperlyConfigured
 
 from crons.conf import conf
+from crons.exceptions import InvalidSetting
 from crons.secret_shapes import Secrecy, is_secret, lines_of, secrecy_of, secrets_in, spans, within
 
 MASK = "********"
@@ -79,6 +80,26 @@ def without_secrets_in(text: str) -> str:
 def without_secrets_of(value: Any, name: str = "") -> Any:
     """Return *value*, such as the arguments of a job, with everything masked that is secret by its name or form."""
     return _masked(value, secrecy_of(name))
+
+
+def for_people(value: Any) -> Any:
+    """Return *value*, such as the arguments of a run or an audit event's, as pages, commands and mails may show it.
+
+    Masked are what without_secrets_of masks, and what the project keeps secret under whatever name.
+    """
+    try:
+        redaction = of_project()
+    except InvalidSetting:  # a check has it; which texts CRONS["REDACT"] hides is not known until it is mended
+        redaction = Redaction(())
+    return _hidden(without_secrets_of(value), redaction)
+
+
+def _hidden(value: Any, redaction: Redaction) -> Any:
+    if isinstance(value, Mapping):
+        return {name: _hidden(each, redaction) for name, each in value.items()}
+    if isinstance(value, list | tuple):
+        return [_hidden(each, redaction) for each in value]
+    return redaction.hide(value) if isinstance(value, str) else value
 
 
 def _masked(value: Any, secrecy: Secrecy) -> Any:

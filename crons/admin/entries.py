@@ -15,6 +15,7 @@ from crons.admin.base import Detailed, shown
 from crons.conf import conf
 from crons.exceptions import CronsError
 from crons.models import Entry, Range, Run
+from crons.redaction import for_people
 from crons.schedules import FAR_FUTURE
 from crons.telling import explained, rules, state
 from crons.templatetags.crons_pages import at
@@ -108,7 +109,7 @@ def _facts(entry: Entry) -> list[tuple[str, Any]]:
         ("description", entry.description),
         ("owner", entry.owner),
         ("tags", ", ".join(map(str, entry.tags))),
-        ("arguments", str(entry.args) if entry.args else ""),
+        ("arguments", str(for_people(entry.args)) if entry.args else ""),
         ("changed here", str(entry.overrides) if entry.overrides else ""),
         ("declared in", f"{entry.source}: {entry.source_ref}" if entry.source_ref else entry.source),
         ("first seen", at(entry.first_seen_at, entry.zone)),

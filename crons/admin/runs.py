@@ -21,6 +21,7 @@ from crons.conf import conf
 from crons.models import Attempt, Range, Run
 from crons.moments import distance, length
 from crons.readable import readable
+from crons.redaction import for_people
 from crons.telling import verdict, words
 from crons.templatetags.crons_pages import at, standing
 from crons.verdicts import MEANINGS, Kind, State, Verdict
@@ -181,7 +182,7 @@ def _facts(run: Run, attempts: list[Attempt], now: datetime) -> list[tuple[str, 
         ("took in all", length(run.ended_at - first.begun_at) if run.ended_at and first else ""),
         ("next try", f"{distance(run.wake_at, now)}" if run.wake_at and run.state == State.WAITING else ""),
         ("not begun after", at(run.start_before, zone) if run.start_before else ""),
-        ("arguments", str({**run.entry.args, **(run.args or {})} or "")),
+        ("arguments", str(for_people({**run.entry.args, **(run.args or {})}) or "")),
         ("owner", run.entry.owner),
     ]
     return [(label, value) for label, value in told if value]

@@ -21,6 +21,7 @@ from crons.ledger.transactions import verb, writing
 from crons.models import Entry, Range, Run
 from crons.planner import Account, Plan, PlannedRange, without
 from crons.policies import Policy
+from crons.redaction import for_people
 from crons.row_json import unread
 from crons.schedules import FAR_FUTURE, parse
 from crons.signals import recorded
@@ -163,7 +164,7 @@ def _request(name: str, now: datetime, trigger: str, by: str, args: Mapping[str,
             trigger=trigger,
             recorded_at=now,
         )
-        note("run", "run", run.pk, by, now, using, after={"entry": name, "args": run.args})
+        note("run", "run", run.pk, by, now, using, after={"entry": name, "args": for_people(run.args)})
     return run
 
 

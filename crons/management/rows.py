@@ -11,22 +11,28 @@ from django.db.models import Model
 
 from crons.conf import conf
 from crons.models import Attempt, Run
+from crons.redaction import for_people
 from crons.telling import BAD, standing, took, verdict, words
+
+# Columns that hold what a declaration or a person gave: secrets may be in them.
+ANYTHING = ("args", "before", "after")
 
 __all__ = ["BAD", "as_json", "last_attempts", "standing", "took", "took_seconds", "verdict", "words"]
 
 
 def as_json(row: Model) -> dict[str, Any]:
-    """Return a row's fields by their names; an entry by its name, another row by its id."""
+    """Return a row's fields by their names; an entry by its name, another row by its id; no secrets of arguments."""
     values = {field.name: getattr(row, field.attname) for field in row._meta.concrete_fields}
+    values |= {name: for_people(values[name]) for name in ANYTHING if values.get(name)}
     if values.get("entry") is not None:
         values["entry"] = row.entry.name  # type: ignore[attr-defined] # the rows that have one: Run, Range, Incident
     return values
 
 
 def arguments(args: Mapping[str, Any]) -> str:
-    """Write arguments as --arg takes them."""
-    return ", ".join(f"{key}={value if isinstance(value, str) else json.dumps(value)}" for key, value in args.items())
+    """Write arguments as --arg takes them, but for secrets."""
+    shown = for_people(args).items()
+    return ", ".join(f"{key}={value if isinstance(value, str) else json.dumps(value)}" for key, value in shown)
 
 
 def last_attempts(runs: Iterable[Run]) -> dict[int, Attempt]:

@@ -28,7 +28,7 @@ from crons.policies import OF_OTHERS
 from crons.runner import current_context
 from crons.schedules import Schedule
 from crons.side_output import get_log
-from crons.sources.base import Binding, Problem, Reading, Source, imported
+from crons.sources.base import Binding, Problem, Reading, Source, imported, without_secrets
 from crons.sources.class_schedules import after_failure, is_each_call, refused, schedule_of
 
 log = get_log("crons")
@@ -77,7 +77,7 @@ class CronClassesSource(Source):
             except CronsError as error:
                 # What is wrong with a value is said by who reads it, and that does not know whose it is.
                 told = str(error) if str(error).startswith(ref) else f"{ref} {path}: {error}"
-                problems.append(Problem("W072", told, FIX, is_broken=True))
+                problems.append(Problem("W072", without_secrets(told), FIX, is_broken=True))
         return Reading(tuple(declarations.values()), tuple(bindings), tuple(problems))
 
 

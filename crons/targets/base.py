@@ -14,6 +14,7 @@ from crons.exceptions import CronsError, TargetError
 from crons.jobs import Declaration
 from crons.ledger import database_now, writing
 from crons.models import AuditEvent
+from crons.redaction import for_people
 
 # One thing that fires everything each minute, or one per entry besides.
 TICK, PER_JOB = "tick", "per-job"
@@ -115,7 +116,7 @@ class Target(ABC):
                 verb=verb,
                 subject_type="target",
                 subject=self.name,
-                before={"lines": list(plan.ours)},
-                after={"lines": list(plan.ours_wanted), "mode": plan.mode},
+                before={"lines": for_people(plan.ours)},
+                after={"lines": for_people(plan.ours_wanted), "mode": plan.mode},
             )
             return self.write(plan) if verb == "apply" else self.write_undo(plan)

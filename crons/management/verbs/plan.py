@@ -11,6 +11,7 @@ from crons import deployment
 from crons.exceptions import Refused
 from crons.management.output import Out
 from crons.management.verbs.base import Verb
+from crons.redaction import for_people
 from crons.targets import TARGETS, declared
 from crons.targets import Plan as Planned
 from crons.targets.base import PER_JOB, SERVE, TICK, Target
@@ -107,8 +108,8 @@ def show(plan: Planned, out: Out, **more: Any) -> None:
                 "mode": plan.mode,
                 "in_step": plan.is_in_step,
                 "drift": plan.drift,
-                "found": list(plan.ours),
-                "wanted": list(plan.ours_wanted),
+                "found": for_people(plan.ours),
+                "wanted": for_people(plan.ours_wanted),
                 "refused": [{"entry": entry, "reason": reason} for entry, reason in plan.refused],
                 "notes": list(plan.notes),
                 **({"blocked": list(plan.blocked)} if plan.blocked else {}),
@@ -116,7 +117,7 @@ def show(plan: Planned, out: Out, **more: Any) -> None:
             }
         )
     else:
-        for line in _difference(plan):
+        for line in for_people(_difference(plan)):
             out.line(line, TONES.get(line[:1], ""))
         if plan.is_in_step:
             out.line(

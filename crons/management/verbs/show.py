@@ -15,6 +15,7 @@ from crons.management.moments import local
 from crons.management.output import Cell, Out
 from crons.management.verbs.base import Verb, run_number
 from crons.models import Attempt, AuditEvent, Run
+from crons.redaction import for_people
 from crons.verdicts import MEANINGS
 
 
@@ -73,7 +74,7 @@ def _print_run(run: Run, out: Out) -> None:
             ("ended", local(run.ended_at, zone) if run.ended_at else ""),
             ("waits", api.why_waiting([run]).get(run.pk, "")),
             ("next try", local(run.wake_at, zone) if run.wake_at and run.tries else ""),
-            ("arguments", str({**run.entry.args, **(run.args or {})} or "")),
+            ("arguments", str(for_people({**run.entry.args, **(run.args or {})}) or "")),
             ("owner", run.entry.owner),
         ]
     )

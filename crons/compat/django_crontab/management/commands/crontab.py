@@ -17,6 +17,7 @@ from django_crontab.management.commands.crontab import Command as RealCommand
 from crons.commandline import CommandLine
 from crons.exceptions import CronsError, DeclarationError
 from crons.side_output import is_terminal
+from crons.sources.base import without_secrets
 from crons.sources.cronjob_lines import Line, hash_of, read_line
 from crons.sources.cronjobs import CronjobsSource
 
@@ -44,7 +45,7 @@ class Command(CommandLine, RealCommand):  # type: ignore[misc] # the real packag
         try:
             name = CronjobsSource().entry_name(raw)
         except CronsError as error:
-            raise CommandError(str(error)) from error
+            raise CommandError(without_secrets(str(error))) from error
         call_command("crons", "run", name, *_how(line), stdout=self.stdout, stderr=self.stderr)
 
 

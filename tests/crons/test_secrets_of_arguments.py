@@ -1,0 +1,140 @@
+"""Secrets among arguments: declared and given ones are stored for the job, and shown to nobody."""
+
+import json
+
+import pytest
+from django.core.management import CommandError
+from django.urls import reverse
+
+from crons import api, ledger
+from crons.compat.django_crontab.management.commands import crontab
+from crons.dispatch import plan_entry
+from crons.jobs import Declaration, job
+from crons.models import AuditEvent, Entry, Run
+from crons.redaction import for_people
+from crons.schedules import cron
+from crons.sources.cron_classes import CronClassesSource
+from crons.sources.cronjob_lines import hash_of
+from crons.sync import sync
+from crons.targets import TARGETS
+from crons.targets.base import Plan, Target
+from tests.crons import cron_classes, cronjobs
+from tests.crons.cli.conftest import call_crons
+
+pytestmark = pytest.mark.usefixtures("empty_registry", "transactional_db")
+HERE = "tests.crons.cronjobs"
+BY_NAME, BY_FORM, OF_PROJECT = "tk-0123456789", "hunter22", "kept-in-the-settings"
+GIVEN = {"api_token": BY_NAME, "url": f"https://ann:{BY_FORM}@example.org", "plain": OF_PROJECT, "region": "eu"}
+
+
+@pytest.fixture
+def name(settings):
+    """An entry of CRONJOBS with three secrets among its arguments, and a run of it with the same ones by hand."""
+    settings.PAYMENT_SECRET = OF_PROJECT
+    settings.CRON_CLASSES = []
+    settings.CRONS = {}
+    settings.CRONJOBS = [("@daily", f"{HERE}.load", [], dict(GIVEN))]
+    [name] = [name for name in sync(ledger.database_now(), plan_entry).created if name.startswith(HERE)]
+    api.run_now(name, by="ann", args=dict(GIVEN))
+    return name
+
+
+def hidden(text):
+    """Assert that *text* shows no secret, and all that is none."""
+    assert not [secret for secret in (BY_NAME, BY_FORM, OF_PROJECT) if secret in text], text
+    assert "********" in text
+    assert "region" in text
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("list", "--json"),
+        ("show", "{run}"),
+        ("show", "{run}", "--json"),
+        ("history", "{name}"),
+        ("history", "{name}", "--json"),
+    ],
+)
+def test_commands_show_no_secrets(name, words):
+    """They are read over a shoulder, and pasted into tickets."""
+    run = Run.objects.get()
+
+    hidden(call_crons(*(word.format(name=name, run=run.pk) for word in words)).out)
+
+
+@pytest.mark.parametrize("page", ["entry", "run"])
+def test_pages_show_no_secrets(name, page, admin_client):
+    """Who may look at a run need not know the key it was called with."""
+    row = Entry.objects.get(name=name) if page == "entry" else Run.objects.get()
+
+    hidden(admin_client.get(reverse(f"admin:crons_{page}_change", args=[row.pk])).content.decode())
+
+
+def test_audit_trail_keeps_no_secrets(name):
+    """It is never pruned."""
+    event = AuditEvent.objects.get(verb="run")
+
+    hidden(json.dumps(event.after))
+    assert event.after["entry"] == name
+
+
+def test_job_gets_what_was_given(name):
+    """Only what is shown is masked."""
+    assert Entry.objects.get(name=name).args == GIVEN
+    assert Run.objects.get().args == GIVEN
+
+
+def test_plans_show_no_secrets(monkeypatch, name):
+    """A block that somebody edited by hand may hold anything; the audit trail has the same lines."""
+
+    class Edited(Target):
+        name, modes = "crontab", ()
+
+        def plan(self, declarations, *, mode=None):
+            line = f"@daily curl -H region https://ann:{BY_FORM}@example.org --token={BY_NAME} {OF_PROJECT}"
+            return Plan("crontab", "tick", b"1", b"2", ours=(line,), ours_wanted=("@daily region",))
+
+        def write(self, plan):
+            return None
+
+        plan_undo = write_undo = write
+
+    monkeypatch.setitem(TARGETS, "crontab", Edited)
+
+    planned, as_json = call_crons("plan"), call_crons("plan", "--json")
+    Edited().apply(Edited().plan([]), "ann")
+
+    hidden(planned.out)
+    hidden(as_json.out)
+    hidden(json.dumps(AuditEvent.objects.get(verb="apply").before))
+
+
+def test_what_cron_mails_shows_no_secrets(settings, monkeypatch):
+    """The line calls a declared job with arguments that code does not declare: the message repeats them."""
+    monkeypatch.delenv("CRONS_ATTEMPT", raising=False)
+    job(cron("@daily"), name="load")(cronjobs.load)
+    settings.PAYMENT_SECRET = OF_PROJECT
+    settings.CRONJOBS = [("@daily", f"{HERE}.load", [], dict(GIVEN))]
+
+    with pytest.raises(CommandError) as refused:
+        crontab.Command().handle(subcommand="run", jobhash=hash_of(settings.CRONJOBS[0]))
+
+    hidden(str(refused.value))
+
+
+def test_what_is_said_of_a_class_shows_no_secrets(settings, monkeypatch):
+    """JOB_OPTIONS may hold anything."""
+    monkeypatch.setattr(cron_classes.NotOurs, "JOB_OPTIONS", {"tags": f"region api_token={BY_NAME}"}, raising=False)
+    settings.CRON_CLASSES = ["tests.crons.cron_classes.NotOurs"]
+
+    [problem] = CronClassesSource().read().problems
+
+    hidden(problem.text)
+
+
+def test_values_that_are_no_texts_stay():
+    """Numbers, nothing, and what a garbled row holds."""
+    assert for_people({"a": 1, "b": None, "c": [True, 2.5], "d": {}}) == {"a": 1, "b": None, "c": [True, 2.5], "d": {}}
+    assert for_people([1, "2"]) == [1, "2"]
+    assert Declaration("a", "a", cron("@daily")).args == {}
