@@ -97,7 +97,7 @@ def look(window: timedelta = timedelta(days=1), now: datetime | None = None) -> 
     """Read the board as it stands; *window* is how far back it asks what did not run.
 
     Raises: LedgerUnavailable if that cannot be told.
-    Cost: twelve statements.
+    Cost: thirteen statements.
     """
     try:
         return _look(window, now)

@@ -7,7 +7,7 @@ runs jobs) and yields a `Problem` for each thing that is wrong. To add one:
    several rules need from the look, and what only it needs in one statement, along an index and up to `READ` rows;
 2. add it to `RULES`, in the order in which people should read;
 3. give its kind a line in docs/reference/cli.md (`health`), and, if it costs a statement, move the count in
-   tests/crons/test_board.py: the first page may cost twelve.
+   tests/crons/test_board.py: the first page may cost thirteen.
 
 A rule that raises is a problem of its own (`crons`) and hides none of the others; only a database that does not
 answer ends the look.
@@ -27,10 +27,11 @@ from django.db.models.functions import Now
 
 from crons import ledger
 from crons.conf import conf
-from crons.exceptions import ClockInDoubt, LedgerUnavailable
+from crons.exceptions import ClockInDoubt, CronsError, LedgerUnavailable
 from crons.instances import is_gone
 from crons.jobs import registry
-from crons.models import Entry, Heartbeat, Incident, Run
+from crons.models import Attempt, Entry, Heartbeat, Incident, Run
+from crons.schedules import FAR_FUTURE
 from crons.side_output import get_log
 from crons.watch.hosts import hosts, writes
 from crons.watch.undeclared import RULE as UNDECLARED
@@ -249,6 +250,31 @@ def waiting_runs(look: Look) -> Iterator[Problem]:
         yield Problem.of("waiting", text, each.entry, since=each.since, next_step=after, run_id=each.run_id)
 
 
+def stuck(look: Look) -> Iterator[Problem]:
+    """The attempts whose lease nobody renews, or that go on past their timeout: what they block waits for somebody."""
+    # Has a lease, said so that SQLite uses the index also once it has statistics.
+    going = Attempt.objects.using(conf.database).filter(lease_until__lte=FAR_FUTURE).select_related("run__entry")
+    for each in going.order_by("begun_at", "pk")[:READ]:
+        timeout = _timeout_of(each.run.entry)
+        who = f"attempt {each.pk} on {each.host} (pid {each.pid})"
+        if each.lease_until is not None and each.lease_until < look.now:
+            since, text = each.lease_until, f"{who} has not renewed its lease: is that process stopped?"
+        elif timeout is not None and each.begun_at + timeout < look.late:
+            since, text = each.begun_at + timeout, f"{who} goes on past its timeout, and could not be ended"
+        else:
+            continue
+        text = f"{text} {each.error}" if each.error else text
+        after = f"See: manage.py crons show {each.run_id}"
+        yield Problem.of("stuck", text, each.run.entry, since=since, next_step=after, run_id=each.run_id)
+
+
+def _timeout_of(entry: Entry) -> timedelta | None:
+    try:
+        return ledger.policy_of(entry).timeout
+    except CronsError:
+        return None  # it is parked, which says why
+
+
 def overdue(look: Look) -> Iterator[Problem]:
     """The entries that were to be planned, and nothing has looked."""
     after = "Start manage.py crons serve, or see why cron does not call manage.py crons tick"
@@ -271,6 +297,7 @@ RULES: list[Rule] = [
     ahead,
     scheduler,
     incidents,
+    stuck,
     waiting_runs,
     overdue,
 ]

@@ -9,6 +9,7 @@ import pytest
 from django.db import OperationalError, connection
 
 from crons import api, board, cron, job, ledger
+from crons.conf import conf
 from crons.exceptions import LedgerUnavailable
 from crons.models import Entry, Heartbeat
 from crons.triggers.resident import Resident
@@ -234,3 +235,27 @@ def test_a_scheduler_whose_looks_fail_says_so_in_its_heartbeat(db, monkeypatch):
         resident._note(LedgerUnavailable("database or disk is full"))
 
     assert told == [[], [("database", "3 looks in a row failed: database or disk is full")]]
+
+
+def test_an_attempt_past_its_lease_or_its_timeout_is_stuck(led, make_entry):
+    """It blocks its entry, and a page that says that nothing is wrong hides why."""
+    make_entry("unrenewed", since=NOON - minutes(30))
+    make_entry("endless", since=NOON - minutes(30), timeout=minutes(5))
+    make_entry("well", since=NOON - minutes(30), timeout=minutes(11))
+    led.record(NOON - minutes(12))
+    begun = {each.entry: each for each in led.begin(NOON - minutes(12))}
+    ledger.renew([begun["endless"].attempt, begun["well"].attempt], NOON)
+
+    told = {each.entry: each for each in problems(Look(NOON)) if each.kind == "stuck"}
+
+    assert set(told) == {"unrenewed", "endless"}
+    who = f"on {led.instance.host} (pid {led.instance.pid})"
+    assert told["unrenewed"].text == (
+        f"attempt {begun['unrenewed'].attempt} {who} has not renewed its lease: is that process stopped?"
+    )
+    assert told["unrenewed"].since == NOON - minutes(12) + conf.lease
+    assert told["endless"].text == (
+        f"attempt {begun['endless'].attempt} {who} goes on past its timeout, and could not be ended"
+    )
+    assert told["endless"].since == NOON - minutes(7)
+    assert told["endless"].next_step == f"See: manage.py crons show {begun['endless'].run}"
