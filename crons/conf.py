@@ -32,7 +32,7 @@ DEFAULTS: dict[str, Any] = {
     "MAX_RUNNING": 4,
     "GROUPS": {},
     "GRACE": timedelta(seconds=60),
-    "LEASE": timedelta(seconds=45),
+    "LEASE": timedelta(seconds=60),
     "DRAIN": timedelta(seconds=30),
     "OUTPUT_LIMIT_BYTES": 1_000_000,
     "LOG_LEVEL": "INFO",
@@ -124,7 +124,7 @@ class Conf:
 
     @property
     def lease(self) -> timedelta:
-        """How long an attempt stays ours without a renewal. Default 45 s; renewed at a third of it."""
+        """How long an attempt stays ours without a renewal. Default 60 s; renewed at a quarter of it."""
         return self._length("LEASE")
 
     @property

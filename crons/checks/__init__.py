@@ -27,6 +27,7 @@ crons.W043  with --deploy: this process counts as part of a test suite
 crons.W050  a job is run by Celery's workers and is neither idempotent nor uses context.atomic
 crons.E051  a job is a Celery task with autoretry_for
 crons.W052  a Celery application takes pickle from its broker
+crons.W060  SQLite may be locked for longer than a lease bears
 crons.W063  nothing but the lease notices that a connection went silent
 crons.W070  a module of declarations cannot be imported, and the command can do without
 crons.W071  a crontab file cannot be read
@@ -53,6 +54,7 @@ from crons.checks.elsewhere import check_elsewhere
 from crons.checks.jobs import check_commands, check_executors, check_groups, check_programs, check_routes
 from crons.checks.site import (
     check_deployment,
+    check_lease,
     check_settings,
     check_silence,
     check_suite,
@@ -71,6 +73,7 @@ __all__ = [
     "check_elsewhere",
     "check_executors",
     "check_groups",
+    "check_lease",
     "check_lines_at_reboot",
     "check_pickle",
     "check_programs",

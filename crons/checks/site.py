@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import math
 import os
 import re
 from collections.abc import Iterator
+from datetime import timedelta
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -13,6 +15,7 @@ from django.core.checks import CheckMessage, Error, Warning, register
 from django.db import connections
 
 from crons import suite
+from crons.attempts import KILL_AT, RENEW_AT
 from crons.checks.asking import of_declarations
 from crons.checks.framing import TAG, known_good
 from crons.conf import conf
@@ -21,6 +24,8 @@ from crons.jobs import make_policy, registry
 
 # What its locks, clocks and batches are tried on.
 VENDORS = ("sqlite", "postgresql")
+# A backup or a job may keep SQLite's one write lock that long, whatever others put up with.
+LOCKED = timedelta(seconds=30)
 FORGETFUL = re.compile(r"synchronous\s*=\s*(off|0)\b", re.IGNORECASE)
 
 
@@ -94,6 +99,31 @@ def check_silence() -> Iterator[CheckMessage]:
             hint="Leave them out: crons sets both on its own connections, to a third of the lease.",
             id="crons.W063",
         )
+
+
+@register(TAG)
+@known_good
+def check_lease() -> Iterator[CheckMessage]:
+    """Check that leases bear what the settings let a lock on SQLite last: anybody's write keeps all others out."""
+    database: dict[str, Any] = settings.DATABASES[conf.database]
+    if not database["ENGINE"].endswith("sqlite3"):
+        return
+    patience = timedelta(seconds=float(database.get("OPTIONS", {}).get("timeout", 5.0)))
+    bears, wait = conf.lease * (KILL_AT - RENEW_AT), max(patience, LOCKED)
+    if bears < wait:
+        needed = math.ceil(wait / (KILL_AT - RENEW_AT) / timedelta(seconds=1))
+        shorter = f", or the timeout of {_seconds(patience)} s shorter" if patience > LOCKED else ""
+        yield Warning(
+            f"A lease of {_seconds(conf.lease)} s bears a database that is locked for {_seconds(bears)} s, and "
+            f"DATABASES[{conf.database!r}] lets one be locked for {_seconds(wait)} s: "
+            "healthy jobs would be killed as lost.",
+            hint=f"Make CRONS['LEASE'] {needed} s or longer{shorter}.",
+            id="crons.W060",
+        )
+
+
+def _seconds(length: timedelta) -> str:
+    return f"{length / timedelta(seconds=1):g}"
 
 
 @register(TAG, deploy=True)

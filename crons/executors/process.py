@@ -17,7 +17,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 
-from crons.attempts import Begun, Finished, Scribe
+from crons.attempts import KILL_AT, RENEW_AT, Begun, Finished, Scribe
 from crons.conf import conf
 from crons.exceptions import CronsError, LedgerUnavailable
 from crons.executors import endings, processes, wire
@@ -38,8 +38,6 @@ logger = get_log("crons.executors")
 
 FLUSH_SECONDS = 0.5
 GATHER_SECONDS = 0.005
-# The part of a lease that is left for killing, and for a renewal's way to the database.
-_MARGIN = 0.2
 _VANISHED_PATIENCE_SECONDS = 2.0
 GUARD_PATIENCE_SECONDS = SWEEP_PATIENCE_SECONDS + 10
 
@@ -157,7 +155,7 @@ class ProcessExecutor(Executor):
         order = {
             "attempt": begun.attempt,
             "start": wire.begun_as_json(begun),
-            "lease": leased_at + lease_seconds * (1 - _MARGIN),
+            "lease": leased_at + lease_seconds * KILL_AT,
         }
         with pipes() as (reading, writing):
             line = self._pool.order(order, list(writing.values()))
@@ -173,7 +171,7 @@ class ProcessExecutor(Executor):
             attempt.give_up_at = now + begun.timeout.total_seconds() + self._kill_wait_seconds + GUARD_PATIENCE_SECONDS
         self._attempts[begun.attempt] = self._by_line[line] = attempt
         self._lease_seconds = min(each.begun.lease.total_seconds() for each in self._attempts.values())
-        self._renew_at = min(self._renew_at, now + leased_at - boottime() + lease_seconds / 3)
+        self._renew_at = min(self._renew_at, now + leased_at - boottime() + lease_seconds * RENEW_AT)
 
     def _read(self, until: float) -> bool:
         """Wait for something to read, or to do; say whether somebody wants the host elsewhere."""
@@ -266,10 +264,10 @@ class ProcessExecutor(Executor):
             self._reports.note_silence(error)
             self._renew_at = now + RETRY_SECONDS
             return
-        self._renew_at = now + self._lease_seconds / 3
+        self._renew_at = now + self._lease_seconds * RENEW_AT
         for number, attempt in self._attempts.items():
             if number in renewed.owned:
-                lease = asked_at + attempt.begun.lease.total_seconds() * (1 - _MARGIN)
+                lease = asked_at + attempt.begun.lease.total_seconds() * KILL_AT
                 self._tell(attempt, {"lease": lease})
             else:
                 self._tell(attempt, {"stop": "owner", "at_once": True})

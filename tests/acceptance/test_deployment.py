@@ -132,7 +132,7 @@ def test_a_cancel_from_another_process_kills_the_job_at_the_next_renewal(site: S
     """The scheduler goes on; only the run that somebody named ends, with who did it and why."""
     os.mkfifo(site.folder / "gate")
     site.make_due("waits_for_release")
-    process = site.start("serve", TEST_LEASE="15")  # heard of at a third of it, killed at four fifths
+    process = site.start("serve", TEST_LEASE="15")  # heard of at a quarter of it, killed at four fifths
     gate = os.open(site.folder / "gate", os.O_WRONLY)
     ((run,),) = site.sql("SELECT id FROM crons_run")
 

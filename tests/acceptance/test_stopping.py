@@ -126,7 +126,7 @@ def test_an_idempotent_job_that_outlives_the_grace_is_begun_again_with_its_key(s
 def test_an_idempotent_job_that_a_person_cancelled_stays_cancelled(site: Site, gate: Gate) -> None:
     """Somebody wanted that: beginning it again would take the decision out of their hands."""
     site.make_due("waits_harmlessly")
-    process = site.start("serve", TEST_LEASE="15")  # heard of at a third of it, killed at four fifths
+    process = site.start("serve", TEST_LEASE="15")  # heard of at a quarter of it, killed at four fifths
     gate.wait_for_job()
     ((run,),) = site.sql("SELECT id FROM crons_run")
 

@@ -713,10 +713,10 @@ def test_inline_cancels_what_has_not_begun(make_host: Callable[[str], Host]) -> 
 
 @those_that("isolates")
 def test_leases_are_renewed_while_jobs_run(host: Host, gate: Gate) -> None:
-    """Four renewals at a third of a lease are more than a lease's time."""
+    """Five renewals at a quarter of a lease are more than a lease's time."""
     attempt = host.start("waits_at_gate", gate=gate.path, lease=6)
 
-    host.until(lambda: len(host.scribe.renewed) >= 4)
+    host.until(lambda: len(host.scribe.renewed) >= 5)
     gate.open()
 
     assert host.ending(attempt).outcome == Outcome.SUCCEEDED

@@ -3,6 +3,7 @@
 import functools
 import re
 import sys
+from datetime import timedelta
 from pathlib import Path
 from types import ModuleType
 from zoneinfo import ZoneInfo
@@ -41,6 +42,7 @@ ALL = [
     checks.check_programs,
     checks.check_vendor,
     checks.check_silence,
+    checks.check_lease,
     checks.check_zones,
     checks.check_sources,
     checks.check_spelling,
@@ -904,6 +906,37 @@ def test_durable_database_is_well(settings, engine):
     settings.DATABASES["default"]["OPTIONS"] = {"init_command": "PRAGMA synchronous=NORMAL"}
 
     assert found() == []
+
+
+@pytest.mark.parametrize(
+    ("lease", "timeout", "told", "hint"),
+    [
+        (45, 5, ("45", "24.75", "30"), "55 s or longer."),
+        (60, 90, ("60", "33", "90"), "164 s or longer, or the timeout of 90 s shorter."),
+    ],
+)
+def test_a_lease_that_bears_no_lock_on_sqlite_is_a_warning(settings, lease, timeout, told, hint):
+    """A stranger's lock of 25 s had healthy jobs killed as lost."""
+    settings.DATABASES["default"] |= {"ENGINE": "django.db.backends.sqlite3", "OPTIONS": {"timeout": timeout}}
+    settings.CRONS = {"LEASE": timedelta(seconds=lease)}
+
+    (message,) = checks.check_lease()
+
+    assert message.id == "crons.W060"
+    assert message.msg == (
+        f"A lease of {told[0]} s bears a database that is locked for {told[1]} s, and DATABASES['default'] lets one be "
+        f"locked for {told[2]} s: healthy jobs would be killed as lost."
+    )
+    assert message.hint == f"Make CRONS['LEASE'] {hint}"
+
+
+@pytest.mark.parametrize("engine", ["django.db.backends.postgresql", "django.db.backends.sqlite3"])
+def test_the_default_lease_bears_half_a_minute(settings, engine):
+    """On PostgreSQL rows are locked, and waits for them are bounded."""
+    settings.DATABASES["default"] |= {"ENGINE": engine, "OPTIONS": {}}
+    settings.CRONS = {} if engine.endswith("sqlite3") else {"LEASE": timedelta(seconds=1)}
+
+    assert list(checks.check_lease()) == []
 
 
 def test_a_suites_mark_left_in_an_environment_is_a_warning(monkeypatch):

@@ -29,7 +29,7 @@ def test_defaults_hold_where_nothing_is_said(settings):
     assert conf.time_zone == "Europe/Berlin"
     assert conf.max_running == 4
     assert conf.grace == timedelta(seconds=60)
-    assert conf.lease == timedelta(seconds=45)
+    assert conf.lease == timedelta(seconds=60)
     assert conf.groups == {}
     assert sorted(conf.executors) == ["celery", "inline", "process", "tasks"]
 

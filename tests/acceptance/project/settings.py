@@ -24,7 +24,7 @@ if os.environ.get("TEST_POOL"):
     DATABASES["default"] |= {"CONN_MAX_AGE": 0, "OPTIONS": {"pool": {"min_size": 2, "max_size": 4}}}
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 CRONS = {
-    "LEASE": timedelta(seconds=float(os.environ.get("TEST_LEASE", "45"))),
+    "LEASE": timedelta(seconds=float(os.environ.get("TEST_LEASE", "60"))),
     "DRAIN": timedelta(seconds=float(os.environ.get("TEST_DRAIN", "30"))),
     "MAX_RUNNING": int(os.environ.get("TEST_MAX_RUNNING", "4")),
     "IDENTITY": os.environ.get("TEST_IDENTITY", ""),
