@@ -7,6 +7,7 @@ class AsksAtStart(AppConfig):
     """Opens the database's pool of connections before anything is forked."""
 
     name = "tests.acceptance.project"
+    default = False  # only where the settings name it: alone in this module, Django would take it for the app
 
     def ready(self) -> None:
         """Ask something."""
