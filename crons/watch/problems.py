@@ -216,7 +216,8 @@ def clocks(look: Look) -> Iterator[Problem]:
     moments = [beat.beat_at for beat in look.heartbeats]
     moments += [at for each in look.entries[:1] if (at := getattr(each, "newest_run_at", None)) is not None]
     try:
-        ledger.require_near(max(moments, default=None), look.now)
+        due = min((each.wake_at for each in look.entries if each.wake_at is not None), default=None)
+        ledger.require_near(max(moments, default=None), due, look.now)
     except ClockInDoubt as doubt:
         yield Problem("clock", str(doubt))
 

@@ -74,6 +74,19 @@ def test_a_pause_of_everything_is_no_wrong_clock(ran, clock, instance, off):
     assert Entry.objects.get().accounted_until == max(NOON, NOON + off)
 
 
+def test_a_job_that_runs_once_a_year_is_no_wrong_clock(make_entry, led, clock, instance):
+    """Its newest row is a year old when it falls due, and cron's ticks in between wrote nothing."""
+    make_entry("yearly", "5 12 2 3 *", since=NOON - minutes(10))
+    led.record(NOON + minutes(5))
+    clock["now"] = NOON + 365 * DAY + minutes(5)
+
+    done = Dispatcher("crontab", instance, {}).turn()
+    deployment.permit()
+
+    assert done.runs == 1
+    assert [each for each in api.health() if each.kind == "clock"] == []
+
+
 def test_a_clock_that_jumps_under_a_running_scheduler_is_not_believed(ran, clock, instance):
     """Between two heartbeats, too: a virtual machine that is resumed may be a year off for a second."""
     dispatcher = Dispatcher("serve", instance, {})
