@@ -9,7 +9,8 @@ The variables may stand in `var/crm.env` too (see crm/environment.py): cron star
     CRM_HTTPS           default: the opposite of CRM_DEBUG. Redirect to HTTPS, secure cookies, HSTS
     CRM_HSTS_SECONDS    default 3600: raise it to 31536000 once HTTPS is known to stay
     CRM_HSTS_SUBDOMAINS, CRM_HSTS_PRELOAD   default 0: they bind every other host of the domain
-    CRM_BEHIND_PROXY    default 0. 1: believe X-Forwarded-Proto; only behind a proxy that sets it
+    CRM_BEHIND_PROXY    default 0. 1: believe X-Forwarded-Proto and -For; only behind a proxy that sets them
+    CRM_PROXY_ADDRESSES default 127.0.0.1,::1: of the proxies that are believed about -For, or networks, by commas
     CRM_TIME_ZONE       default UTC. The zone of the business: what "a year ago" and "02:00" mean
     CRM_LOG_DIR         default var/log. Where the jobs' logs go
     CRM_STATE_DIR       default: .local/state/crons in the account's home. Where crons apply keeps its backups
@@ -113,6 +114,7 @@ INSTALLED_APPS = [
 ]
 MIDDLEWARE = [
     "django.middleware.security.SecurityMiddleware",
+    "django.middleware.csp.ContentSecurityPolicyMiddleware" if django.VERSION >= (6, 0) else "crm.csp.middleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.common.CommonMiddleware",
@@ -172,9 +174,21 @@ SECURE_SSL_REDIRECT = SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = HTTPS
 SECURE_HSTS_SECONDS = environment.whole("CRM_HSTS_SECONDS", 3600) if HTTPS else 0
 SECURE_HSTS_INCLUDE_SUBDOMAINS = environment.flag("CRM_HSTS_SUBDOMAINS", default=False)
 SECURE_HSTS_PRELOAD = environment.flag("CRM_HSTS_PRELOAD", default=False)
-if environment.flag("CRM_BEHIND_PROXY", default=False):
+CRM_BEHIND_PROXY = environment.flag("CRM_BEHIND_PROXY", default=False)
+CRM_PROXY_ADDRESSES = environment.names("CRM_PROXY_ADDRESSES", "127.0.0.1,::1")
+if CRM_BEHIND_PROXY:
     SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")
 X_FRAME_OPTIONS = "DENY"
+SECURE_CSP = {
+    "default-src": ["'self'"],
+    # Django's admin writes a style into lists without actions.
+    "style-src": ["'self'", "'unsafe-inline'"],
+    "img-src": ["'self'", "data:"],
+    "object-src": ["'none'"],
+    "base-uri": ["'none'"],
+    "form-action": ["'self'"],
+    "frame-ancestors": ["'none'"],
+}
 SESSION_COOKIE_HTTPONLY = True
 
 CRM_GRAPHQL_URL = environment.text("CRM_GRAPHQL_URL")

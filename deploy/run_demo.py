@@ -266,7 +266,7 @@ def set_up_command() -> list[str]:
 def web_command(port: int) -> list[str]:
     """Give the command line of the web server."""
     uvicorn = [sys.executable, "-m", "uvicorn", "crm.asgi:application", "--host", HOST, "--port", str(port)]
-    return [*uvicorn, "--lifespan", "off", "--timeout-graceful-shutdown", "2"]
+    return [*uvicorn, "--no-proxy-headers", "--lifespan", "off", "--timeout-graceful-shutdown", "2"]
 
 
 def manage(*arguments: str) -> list[str]:

@@ -277,3 +277,20 @@ def test_tick_over_http_is_off_until_a_file_with_a_secret_is_named(tmp_path):
     on = manage("shell", "-c", code, CRM_SECRET_KEY="only-for-tests-" * 5, CRM_TICK_SECRET_FILE=str(secret))
 
     assert (off.stdout.splitlines()[-1:], on.stdout.splitlines()[-1:]) == (["404"], ["401"]), on.stderr
+
+
+@pytest.mark.parametrize(("flag", "address"), [("0", "127.0.0.1"), ("1", "203.0.113.7")])
+def test_an_address_that_a_visitor_names_counts_behind_a_proxy_only(flag, address):
+    """Who could name any address would be locked out, or counted, under that of another."""
+    code = """
+import asyncio, crm.body_limit
+async def seen(scope, receive, send): print(scope["client"][0])
+crm.body_limit.limited = lambda application: seen
+from crm.asgi import application
+headers = [(b"x-forwarded-for", b"203.0.113.7")]
+asyncio.run(application({"type": "http", "headers": headers, "client": ("127.0.0.1", 1)}, None, None))
+"""
+
+    done = manage("shell", "--verbosity", "0", "-c", code, CRM_SECRET_KEY="only-for-tests-" * 5, CRM_BEHIND_PROXY=flag)
+
+    assert (done.stdout, done.stderr) == (f"{address}\n", "")

@@ -112,7 +112,7 @@ def test_no_secret_is_baked_in(text: str) -> None:
             ("CRM_SECRET_KEY", "only-to-build-the-image-and-unused-at-run-time-0123456789"),
             ("CRM_TOKEN_FILE", "/var/lib/crm/jobs_token"),
         ],
-        [("POSTGRES_PASSWORD_FILE", "/run/secrets/db_password"), ("db_password", "{")],
+        [("POSTGRES_PASSWORD_FILE", "/run/secrets/db_password"), ("db_password", "{"), ("broker_password", "{")],
     )
     assert "unused-at-run-time" not in stages()[-1]
 
@@ -133,3 +133,31 @@ def test_variables_of_the_image_are_read_by_the_settings() -> None:
 
     assert given == {"CRM_SECRET_KEY", "CRM_LOG_DIR", "CRM_TOKEN_FILE", "CRM_ENV_FILE"}
     assert [name for name in given if f'"{name}"' not in settings] == []
+
+
+def test_the_broker_asks_for_a_password_and_is_bounded() -> None:
+    """Whoever writes to it has workers do things, and a full one must not take the machine's memory."""
+    broker = services()["broker"]
+
+    for line in ("requirepass $$(cat /run/secrets/broker_password)", "maxmemory 200mb", "noeviction"):
+        assert line in broker
+    assert "    mem_limit: 256m\n" in broker
+    assert "--requirepass" not in broker, "a command line is for everybody to read"
+
+
+def test_images_can_be_pinned_by_their_digest() -> None:
+    """Which digest is right depends on registry and platform: no file of ours can know it."""
+    images = re.findall(r"^    image: (.+)$", COMPOSE, re.MULTILINE)
+
+    assert images == ['"${POSTGRES_IMAGE:-postgres:17-bookworm}"', '"${REDIS_IMAGE:-redis:7-bookworm}"']
+    assert [each.split()[0] for each in stages()] == ["${PYTHON_IMAGE}"] * 2
+    assert 'PYTHON_IMAGE: "${PYTHON_IMAGE:-python:3.13-slim-bookworm}"' in COMPOSE
+
+
+@pytest.mark.parametrize("name", ["compose.yaml", "supervisord.conf", "systemd/crm-web.service", "run_demo.py"])
+def test_no_web_server_believes_what_visitors_say_of_themselves(name: str) -> None:
+    """uvicorn believes X-Forwarded-For of its own machine unless told not to; the settings decide here."""
+    starts = [line for line in (DEPLOY / name).read_text().splitlines() if "--lifespan" in line]
+
+    assert len(starts) == 1
+    assert "--no-proxy-headers" in starts[0]
