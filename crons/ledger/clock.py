@@ -6,6 +6,8 @@ can tell is whether nothing has looked for a year: that a person has to say, by 
 
 from __future__ import annotations
 
+import os
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -16,6 +18,7 @@ from django.utils import timezone
 
 from crons.conf import conf
 from crons.exceptions import ClockInDoubt, CronsError
+from crons.instances import boot_id, is_gone
 from crons.ledger import rows, transactions
 from crons.ledger.audit import note
 from crons.ledger.record import account_of
@@ -28,6 +31,8 @@ from crons.verdicts import Kind, State
 FAR_AHEAD = timedelta(days=31)
 # Further back no time server and no other database server sets a clock that was nearly right.
 FAR_BEHIND = timedelta(hours=1)
+# A scheduler that lives writes its next heartbeat within ten.
+NEXT_BEAT_SECONDS = 12.0
 NEWEST = """SELECT
     (SELECT recorded_at FROM crons_run WHERE id = (SELECT MAX(id) FROM crons_run)),
     (SELECT MAX(beat_at) FROM crons_heartbeat),
@@ -61,7 +66,28 @@ def require_believable(now: datetime | None = None) -> None:
         cursor.execute(NEWEST)
         *moments, due = map(rows.moment, cursor.fetchone())
     newest = max((at for at in moments if at is not None), default=None)
-    require_near(newest, due, now or database_now())
+    now = now or database_now()
+    require_near(newest, due, now)
+    if moments[1] is not None and now - moments[1] > FAR_BEHIND:
+        _ask_living_schedulers(now)
+
+
+def _ask_living_schedulers(now: datetime) -> None:
+    """Refuse where a scheduler of this machine lives whose heartbeats are of another time.
+
+    A stopped one writes none: so its next is waited for, which costs a little where one has been frozen for an hour.
+    """
+    if transactions.told_time is not None:
+        return
+    rows_of = Heartbeat.objects.using(conf.database).filter(boot_id=boot_id(), beat_at__lt=now - FAR_BEHIND)
+    living = [beat for beat in rows_of.exclude(pid=os.getpid()) if not is_gone(beat.instance, beat.boot_id)]
+    until = time.monotonic() + NEXT_BEAT_SECONDS
+    while living and time.monotonic() < until:
+        for beat in living:
+            newer = Heartbeat.objects.using(conf.database).filter(pk=beat.pk, beat_at__gt=beat.beat_at).first()
+            if newer is not None and now - newer.beat_at > FAR_BEHIND:
+                raise ClockInDoubt(_doubt(newer.beat_at, now, f"a heartbeat of {beat.kind} (pid {beat.pid}) just now"))
+        time.sleep(0.5)
 
 
 def require_near(newest: datetime | None, due: datetime | None, now: datetime) -> None:
@@ -93,11 +119,11 @@ def _vouched_for() -> Iterator[datetime]:
     yield from Deployment.objects.using(conf.database).values_list("adopted_at", flat=True)
 
 
-def _doubt(newest: datetime, now: datetime) -> str:
+def _doubt(newest: datetime, now: datetime, what: str = "the newest row") -> str:
     side = "after" if now > newest else "before"
     host = "" if connections[conf.database].vendor == "sqlite" else f" (this host's says {_utc(timezone.now())})"
     return (
-        f"the database's clock says {_utc(now)}{host}, {abs(now - newest).days} day(s) {side} the newest row, of "
+        f"the database's clock says {_utc(now)}{host}, {abs(now - newest).days} day(s) {side} {what}, of "
         f"{_utc(newest)}: nothing is recorded or begun by a clock that may be wrong. Set it right; "
         "if it is right: manage.py crons reconcile --clock"
     )

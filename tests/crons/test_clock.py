@@ -6,12 +6,14 @@ import re
 import sys
 import uuid
 from datetime import timedelta
+from types import SimpleNamespace
 
 import pytest
 
-from crons import api, deployment
+from crons import api, deployment, heartbeat
 from crons.dispatch import Dispatcher
 from crons.exceptions import ClockInDoubt
+from crons.instances import Instance
 from crons.models import Attempt, AuditEvent, Entry, Heartbeat, Incident, Range, Run
 from crons.verdicts import Outcome
 from tests.crons.cli.conftest import call_crons
@@ -111,6 +113,30 @@ def test_a_heartbeat_is_a_witness_too(make_entry, clock):
 
     with pytest.raises(ClockInDoubt):
         deployment.permit()
+
+
+@pytest.mark.parametrize("is_frozen", [False, True], ids=["it beats", "it is frozen"])
+def test_a_scheduler_that_beats_at_another_time_is_believed(ran, clock, monkeypatch, is_frozen):
+    """A tick whose clock is two hours ahead, beside a `serve` that is well; a stopped one proves nothing."""
+    serve = Instance.start("serve")
+    heartbeat.beat(serve, NOON)
+    moments = iter([0.0, 1.0, 2.0, 13.0])
+    beats = (lambda seconds: None) if is_frozen else lambda seconds: heartbeat.beat(serve, NOON + minutes(0.1))
+    tick = sys.modules["crons.ledger.clock"]  # another process, whose time the test tells
+    monkeypatch.setattr(tick, "os", SimpleNamespace(getpid=lambda: 1))
+    monkeypatch.setattr(tick, "time", SimpleNamespace(monotonic=lambda: next(moments), sleep=beats))
+    clock["now"] = NOON + minutes(120)
+
+    try:
+        if is_frozen:
+            deployment.permit()
+        else:
+            with pytest.raises(
+                ClockInDoubt, match=r"0 day\(s\) after a heartbeat of serve \(pid \d+\) just now, of 2026"
+            ):
+                deployment.permit()
+    finally:
+        serve.stop()
 
 
 def test_a_person_may_say_that_the_clock_is_right(ran, clock):
