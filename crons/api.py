@@ -46,11 +46,13 @@ def run_now(name: str, *, by: str, args: Mapping[str, Any] | None = None, key: s
 
     Inside a transaction it is recorded when that commits. The same *key* gives the same run. *args* are given
     to the job over the entry's own, for this run only.
-    Raises: UnknownJob; Refused or InvalidJob if the job cannot be called with *args*, or *key* cannot be one.
+    Raises: UnknownJob; Refused or InvalidJob if the job cannot be called so, or *key* cannot be one.
     """
     deployment.permit()
     if args:
         arguments.check(entry(name), args)
+    else:
+        arguments.check_complete(entry(name), {})
     return ledger.request(name, ledger.database_now(), "api", by=by, args=args, key=key)
 
 
@@ -58,9 +60,11 @@ def reschedule(name: str, text: str | None, *, by: str, zone: str = "", reason: 
     """Have one entry fall due as *text* says, in *zone* or its own, whatever is declared; None: as declared again.
 
     What fell due before is recorded as it was due. It stands over later declarations until it is dropped.
-    Raises: UnknownJob; InvalidSchedule; Refused if the entry is retired.
+    Raises: UnknownJob; InvalidSchedule; Refused if the entry is retired, or its job needs arguments of who runs it.
     """
     deployment.permit()
+    if text is not None:
+        arguments.check_complete(entry(name), {})  # a slot has nobody who gives it arguments
     now = ledger.database_now()
     return declarations.reschedule(name, now, plan_entry, text=text, zone=zone, by=by, reason=reason)
 

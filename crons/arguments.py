@@ -11,7 +11,7 @@ from django.core.management import BaseCommand, get_commands, load_command_class
 
 from crons.bodies import CommandBody, ShellBody
 from crons.exceptions import Refused
-from crons.jobs import check_args, nearest, registry
+from crons.jobs import check_args, missing_args, nearest, registry
 from crons.models import Entry
 
 # Of Django's own options those that decide which code runs, and where its words go.
@@ -34,7 +34,23 @@ def check(entry: Entry, args: Mapping[str, Any]) -> None:
         if known is not None and key not in known:
             takes = f"It takes: {', '.join(known)}." if known else "It takes none."
             raise Refused(f"{entry.name!r} takes no argument {key!r}.{nearest(key, known)} {takes}")
+    check_complete(entry, args)
     check_args(entry.name, body, {**entry.args, **args})
+
+
+def check_complete(entry: Entry, args: Mapping[str, Any]) -> None:
+    """Raise Refused if the job of *entry* needs arguments that neither its declaration nor *args* give.
+
+    A process that does not know the job cannot tell, and says nothing.
+    """
+    job = registry.jobs.get(entry.job)
+    missing = missing_args(job.body, {**entry.args, **args}) if job else []
+    if missing:
+        how = " ".join(f"--arg {each}=…" for each in missing)
+        raise Refused(
+            f"{entry.name!r} cannot run without {', '.join(missing)}, which its declaration leaves to who runs it: "
+            f"manage.py crons run {entry.name} {how}"
+        )
 
 
 def _check_storable(name: str, args: Mapping[str, Any]) -> None:

@@ -176,7 +176,7 @@ def job(
 ) -> Callable[[F], F]:
     """Declare the decorated function as a job; the function comes back unchanged.
 
-    Args: *schedule* cron(…) or every(…), or None for a job that only people and code start;
+    Args: *schedule* cron(…) or every(…), or None for a job that only people and code start, and may give arguments;
     *name* defaults to the function's; *args* are its keyword arguments, plain JSON;
     *aliases* are former names whose history is carried over; *policy* takes catch_up, overlap,
     deadline, cap, timeout, retry, idempotent, executor, group and route.
@@ -340,7 +340,7 @@ def _declare(
     for key, value in (("owner", owner), ("description", description)):
         check_text(name, key, value)
     check_body(name, body)
-    check_args(name, body, args)
+    check_args(name, body, args, are_all=schedule not in (None, NEVER))
     origin = Origin.here(registry.setup(), body)
     job = Job(
         name,
@@ -395,8 +395,11 @@ def check_body(name: str, body: Any) -> None:
         raise InvalidJob(f"{name} is a generator (it has a yield), so calling it runs nothing: take the yield out.")
 
 
-def check_args(name: str, body: Body, args: Mapping[str, Any]) -> None:
-    """Raise InvalidJob if *args* are not plain JSON, or *body* cannot be called with them."""
+def check_args(name: str, body: Body, args: Mapping[str, Any], *, are_all: bool = True) -> None:
+    """Raise InvalidJob if *args* are not plain JSON, or *body* cannot be called with them.
+
+    Without *are_all*, whoever runs the job gives it the arguments that are missing.
+    """
     try:
         same = json.loads(json.dumps(dict(args), allow_nan=False)) == dict(args)
     except (TypeError, ValueError) as error:
@@ -405,17 +408,31 @@ def check_args(name: str, body: Body, args: Mapping[str, Any]) -> None:
         raise InvalidJob(f"{name}: args={args!r} changes on its way through JSON: use texts, numbers, lists, dicts.")
     if isinstance(body, CommandBody):
         return
-    given = dict(args)
     try:
         signature = inspect.signature(body)
     except ValueError as error:
         raise InvalidJob(f"{name} does not say what it can be called with: {error}. Wrap it in a function.") from error
+    given = dict.fromkeys(missing_args(body, args)) if not are_all else {}
     if "context" in signature.parameters:
-        given.setdefault("context", None)
+        given["context"] = None
     try:
-        signature.bind(**given)
+        signature.bind(**{**given, **args})
     except TypeError as error:
         raise InvalidJob(f"{name}{signature} cannot be called with args={dict(args)!r}: {error}.") from error
+
+
+def missing_args(body: Body, args: Mapping[str, Any]) -> list[str]:
+    """Name the keyword arguments that *body* cannot be called without and that *args* lack."""
+    if isinstance(body, CommandBody):
+        return []
+    return [
+        each.name
+        for each in inspect.signature(body).parameters.values()
+        if each.kind in (each.POSITIONAL_OR_KEYWORD, each.KEYWORD_ONLY)
+        and each.default is each.empty
+        and each.name != "context"
+        and each.name not in args
+    ]
 
 
 def _to_blame(name: str, defaults: Mapping[str, Any]) -> str:

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any
 
-from crons import api, deployment, ledger, watch
+from crons import api, arguments, deployment, ledger, watch
 from crons.conf import conf
 from crons.dispatch import plan_entry
 from crons.exceptions import UnknownJob
@@ -78,6 +78,7 @@ class Door:
         entry = _known(name)
         if why := unknown_here(entry.job, entry.source_ref):
             raise UnknownJob(f"{name} cannot be run here: {why}")
+        arguments.check_complete(entry, args or {})
         run = ledger.request(name, ledger.database_now(), self.session.dispatcher.trigger, by=by, args=args or None)
         return self._see_through(run)
 

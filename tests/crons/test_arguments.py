@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from crons import api, command, job, shell
-from crons.exceptions import CronsError, Refused
+from crons import api, command, cron, entry, job, shell
+from crons.exceptions import CronsError, InvalidJob, Refused
 from crons.models import AuditEvent, Run
 from tests.crons.conftest import NOON
 
@@ -112,3 +112,57 @@ def test_a_command_that_is_gone_is_refused(make_entry):
 
     with pytest.raises(Refused, match=r"^the command 'no_such_command' does not exist"):
         api.run_now("gone", by="dana", args={"x": 1})
+
+
+@pytest.fixture
+def invoice(make_entry):
+    """A job without a schedule, which needs to be told for whom."""
+
+    @job(args={"copies": 2})
+    def invoice(customer: int, copies: int, *, month: str, context) -> None:
+        """Write an invoice."""
+
+    return make_entry("invoice", args={"copies": 2}, schedule="")
+
+
+def test_a_job_without_a_schedule_leaves_arguments_to_who_runs_it(invoice, led):
+    """Nobody else calls it: it was refused at its declaration, for want of what only the caller knows."""
+    run = api.run_now("invoice", by="dana", args={"customer": 7, "month": "2026-11"})
+
+    [begun] = led.begin(run.wake_at)
+
+    assert begun.args == {"copies": 2, "customer": 7, "month": "2026-11"}
+
+
+@pytest.mark.parametrize(
+    ("args", "missing", "how"),
+    [
+        ({}, "customer, month", "--arg customer=… --arg month=…"),
+        ({"customer": 7}, "month", "--arg month=…"),
+    ],
+)
+def test_missing_arguments_are_named_before_anything_is_recorded(invoice, args, missing, how):
+    """From code, a page or a terminal alike."""
+    assert refused("invoice", **args) == (
+        f"'invoice' cannot run without {missing}, which its declaration leaves to who runs it: "
+        f"manage.py crons run invoice {how}"
+    )
+
+
+def test_a_slot_gives_no_arguments_so_no_schedule_is_put_on_such_a_job(invoice):
+    """Each of its slots would fail."""
+    with pytest.raises(Refused, match="'invoice' cannot run without customer, month, "):
+        api.reschedule("invoice", "0 2 * * *", by="dana")
+    with pytest.raises(InvalidJob, match="missing a required argument: 'customer'"):
+        entry("monthly", "invoice", cron("@monthly"))
+
+    assert api.entry("invoice").schedule == ""
+
+
+def test_what_no_keyword_can_give_is_refused_at_the_declaration():
+    """Nobody could ever run it."""
+    with pytest.raises(InvalidJob, match="'customer'"):
+
+        @job()
+        def invoice(customer, /):
+            pass
