@@ -589,7 +589,7 @@ def test_policy_survives_json():
 @pytest.mark.parametrize("garbled", [{"timeout": "long"}, {"retry": [1]}, {"retry": None}, {"deadline": 1e300}])
 def test_policy_that_is_garbled_is_refused(garbled):
     """The entry is parked then; nothing else stops."""
-    with pytest.raises(InvalidJob, match=says(f"the policy {json.dumps(garbled)} cannot be read: ")):
+    with pytest.raises(InvalidJob, match=says(f"the policy {garbled!r} cannot be read: ")):
         Policy.from_json(garbled)
 
 
