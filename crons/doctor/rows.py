@@ -12,13 +12,15 @@ from django.db.models.functions import RowNumber
 
 from crons import api, deployment, ledger
 from crons.conf import conf
-from crons.doctor.findings import BAD, WARN, Finding
+from crons.doctor.findings import BAD, Finding
 from crons.exceptions import CronsError
 from crons.models import Attempt, Deployment, Entry
 from crons.schedules import FAR_FUTURE
 
 RECENT, NEWEST, ENOUGH = timedelta(days=30), 100, 3
 SLOTS_LOOKED_AT = 20
+# Problems that come and go with what runs, or that another part looks at: `health` says them.
+OF_THE_MOMENT = ("overdue", "waiting", "stuck", "failing", "scheduler")
 
 
 def look(name: str | None) -> Iterator[Finding]:
@@ -30,10 +32,9 @@ def look(name: str | None) -> Iterator[Finding]:
             "deployment", BAD, f"the database belongs to {adopted.described}", here.described, "manage.py crons adopt"
         )
     for problem in api.health():
-        if name is None or problem.entry == name:
+        if problem.kind not in OF_THE_MOMENT and (name is None or problem.entry == name):
             what = f"{problem.kind} {problem.entry}".strip()
-            # What fails is no fault of the installation.
-            yield Finding(what, WARN if problem.kind == "failing" else BAD, problem.text, "", problem.next_step)
+            yield Finding(what, BAD, problem.text, "", problem.next_step)
     entries = {each.name: each for each in api.entries()}
     for each, p95 in _durations(entries if name is None else {name: entries[name]} if name in entries else {}):
         interval = _interval(each)
