@@ -19,7 +19,7 @@ from crons.exceptions import LedgerUnavailable, Refused, UnknownJob
 from crons.jobs import no_entry
 from crons.ledger import Corrected, Pruned, Reconciled
 from crons.ledger.audit import note
-from crons.models import Entry, Heartbeat, Pause, Range, Run
+from crons.models import Entry, Heartbeat, Pause, Range, Run, is_text
 from crons.retiring import Retire
 from crons.sync import Synced
 from crons.upcoming import UpcomingSlot, slots_of
@@ -204,7 +204,7 @@ def entry(name: str) -> Entry:
 
     Raises: UnknownJob with the nearest name.
     """
-    found = Entry.objects.using(conf.database).filter(name=name).first()
+    found = Entry.objects.using(conf.database).filter(name=name).first() if is_text(name) else None
     if found is None:
         raise UnknownJob(no_entry(name, Entry.objects.using(conf.database).values_list("name", flat=True)))
     return found

@@ -44,6 +44,11 @@ class LedgerRow(models.Model):
 LedgerRow._meta.base_manager_name = "objects"
 
 
+def is_text(text: str) -> bool:
+    """Say whether a database takes *text*: no NUL, no half of a surrogate pair, as a terminal's odd bytes become."""
+    return not any(letter == "\0" or "\ud800" <= letter <= "\udfff" for letter in text)
+
+
 class Entry(LedgerRow):
     """A job on a schedule with arguments: the thing a scheduler looks at. One row per name.
 

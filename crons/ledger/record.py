@@ -18,7 +18,7 @@ from crons.ledger.audit import BY, kept, note
 from crons.ledger.leaving import leave, zone_of
 from crons.ledger.taken import slots_after_accounts
 from crons.ledger.transactions import verb, writing
-from crons.models import Entry, Range, Run
+from crons.models import Entry, Range, Run, is_text
 from crons.planner import Account, Plan, PlannedRange, without
 from crons.policies import Policy
 from crons.redaction import for_people
@@ -185,13 +185,16 @@ def _check_key(key: object) -> None:
         raise Refused(
             f"key={key[:40]!r}… has {len(key)} characters, expected at most {LONGEST_KEY}. Nothing was requested."
         )
-    if "\x00" in key:
-        raise Refused(f"key={key!r} has a NUL in it, which no database keeps. Nothing was requested.")
+    if not is_text(key):
+        raise Refused(
+            f"key={key!r} has a NUL or half a character in it, which no database keeps. Nothing was requested."
+        )
 
 
 def locked(name: str, using: str) -> Entry:
     """Lock and return the entry called *name*, waiting for whoever holds it; for use inside a transaction."""
-    entry = Entry.objects.using(using).select_for_update().filter(name=name).first()
+    # A name that no database takes is nobody's: the driver's complaint would say nothing of entries.
+    entry = Entry.objects.using(using).select_for_update().filter(name=name).first() if is_text(name) else None
     if entry is None:
         raise UnknownJob(no_entry(name, Entry.objects.using(using).values_list("name", flat=True)))
     return entry

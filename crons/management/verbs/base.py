@@ -97,6 +97,8 @@ def argument(text: str) -> tuple[str, Any]:
         raise argparse.ArgumentTypeError(f"{text!r} is no argument, expected KEY=VALUE such as city=Paris or days=7")
     try:
         return key, json.loads(value, parse_constant=_no_constant)
+    except RecursionError as error:
+        raise argparse.ArgumentTypeError(f"the JSON of {key!r} is nested too deeply; expected a flat value") from error
     except ValueError:
         return key, value
 
@@ -114,6 +116,8 @@ def at_least_one(text: str) -> int:
 
 def run_number(text: str) -> int:
     """Read the number of a run given on the command line."""
-    if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"{text!r} is no run, expected its number: manage.py crons history shows it")
+    if not text.isdecimal() or len(text) > 19 or int(text) < 1:  # the largest number of a row has 19 digits
+        raise argparse.ArgumentTypeError(
+            f"{text[:40]!r} is no run, expected its number: manage.py crons history shows it"
+        )
     return int(text)
