@@ -1,6 +1,6 @@
 """What the first page asks: what is wrong now, what did not run, what runs now and next.
 
-Twelve statements, whatever the number of rows; each reads along an index, and stops after READ rows.
+Thirteen statements, whatever the number of rows; each reads along an index, and stops after READ rows.
 """
 
 from __future__ import annotations
