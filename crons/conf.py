@@ -59,6 +59,11 @@ DEFAULTS: dict[str, Any] = {
     "HTTP_TICK_STARTS": True,
 }
 SHORTEST_SECRET = 32
+# What is wrong with USE_TZ = False, and what to do: crons.E003, and whatever asks for rows.
+NO_ZONES = (
+    "USE_TZ is False, so moments would be stored without a zone.",
+    "Set USE_TZ = True: slots are kept in UTC and shown in each entry's zone.",
+)
 KEPT = (*(verdict.value for verdict in Verdict), "incidents", "audit")
 
 
@@ -82,7 +87,13 @@ class Conf:
 
     @property
     def database(self) -> str:
-        """The alias in DATABASES that holds the ledger. Default "default"."""
+        """The alias in DATABASES that holds the ledger. Default "default".
+
+        Raises: InvalidSetting also where USE_TZ is off: whoever asks for rows asks this first, and what follows
+        would end in an error of Django's about moments without a zone.
+        """
+        if not settings.USE_TZ:
+            raise InvalidSetting(f"{NO_ZONES[0]} {NO_ZONES[1]}")
         alias = str(self._get("DATABASE", str))
         if alias not in settings.DATABASES:
             raise InvalidSetting(f"CRONS['DATABASE'] is {alias!r}, expected one of {sorted(settings.DATABASES)}.")
@@ -281,7 +292,8 @@ class Conf:
             try:
                 getattr(self, name)
             except InvalidSetting as error:
-                found.append(str(error))
+                if name != "database" or settings.USE_TZ:  # crons.E003 says that
+                    found.append(str(error))
         return found
 
     def _get(self, key: str, kind: type | tuple[type, ...]) -> Any:

@@ -15,7 +15,7 @@ from django.views.decorators.http import require_safe
 
 from crons import board
 from crons.conf import conf
-from crons.exceptions import LedgerUnavailable
+from crons.exceptions import InvalidSetting, LedgerUnavailable
 from crons.readable import readable_page
 
 NEEDED = ("crons.view_entry", "crons.view_run")
@@ -38,8 +38,9 @@ def home(request: HttpRequest) -> HttpResponse:
     days = days if days in WINDOWS else "1"
     try:
         seen = board.look(WINDOWS[days])
-    except LedgerUnavailable as error:
-        return _page(request, "unavailable", {"error": error}, 503)
+    except (LedgerUnavailable, InvalidSetting) as error:
+        away = isinstance(error, LedgerUnavailable)
+        return _page(request, "unavailable", {"error": error, "is_away": away}, 503)
     may = {name: request.user.has_perm(f"crons.{name}") for name in MAY}
     return _page(request, "home", {"board": seen, "days": days, "may": may, "zone": conf.time_zone})
 

@@ -18,7 +18,7 @@ from crons import suite
 from crons.attempts import KILL_AT, RENEW_AT
 from crons.checks.asking import of_declarations
 from crons.checks.framing import TAG, known_good
-from crons.conf import conf
+from crons.conf import NO_ZONES, conf
 from crons.exceptions import CronsError
 from crons.jobs import make_policy, registry
 
@@ -45,8 +45,8 @@ def check_settings() -> Iterator[CheckMessage]:
         )
     if not settings.USE_TZ:
         yield Error(
-            "USE_TZ is False, so moments would be stored without a zone.",
-            hint="Set USE_TZ = True: slots are kept in UTC and shown in each entry's zone.",
+            NO_ZONES[0],
+            hint=NO_ZONES[1],
             id="crons.E003",
         )
 
