@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import time
+from contextlib import suppress
+from pathlib import Path
 
 import pytest
 
@@ -68,12 +72,21 @@ def test_who_waits_for_a_run_notices_that_it_was_killed(
     os.close(gate)
 
     if code == 0:
-        os.close(os.open(site.folder / "gate", os.O_WRONLY))  # opens once it reads
+        os.close(_open_once_it_reads(site.folder / "gate", waits))
     told = waits.communicate(timeout=PATIENCE_SECONDS)[0]
 
     assert first == "halfway\n"
     assert "was killed" in told
     assert (waits.returncode, site.verdicts(entry)) == (code, [verdict]), told
+
+
+def _open_once_it_reads(gate: Path, process: subprocess.Popen[str]) -> int:
+    """Open the pipe to a job that *process* runs; fail where that ends before."""
+    while process.poll() is None:
+        with suppress(OSError):  # nobody reads yet
+            return os.open(gate, os.O_WRONLY | os.O_NONBLOCK)
+        time.sleep(0.05)  # sleeps: a pipe tells nobody of its reader
+    raise AssertionError(process.communicate()[0])
 
 
 @pytest.mark.parametrize("order", ["", "no luck"], ids=["overtaken", "tried again"])
