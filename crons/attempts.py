@@ -55,6 +55,7 @@ class Unstarted:
         # In an outage each begin may leave some: the oldest are then treated as what may have run.
         self.tokens: deque[UUID] = deque(maxlen=MOST_TOKENS)
         self.attempts: set[int] = set()
+        self.reasons: dict[int, str] = {}
 
     def __bool__(self) -> bool:
         return bool(self.tokens or self.attempts)
@@ -63,9 +64,15 @@ class Unstarted:
         """Say whether the job of *attempt* has surely not been started."""
         return attempt in self.attempts or token in self.tokens
 
+    def refuse(self, refused: Mapping[int, str]) -> None:
+        """Note attempts that an executor could not start, and why."""
+        self.attempts.update(refused)
+        self.reasons.update(refused)
+
     def forget(self, attempts: Collection[int] = (), tokens: Collection[UUID] = ()) -> None:
         """Forget these: they are started, or ended."""
         self.attempts.difference_update(attempts)
+        self.reasons = {attempt: why for attempt, why in self.reasons.items() if attempt in self.attempts}
         self.tokens = deque((each for each in self.tokens if each not in tokens), MOST_TOKENS)
 
 

@@ -127,6 +127,7 @@ class Dispatcher:
         if only_run is not None or self._settle_at <= time.monotonic():
             ledger.settle(now)
             self._settle_at = time.monotonic() + SETTLE_SECONDS
+        self._take_refused()
         if self._unstarted:
             self._release(now)
         now += timedelta(seconds=boottime() - looked_at) if boottime() - looked_at > OLD_SECONDS else timedelta(0)
@@ -156,12 +157,23 @@ class Dispatcher:
         finally:
             self.close()
 
+    def release_refused(self) -> None:
+        """Release at once what an executor took and could not start: it is due again, for anyone."""
+        self._take_refused()
+        if self._unstarted.reasons:
+            self._release(None)
+
+    def _take_refused(self) -> None:
+        for executor in self.executors.values():
+            self._unstarted.refuse(executor.refused())
+
     def release_unstarted(self) -> None:
         """Release what may have been begun without an answer; for a process that ends, which waits a little for that.
 
         Else it would be found lost, as if its job may have run.
         """
         until = time.monotonic() + LAST_CALL_SECONDS
+        self._take_refused()
         while self._unstarted:
             try:
                 self._release(None)
@@ -222,6 +234,7 @@ class Dispatcher:
 
     def _release(self, now: datetime | None) -> list[int]:
         """End the attempts of this process that no executor of it has; say which."""
+        self._take_refused()
         released = ledger.release(self.instance.name, self._held(), self._unstarted, now or ledger.database_now())
         if released:
             log.warning("released what this process was said to run, and does not", extra={"attempts": released})

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 from crons.attempts import Begun, Chunk, Finished, Renewed, Scribe
 
@@ -15,7 +15,8 @@ class Executor(ABC):
 
     An implementer promises: `start` returns at once; an attempt's timeout ends it with everything it
     started; an attempt whose lease cannot be renewed is killed before the lease ends; every started
-    attempt is finished, whatever the job does to its process; nothing a job does harms the host process.
+    attempt is finished, or refused if its job has surely not begun, whatever the job does to its process;
+    nothing a job does harms the host process.
     It may assume: one thread calls it; ids are never reused; *now* is the executor's own (monotonic) clock.
     """
 
@@ -41,6 +42,10 @@ class Executor(ABC):
     @abstractmethod
     def start(self, begun: Iterable[Begun]) -> None:
         """Start these attempts; at most `free()` of them."""
+
+    def refused(self) -> Mapping[int, str]:
+        """Give, once, the attempts that could not be started after all, and why: their jobs have surely not begun."""
+        return {}
 
     @abstractmethod
     def running(self) -> frozenset[int]:

@@ -34,7 +34,8 @@ def log_level() -> int:
 class LogPipe(logging.Handler):
     """Writes each record as a line, its traceback below it, to *descriptor*."""
 
-    descriptor = -1
+    _descriptor = -1
+    _identity: tuple[int, int] | None = None
 
     def __init__(self, level: int) -> None:
         super().__init__(level)
@@ -43,9 +44,23 @@ class LogPipe(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         try:
-            write_whole(self.descriptor, f"{self.format(record)}\n".encode(errors="replace"))
+            self._write(f"{self.format(record)}\n".encode(errors="replace"))
         except Exception:  # noqa: BLE001 (what every handler does: logging never breaks the code that logs)
             self.handleError(record)
+
+    def point_at(self, descriptor: int) -> None:
+        """Write to *descriptor* from now on, as long as it is what it is now."""
+        self._descriptor, self._identity = descriptor, _identity_of(descriptor)
+
+    def _write(self, data: bytes) -> None:
+        # A job may have closed it, and have a file of its own under that number by now.
+        if self._identity is not None and _identity_of(self._descriptor) == self._identity:
+            write_whole(self._descriptor, data)
+
+
+def _identity_of(descriptor: int) -> tuple[int, int]:
+    status = os.fstat(descriptor)
+    return status.st_dev, status.st_ino
 
 
 def write_whole(descriptor: int, data: bytes) -> None:
@@ -109,7 +124,7 @@ def redirect(descriptors: dict[str, int], pipe: LogPipe) -> None:
     for stream, number in (("stdout", 1), ("stderr", 2)):
         os.dup2(descriptors[stream], number)
         os.close(descriptors[stream])
-    pipe.descriptor = descriptors["log"]
+    pipe.point_at(descriptors["log"])
 
 
 def _settled(stream: IO[str] | None, number: int) -> IO[str]:

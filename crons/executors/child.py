@@ -6,7 +6,6 @@ What costs here is memory first touched after the fork, page by page: a no-op jo
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import signal
 from collections.abc import Mapping
@@ -21,6 +20,7 @@ from crons.attempts import Begun
 from crons.exceptions import UnknownJob
 from crons.executors import capture, processes, wire
 from crons.executors.exiting import Exit
+from crons.executors.shared_report import SharedReport
 from crons.jobs import registry
 from crons.runner import Context, call
 from crons.verdicts import Ending, Outcome
@@ -30,7 +30,12 @@ _DEFAULT_SIGNALS = ("SIGTERM", "SIGHUP", "SIGQUIT", "SIGCHLD")
 
 
 def become_job(
-    data: wire.Message, guard: int, descriptors: dict[str, int], result: int, log: capture.LogPipe, leaving: Exit
+    data: wire.Message,
+    guard: int,
+    descriptors: dict[str, int],
+    report: SharedReport,
+    log: capture.LogPipe,
+    leaving: Exit,
 ) -> NoReturn:
     """Run the attempt described by *data* in this process, which ends with it."""
     me = os.getpid()
@@ -41,16 +46,18 @@ def become_job(
     begun = wire.begun_from_json(data)
     os.environ.update(environment_of(begun))
     leaving.watch_threads()
+    report.note_call()
     ending = run(begun)
+    if ending.error and os.getpid() == me:
+        report.note_failure(ending.error)
     ending = _with_failures(ending, leaving.run())
     if os.getpid() != me:
         # The job forked, and this is the copy coming back: the original says how the attempt ended.
         capture.flush()
         os._exit(ending.exit_code or 0)
     _close_connections()
-    said = {"outcome": ending.outcome, "error": ending.error, "exit_code": ending.exit_code, "final": ending.final}
-    capture.write_whole(result, json.dumps(said).encode())
     capture.flush()
+    report.note_ending(ending.outcome, ending.error, ending.exit_code, final=ending.final)
     # All that the interpreter does at its end is done, but for what takes long and saves nothing.
     os._exit(0)
 

@@ -9,6 +9,8 @@ from crons.attempts import Begun
 from crons.verdicts import Ending, Outcome
 
 VANISHED = "the guard process vanished: the job was killed with it, and may or may not have run"
+GONE_BEFORE_START = "the process that should have started the job vanished before it did"
+STUCK = "the fork server was stuck, and has been replaced"
 LEASE_ENDED = "its lease could not be renewed in time: killed before the lease ended"
 NOT_OWNED = "the ledger says that this attempt no longer owns its run: killed"
 
@@ -18,24 +20,26 @@ def judge(begun: Begun, report: dict[str, Any], reason: str) -> Ending:
 
     Args: *report* is the guard's; *reason* is why somebody asked to cancel it.
     """
-    if "refused" in report:
-        return not_started(report["refused"])
     outcome, error, code = _outcome(begun, report, reason)
     # What stopped the job outweighs what it said: then it did not fail, and nothing is final.
     final = outcome == Outcome.FAILED and report["said"] is not None and bool(report["said"].get("final"))
     return Ending(outcome, error, code, report["cpu_seconds"], report["peak_memory_bytes"], final)
 
 
-def not_started(why: object) -> Ending:
-    """Say that no process could be had for the attempt."""
-    return Ending(Outcome.FAILED, f"the job's process could not be started: {why}")
+def why_not_called(report: dict[str, Any]) -> str:
+    """Say why the job's function was surely not called; nothing where it may have been."""
+    if "refused" in report:
+        return str(report["refused"])
+    if report["is_called"] or report["stopped_by"] is not None:
+        return ""
+    return f"the job's process ended before the job was called: {_seen(report['code'])}"
 
 
 def _outcome(begun: Begun, report: dict[str, Any], reason: str) -> tuple[Outcome, str, int | None]:
     code, said = report["code"], report["said"]
     match report["stopped_by"]:
         case "timeout":
-            return Outcome.TIMED_OUT, f"ran longer than its timeout of {_seconds(begun)} s; killed", code
+            return Outcome.TIMED_OUT, _timed_out(begun, report["failure"]), code
         case "cancel":
             return Outcome.CANCELLED, reason, code
         case "lease":
@@ -44,7 +48,18 @@ def _outcome(begun: Begun, report: dict[str, Any], reason: str) -> tuple[Outcome
             return Outcome.LOST, NOT_OWNED, code
     if said is not None:
         return Outcome(said["outcome"]), said["error"], said["exit_code"]
+    if report["is_garbled"]:
+        return Outcome.FAILED, f"what the job's process said of its end cannot be read; {_seen(code)}", code
     return Outcome.FAILED, _without_a_word(code), code
+
+
+def _timed_out(begun: Begun, failure: str) -> str:
+    told = f"ran longer than its timeout of {_seconds(begun)} s; killed"
+    return f"{told}, while its process was ending; the job itself had failed:\n{failure}" if failure else told
+
+
+def _seen(code: int) -> str:
+    return f"it was killed by {_name(-code)}" if code < 0 else f"it exited with {code}"
 
 
 def _seconds(begun: Begun) -> str:

@@ -11,6 +11,7 @@ import contextlib
 import gc
 import io
 import logging
+import os
 import sys
 import threading
 import traceback
@@ -45,7 +46,7 @@ class Exit:
 
     def __init__(self) -> None:
         # Flushed in the end, though they are not found there: gc.freeze() hides them.
-        self._inherited = [weakref.ref(file) for file in _open_files()]
+        self._inherited = [(weakref.ref(file), _identity_of(file)) for file in _open_files()]
         self._failures: list[str] = []
         _leave_to_the_host()
 
@@ -84,9 +85,10 @@ class Exit:
     def _flush(self) -> None:
         for file in _open_files():
             self._attempt(f"{file!r} was left open and could not be written:", partial(_write_out, file))
-        for reference in self._inherited:
+        for reference, identity in self._inherited:
             file = reference()
-            if file is not None and not file.closed:
+            # A job may have closed its descriptor, and have a file of its own under that number by now.
+            if file is not None and identity is not None and _identity_of(file) == identity:
                 self._attempt(f"{file!r} could not be written:", file.flush)
 
     def _attempt(self, what: str, act: Callable[[], object]) -> None:
@@ -98,6 +100,14 @@ class Exit:
     def _note(self, what: str, error: BaseException | None) -> None:
         trace = "".join(traceback.format_exception(error)) if error is not None else "an unknown error\n"
         self._failures.append(f"{what}\n{trace}")
+
+
+def _identity_of(file: Any) -> tuple[int, int] | None:
+    try:
+        status = os.fstat(file.fileno())
+    except (AttributeError, OSError, ValueError):
+        return None  # no file of the system's, or closed
+    return status.st_dev, status.st_ino
 
 
 def _open_files() -> list[Any]:

@@ -7,7 +7,7 @@ to the host is the host's life: when that breaks, even by SIGKILL, everything he
 
 from __future__ import annotations
 
-import json
+import errno
 import math
 import os
 import select
@@ -19,6 +19,8 @@ from typing import NoReturn
 
 from crons.executors import capture, child, processes, wire
 from crons.executors.exiting import Exit
+from crons.executors.resting import explain
+from crons.executors.shared_report import SharedReport
 from crons.instances import boottime, hold_attempt
 
 # A sleep does not count the time that a machine is suspended, a lease does: look at the clock now and then.
@@ -56,6 +58,7 @@ class Guard:
         self._poll.register(self._bell, select.POLLIN)
         self._watch: Watch | None = None
         self._name: socket.socket | None = None
+        self._report = SharedReport()
 
     def serve(self) -> None:
         """Obey until the host hangs up, or until a process refuses to die."""
@@ -83,35 +86,32 @@ class Guard:
                 self._watch.stop(order["stop"], at_once=order["at_once"])
 
     def _start(self, order: wire.Message) -> None:
-        descriptors = dict(
-            zip(capture.STREAMS, [self._inbox.descriptors.popleft() for _ in capture.STREAMS], strict=True)
-        )
-        guard, (result, writing) = os.getpid(), os.pipe()
-        # Open here and in the job's process: while either lives, others know that this attempt may run.
-        self._name = hold_attempt(order["start"]["instance"], order["attempt"])
+        received = [self._inbox.descriptors.popleft() for _ in range(len(self._inbox.descriptors))]
         try:
-            pid = os.fork()
+            if len(received) < len(capture.STREAMS):
+                # The kernel leaves out the descriptors that a process may not have.
+                raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+            self._report.clear()
+            # Open here and in the job's process: while either lives, others know that this attempt may run.
+            self._name = hold_attempt(order["start"]["instance"], order["attempt"])
+            # Said before the fork: if this process vanishes, nobody can know whether the job has begun.
+            wire.send(self._inbox.end, {"attempt": order["attempt"], "starting": True})
+            guard, pid = os.getpid(), os.fork()
         except OSError as error:
             self._let_go()
-            wire.send(self._inbox.end, {"attempt": order["attempt"], "refused": str(error)})
-            for each in (result, writing, *descriptors.values()):
-                os.close(each)
-            return
-        if pid == 0:
-            self._become_job(order["start"], guard, descriptors, (result, writing))
-        for each in (writing, *descriptors.values()):
+            wire.send(self._inbox.end, {"attempt": order["attempt"], "refused": explain(error)})
+        else:
+            if pid == 0:
+                self._become_job(order["start"], guard, dict(zip(capture.STREAMS, received, strict=True)))
+            self._watch = Watch(pid, order, self._report, self._kill_wait_seconds)
+        for each in received:
             os.close(each)
-        self._watch = Watch(pid, order, result, self._kill_wait_seconds)
-        self._poll.register(result, select.POLLIN)
 
-    def _become_job(
-        self, data: wire.Message, guard: int, descriptors: dict[str, int], result: tuple[int, int]
-    ) -> NoReturn:
+    def _become_job(self, data: wire.Message, guard: int, descriptors: dict[str, int]) -> NoReturn:
         try:
             self._inbox.end.close()
             self._bell.close()
-            os.close(result[0])
-            child.become_job(data, guard, descriptors, result[1], self._log, self._leaving)
+            child.become_job(data, guard, descriptors, self._report, self._log, self._leaving)
         except BaseException:  # noqa: BLE001 (the guard's stack must not unwind in the job's process)
             traceback.print_exc()
         finally:
@@ -123,10 +123,6 @@ class Guard:
                 self._watch.note(departed)
 
     def _go_on(self, watch: Watch) -> bool:
-        if watch.is_listening:
-            watch.listen()
-            if watch.is_over or not watch.is_listening:
-                self._poll.unregister(watch.result)
         watch.enforce()
         if not watch.is_over:
             return True
@@ -144,14 +140,13 @@ class Guard:
 class Watch:
     """One attempt as its guard sees it."""
 
-    def __init__(self, pid: int, order: wire.Message, result: int, kill_wait_seconds: float) -> None:
+    def __init__(self, pid: int, order: wire.Message, report: SharedReport, kill_wait_seconds: float) -> None:
         self.attempt: int = order["attempt"]
         self.lease_until: float = order["lease"]
-        self.result = result
-        self.is_listening = True
         self.is_over = False
         self.left: list[int] = []
         self._pid = pid
+        self._report = report
         self._kill_wait_seconds = kill_wait_seconds
         timeout = order["start"]["timeout"]
         self._timeout_at = math.inf if timeout is None else time.monotonic() + timeout
@@ -161,7 +156,6 @@ class Watch:
         self._job: processes.Departed | None = None
         self._cpu_seconds = 0.0
         self._peak_memory_bytes = 0
-        self._said = b""
 
     def patience_ms(self) -> float:
         """Say how long the guard may sleep."""
@@ -178,8 +172,7 @@ class Watch:
         """
         if self._job is not None:
             return
-        self.listen()
-        if self._stopped_by is None and not self._said:
+        if self._stopped_by is None and not self._report.has_ended:
             self._stopped_by = why
         self._timeout_at = math.inf
         if at_once:
@@ -189,13 +182,6 @@ class Watch:
         elif self._kill_at == math.inf:
             self._kill_at = time.monotonic() + self._kill_wait_seconds
             processes.kill_group(self._pid, SIGTERM)
-
-    def listen(self) -> None:
-        """Take in what the job says of its ending, without waiting for it."""
-        while self.is_listening and _is_readable(self.result):
-            said = os.read(self.result, wire.READ_BYTES)
-            self._said += said
-            self.is_listening = said != b""
 
     def note(self, departed: processes.Departed | None) -> None:
         """Take in that a child has ended, or that none is left."""
@@ -221,15 +207,17 @@ class Watch:
             self.stop("", at_once=True)
 
     def close(self) -> wire.Message:
-        """Report what happened; the result's end is closed."""
-        self.listen()
-        os.close(self.result)
+        """Report what happened."""
         assert self._job is not None
+        said = self._report.read()
         return {
             "attempt": self.attempt,
             "code": self._job.code,
             "stopped_by": self._stopped_by,
-            "said": _read_ending(self._said),
+            "said": said.ending,
+            "is_called": said.is_called,
+            "is_garbled": said.is_garbled,
+            "failure": said.failure,
             "cpu_seconds": self._cpu_seconds,
             "peak_memory_bytes": self._peak_memory_bytes,
             "left": self.left,
@@ -252,16 +240,3 @@ def end_all() -> None:
         if None in list(processes.reap()):
             return
         time.sleep(_SWEEP_SECONDS)
-
-
-def _is_readable(descriptor: int) -> bool:
-    poll = select.poll()
-    poll.register(descriptor, select.POLLIN)
-    return bool(poll.poll(0))
-
-
-def _read_ending(said: bytes) -> wire.Message | None:
-    try:
-        return json.loads(said) if said else None
-    except ValueError:
-        return None  # killed in the middle of it

@@ -1,4 +1,8 @@
-"""The host's lines to its fork server and to the guards."""
+"""The host's lines to its fork servers and to the guards.
+
+There are two fork servers: the one that forks guards, and below it a second one that waits to take its place. A new
+one cannot be forked from the host, which has connections and threads by then.
+"""
 
 from __future__ import annotations
 
@@ -9,11 +13,14 @@ import selectors
 import socket
 import time
 import warnings
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 
 from crons.executors import capture, exiting, guard, processes, wire, zygote
+from crons.side_output import get_log
 
 _CLOSING_SECONDS = guard.SWEEP_PATIENCE_SECONDS + 3
+
+log = get_log("crons.executors")
 
 Heard = Callable[["Line", wire.Message | None], None]
 
@@ -25,6 +32,7 @@ class Line:
         self.end = end
         self.inbox = wire.Inbox(end)
         self.pid: int | None = None
+        self.server: Line | None = None
 
 
 class Pool:
@@ -38,6 +46,7 @@ class Pool:
         self._selector = selector
         self._heard = heard
         self._zygote: Line | None = None
+        self._spare: Line | None = None
         self._idle: list[Line] = []
         self._busy: set[Line] = set()
 
@@ -58,27 +67,24 @@ class Pool:
         self._zygote = Line(ours)
         self._zygote.pid = pid
         self._selector.register(ours, selectors.EVENT_READ, self._hear_zygote)
+        self._fork_spare()
 
-    def order(self, message: wire.Message, descriptors: Sequence[int]) -> Line:
-        """Hand an order to a guard that is free, and return the line to it.
+    def line(self) -> Line:
+        """Return the line to a guard that is free, or to one that is being forked: it has a pid when it is there.
 
         Raises: OSError if there is none and none can be forked.
         """
-        while True:
-            is_new = not self._idle
-            line = self._fork_guard() if is_new else self._idle.pop()
-            try:
-                wire.send(line.end, message, descriptors)
-            except OSError:
-                # It died, or was stopped, while it was waiting: nothing has begun there.
-                self.drop(line)
-                if line.pid is not None:
-                    processes.kill(line.pid)
-                if is_new:
-                    raise
-            else:
-                self._busy.add(line)
-                return line
+        line = self._idle.pop() if self._idle else self._fork("guard", self._hear_guard)
+        if self._spare is None:
+            self._fork_spare()
+        self._busy.add(line)
+        return line
+
+    def replace_server(self, line: Line) -> None:
+        """Kill the fork server that *line* waits for (it is stopped, or stuck); the other takes its place."""
+        if self._zygote is line.server and self._zygote is not None and self._zygote.pid is not None:
+            processes.kill(self._zygote.pid)
+            self._lose_zygote()
 
     def give_back(self, line: Line) -> None:
         """Let the guard serve again."""
@@ -98,45 +104,92 @@ class Pool:
         _end(guards)
         for line in guards:
             self.drop(line)
-        if self._zygote is not None:
-            _end([self._zygote])
-            self._lose_zygote()
+        servers = [each for each in (self._zygote, self._spare) if each is not None]
+        _end(servers)
+        self._spare = None
+        for line in servers:
+            self._bury(line)
+        self._zygote, self.is_broken = None, True
 
-    def _fork_guard(self) -> Line:
-        if self._zygote is None:
-            raise OSError("the fork server is gone")
+    def _fork(self, what: str, hear: Callable[[Line], None]) -> Line:
         ours, theirs = wire.pair()
         try:
-            wire.send(self._zygote.end, {"fork": "guard"}, [theirs.fileno()])
+            while not self._ask(what, theirs):
+                self._lose_zygote()
         except OSError:
             ours.close()
-            self.is_broken = True
             raise
         finally:
             theirs.close()
         line = Line(ours)
-        self._selector.register(ours, selectors.EVENT_READ, lambda: self._hear_guard(line))
+        line.server = self._zygote
+        self._selector.register(ours, selectors.EVENT_READ, lambda: hear(line))
         return line
+
+    def _ask(self, what: str, theirs: socket.socket) -> bool:
+        """Ask the fork server to fork, and say whether it is there to hear it."""
+        if self._zygote is None:
+            raise OSError("the fork server is gone")
+        try:
+            wire.send(self._zygote.end, {"fork": what}, [theirs.fileno()])
+        except OSError:
+            return False
+        return True
 
     def _hear_guard(self, line: Line) -> None:
         messages = line.inbox.read()
         for message in messages or ():
             line.pid = message.get("pid", line.pid)
-            if "pid" not in message:
-                self._heard(line, message)
+            self._heard(line, message)
         if messages is None:
             self.drop(line)
             self._heard(line, None)
 
     def _hear_zygote(self) -> None:
-        if self._zygote is not None and self._zygote.inbox.read() is None:
+        line = self._zygote
+        if line is None:
+            return
+        messages = line.inbox.read()
+        for message in messages or ():
+            line.pid = message.get("pid", line.pid)
+        if messages is None:
             self._lose_zygote()
 
+    def _hear_spare(self, line: Line) -> None:
+        if line is self._zygote:
+            self._hear_zygote()  # it has taken over in this very turn
+            return
+        messages = line.inbox.read()
+        for message in messages or ():
+            line.pid = message.get("pid", line.pid)
+        if messages is None:
+            self._bury(line)
+            if self._spare is line:
+                self._spare = None  # another is asked for with the next guard
+
+    def _fork_spare(self) -> None:
+        if self._zygote is None:
+            return
+        try:
+            self._spare = self._fork("server", self._hear_spare)
+        except OSError as error:
+            log.warning("no second fork server: %s", error)
+
     def _lose_zygote(self) -> None:
-        self.is_broken = True
         line, self._zygote = self._zygote, None
-        if line is not None and line.pid is not None:
-            self._hang_up(line)
+        if line is not None:
+            self._bury(line)
+        if self._spare is None:
+            self.is_broken = True
+            return
+        # Nothing is forked from this process any more: it has connections and threads by now.
+        log.error("the fork server is gone, the second one takes its place")
+        self._zygote, self._spare = self._spare, None
+        self._selector.modify(self._zygote.end, selectors.EVENT_READ, self._hear_zygote)
+
+    def _bury(self, line: Line) -> None:
+        self._hang_up(line)
+        if line.pid is not None:
             with contextlib.suppress(ChildProcessError):
                 os.waitpid(line.pid, 0)
 

@@ -14,7 +14,7 @@ import math
 import os
 import selectors
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import partial
 
 from crons.attempts import KILL_AT, RENEW_AT, Begun, Finished, Scribe
@@ -28,6 +28,7 @@ from crons.executors.guard import SWEEP_PATIENCE_SECONDS
 from crons.executors.output import Output, without_secrets
 from crons.executors.pool import Line, Pool
 from crons.executors.reports import RETRY_SECONDS, Reports
+from crons.executors.resting import Rest, explain
 from crons.executors.streams import Streams, pipes
 from crons.instances import boottime
 from crons.redaction import Redaction, of_project
@@ -42,15 +43,20 @@ _VANISHED_PATIENCE_SECONDS = 2.0
 GUARD_PATIENCE_SECONDS = SWEEP_PATIENCE_SECONDS + 10
 
 
+# From asking for a process until its guard says that it begins; then the fork server, or the guard, is stuck.
+START_PATIENCE_SECONDS = 10.0
+
+
 class _Attempt:
-    """An attempt that has a guard."""
+    """An attempt that has a guard, or waits for one to be forked."""
 
-    streams: Streams
-
-    def __init__(self, begun: Begun, line: Line, output: Output) -> None:
+    def __init__(self, begun: Begun, line: Line, output: Output, lease_until: float) -> None:
         self.begun = begun
         self.line = line
         self.output = output
+        self.lease_until = lease_until
+        self.streams: Streams | None = None
+        self.is_starting = False
         self.cancel_reason: str | None = None
         self.give_up_at = math.inf
         self.has_vanished = False
@@ -70,6 +76,8 @@ class ProcessExecutor(Executor):
         self._selector = selectors.DefaultSelector()
         self._pool = Pool(self._selector, self._hear)
         self._reports = Reports()
+        self._rest = Rest()
+        self._refused: dict[int, str] = {}
         self._redaction = Redaction(())
         self._attempts: dict[int, _Attempt] = {}
         self._by_line: dict[Line, _Attempt] = {}
@@ -100,7 +108,7 @@ class ProcessExecutor(Executor):
         atexit.register(self.close)
 
     def free(self) -> int:
-        if self.broken or self._max_running is None:
+        if self.broken or self._max_running is None or not self._rest.is_over:
             return 0
         return max(self._max_running - len(self._attempts), 0)
 
@@ -111,7 +119,11 @@ class ProcessExecutor(Executor):
             try:
                 self._start(each)
             except OSError as error:
-                self._reports.add_ending(Finished(each.attempt, endings.not_started(error)))
+                self._fail_to_start(each.attempt, explain(error))
+
+    def refused(self) -> Mapping[int, str]:
+        refused, self._refused = self._refused, {}
+        return refused
 
     def running(self) -> frozenset[int]:
         return frozenset(self._attempts) | self._reports.unfinished
@@ -124,7 +136,7 @@ class ProcessExecutor(Executor):
                 is_woken = self._read(until) or self._gather(until)
                 self._renew(scribe)
                 has_finished = self._write(scribe)
-                if is_woken or has_finished or time.monotonic() >= until:
+                if is_woken or has_finished or self._refused or time.monotonic() >= until:
                     return
 
     def cancel(self, attempts: Iterable[int], reason: str) -> None:
@@ -132,7 +144,10 @@ class ProcessExecutor(Executor):
             attempt = self._attempts.get(number)
             if attempt is not None and attempt.cancel_reason is None:
                 attempt.cancel_reason = reason
-                self._tell(attempt, {"stop": "cancel", "at_once": False})
+                if attempt.streams is None:
+                    self._refuse(number, reason)
+                else:
+                    self._tell(attempt, {"stop": "cancel", "at_once": False})
 
     def close(self) -> None:
         if self._owner != os.getpid():
@@ -141,37 +156,71 @@ class ProcessExecutor(Executor):
         atexit.unregister(self.close)
         self._pool.close()
         for attempt in self._attempts.values():
-            attempt.streams.close()
+            if attempt.streams is not None:
+                attempt.streams.close()
         self._attempts.clear()
         self._by_line.clear()
         self._selector.close()
 
     def _start(self, begun: Begun) -> None:
-        now = time.monotonic()
         lease_seconds = begun.lease.total_seconds()
         # From when it was asked for: the ledger counts it from then or a little later.
         leased_at = boottime() if begun.leased_at is None else begun.leased_at
+        line = self._pool.line()
         output = Output(begun.attempt, conf.output_limit_bytes, self._redaction)
-        order = {
-            "attempt": begun.attempt,
-            "start": wire.begun_as_json(begun),
-            "lease": leased_at + lease_seconds * KILL_AT,
-        }
-        with pipes() as (reading, writing):
-            line = self._pool.order(order, list(writing.values()))
-        attempt = _Attempt(begun, line, output)
-        attempt.streams = Streams(
-            reading,
-            output,
-            selector=self._selector,
-            heard=self._note_output,
-            ended=partial(self._note_end_of_output, attempt),
-        )
-        if begun.timeout is not None:
-            attempt.give_up_at = now + begun.timeout.total_seconds() + self._kill_wait_seconds + GUARD_PATIENCE_SECONDS
+        attempt = _Attempt(begun, line, output, leased_at + lease_seconds * KILL_AT)
+        attempt.give_up_at = time.monotonic() + START_PATIENCE_SECONDS
         self._attempts[begun.attempt] = self._by_line[line] = attempt
         self._lease_seconds = min(each.begun.lease.total_seconds() for each in self._attempts.values())
-        self._renew_at = min(self._renew_at, now + leased_at - boottime() + lease_seconds * RENEW_AT)
+        self._renew_at = min(self._renew_at, time.monotonic() + leased_at - boottime() + lease_seconds * RENEW_AT)
+        self._hand_over(attempt)
+
+    def _hand_over(self, attempt: _Attempt) -> None:
+        """Give the attempt to its guard if that is there: one may come when nobody waits for it any more."""
+        begun = attempt.begun
+        order = {"attempt": begun.attempt, "start": wire.begun_as_json(begun), "lease": attempt.lease_until}
+        while attempt.line.pid is not None:
+            with pipes() as (reading, writing):
+                try:
+                    wire.send(attempt.line.end, order, list(writing.values()))
+                except OSError:
+                    # It died, or was stopped, while it was waiting: nothing has begun there.
+                    for each in reading.values():
+                        os.close(each)
+                    self._leave_guard(attempt)
+                    attempt.line = self._pool.line()
+                    self._by_line[attempt.line] = attempt
+                    continue
+            attempt.streams = Streams(
+                reading,
+                attempt.output,
+                selector=self._selector,
+                heard=self._note_output,
+                ended=partial(self._note_end_of_output, attempt),
+            )
+            return
+
+    def _leave_guard(self, attempt: _Attempt) -> None:
+        self._by_line.pop(attempt.line, None)
+        self._pool.drop(attempt.line)
+        if attempt.line.pid is not None:
+            processes.kill(attempt.line.pid)
+
+    def _withdraw(self, attempt: _Attempt) -> None:
+        """Take an attempt back that has surely not begun."""
+        self._leave_guard(attempt)
+        if attempt.streams is not None:
+            attempt.streams.close()
+
+    def _refuse(self, attempt: int, why: str) -> None:
+        taken = self._attempts.pop(attempt, None)
+        if taken is not None:
+            self._withdraw(taken)
+        self._refused[attempt] = why
+
+    def _fail_to_start(self, attempt: int, why: str) -> None:
+        self._refuse(attempt, why)
+        self._rest.note_failure(why)
 
     def _read(self, until: float) -> bool:
         """Wait for something to read, or to do; say whether somebody wants the host elsewhere."""
@@ -210,25 +259,53 @@ class ProcessExecutor(Executor):
             self._finish(attempt, Ending(Outcome.LOST, endings.VANISHED))
 
     def _hear(self, line: Line, message: wire.Message | None) -> None:
-        attempt = self._by_line.pop(line, None)
+        attempt = self._by_line.get(line)
         if attempt is None:
             return
         if message is None:
+            del self._by_line[line]
             self._note_vanished(attempt)
+        elif "pid" in message:
+            self._hand_over_late(attempt)
+        elif "starting" in message:
+            self._note_start(attempt)
+        else:
+            self._note_report(attempt, message)
+
+    def _hand_over_late(self, attempt: _Attempt) -> None:
+        try:
+            self._hand_over(attempt)
+        except OSError as error:
+            self._fail_to_start(attempt.begun.attempt, explain(error))
+
+    def _note_start(self, attempt: _Attempt) -> None:
+        attempt.is_starting = True
+        timeout = attempt.begun.timeout
+        patience = math.inf if timeout is None else timeout.total_seconds() + self._kill_wait_seconds
+        attempt.give_up_at = time.monotonic() + patience + GUARD_PATIENCE_SECONDS
+
+    def _note_report(self, attempt: _Attempt, report: wire.Message) -> None:
+        if why := endings.why_not_called(report):
+            self._fail_to_start(attempt.begun.attempt, why)
             return
-        left = message.get("left")
+        self._rest.note_success()
+        left = report.get("left")
         if left:
             # Its guard ends now: what it could not kill goes to the fork server.
             logger.warning("Attempt %d left processes that cannot be killed: %s", attempt.begun.attempt, left)
         else:
-            self._pool.give_back(line)
-        self._finish(attempt, endings.judge(attempt.begun, message, attempt.cancel_reason or ""))
+            self._pool.give_back(attempt.line)
+        del self._by_line[attempt.line]
+        self._finish(attempt, endings.judge(attempt.begun, report, attempt.cancel_reason or ""))
 
     def _note_vanished(self, attempt: _Attempt) -> None:
+        if not attempt.is_starting:
+            self._fail_to_start(attempt.begun.attempt, endings.GONE_BEFORE_START)
+            return
         # The kernel and the fork server kill what is left of it: its pipes say when that is done.
         attempt.has_vanished = True
         attempt.give_up_at = time.monotonic() + _VANISHED_PATIENCE_SECONDS
-        if attempt.streams.have_ended:
+        if attempt.streams is None or attempt.streams.have_ended:
             self._finish(attempt, Ending(Outcome.LOST, endings.VANISHED))
 
     def _give_up_on_guards(self) -> None:
@@ -236,6 +313,9 @@ class ProcessExecutor(Executor):
         for attempt in [each for each in self._attempts.values() if each.give_up_at <= now]:
             if attempt.has_vanished:
                 self._finish(attempt, Ending(Outcome.LOST, endings.VANISHED))
+            elif attempt.line.pid is None:
+                self._pool.replace_server(attempt.line)
+                self._fail_to_start(attempt.begun.attempt, endings.STUCK)
             else:
                 self._kill_guard(attempt)
 
@@ -248,7 +328,8 @@ class ProcessExecutor(Executor):
         number = attempt.begun.attempt
         if self._attempts.pop(number, None) is None:
             return
-        attempt.streams.drain()
+        if attempt.streams is not None:
+            attempt.streams.drain()
         attempt.output.end()
         self._reports.add_output(attempt.output.take())
         self._reports.add_ending(Finished(number, without_secrets(ending, self._redaction)))
@@ -265,10 +346,12 @@ class ProcessExecutor(Executor):
             self._renew_at = now + RETRY_SECONDS
             return
         self._renew_at = now + self._lease_seconds * RENEW_AT
-        for number, attempt in self._attempts.items():
+        for number, attempt in list(self._attempts.items()):
             if number in renewed.owned:
-                lease = asked_at + attempt.begun.lease.total_seconds() * KILL_AT
-                self._tell(attempt, {"lease": lease})
+                attempt.lease_until = asked_at + attempt.begun.lease.total_seconds() * KILL_AT
+                self._tell(attempt, {"lease": attempt.lease_until})
+            elif attempt.streams is None:
+                self._refuse(number, endings.NOT_OWNED)
             else:
                 self._tell(attempt, {"stop": "owner", "at_once": True})
         for number, reason in renewed.cancelled.items():
@@ -289,6 +372,8 @@ class ProcessExecutor(Executor):
         return has_ended
 
     def _tell(self, attempt: _Attempt, order: wire.Message) -> None:
+        if attempt.streams is None:
+            return  # it gets all of it when it is there
         try:
             wire.send(attempt.line.end, {"attempt": attempt.begun.attempt, **order})
         except TimeoutError:

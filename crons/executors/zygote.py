@@ -14,6 +14,7 @@ from typing import NoReturn
 
 from crons.executors import capture, guard, processes, wire
 from crons.executors.exiting import Exit
+from crons.executors.resting import explain
 
 # Sent to whole groups by terminals and service managers; only the host decides when this ends.
 _IGNORED_SIGNALS = ("SIGINT", "SIGTERM", "SIGHUP", "SIGQUIT")
@@ -66,21 +67,23 @@ class Zygote:
             orders = self._inbox.read()
             if orders is None:
                 break
-            for _ in orders:
-                self._fork_guard()
+            for order in orders:
+                self._fork(order["fork"])
             self._tend()
         self._say_farewell()
 
-    def _fork_guard(self) -> None:
+    def _fork(self, what: str) -> None:
+        if not self._inbox.descriptors:
+            return  # the kernel leaves out those that a process may not have: the host sees the line's end
         line = socket.socket(fileno=self._inbox.descriptors.popleft())
         line.setblocking(False)
         try:
             pid = os.fork()
         except OSError as error:
-            wire.send(line, {"refused": str(error)})
+            wire.send(line, {"refused": explain(error)})
         else:
             if pid == 0:
-                self._become_guard(line)
+                self._become_guard(line) if what == "guard" else self._become_spare(line)
             self._guards.add(pid)
         line.close()
 
@@ -88,6 +91,20 @@ class Zygote:
         self._inbox.end.close()
         self._bell.close()
         guard.stand(line, self._log, self._kill_wait_seconds, self._leaving)
+
+    def _become_spare(self, line: socket.socket) -> NoReturn:
+        """Be another fork server, as this one was when it began: it takes over when this one is gone."""
+        code = 1
+        try:
+            self._inbox.end.close()
+            self._bell.close()
+            wire.send(line, {"pid": os.getpid()})
+            Zygote(line, self._log, self._kill_wait_seconds, self._leaving).serve()
+            code = 0
+        except BaseException:  # noqa: BLE001 (the stack of the other must not unwind in this process)
+            traceback.print_exc()
+        finally:
+            os._exit(code)
 
     def _tend(self) -> None:
         self._bell.hush()

@@ -12,11 +12,11 @@ from crons.ledger.finish import ATTEMPT_ENDED, close, conclude
 from crons.ledger.rows import update
 from crons.ledger.transactions import lock_free, verb, writing
 from crons.ledger.verdict import ENDED, announce, end
-from crons.models import Attempt, Run
+from crons.models import Attempt
 from crons.schedules import FAR_FUTURE
 from crons.verdicts import Ending, Outcome, State, Verdict
 
-NEVER_STARTED = "begun, but the answer or the process for it could not be had: the job was not started"
+ANSWER_LOST = "the ledger did not answer"
 NOT_HELD = (
     "the process that began it lives and does not run it any more (an older copy of the database, or a commit that "
     "was lost?): the job may or may not have run to its end"
@@ -39,11 +39,17 @@ def release(instance: str, held: Collection[int], unstarted: Unstarted, now: dat
     with writing() as using:
         found = mine.using(using).filter(pk__in=left).select_related("run__entry").order_by("pk")
         attempts = list(lock_free(found, using, "self", "run"))
+        untried = [each for each in attempts if unstarted.has(each.pk, each.token)]
         for attempt in attempts:
-            _release(attempt, now, never_started=unstarted.has(attempt.pk, attempt.token))
-        update(attempts, ATTEMPT_ENDED, using)
+            if attempt in untried:
+                _take_back(attempt, now, unstarted.reasons.get(attempt.pk, ANSWER_LOST))
+            elif close(attempt, Finished(attempt.pk, Ending(Outcome.LOST, NOT_HELD)), now):
+                conclude(attempt)
+        update([each for each in attempts if each not in untried], ATTEMPT_ENDED, using)
+        # A try that never was has no row: it counts for nothing, and its number is the next one's.
+        Attempt.objects.using(using).filter(pk__in=[each.pk for each in untried]).delete()
         runs = [attempt.run for attempt in attempts]
-        update(runs, ENDED, using)
+        update(runs, [*ENDED, "tries", "current_attempt"], using)
         for run in runs:
             if run.state == State.DONE:
                 announce(run, using)
@@ -51,17 +57,11 @@ def release(instance: str, held: Collection[int], unstarted: Unstarted, now: dat
     return [attempt.pk for attempt in attempts]
 
 
-def _release(attempt: Attempt, now: datetime, *, never_started: bool) -> None:
-    told = NEVER_STARTED if never_started else NOT_HELD
-    if not close(attempt, Finished(attempt.pk, Ending(Outcome.LOST, told)), now):
+def _take_back(attempt: Attempt, now: datetime, why: str) -> None:
+    run = attempt.run
+    run.tries, run.current_attempt = attempt.number - 1, None
+    if attempt.cancel_requested_at is not None:
+        end(run, Verdict.CANCELLED, now, detail=kept(attempt.cancel_reason, REASON))
         return
-    if not never_started:
-        conclude(attempt)
-    elif attempt.cancel_requested_at is not None:
-        end(attempt.run, Verdict.CANCELLED, now, detail=kept(attempt.cancel_reason, REASON))
-    else:
-        _make_due(attempt.run, now)
-
-
-def _make_due(run: Run, now: datetime) -> None:
-    run.state, run.wake_at, run.active_key, run.detail = State.WAITING, now, None, NEVER_STARTED
+    run.state = State.WAITING if run.tries else State.DUE
+    run.wake_at, run.active_key, run.detail = now, None, kept(f"not started on {attempt.host}: {why}", REASON)

@@ -113,6 +113,8 @@ class Session:
         for other in others:
             with self.watchdog:
                 other.work(self.scribe, 0.0)
+        with self.watchdog, suppress(LedgerUnavailable):  # the next look releases it
+            self.dispatcher.release_refused()
         with suppress(BlockingIOError):
             os.read(self._wake_read, 4096)
 
@@ -130,7 +132,8 @@ class Session:
             if attempts:
                 log.warning("cancelling what still runs", extra={"attempts": sorted(attempts)})
                 who = "worker" if self.instance.kind == "worker" else "scheduler"
-                executor.cancel(attempts, f"the {who} was stopped")
+                how = "was stopped" if self.stopping is not None else "lost both of its fork servers and started anew"
+                executor.cancel(attempts, f"the {who} {how}")
         self._work_until(time.monotonic() + CANCELLING_SECONDS, lambda: False)
         try:
             self.dispatcher.finish_sending()

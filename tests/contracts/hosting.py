@@ -74,6 +74,7 @@ class Host:
     def __init__(self, executor: Executor) -> None:
         self.executor = executor
         self.scribe = MemoryScribe()
+        self.refused: dict[int, str] = {}
         self._numbers = itertools.count(1)
 
     def start(self, job: str, /, *, timeout: float | None = 300, lease: float = 300, **args: Any) -> int:
@@ -88,11 +89,18 @@ class Host:
         while not holds():
             assert time.monotonic() < ends_at, "waited in vain"
             self.executor.work(self.scribe, 0.2, wake_fd)
+            self.refused.update(self.executor.refused())
 
     def ending(self, attempt: int) -> Ending:
         """Work until the attempt has finished and say how."""
         self.until(lambda: attempt in self.scribe.finished)
         return self.scribe.finished[attempt].ending
+
+    def refusal(self, attempt: int) -> str:
+        """Work until the executor says that the attempt could not be started, and return why."""
+        self.until(lambda: attempt in self.refused)
+        assert attempt not in self.executor.running()
+        return self.refused[attempt]
 
     def run(self, job: str, /, **given: Any) -> Ending:
         """Start an attempt and say how it ended."""

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import atexit
+import contextlib
 import gzip
 import logging
 import multiprocessing
@@ -25,6 +26,7 @@ from typing import Any
 from crons import GiveUp
 from crons.runner import Context
 
+_OF_THE_TESTS = frozenset(map(int, os.listdir("/proc/self/fd")))
 BODIES: dict[str, Callable[..., Any]] = {}
 
 
@@ -387,6 +389,31 @@ def closes_its_output() -> None:
 @body
 def closes_everything() -> None:
     os.closerange(0, 256)
+
+
+@body
+def opens_files_of_its_own(folder: str, fails: bool) -> None:
+    """Close what it did not open, so that its own files get those numbers, and go on."""
+    os.closerange(3, 1024)
+    for number in range(16):
+        _files.append(open(f"{folder}/{number}", "wb", buffering=0))
+    root = logging.getLogger()
+    root.handlers = [each for each in root.handlers if type(each).__name__ == "LogPipe"]  # none of the tests' own
+    logging.getLogger("shop.orders").error("this has nowhere to go")
+    for file in _files:
+        file.write(b"mine")
+    if fails:
+        raise LookupError("no customer 42")
+
+
+@body
+def writes_to_all_descriptors(data: str) -> None:
+    """Scribble over what it did not open, and leave at once."""
+    for number in range(3, 256):
+        with contextlib.suppress(OSError):
+            if number not in _OF_THE_TESTS:
+                os.write(number, data.encode())
+    os._exit(0)
 
 
 @body

@@ -7,6 +7,7 @@ import gzip
 import logging
 import os
 import re
+import resource
 import select
 import signal
 import socket
@@ -23,7 +24,7 @@ from pytest_django.plugin import DjangoDbBlocker
 
 from crons import instances
 from crons.exceptions import CronsError
-from crons.executors import endings, forking, process
+from crons.executors import capture, endings, forking, process
 from crons.executors.base import Executor
 from crons.executors.inline import InlineExecutor
 from crons.executors.process import ProcessExecutor
@@ -403,10 +404,30 @@ def test_a_job_without_memory_fails(host: Host) -> None:
 @those_that("isolates")
 @pytest.mark.parametrize("job", ["closes_its_output", "closes_everything"])
 def test_a_job_may_close_what_it_did_not_open(host: Host, job: str) -> None:
-    """With the way to say how it ended closed as well, the exit says it: not with success."""
-    ending = host.run(job)
+    """The verdict is what the job did: what it says of its end needs no descriptor."""
+    assert host.run(job).outcome == Outcome.SUCCEEDED
 
-    assert ending.outcome == (Outcome.SUCCEEDED if job == "closes_its_output" else Outcome.FAILED)
+
+@those_that("isolates")
+@pytest.mark.parametrize(("fails", "outcome"), [(False, Outcome.SUCCEEDED), (True, Outcome.FAILED)])
+def test_nothing_of_ours_is_written_to_a_jobs_own_files(
+    host: Host, tmp_path: Path, fails: bool, outcome: Outcome
+) -> None:
+    """Report and log records went where their descriptors had been: two databases lost their headers."""
+    ending = host.run("opens_files_of_its_own", folder=str(tmp_path), fails=fails)
+
+    assert (ending.outcome, ending.error[-28:]) == (outcome, "LookupError: no customer 42\n" if fails else "")
+    assert {each.read_bytes() for each in tmp_path.glob("[0-9]*")} == {b"mine"}
+
+
+@those_that("isolates")
+@pytest.mark.parametrize("data", ["[]", "{}", "[" * 5000, "\\x00\\xff", '{"outcome": "succeeded"}\n'])
+def test_a_job_that_scribbles_on_all_descriptors_fails_alone(host: Host, data: str) -> None:
+    """`[]` instead of a report was a TypeError in the scheduler, and the attempt ran for ever."""
+    ending = host.run("writes_to_all_descriptors", data=data)
+
+    assert ending.outcome == Outcome.FAILED
+    assert ending.error == "the process exited with 0 before the job returned (os._exit?)"
 
 
 @those_that("isolates")
@@ -830,20 +851,119 @@ def test_a_guard_serves_one_attempt_after_another(host: Host) -> None:
     assert host.scribe.text(third) in {host.scribe.text(first), host.scribe.text(second)}
 
 
+# What never started has not failed
+
+
 @those_that("isolates")
-def test_an_attempt_without_a_process_fails_and_says_so(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
-    """It was begun: it must end."""
+def test_an_attempt_without_a_process_is_refused(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It was begun, and its job was not: that is no failure of the job. The limit that was hit is named."""
     with monkeypatch.context() as full:
         full.setattr(os, "pipe", _too_many_open_files)
         attempt = host.start("noop")
+        why = host.refusal(attempt)
 
-    assert host.ending(attempt) == Ending(
-        Outcome.FAILED, "the job's process could not be started: [Errno 24] Too many open files"
+    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    assert why == (
+        "the job's process could not be started: [Errno 24] Too many open files "
+        f"(the limit of open files, RLIMIT_NOFILE is {soft})"
     )
+    assert host.executor.free() == 0, "it rests"
+    assert host.scribe.finished == {}
 
 
 def _too_many_open_files() -> tuple[int, int]:
     raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+
+
+@pytest.mark.parametrize("alias", ["process"])
+@pytest.mark.parametrize("which", ["fork server", "guard"])
+def test_a_fork_that_is_refused_refuses_the_attempt(
+    make_host: Callable[[str], Host], alias: str, which: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fork, mark = os.fork, tmp_path / "no more processes"
+
+    def full() -> int:
+        if mark.exists():
+            raise OSError(errno.EAGAIN, os.strerror(errno.EAGAIN))
+        return fork()
+
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "fork", full)
+        host = make_host(alias)
+    if which == "guard":
+        host.run("noop")
+    mark.touch()
+
+    why = host.refusal(host.start("noop"))
+    mark.unlink()
+
+    assert why.startswith(
+        "the job's process could not be started: [Errno 11] Resource temporarily unavailable (the limit of processes, "
+    )
+    assert list(host.scribe.finished) == ([1] if which == "guard" else [])
+
+
+@pytest.mark.parametrize("alias", ["process"])
+def test_a_process_that_ends_before_the_call_refuses_the_attempt(
+    make_host: Callable[[str], Host], alias: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Out of memory on its way there, say."""
+    redirect, mark = capture.redirect, tmp_path / "mark"
+
+    def fails(*given: Any) -> None:
+        if mark.exists():
+            raise MemoryError
+        redirect(*given)
+
+    mark.touch()
+    with monkeypatch.context() as patched:
+        patched.setattr(capture, "redirect", fails)
+        host = make_host(alias)
+
+    why = host.refusal(host.start("noop"))
+    mark.unlink()
+
+    assert why == "the job's process ended before the job was called: it exited with 70"
+
+
+@those_that("isolates")
+def test_a_stopped_fork_server_is_replaced(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What waits for it has not begun, and does not stay running for ever."""
+    first, second = host.start("names_its_guard"), host.start("names_its_guard")
+    guards = [int(host.scribe.text(each)) for each in (first, second) if host.ending(each)]
+    monkeypatch.setattr(process, "START_PATIENCE_SECONDS", 0.5)
+    server = _parent_of(guards[0])
+    os.kill(server, signal.SIGSTOP)
+    for guard in guards:
+        _kill_and_wait(guard)
+
+    why = host.refusal(host.start("noop"))
+
+    monkeypatch.undo()
+    assert why == "the fork server was stuck, and has been replaced"
+    assert not Path(f"/proc/{server}").exists()
+    assert host.run("noop").outcome == Outcome.SUCCEEDED
+
+
+@those_that("isolates")
+def test_an_idle_guard_that_is_stopped_refuses_its_attempt(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It took the order, and never said that it begins."""
+    first = host.start("names_its_guard")
+    host.ending(first)
+    monkeypatch.setattr(process, "START_PATIENCE_SECONDS", 0.5)
+    os.kill(int(host.scribe.text(first)), signal.SIGSTOP)
+
+    why = host.refusal(host.start("noop", timeout=None))
+
+    monkeypatch.undo()
+    assert why == "the process that should have started the job vanished before it did"
+
+
+def _kill_and_wait(pid: int) -> None:
+    life = os.pidfd_open(pid)
+    os.kill(pid, signal.SIGKILL)
+    select.select([life], [], [])
+    os.close(life)
 
 
 @those_that("isolates")
@@ -858,21 +978,38 @@ def test_a_guard_that_is_stopped_is_replaced(host: Host, trail: Trail, monkeypat
 
 
 @those_that("isolates")
-def test_without_its_fork_server_an_executor_is_broken(host: Host, trail: Trail, gate: Gate) -> None:
-    """What runs goes on and ends as it should; nothing new can be started."""
+def test_a_killed_fork_server_is_replaced_at_once(host: Host, trail: Trail, gate: Gate) -> None:
+    """What runs goes on and ends as it should, and the next attempt is begun."""
     waiting = host.start("waits_at_gate", gate=gate.path)
     killed = host.start("waits", path=trail.path, timeout=5)
     _, guard = host.lines(trail, 1)[0].split()
-    assert isinstance(host.executor, ProcessExecutor)
 
-    os.kill(_parent_of(int(guard)), signal.SIGKILL)
-    host.until(lambda: host.executor.broken)  # type: ignore[attr-defined] # shown above
+    _kill_and_wait(_parent_of(int(guard)))
+    third = host.ending(host.start("noop"))
+    gate.open()
+
+    assert third.outcome == Outcome.SUCCEEDED
+    assert host.ending(waiting).outcome == Outcome.SUCCEEDED
+    assert host.ending(killed).outcome == Outcome.TIMED_OUT
+    assert not host.executor.broken  # type: ignore[attr-defined] # only this one has processes
+
+
+@those_that("isolates")
+def test_without_both_fork_servers_an_executor_is_broken(host: Host, gate: Gate) -> None:
+    """What runs goes on, and a guard that is left serves on; only a new process mends it."""
+    waiting = host.start("waits_at_gate", gate=gate.path)
+    named = host.start("names_its_guard")
+    host.ending(named)
+    server = _parent_of(int(host.scribe.text(named)))
+    spare = next(each for each in descendants(server) if _parent_of(each) == server and not descendants(each))
+
+    for each in (spare, server):
+        os.kill(each, signal.SIGKILL)
+    host.until(lambda: host.executor.broken)  # type: ignore[attr-defined] # only this one has processes
     gate.open()
 
     assert host.executor.free() == 0
     assert host.ending(waiting).outcome == Outcome.SUCCEEDED
-    assert host.ending(killed).outcome == Outcome.TIMED_OUT
-    assert host.run("noop").outcome == Outcome.SUCCEEDED, "a guard that is left serves on"
 
 
 @those_that("isolates")

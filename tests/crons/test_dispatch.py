@@ -15,9 +15,9 @@ from crons.exceptions import CronsError, LedgerUnavailable
 from crons.executors.base import Executor
 from crons.instances import Instance
 from crons.jobs import Job, registry
-from crons.ledger.release import NEVER_STARTED, NOT_HELD
-from crons.models import Attempt, Entry, Run
-from crons.policies import Policy
+from crons.ledger.release import NOT_HELD
+from crons.models import Attempt, Entry, Incident, Run
+from crons.policies import Policy, Retry
 from crons.verdicts import Ending, Outcome
 from tests.crons.conftest import NOON, minutes
 
@@ -31,6 +31,8 @@ class Desk(Executor):
         super().__init__(alias="process")
         self.places = places
         self.started = []
+        self.ended = set()
+        self._refused = {}
 
     def prepare(self):
         pass
@@ -42,7 +44,18 @@ class Desk(Executor):
         self.started.extend(begun)
 
     def running(self):
-        return frozenset(each.attempt for each in self.started)
+        return frozenset(each.attempt for each in self.started) - self.ended
+
+    def end(self, attempt):
+        self.ended.add(attempt)
+
+    def refuse(self, attempt, why):
+        self.end(attempt)
+        self._refused[attempt] = why
+
+    def refused(self):
+        refused, self._refused = self._refused, {}
+        return refused
 
     def work(self, scribe, timeout_seconds, wake_fd=None):
         pass
@@ -139,15 +152,14 @@ def test_a_begin_whose_answer_was_lost_is_given_back(dispatcher, desk, monkeypat
         monkeypatch.setattr(ledger, "database_now", lambda: _given(next(answers)))
         monkeypatch.setattr("crons.dispatch.AGAIN_SECONDS", 0.0)
         dispatcher.release_unstarted()
-        assert Run.objects.get().state == "waiting"
+        assert Run.objects.get().state == "due"
         dispatcher.release_unstarted()  # nothing is in doubt any more
         monkeypatch.undo()
 
     dispatcher.turn(NOON + minutes(6))
 
-    assert [(each.entry, each.number) for each in desk.started] == [("heartbeat", 2)]
-    assert [attempt.outcome for attempt in Attempt.objects.order_by("pk")] == ["lost", ""]
-    assert Attempt.objects.first().error.endswith("the job was not started")
+    assert [(each.entry, each.number) for each in desk.started] == [("heartbeat", 1)]
+    assert [attempt.outcome for attempt in Attempt.objects.all()] == [""]
 
 
 def test_what_an_executor_refuses_is_given_back(dispatcher, desk, monkeypatch):
@@ -159,7 +171,7 @@ def test_what_an_executor_refuses_is_given_back(dispatcher, desk, monkeypatch):
 
     dispatcher.turn(NOON + minutes(6))
 
-    assert [(each.entry, each.number) for each in desk.started] == [("heartbeat", 2)]
+    assert [(each.entry, each.number) for each in desk.started] == [("heartbeat", 1)]
 
 
 def test_what_was_begun_goes_on_where_nothing_could_be_sent(dispatcher, desk, monkeypatch, caplog):
@@ -237,11 +249,44 @@ def test_a_begin_that_is_committed_after_it_was_read_back_is_released(dispatcher
 
     dispatcher.turn(NOON + minutes(5.4))
 
-    assert [(each.entry, each.number) for each in desk.started] == [("heartbeat", 2)]
-    assert [(each.outcome, each.error) for each in Attempt.objects.order_by("pk")] == [
-        ("lost", NEVER_STARTED),
-        ("", ""),
-    ]
+    assert [(each.entry, each.number) for each in desk.started] == [("heartbeat", 1)]
+    assert [(each.number, each.outcome) for each in Attempt.objects.all()] == [(1, "")]
+
+
+def test_what_an_executor_could_not_start_is_due_again_and_no_try(dispatcher, desk):
+    """A host without descriptors failed fast, and so won most slots: 80 of 120 ended failed without one start."""
+    [begun] = dispatcher.turn(NOON + minutes(5)).begun
+    desk.refuse(begun.attempt, "Too many open files")
+    desk.places = 0
+
+    dispatcher.turn(NOON + minutes(6))
+
+    run = Run.objects.get()
+    assert (run.state, run.verdict, run.tries, run.wake_at) == ("due", "", 0, NOON + minutes(6))
+    assert run.detail == f"not started on {dispatcher.instance.host}: Too many open files"
+    assert not Attempt.objects.exists()
+    assert not Incident.objects.exists()
+    desk.places = 4
+    dispatcher.turn(NOON + minutes(7))
+    assert [each.number for each in desk.started] == [1, 1]
+
+
+def test_a_retry_that_could_not_be_started_keeps_its_tries(dispatcher, desk):
+    Entry.objects.update(policy=Policy(retry=Retry(1, wait=minutes(0))).as_json())
+    [first] = dispatcher.turn(NOON + minutes(5)).begun
+    ledger.finish([Finished(first.attempt, Ending(Outcome.FAILED, "broken"))], NOON + minutes(5.5))
+    desk.end(first.attempt)
+    [second] = dispatcher.turn(NOON + minutes(6)).begun
+    desk.refuse(second.attempt, "Too many open files")
+    desk.places = 0
+
+    dispatcher.turn(NOON + minutes(6.5))
+
+    run = Run.objects.get()
+    assert (run.state, run.tries) == ("waiting", 1)
+    desk.places = 4
+    [third] = dispatcher.turn(NOON + minutes(7)).begun
+    assert third.number == second.number == 2
 
 
 def test_cancel_ends_what_was_begun_and_never_started(dispatcher, desk, commit_late):

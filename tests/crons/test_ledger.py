@@ -357,7 +357,7 @@ def test_a_ledger_that_stays_slow_begins_nothing(led, make_entry, slow_begin):
     ledger.release(led.instance.name, [], unstarted, NOON + minutes(9))
 
     assert not unstarted
-    assert Run.objects.get().state == "waiting"
+    assert Run.objects.get().state == "due"
 
 
 @pytest.fixture
