@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 from django.utils.module_loading import import_string
 
 from crons.exceptions import DeclarationError, InvalidSetting
 from crons.jobs import Declaration
-from crons.redaction import of_project, without_secrets_in
+from crons.redaction import Redaction, of_project, without_secrets_in
 from crons.schedules import Schedule, parse
 from crons.sources.importing import FAILURES, describe_failure, importing
 
@@ -72,15 +73,27 @@ def imported(ref: str, path: str) -> Any:
 
 
 def without_secrets(text: str) -> str:
-    """Return *text* in one line and without what the project keeps secret; as it is where that cannot be told.
+    """Return *text* in one line and without secrets: by their form, and those that the project keeps.
 
     Checks, pages and monitoring show it to more people than read the settings.
+    Cost: all settings are looked through; Masking does that once for several texts.
     """
-    text = without_secrets_in(" ".join(text.split()))
-    try:
-        return of_project().hide(text)
-    except InvalidSetting:  # a check has it; which texts CRONS["REDACT"] hides is not known until it is mended
-        return text
+    return Masking().hide(text)
+
+
+class Masking:
+    """Hides secrets in texts; what the project keeps secret is asked when the first text comes."""
+
+    def hide(self, text: str) -> str:
+        """Return *text* as without_secrets does."""
+        return self._of_project.hide(without_secrets_in(" ".join(text.split())))
+
+    @cached_property
+    def _of_project(self) -> Redaction:
+        try:
+            return of_project()
+        except InvalidSetting:  # a check has it; which texts CRONS["REDACT"] hides is not known until it is mended
+            return Redaction(())
 
 
 def says(schedule: Schedule, text: str) -> bool:

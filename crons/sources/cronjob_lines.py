@@ -68,6 +68,7 @@ class Line:
 def read_line(number: int, raw: object) -> Line:
     """Read one tuple: (schedule, function), (schedule, function, redirect), or with args and kwargs.
 
+    What works in django-crontab works here: no suffix may be None, and what stands behind it is not read.
     Raises: DeclarationError saying which form was expected.
     """
     parts = list(raw) if isinstance(raw, list | tuple) else []
@@ -75,15 +76,26 @@ def read_line(number: int, raw: object) -> Line:
     # Format 1: (schedule, function[, redirect]); format 2: (schedule, function, args, kwargs[, redirect]).
     if texts and (len(parts) == 2 or (len(parts) == 3 and isinstance(parts[2], str))):
         return Line(number, parts[0], parts[1], suffix="".join(parts[2:]))
-    if texts and len(parts) in (3, 4, 5) and isinstance(parts[2], list | tuple):
+    if texts and len(parts) >= 3 and isinstance(parts[2], list | tuple):
         kwargs = parts[3] if len(parts) > 3 else {}
-        suffix = parts[4] if len(parts) > 4 else ""
+        suffix = (parts[4] or "") if len(parts) > 4 else ""
         if isinstance(kwargs, dict) and isinstance(suffix, str):
+            _refuse_nameless(number, parts[1], parts[2])
             return Line(number, parts[0], parts[1], tuple(parts[2]), kwargs, suffix)
     raise DeclarationError(
         f"CRONJOBS[{number}] is {raw!r}, expected (schedule, 'path.to.function') "
         "or (schedule, 'path.to.function', [args], {kwargs})."
     )
+
+
+def _refuse_nameless(number: int, path: str, args: Sequence[Any]) -> None:
+    """Refuse arguments that are no JSON: they are part of the entry's name, and of django-crontab's hash."""
+    try:
+        json.dumps(list(args))
+    except (TypeError, ValueError, RecursionError) as error:
+        raise DeclarationError(
+            f"CRONJOBS[{number}] {path}: its arguments are no plain JSON ({error}): use texts, numbers, lists, dicts."
+        ) from error
 
 
 def name_of(line: Line, lines: Iterable[Line]) -> str:

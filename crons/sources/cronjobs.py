@@ -15,7 +15,7 @@ from crons.jobs import Declaration, Job, check_args, check_body, check_name, mak
 from crons.policies import OF_OTHERS
 from crons.redaction import without_secrets_of
 from crons.schedules import NEVER, cron
-from crons.sources.base import Binding, Problem, Reading, Source, imported, says, without_secrets
+from crons.sources.base import Binding, Masking, Problem, Reading, Source, imported, says
 from crons.sources.cronjob_lines import Line, name_of, read_line
 from crons.sources.crontab_settings import environment
 
@@ -33,9 +33,9 @@ class CronjobsSource(Source):
     def read(self) -> Reading:
         """Return entries for undeclared functions, doors for declared ones, problems for the rest."""
         declarations, bindings, problems = [], [], []
-        lines, given = getattr(settings, "CRONJOBS", ()), environment()
+        lines, given, masking = getattr(settings, "CRONJOBS", ()), environment(), Masking()
         if not isinstance(lines, list | tuple):
-            return Reading(problems=(_problem(f"CRONJOBS is {lines!r}, expected a list of tuples."),))
+            return Reading(problems=(_problem(masking, f"CRONJOBS is {lines!r}, expected a list of tuples."),))
         for number, raw in enumerate(lines):
             where = f"CRONJOBS[{number}]"
             try:
@@ -44,7 +44,7 @@ class CronjobsSource(Source):
                 body = _body(line)
                 job = _declared_for(body)
                 if job is None:
-                    declarations.append(_declare(line, body, given))
+                    declarations.append(_declare(line, body, given, masking))
                     continue
                 name = _entry_of(job, line)
                 registry.jobs[job.name] = replace(job, environment=given)
@@ -53,7 +53,7 @@ class CronjobsSource(Source):
             except CronsError as error:
                 # What is wrong with a value is said by who reads it, and that does not know whose it is.
                 told = str(error) if str(error).startswith(f"CRONJOBS[{number}]") else f"{where}: {error}"
-                problems.append(_problem(told))
+                problems.append(_problem(masking, told))
         return Reading(tuple(declarations), tuple(bindings), tuple(problems))
 
     def entry_name(self, raw: object) -> str:
@@ -81,12 +81,17 @@ def _readable() -> Iterator[Line]:
             continue  # read() says it
 
 
-def _problem(text: str) -> Problem:
-    return Problem("W030", without_secrets(text), FIX, is_broken=True)
+def _problem(masking: Masking, text: str) -> Problem:
+    return Problem("W030", masking.hide(text), FIX, is_broken=True)
 
 
 def _body(line: Line) -> Body:
-    body: Body = imported(line.ref, line.path)
+    try:
+        body: Body = imported(line.ref, line.path)
+    except DeclarationError as error:
+        # Entry points of packages have a colon there.
+        hint = f" Write {line.path.replace(':', '.')!r}." if ":" in line.path else ""
+        raise DeclarationError(f"{error}{hint}") from error
     if not callable(body):
         raise DeclarationError(f"{line.ref} names {line.path!r}, which is a {type(body).__name__}, not a function.")
     if body is not call_command:
@@ -125,7 +130,7 @@ def _entry_of(job: Job, line: Line) -> str:
     return next((each.name for each in entries if says(each.schedule, line.schedule_text)), entries[0].name)
 
 
-def _declare(line: Line, body: Body, given: Mapping[str, str]) -> Declaration:
+def _declare(line: Line, body: Body, given: Mapping[str, str], masking: Masking) -> Declaration:
     name = name_of(line, readable_lines())
     ref = f"{line.ref} {line.path}"
     schedule = NEVER if line.is_at_reboot else cron(line.schedule_text)
@@ -143,7 +148,7 @@ def _declare(line: Line, body: Body, given: Mapping[str, str]) -> Declaration:
         name,
         called,
         make_policy(name, {}, OF_OTHERS),
-        description=_description(line, body),
+        description=_description(line, body, masking),
         source="cronjobs",
         source_ref=ref,
         environment=given,
@@ -154,11 +159,11 @@ def _declare(line: Line, body: Body, given: Mapping[str, str]) -> Declaration:
     return declaration
 
 
-def _description(line: Line, body: Body) -> str:
+def _description(line: Line, body: Body, masking: Masking) -> str:
     """Say what is called where the path alone does not; else what the function says of itself."""
     if line.args or line.kwargs:
         shown = replace(line, args=tuple(without_secrets_of(line.args)), kwargs=without_secrets_of(line.kwargs))
-        return without_secrets(shown.call)
+        return masking.hide(shown.call)
     return str(getattr(body, "__doc__", "") or "").strip().partition("\n")[0]
 
 
