@@ -50,7 +50,7 @@ def _outcome(begun: Begun, report: dict[str, Any], reason: str) -> tuple[Outcome
         return Outcome(said["outcome"]), said["error"], said["exit_code"]
     if report["is_garbled"]:
         return Outcome.FAILED, f"what the job's process said of its end cannot be read; {_seen(code)}", code
-    return Outcome.FAILED, _without_a_word(code), code
+    return Outcome.FAILED, _without_a_word(code, is_out_of_memory=report["is_out_of_memory"]), code
 
 
 def _timed_out(begun: Begun, failure: str) -> str:
@@ -66,12 +66,12 @@ def _seconds(begun: Begun) -> str:
     return f"{begun.timeout.total_seconds():g}" if begun.timeout else "?"
 
 
-def _without_a_word(code: int) -> str:
+def _without_a_word(code: int, *, is_out_of_memory: bool) -> str:
     if code == 0:
         return "the process exited with 0 before the job returned (os._exit?)"
     if code > 0:
         return f"the process exited with {code} without returning (os._exit?)"
-    hint = " (out of memory? See the kernel's log: dmesg)" if -code == signal.SIGKILL else ""
+    hint = " (out of memory: the kernel has killed for it meanwhile, see dmesg)" if is_out_of_memory else ""
     return f"the process was killed by {_name(-code)}{hint}"
 
 

@@ -14,7 +14,7 @@ import select
 import socket
 import time
 import traceback
-from signal import SIGTERM
+from signal import SIGKILL, SIGTERM
 from typing import NoReturn
 
 from crons.executors import capture, child, processes, wire
@@ -146,6 +146,7 @@ class Watch:
         self.is_over = False
         self.left: list[int] = []
         self._pid = pid
+        self._oom_kills = processes.oom_kills()
         self._report = report
         self._kill_wait_seconds = kill_wait_seconds
         timeout = order["start"]["timeout"]
@@ -218,10 +219,16 @@ class Watch:
             "is_called": said.is_called,
             "is_garbled": said.is_garbled,
             "failure": said.failure,
+            "is_out_of_memory": self._is_out_of_memory(self._job.code),
             "cpu_seconds": self._cpu_seconds,
             "peak_memory_bytes": self._peak_memory_bytes,
             "left": self.left,
         }
+
+    def _is_out_of_memory(self, code: int) -> bool:
+        if code != -SIGKILL or self._oom_kills is None:
+            return False
+        return (processes.oom_kills() or 0) > self._oom_kills
 
     def _sweep(self, now: float) -> None:
         if self.is_over:

@@ -111,6 +111,27 @@ class _parents_to_children:
         return self._below.get(pid, [])
 
 
+def oom_kills() -> int | None:
+    """Return how many processes the kernel has killed for want of memory, or None where it does not say.
+
+    Of this control group where that is counted, else of the whole machine.
+    """
+    with contextlib.suppress(OSError, ValueError):
+        group = Path("/proc/self/cgroup").read_text().rpartition("0::")[2].strip()
+        return _oom_kills_in(Path(f"/sys/fs/cgroup{group}/memory.events"))
+    with contextlib.suppress(OSError, ValueError):
+        return _oom_kills_in(Path("/proc/vmstat"))
+    return None
+
+
+def _oom_kills_in(counts: Path) -> int:
+    for line in counts.read_text().splitlines():
+        name, _, count = line.partition(" ")
+        if name == "oom_kill":
+            return int(count)
+    raise ValueError(f"{counts} does not count them")
+
+
 class ChildBell:
     """Rings (becomes readable) when a child of this process has ended."""
 

@@ -373,6 +373,14 @@ def kills_itself(number: int) -> None:
 
 
 @body
+def counts_a_kill_and_dies(counts: str) -> None:
+    """Do what the kernel does when memory runs out."""
+    with open(counts, "w") as file:
+        file.write("max 9\noom_kill 3\n")
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+@body
 def runs_out_of_memory() -> None:
     with open("/proc/self/statm") as sizes:
         used = int(sizes.read().split()[0]) * resource.getpagesize()

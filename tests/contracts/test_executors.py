@@ -24,7 +24,7 @@ from pytest_django.plugin import DjangoDbBlocker
 
 from crons import instances
 from crons.exceptions import CronsError
-from crons.executors import capture, endings, forking, process
+from crons.executors import capture, endings, forking, process, processes
 from crons.executors.base import Executor
 from crons.executors.inline import InlineExecutor
 from crons.executors.process import ProcessExecutor
@@ -376,12 +376,30 @@ def test_an_exit_behind_pythons_back_fails(host: Host, code: int, error: str) ->
 
 @those_that("isolates")
 def test_a_killed_job_fails_and_names_the_signal(host: Host) -> None:
-    """As the kernel does when memory runs out."""
+    """Anybody may have: a guess at memory would send people the wrong way."""
     ending = host.run("kills_itself", number=int(signal.SIGKILL))
 
     assert ending.outcome == Outcome.FAILED
-    assert ending.error == "the process was killed by SIGKILL (out of memory? See the kernel's log: dmesg)"
+    assert ending.error == "the process was killed by SIGKILL"
     assert ending.exit_code == -signal.SIGKILL
+
+
+@pytest.mark.parametrize("alias", ["process"])
+def test_a_job_that_the_kernel_killed_for_memory_is_told_so(
+    make_host: Callable[[str], Host], alias: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The kernel counts such kills: only its word is taken."""
+    counts = tmp_path / "memory.events"
+    counts.write_text("max 7\noom_kill 2\n")
+    with monkeypatch.context() as patched:
+        patched.setattr(processes, "oom_kills", lambda: processes._oom_kills_in(counts))
+        host = make_host(alias)
+
+    ending = host.run("counts_a_kill_and_dies", counts=str(counts))
+
+    assert ending.error == (
+        "the process was killed by SIGKILL (out of memory: the kernel has killed for it meanwhile, see dmesg)"
+    )
 
 
 @those_that("isolates")

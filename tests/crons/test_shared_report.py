@@ -22,6 +22,7 @@ SEEN = {
     "is_called": True,
     "is_garbled": False,
     "failure": "",
+    "is_out_of_memory": False,
     "cpu_seconds": 0.0,
     "peak_memory_bytes": 0,
 }
