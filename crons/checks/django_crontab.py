@@ -20,7 +20,6 @@ from crons.sources.base import without_secrets
 from crons.sources.cronjob_lines import Line
 from crons.sources.cronjobs import readable_lines
 from crons.sources.past_ledger import COMPAT, DJANGO_CRONTAB
-from crons.targets import crond
 
 LONGEST_DISTANCE = timedelta(days=8)  # a line of one day a week shows its shift within it
 HALF_A_YEAR = timedelta(weeks=26)  # in winter London and UTC agree
@@ -91,6 +90,8 @@ def check_clock_of_lines() -> Iterator[CheckMessage]:
     """Check that cron and crons mean the same moments by the lines of CRONJOBS."""
     if DJANGO_CRONTAB not in [config.name for config in apps.get_app_configs()]:
         return
+    from crons.targets import crond  # with what runs jobs: most processes of a site need none of it
+
     try:
         machine, where = crond.zone()
     except CronsError:
