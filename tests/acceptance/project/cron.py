@@ -200,3 +200,27 @@ if os.environ.get("TEST_KILLS"):
     def slow_again(context: Context) -> None:
         """The same, and may be begun again."""
         begin_and_end(context, 1.5)
+
+
+if os.environ.get("TEST_JOURNAL"):
+    from tests.acceptance import journal
+
+    def keep_journal(context: Context, seconds: float) -> None:
+        """Do a job's work, and write it down where crons does not look."""
+        assert context.slot_at is not None
+        journal.work(context.entry, int(context.slot_at.timestamp()), context.token, seconds)
+
+    @job(every(seconds=1), catch_up="all", cap=1000)
+    def journal_once(context: Context) -> None:
+        """Wants every slot, none of them twice."""
+        keep_journal(context, 0.1)
+
+    @job(every(seconds=1), catch_up="all", cap=1000, idempotent=True)
+    def journal_again(context: Context) -> None:
+        """Wants every slot, and may have it twice, one after the other."""
+        keep_journal(context, 0.1)
+
+    @job(every(seconds=2))
+    def journal_long(context: Context) -> None:
+        """Is often still going when its next slot comes."""
+        keep_journal(context, 1.5)
