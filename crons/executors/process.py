@@ -221,6 +221,7 @@ class ProcessExecutor(Executor):
     def _fail_to_start(self, attempt: int, why: str) -> None:
         self._refuse(attempt, why)
         self._rest.note_failure(why)
+        self.trouble = f"it rests, and what is due is left to others: {why}"
 
     def _read(self, until: float) -> bool:
         """Wait for something to read, or to do; say whether somebody wants the host elsewhere."""
@@ -289,6 +290,7 @@ class ProcessExecutor(Executor):
             self._fail_to_start(attempt.begun.attempt, why)
             return
         self._rest.note_success()
+        self.trouble = ""
         left = report.get("left")
         if left:
             # Its guard ends now: what it could not kill goes to the fork server.

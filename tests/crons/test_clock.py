@@ -43,6 +43,11 @@ def ran(make_entry, led):
     return entry
 
 
+def _without_this_hosts(text):
+    """On PostgreSQL the host's own time is said beside the database's; it goes on meanwhile."""
+    return re.sub(r" \(this host's says [^)]*\)", "", str(text))
+
+
 @pytest.mark.parametrize("off", [456 * DAY, 32 * DAY, -2 * DAY, -timedelta(minutes=61)])
 def test_a_clock_far_from_the_newest_row_records_nothing_and_says_so(ran, clock, instance, off):
     """One tick in 2028 accounted for all slots until then."""
@@ -54,15 +59,16 @@ def test_a_clock_far_from_the_newest_row_records_nothing_and_says_so(ran, clock,
     with pytest.raises(ClockInDoubt) as by_permit:
         deployment.permit()
 
-    assert str(by_turn.value) == str(by_permit.value)
+    said, again = _without_this_hosts(by_turn.value), _without_this_hosts(by_permit.value)
+    assert said == again
     assert re.fullmatch(
         r"the database's clock says \S+ \S+ UTC.*, \d+ day\(s\) (after|before) the newest row, of 2026-03-02 12:00:00 "
         r"UTC: nothing is recorded or begun by a clock that may be wrong\. Set it right; if it is right: "
         r"manage\.py crons reconcile --clock",
-        str(by_turn.value),
+        said,
     )
     assert (Run.objects.count(), Range.objects.count(), Entry.objects.get().accounted_until) == before
-    assert ("clock", str(by_turn.value)) in [(each.kind, each.text) for each in api.health()]
+    assert ("clock", said) in [(each.kind, _without_this_hosts(each.text)) for each in api.health()]
 
 
 @pytest.mark.parametrize("off", [30 * DAY, minutes(5), -minutes(30), timedelta(0)])

@@ -11,6 +11,7 @@ from django.db import OperationalError, connection
 from crons import api, board, cron, job, ledger
 from crons.conf import conf
 from crons.exceptions import LedgerUnavailable
+from crons.executors.process import ProcessExecutor
 from crons.models import Entry, Heartbeat
 from crons.triggers.resident import Resident
 from crons.watch import hosts
@@ -259,3 +260,14 @@ def test_an_attempt_past_its_lease_or_its_timeout_is_stuck(led, make_entry):
     )
     assert told["endless"].since == NOON - minutes(7)
     assert told["endless"].next_step == f"See: manage.py crons show {begun['endless'].run}"
+
+
+def test_a_host_that_cannot_start_a_process_tells_its_scheduler():
+    """It rests, so nothing fails any more; its heartbeat is what `health` has."""
+    executor = ProcessExecutor(alias="process")
+
+    executor._fail_to_start(7, "the job's process could not be started: Too many open files")
+
+    assert executor.trouble == (
+        "it rests, and what is due is left to others: the job's process could not be started: Too many open files"
+    )
