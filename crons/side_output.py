@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import select
 import sys
 from collections.abc import Mapping, MutableMapping
 from contextlib import suppress
@@ -14,6 +15,9 @@ from crons.readable import readable
 
 # A closed descriptor, a full disk, a reader that has gone; a stream object that its owner closed.
 BROKEN = (OSError, ValueError)
+# A pipe that is said to have room has it for 4,096 bytes.
+PIECE_CHARACTERS = 1_024
+READER_PATIENCE_SECONDS = 5.0
 
 
 class Log(logging.LoggerAdapter[logging.Logger]):
@@ -79,17 +83,38 @@ class Encoded:
 
 
 class BestEffort(Encoded):
-    """The same, and what cannot be written is dropped; *error* is the first that was met."""
+    """The same, and what cannot be written is dropped; *error* is the first that was met.
+
+    A reader that stands still (Ctrl-S, a pager) is waited for once, a short while: leases are renewed meanwhile
+    by nobody. Afterwards it gets what it has room for.
+    """
 
     error: Exception | None = None
 
     def write(self, text: str) -> int:
         """Write *text*, or drop it."""
         try:
-            self._write(text)
+            for start in range(0, len(text) or 1, PIECE_CHARACTERS):
+                self._wait_for_room()
+                self._write(text[start : start + PIECE_CHARACTERS])
+                if len(text) > PIECE_CHARACTERS:
+                    self._write("")  # out of Python's buffer, which would be let out in one piece
         except BROKEN as error:
             self.error = self.error or error
         return len(text)
+
+    def _wait_for_room(self) -> None:
+        try:
+            descriptor = self._real.fileno() if self._real is not None else None
+        except BROKEN:
+            return  # no file: it takes what comes
+        if descriptor is None:
+            return
+        poll = select.poll()
+        poll.register(descriptor, select.POLLOUT)
+        patience = 0 if isinstance(self.error, TimeoutError) else READER_PATIENCE_SECONDS
+        if not poll.poll(patience * 1000):
+            raise TimeoutError("its reader does not read")
 
 
 class Echo:

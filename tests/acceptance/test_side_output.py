@@ -87,6 +87,22 @@ def test_a_stream_that_takes_nothing_costs_no_job(
         assert notes == []
 
 
+def test_a_reader_that_stands_still_holds_up_no_job(site: Site, gate: Gate, start: Start) -> None:
+    """`crons run X | less`, or Ctrl-S at the terminal: a scheduler that waits for it renews no lease."""
+    process = start("unread", ("stdout",), "run", "waits_for_release", "--manual")
+    gate.wait_for_job()
+
+    for _ in range(200):
+        os.write(gate.end, b"x" * 1023 + b"\n")
+    gate.open()
+
+    assert process.wait(PATIENCE_SECONDS) == 0
+    assert site.verdicts("waits_for_release") == [("succeeded", 1, "succeeded")]
+    texts = [text for (text,) in site.sql("SELECT text FROM crons_outputchunk ORDER BY seq")]
+    assert sum(map(len, texts[:-1])) == 200 * 1024
+    assert texts[-1].endswith("(stdout: its reader does not read); it is kept here\n")
+
+
 @pytest.mark.parametrize("fault", ["full", "closed"])
 def test_a_run_ends_as_its_job_does_where_nothing_can_be_said(site: Site, start: Start, fault: str) -> None:
     """Python's own exit would be 120 where its last flush fails; cron's mail and scripts go by the job's."""
@@ -104,7 +120,10 @@ def test_a_job_in_the_foreground_outlives_its_terminal(site: Site, start: Start)
     assert process.wait(PATIENCE_SECONDS) == 1
     ((error,),) = site.sql("SELECT error FROM crons_attempt")
     assert error.rstrip().endswith("RuntimeError: no luck")
-    assert site.sql("SELECT stream FROM crons_outputchunk ORDER BY seq") == [("stdout",), ("log",)]
+    first, *_, last = site.sql("SELECT stream, text FROM crons_outputchunk ORDER BY seq")
+    assert first == ("stdout", "about to fail\n")
+    assert last[0] == "log"
+    assert "crons: not all output could be shown where this was started (stdout: [Errno 28]" in last[1]
 
 
 def test_ctrl_c_drains_a_scheduler_whose_output_went_through_tee(site: Site, gate: Gate) -> None:
@@ -134,6 +153,9 @@ def _at_fault(fault: str, stack: ExitStack) -> int:
         end = os.open("/dev/full", os.O_WRONLY)
     else:
         read, end = os.pipe()
-        os.close(read)
+        if fault == "unread":
+            stack.callback(os.close, read)
+        else:
+            os.close(read)
     stack.callback(os.close, end)
     return end
