@@ -22,7 +22,7 @@ def test_a_host_without_descriptors_fails_nothing(site: Site) -> None:
     resource.prlimit(sick.pid, resource.RLIMIT_NOFILE, (used, used))
     site.make_all_due("traced_%")
 
-    site.wait_for_row("SELECT 1 FROM crons_run WHERE detail LIKE 'not started on %RLIMIT_NOFILE is %'", sick)
+    site.wait_for_row("SELECT 1 FROM crons_run WHERE detail LIKE 'not started on %%RLIMIT_NOFILE is %%'", sick)
     well = site.start("serve")
     site.wait_for_row(f"SELECT COUNT(*) FROM crons_run WHERE state = 'done' HAVING COUNT(*) >= {SLOTS}", well)
     for each in (sick, well):
