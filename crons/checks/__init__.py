@@ -33,6 +33,7 @@ crons.W070  a module of declarations cannot be imported, and the command can do 
 crons.W071  a crontab file cannot be read
 crons.W072  a class of CRON_CLASSES cannot work
 crons.W073  a module declares jobs, and not every process imports it
+crons.W074  two entries do the same at the same times
 crons.W080  a line of CRONJOBS is to run @reboot
 crons.W081  a setting of django-crontab holds in its own lines alone
 crons.W082  a line of a crontab file calls the command of a job past the ledger
@@ -50,6 +51,7 @@ from crons.checks.django_crontab import (
     check_django_crontab,
     check_lines_at_reboot,
 )
+from crons.checks.doubles import check_doubles
 from crons.checks.elsewhere import check_elsewhere
 from crons.checks.jobs import check_commands, check_executors, check_groups, check_programs, check_routes
 from crons.checks.site import (
@@ -70,6 +72,7 @@ __all__ = [
     "check_deployment",
     "check_django_cron",
     "check_django_crontab",
+    "check_doubles",
     "check_elsewhere",
     "check_executors",
     "check_groups",

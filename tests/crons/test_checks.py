@@ -48,6 +48,7 @@ ALL = [
     checks.check_spelling,
     checks.check_django_cron,
     checks.check_django_crontab,
+    checks.check_doubles,
     checks.check_elsewhere,
     checks.check_lines_at_reboot,
     checks.check_crontab_settings,
@@ -293,6 +294,57 @@ def test_nobody_reads_the_project_where_checks_were_not_asked_for(monkeypatch):
     monkeypatch.setattr(checks.elsewhere, "_modules_of_project", pytest.fail)
 
     assert checks.check_elsewhere() == []
+
+
+def _done_twice():
+    """Return the names in the warnings of crons.W074, and the moments that they share."""
+    pattern = re.compile(r"(\S+) and (\S+) do the same at the same times, next at (\S+ \S+): ")
+    messages = [each for each in checks.check_doubles() if each.id == "crons.W074"]
+    return [pattern.match(each.msg).groups() for each in messages]
+
+
+def test_entries_that_do_the_same_at_the_same_times_are_a_warning(settings):
+    """Each is well on its own, and customers get two mails."""
+    settings.TIME_ZONE = "UTC"
+    noon = ZoneInfo("Europe/Berlin")
+    settings.CRONS = {**INLINE, "TIME_ZONE": "UTC"}
+
+    def mail():
+        pass
+
+    job(cron("0 */2 * * *"), name="a")(mail)
+    job(cron("0 0 29 2 *"), name="b")(mail)
+    command("clearsessions", name="c", schedule=cron("*/5 * * * *"))
+    shell(["/usr/bin/python3", "/srv/shop/manage.py", "clearsessions"], name="d", schedule=cron("30 3 1 * *"))
+    shell(["sh", "clean.sh"], name="e", schedule=cron("0 12 * * *", zone=str(noon)))
+    shell(["sh", "clean.sh"], name="f", schedule=cron("0 10,11 * * *"))
+
+    pairs = [(first, second) for first, second, _ in _done_twice()]
+
+    assert pairs == [("a", "b"), ("c", "d"), ("e", "f")]
+
+
+def test_entries_that_do_other_things_or_at_other_times_are_no_warning():
+    """A job with two entries is what entry(…) is for, and each closure of a factory is a function of its own."""
+
+    def count(shelf=0):
+        pass
+
+    def cleaner(which):
+        return lambda: which
+
+    job(cron("0 1 * * *"), name="count")(count)
+    entry("count_two", "count", cron("0 1 * * *"), args={"shelf": 2})
+    entry("count_later", "count", cron("0 2 * * *"))
+    job(name="by_hand")(count)
+    for which in "xy":
+        job(cron("0 1 * * *"), name=f"clean_{which}")(cleaner(which))
+    command("clearsessions", name="c", schedule=cron("@daily"))
+    command("clearsessions", "--verbosity=2", name="d", schedule=cron("@daily"))
+    shell(["sh", "clean.sh"], name="e", schedule=cron("@daily"), cwd="/")
+    shell(["sh", "clean.sh"], name="f", schedule=cron("@daily"), cwd="/tmp")
+
+    assert _done_twice() == []
 
 
 def test_program_that_this_machine_lacks_is_a_warning(monkeypatch, tmp_path):
