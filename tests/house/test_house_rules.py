@@ -47,7 +47,7 @@ def test_every_target_is_explained():
     targets = re.search(r"^\.PHONY: (.+)$", makefile, re.MULTILINE)
     assert targets is not None
 
-    explained = re.findall(r"^([a-z-]+):[^=\n]*## \S", makefile, re.MULTILINE)
+    explained = re.findall(r"^([a-z0-9-]+):[^=\n]*## \S", makefile, re.MULTILINE)
 
     assert explained == targets[1].split()
 
