@@ -10,9 +10,12 @@ from django.core import checks
 from crm.privacy import files_of
 
 
-@checks.register(checks.Tags.security)
+@checks.register(checks.Tags.security, deploy=True)
 def data_is_private(**given: Any) -> list[checks.CheckMessage]:
-    """Warn of data that other accounts of this machine can read, and that this one may not close."""
+    """Warn, with --deploy, of data that other accounts of this machine can read; the first connection closes it.
+
+    Not at every start: a script's error output is for what went wrong in it.
+    """
     names = (each["NAME"] for each in settings.DATABASES.values() if each["ENGINE"].endswith("sqlite3"))
     paths = [settings.VAR_DIR, *(path for name in names for path in files_of(name))]
     return [
