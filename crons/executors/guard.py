@@ -124,6 +124,9 @@ class Guard:
 
     def _go_on(self, watch: Watch) -> bool:
         watch.enforce()
+        if watch.held_by and not watch.is_held_said:
+            watch.is_held_said = True
+            wire.send(self._inbox.end, {"attempt": watch.attempt, "held_by": watch.held_by})
         if not watch.is_over:
             return True
         self._let_go()
@@ -145,6 +148,9 @@ class Watch:
         self.lease_until: float = order["lease"]
         self.is_over = False
         self.left: list[int] = []
+        # Processes of another user: while one of them lives, the job has not ended.
+        self.held_by: list[str] = []
+        self.is_held_said = False
         self._pid = pid
         self._oom_kills = processes.oom_kills()
         self._report = report
@@ -161,7 +167,7 @@ class Watch:
     def patience_ms(self) -> float:
         """Say how long the guard may sleep."""
         if self._job is not None:
-            return _SWEEP_SECONDS * 1000
+            return (_LONGEST_SLEEP_SECONDS if self.held_by else _SWEEP_SECONDS) * 1000
         next_at = min(self._timeout_at, self._kill_at) - time.monotonic()
         wait = min(next_at, self.lease_until - boottime(), _LONGEST_SLEEP_SECONDS)
         return math.ceil(max(wait, 0) * 1000)
@@ -234,8 +240,14 @@ class Watch:
         if self.is_over:
             return
         left = processes.kill_below(os.getpid(), self._pid)
-        if now >= self._sweep_until:
-            # Another user's process, or one that waits for a dead disk: the ending must not wait as well.
+        if now < self._sweep_until:
+            return
+        refusing = processes.refusing(left)
+        if refusing:
+            # What sudo has started still works, and a second run beside it is what overlap="skip" rules out.
+            self.held_by = [processes.named(each) for each in refusing]
+        else:
+            # What waits for a dead disk has its SIGKILL, and does nothing more: the ending must not wait as well.
             self.is_over, self.left = True, left
 
 

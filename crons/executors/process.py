@@ -270,6 +270,8 @@ class ProcessExecutor(Executor):
             self._hand_over_late(attempt)
         elif "starting" in message:
             self._note_start(attempt)
+        elif "held_by" in message:
+            self._note_held(attempt, message["held_by"])
         else:
             self._note_report(attempt, message)
 
@@ -284,6 +286,14 @@ class ProcessExecutor(Executor):
         timeout = attempt.begun.timeout
         patience = math.inf if timeout is None else timeout.total_seconds() + self._kill_wait_seconds
         attempt.give_up_at = time.monotonic() + patience + GUARD_PATIENCE_SECONDS
+
+    def _note_held(self, attempt: _Attempt, processes_left: list[str]) -> None:
+        # Its guard is well, and waits: killing it would let go of what cannot be killed.
+        attempt.give_up_at = math.inf
+        said = endings.HELD.format(", ".join(processes_left))
+        logger.warning("Attempt %d: %s", attempt.begun.attempt, said)
+        attempt.output.feed("log", f"crons: {said}\n".encode())
+        self._note_output()
 
     def _note_report(self, attempt: _Attempt, report: wire.Message) -> None:
         if why := endings.why_not_called(report):

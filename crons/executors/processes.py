@@ -80,6 +80,27 @@ def kill_below(pid: int, group: int | None = None, *, spare: Collection[int] = (
     return left
 
 
+def refusing(pids: Collection[int]) -> list[int]:
+    """Return those of *pids* that this account may not signal: they live on, and are another user's."""
+    found = []
+    for pid in pids:
+        try:
+            os.kill(pid, 0)
+        except PermissionError:
+            found.append(pid)
+        except OSError:
+            pass  # it has ended
+    return found
+
+
+def named(pid: int) -> str:
+    """Return "pid 12 (sudo)", or "pid 12" where nothing tells its name."""
+    try:
+        return f"pid {pid} ({Path(f'/proc/{pid}/comm').read_text(errors='replace').strip()})"
+    except OSError:
+        return f"pid {pid}"
+
+
 def _children(pid: int) -> list[int]:
     found: list[int] = []
     try:

@@ -24,7 +24,7 @@ from pytest_django.plugin import DjangoDbBlocker
 
 from crons import instances
 from crons.exceptions import CronsError
-from crons.executors import capture, endings, forking, process, processes
+from crons.executors import capture, endings, forking, guard, process, processes
 from crons.executors.base import Executor
 from crons.executors.inline import InlineExecutor
 from crons.executors.process import ProcessExecutor
@@ -682,6 +682,41 @@ def test_a_forked_copy_of_the_job_has_no_say(host: Host) -> None:
     assert host.run("forks_and_returns_twice").outcome == Outcome.SUCCEEDED
 
 
+@those_that("isolates")
+def test_a_program_of_another_user_holds_the_attempt(
+    make_host: Callable[[str], Host], alias: str, trail: Trail, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What sudo has started cannot be killed, and works on: no second run may begin beside it."""
+    of_others, kill = tmp_path / "of_others", os.kill
+
+    def kill_what_is_ours(pid: int, how: int) -> None:
+        if of_others.exists() and pid == int(of_others.read_text() or 0):
+            raise PermissionError
+        kill(pid, how)
+
+    # The fork server, the guard and the job inherit both.
+    monkeypatch.setattr(os, "kill", kill_what_is_ours)
+    monkeypatch.setattr(guard, "SWEEP_PATIENCE_SECONDS", 0.1)
+    host = make_host(alias)
+    attempt = host.start("leaves_daemon", path=trail.path, end="wait")
+    # In its own session, so that what is sent to the job's group does not reach it.
+    left = int(host.lines(trail, 2)[1])
+    of_others.write_text(str(left))
+
+    host.executor.cancel([attempt], "a person asked")
+    host.until(lambda: "cannot be killed" in host.scribe.text(attempt, "log"))
+
+    assert host.executor.running() == {attempt}
+    command = Path(f"/proc/{left}/comm").read_text().strip()
+    assert host.scribe.text(attempt, "log") == (
+        "crons: the job has ended; its entry is held until these processes of another user, which cannot be killed, "
+        f"end: pid {left} ({command})\n"
+    )
+    of_others.unlink()
+    assert host.ending(attempt).outcome == Outcome.CANCELLED
+    host.silence(trail)
+
+
 @those_that("can_time_out")
 @pytest.mark.parametrize("job", ["leaves_child", "leaves_daemon"])
 def test_a_timeout_ends_everything_that_the_job_started(host: Host, trail: Trail, job: str) -> None:
@@ -952,8 +987,8 @@ def test_a_stopped_fork_server_is_replaced(host: Host, monkeypatch: pytest.Monke
     monkeypatch.setattr(process, "START_PATIENCE_SECONDS", 0.5)
     server = _parent_of(guards[0])
     os.kill(server, signal.SIGSTOP)
-    for guard in guards:
-        _kill_and_wait(guard)
+    for pid in guards:
+        _kill_and_wait(pid)
 
     why = host.refusal(host.start("noop"))
 
