@@ -44,9 +44,10 @@ def own_database(tmp_path: Path) -> Iterator[databases.OwnDatabase]:
 
 
 def pytest_configure() -> None:
-    """Have Ctrl-C reach what the tests start: a shell that starts them in the background has it ignored for all."""
-    if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
-        signal.signal(signal.SIGINT, signal.default_int_handler)
+    """Have Ctrl-C and a hang-up reach what the tests start: a shell in the background, or nohup, has them ignored."""
+    for number, default in ((signal.SIGINT, signal.default_int_handler), (signal.SIGHUP, signal.SIG_DFL)):
+        if signal.getsignal(number) == signal.SIG_IGN:
+            signal.signal(number, default)
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
