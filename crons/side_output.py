@@ -73,13 +73,15 @@ class Encoded:
     def _write(self, text: str) -> None:
         if self._real is None:
             return
+        if not text:
+            # Writing nothing would not do: Django's own wrapper makes a line of it.
+            self._real.flush()
+            return
         try:
             self._real.write(text)
         except UnicodeEncodeError:
             encoding = getattr(self._real, "encoding", None) or "ascii"
             self._real.write(text.encode(encoding, "backslashreplace").decode(encoding))
-        if not text:
-            self._real.flush()
 
 
 class BestEffort(Encoded):

@@ -54,7 +54,7 @@ POINTS: dict[str, Callable[[], None]] = {
     "before begin commits": before("crons.ledger.begin", "_begun"),
     "begun, not started": after("crons.ledger", "begin"),
     "marked as sent, not sent": after("crons.ledger", "send"),
-    "done, finish not committed": before("crons.ledger.finish", "_write"),
+    "done, finish not committed": before("crons.ledger.finish", "write_closed"),
     "finish committed": after("crons.ledger", "finish"),
 }
 

@@ -822,8 +822,8 @@ def test_another_machine_is_trusted_until_its_lease_ends(led, make_entry):
     renewed = ledger.renew([begun.attempt], NOON + minutes(5) + timedelta(seconds=30))
 
     assert renewed.owned == {begun.attempt}
-    assert ledger.expire(NOON + minutes(5) + timedelta(seconds=60)) == []
-    assert ledger.expire(NOON + minutes(5) + timedelta(seconds=76)) == [begun.attempt]
+    assert ledger.expire(NOON + minutes(5) + timedelta(seconds=75)) == []
+    assert ledger.expire(NOON + minutes(5) + timedelta(seconds=91)) == [begun.attempt]
     assert ledger.renew([begun.attempt], NOON + minutes(7)).owned == frozenset()
 
 

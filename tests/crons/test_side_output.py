@@ -97,3 +97,14 @@ def test_streams_that_are_gone_are_no_terminals() -> None:
 
     assert (is_terminal(None), is_terminal(closed), gone.isatty()) == (False, False, False)
     assert isinstance(gone.error, ValueError)
+
+
+def test_flushing_a_stream_of_django_writes_nothing():
+    """A command that is called with another's stdout flushes Django's wrapper, which makes a line of an empty text."""
+    written = io.StringIO()
+    stream = Encoded(OutputWrapper(written))
+
+    stream.write("done\n")
+    stream.flush()
+
+    assert written.getvalue() == "done\n"

@@ -62,7 +62,7 @@ def _line(asked: str | None) -> Sequence[Any]:
 
 def _hashed() -> Iterator[tuple[str, Sequence[Any]]]:
     for raw in getattr(settings, "CRONJOBS", ()):
-        # A line that is none stands in nobody's way: crons.E030 says it, and django-crontab wrote no hash of it.
+        # A line that is none stands in nobody's way: crons.W030 says it, and django-crontab wrote no hash of it.
         with suppress(DeclarationError, TypeError):
             read_line(0, raw)
             yield hash_of(raw), raw
