@@ -19,7 +19,6 @@ from crons.executors.resting import explain
 # Sent to whole groups by terminals and service managers; only the host decides when this ends.
 _IGNORED_SIGNALS = ("SIGINT", "SIGTERM", "SIGHUP", "SIGQUIT")
 _SWEEP_MS = 100
-_FAREWELL_PAUSE_SECONDS = 0.01
 _FAREWELL_SECONDS = guard.SWEEP_PATIENCE_SECONDS + 5
 
 
@@ -117,9 +116,11 @@ class Zygote:
     def _say_farewell(self) -> None:
         # The guards hear of the host's end on their own lines, and kill what they watch.
         ends_at = time.monotonic() + _FAREWELL_SECONDS
+        departures = select.poll()
+        departures.register(self._bell, select.POLLIN)
         while self._guards and time.monotonic() < ends_at:
+            departures.poll(_SWEEP_MS)
             self._tend()
-            time.sleep(_FAREWELL_PAUSE_SECONDS)
         guard.end_all()
 
 

@@ -15,6 +15,7 @@ from crons.conf import conf
 from crons.exceptions import LedgerUnavailable
 from crons.jobs import registry
 from crons.ledger import verb, writing
+from crons.ledger.transactions import reading
 from crons.models import Entry, Heartbeat, Incident
 from crons.side_output import get_log
 from crons.sources import SOURCES
@@ -83,9 +84,11 @@ def inspect_declarations(now: datetime, vouching: str = "") -> None:
 
 @verb
 def _inspect(now: datetime) -> None:
-    found = find(declarers.living(now), now)
+    # A scheduler has one thread: while it waited for somebody's lock here, its jobs' leases would end.
+    with reading() as using:
+        found = find(declarers.living(now), now)
+        still_open = Incident.objects.using(using).filter(open_key=RULE).exists()
     lasting = [entry for entry, since in found if since is None or since <= now - conf.grace]
-    still_open = Incident.objects.using(conf.database).filter(open_key=RULE).exists()
     if lasting or (still_open and not found):
         _write(lasting, now)
 

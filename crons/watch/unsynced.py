@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 
 from crons.conf import conf
 from crons.jobs import registry
+from crons.ledger import verb
+from crons.ledger.transactions import reading
 from crons.models import Entry
 
 if TYPE_CHECKING:
@@ -28,10 +30,12 @@ def unsynced(look: Look) -> Iterator[Problem]:
             yield Problem("unsynced", text, next_step="Write it: manage.py crons sync")
 
 
+@verb
 def absent() -> set[str]:
     """Name the entries that this process declares and that have no row at all. Cost: one statement."""
     declared = set(registry.entries)
-    return declared - set(Entry.objects.using(conf.database).filter(name__in=declared).values_list("name", flat=True))
+    with reading() as using:
+        return declared - set(Entry.objects.using(using).filter(name__in=declared).values_list("name", flat=True))
 
 
 def _named(names: list[str]) -> str:

@@ -421,7 +421,7 @@ def test_no_verb_lets_recorded_text_steer_a_terminal(crons, make_entry, make_run
         parked_reason=HOSTILE, paused_at=NOW, paused_by=HOSTILE, pause_reason=HOSTILE, source_ref=HOSTILE,
     )  # fmt: skip
     run = make_run(
-        entry, verdict="failed", reason=HOSTILE, detail=HOSTILE, requested_by=HOSTILE, args={"who": HOSTILE},
+        entry, verdict="failed", reason=HOSTILE[:20], detail=HOSTILE, requested_by=HOSTILE, args={"who": HOSTILE},
         trigger=HOSTILE[:32],
     )  # fmt: skip
     chunk(make_attempt(run, outcome="failed", error=HOSTILE, host=HOSTILE), 0, "stdout", HOSTILE)
