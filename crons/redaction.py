@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 import os
+import time
 import warnings
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 from urllib.parse import quote
 
 from django.conf import global_settings, settings
@@ -20,6 +21,7 @@ from crons.secret_shapes import Secrecy, is_secret, lines_of, secrecy_of, secret
 
 MASK = "********"
 _LONGEST_FILE = 16_384  # a key or a few tokens; what is longer is no secret to be told by mistake
+RECENT_SECONDS = 1.0
 SHORTEST = 8  # shorter values ("test", "admin") would garble the output and hide nothing
 
 # Django's own settings are public (AUTH_USER_MODEL, PASSWORD_HASHERS …) but for these.
@@ -57,6 +59,15 @@ class Redaction:
         return most
 
 
+class _Kept(NamedTuple):
+    at: float
+    read_from: tuple[Any, dict[str, str]]
+    redaction: Redaction
+
+
+_kept: _Kept | None = None
+
+
 def of_project() -> Redaction:
     """Hide what the project's settings and environment keep secret, and CRONS["REDACT"].
 
@@ -88,10 +99,22 @@ def for_people(value: Any) -> Any:
     Masked are what without_secrets_of masks, and what the project keeps secret under whatever name.
     """
     try:
-        redaction = of_project()
+        redaction = _recent()
     except InvalidSetting:  # a check has it; which texts CRONS["REDACT"] hides is not known until it is mended
         redaction = Redaction(())
     return _hidden(without_secrets_of(value), redaction)
+
+
+def _recent() -> Redaction:
+    """Return of_project(), at most a second old: reading it takes 30 ms, and a list shows a thousand rows."""
+    global _kept
+    now, read_from = time.monotonic(), (vars(settings).get("_wrapped"), dict(os.environ))
+    # The settings by identity: a test that overrides them puts others in their place.
+    if _kept is None or now - _kept.at > RECENT_SECONDS or _kept.read_from[0] is not read_from[0]:
+        _kept = None
+    if _kept is None or _kept.read_from[1] != read_from[1]:
+        _kept = _Kept(now, read_from, of_project())
+    return _kept.redaction
 
 
 def _hidden(value: Any, redaction: Redaction) -> Any:

@@ -7,7 +7,7 @@ runs jobs) and yields a `Problem` for each thing that is wrong. To add one:
    several rules need from the look, and what only it needs in one statement, along an index and up to `READ` rows;
 2. add it to `RULES`, in the order in which people should read;
 3. give its kind a line in docs/reference/cli.md (`health`), and, if it costs a statement, move the count in
-   tests/crons/test_board.py: the first page may cost thirteen.
+   tests/crons/test_board.py: the first page may cost twelve.
 
 A rule that raises is a problem of its own (`crons`) and hides none of the others; only a database that does not
 answer ends the look.

@@ -21,8 +21,11 @@ def unsynced(look: Look) -> Iterator[Problem]:
     """The jobs that this process declares and that have no row, or one that is retired: none of them falls due."""
     from crons.watch.problems import Problem
 
-    rows = dict(Entry.objects.using(conf.database).filter(name__in=registry.entries).values_list("name", "retired_at"))
-    lacking = sorted(name for name in registry.entries if name not in rows)
+    unseen = set(registry.entries) - {entry.name for entry in look.entries}
+    if not unseen:
+        return
+    rows = dict(Entry.objects.using(conf.database).filter(name__in=unseen).values_list("name", "retired_at"))
+    lacking = sorted(name for name in unseen if name not in rows)
     retired = sorted(name for name, retired_at in rows.items() if retired_at is not None)
     for names, where in ((lacking, "not in this database"), (retired, "retired in this database")):
         if names:

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from django.test import override_settings
 
+from crons import redaction
 from crons.redaction import (
     MASK,
     Redaction,
@@ -250,3 +251,20 @@ def test_arguments_are_shown_without_their_secrets() -> None:
         "to": [f"redis://:{MASK}@cache"],
         "count": 3,
     }
+
+
+def test_a_list_of_rows_reads_the_projects_secrets_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A thousand rows with arguments would take half a minute; other settings are read at once."""
+    reads: list[Redaction] = []
+    monkeypatch.setattr(redaction, "_kept", None)
+    monkeypatch.setattr(redaction, "RECENT_SECONDS", 3600.0)
+    monkeypatch.setattr(redaction, "of_project", lambda: reads.append(of_project()) or reads[-1])
+
+    with override_settings(SHOP_TOKEN="correct horse battery"):
+        shown = [redaction.for_people({"note": f"{row} correct horse battery"}) for row in range(3)]
+        once = len(reads)
+    with override_settings(SHOP_TOKEN="another secret of the shop"):
+        anew = redaction.for_people("another secret of the shop")
+
+    assert shown == [{"note": f"{row} {MASK}"} for row in range(3)]
+    assert (once, anew) == (1, MASK)
