@@ -18,6 +18,8 @@ def test_a_host_without_descriptors_fails_nothing(site: Site) -> None:
     site.crons("sync")
     sick = site.start("serve")
     wait_for_line(sick, "crons serve: pid")
+    # Not before it has its connection: without a database it would not even try to start anything.
+    site.wait_for_row("SELECT 1 FROM crons_heartbeat", sick)
     used = len(list(Path(f"/proc/{sick.pid}/fd").iterdir()))
     resource.prlimit(sick.pid, resource.RLIMIT_NOFILE, (used, used))
     site.make_all_due("traced_%")
