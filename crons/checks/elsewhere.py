@@ -1,6 +1,6 @@
 """Check that every process that needs jobs imports what declares them.
 
-Nothing is imported for it: the texts of the project's modules say what they import and what they declare.
+Nothing else is imported for it: the texts of the project's modules say what they import and what they declare.
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ from django.apps import apps
 from django.conf import settings
 from django.core.checks import CheckMessage, Warning, register
 
-from crons.checks.asking import is_asked_for
-from crons.checks.framing import TAG, known_good
+from crons.checks.asking import is_asked_for, of_declarations
+from crons.checks.framing import TAG
 from crons.jobs import registry
 
 DECLARING = ("job", "command", "shell", "schedule", "entry")
@@ -28,7 +28,7 @@ LIBRARIES = tuple({sysconfig.get_path(name) + os.sep for name in ("purelib", "pl
 
 
 @register(TAG)
-@known_good
+@of_declarations  # which are loaded before: Django runs checks in no order, and registry.modules is empty until then
 def check_elsewhere() -> Iterator[CheckMessage]:
     """Check that no module declares jobs which only the processes that happen to import it know."""
     if not is_asked_for():

@@ -17,7 +17,7 @@ from django.db.transaction import atomic as transaction_atomic
 from crons import checks, current_context
 from crons.checks.asking import declarations_must_be_whole
 from crons.fences import uses_atomic
-from crons.jobs import command, entry, job, shell
+from crons.jobs import command, entry, job, registry, shell
 from crons.schedules import NEVER, Schedule, cron, every
 from crons.sources import past_ledger
 from crons.sources.code import FIX
@@ -294,6 +294,19 @@ def test_nobody_reads_the_project_where_checks_were_not_asked_for(monkeypatch):
     monkeypatch.setattr(checks.elsewhere, "_modules_of_project", pytest.fail)
 
     assert checks.check_elsewhere() == []
+
+
+def test_declarations_are_loaded_before_modules_are_compared_with_them(monkeypatch):
+    """Django runs checks in no order: asked first, "crons.W073" took every `cron` module for one of few processes."""
+    order = []
+    monkeypatch.setattr(checks.asking, "is_asked_for", lambda: True)
+    monkeypatch.setattr(checks.elsewhere, "is_asked_for", lambda: True)
+    monkeypatch.setattr(registry, "load", lambda: order.append("loaded"))
+    monkeypatch.setattr(checks.elsewhere, "_modules_of_project", lambda: order.append("compared") or [])
+
+    assert checks.check_elsewhere() == []
+
+    assert order == ["loaded", "compared"]
 
 
 def _done_twice():
