@@ -8,6 +8,7 @@ import threading
 from concurrent.futures import ThreadPoolExecutor
 from importlib import import_module
 from pathlib import Path
+from textwrap import indent
 
 import pytest
 from django.utils.autoreload import StatReloader
@@ -274,7 +275,11 @@ def test_module_that_a_view_imported_in_vain_leaves_nothing_declared(broken):
 
 def test_import_that_catches_everything_ends_the_process_with_words(tmp_path):
     """A bare `except` in a loop swallows each interruption: a check that hangs in a pipeline says nothing."""
-    (tmp_path / "endless.py").write_text("while True:\n    try:\n        while True: pass\n    except: pass\n")
+    # Several deep: an interruption between one `except` and the next `try` is caught by those around it.
+    text = "pass\n"
+    for _ in range(4):
+        text = "while True:\n  try:\n" + indent(text, "    ") + "  except: pass\n"
+    (tmp_path / "endless.py").write_text(text)
     program = (
         "import django; from django.conf import settings; from importlib import import_module; "
         "settings.configure(INSTALLED_APPS=['crons'], USE_TZ=True); django.setup(); "
