@@ -20,8 +20,13 @@ from django.core.checks import CheckMessage, Warning, register
 from crons.checks.asking import is_asked_for, of_declarations
 from crons.checks.framing import TAG
 from crons.jobs import registry
+from crons.sources.cronjobs import readable_lines
 
-DECLARING = ("job", "command", "shell", "schedule", "entry")
+DECLARING = {
+    f"{module}.{name}"
+    for module in ("crons", "crons.jobs")
+    for name in ("job", "command", "shell", "schedule", "entry")
+}
 NAMES_CRONS = re.compile(rb"^\s*(?:from|import)\s+crons\b", re.MULTILINE)
 SKIPPED = ("__pycache__", "migrations", "node_modules", "venv")
 LIBRARIES = tuple({sysconfig.get_path(name) + os.sep for name in ("purelib", "platlib", "stdlib")})
@@ -76,15 +81,14 @@ def _files_below(folder: Path) -> Iterator[Path]:
 
 def _named_in_settings() -> Iterator[str]:
     """Name the modules that CRONJOBS and CRON_CLASSES have imported wherever jobs are needed."""
-    for line in getattr(settings, "CRONJOBS", ()) or ():
-        yield from (str(part).rpartition(".")[0] for part in line[1:2])
-    for path in getattr(settings, "CRON_CLASSES", ()) or ():
-        yield str(path).rpartition(".")[0]
+    yield from (line.path.rpartition(".")[0] for line in readable_lines())
+    paths = getattr(settings, "CRON_CLASSES", ())
+    yield from (str(path).rpartition(".")[0] for path in (paths if isinstance(paths, list | tuple | set) else ()))
 
 
 def _imported_everywhere(modules: Iterable[str]) -> Iterator[str]:
     """Name what Django itself imports in each process: settings, and of each app its package, models and apps."""
-    yield settings.SETTINGS_MODULE
+    yield str(settings.SETTINGS_MODULE)  # None after settings.configure()
     for config in apps.get_app_configs():
         yield from (config.name, f"{config.name}.models", type(config).__module__)
         yield from (name for name in modules if name.startswith(f"{config.name}.models."))
@@ -127,24 +131,28 @@ def _declared(file: Path) -> Iterator[int]:
     except OSError:
         return
     tree = _parsed(file)
-    names = {
-        alias.asname or alias.name
-        for node in _walk(tree)
-        if isinstance(node, ast.ImportFrom) and node.module in ("crons", "crons.jobs")
-        for alias in node.names
-        if alias.name in DECLARING
-    }
+    means = dict(_meanings(tree))
     for node in _walk(tree):
-        if isinstance(node, ast.Call) and _is_declaring(node.func, names):
+        if isinstance(node, ast.Call) and _full_name(node.func, means) in DECLARING:
             yield node.lineno
 
 
-def _is_declaring(called: ast.expr, names: set[str]) -> bool:
+def _meanings(tree: ast.Module) -> Iterator[tuple[str, str]]:
+    """Give the names that *tree* imports under others than their own, with what they stand for."""
+    for node in _walk(tree):
+        if isinstance(node, ast.Import):
+            yield from ((alias.asname, alias.name) for alias in node.names if alias.asname)
+        elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
+            yield from ((alias.asname or alias.name, f"{node.module}.{alias.name}") for alias in node.names)
+
+
+def _full_name(called: ast.expr, means: dict[str, str]) -> str:
+    """Name what is called as if nothing had been renamed; empty for what is no name with dots."""
     if isinstance(called, ast.Name):
-        return called.id in names
-    if isinstance(called, ast.Attribute) and isinstance(called.value, ast.Name):
-        return called.value.id == "crons" and called.attr in DECLARING
-    return False
+        return means.get(called.id, called.id)
+    if isinstance(called, ast.Attribute) and (before := _full_name(called.value, means)):
+        return f"{before}.{called.attr}"
+    return ""
 
 
 def _walk(node: ast.AST, *, inside_functions: bool = False) -> Iterator[ast.AST]:

@@ -183,6 +183,10 @@ SHOP = {
     "tasks.py": "{job}",
     "crons.py": "import crons\n\ncrons.shell(['ls'], name='crons', schedule=crons.cron('@daily'))\n",
     "lazy.py": "{job}",
+    "short.py": "import crons as c\n\n\n@c.job(c.every(minutes=5))\ndef short(): pass\n",
+    "parts.py": "from crons import every, jobs\n\n\n@jobs.job(every(minutes=5))\ndef parts(): pass\n",
+    "whole.py": "import crons.jobs\n\n\n@crons.jobs.job(crons.every(minutes=5))\ndef whole(): pass\n",
+    "both.py": "import crons\nimport crons.jobs as j\n\n\n@j.job(crons.every(minutes=5))\ndef both(): pass\n",
     "tests/test_shop.py": "from crons import every, job as declare\n\n\n@declare(every(minutes=5))\ndef test(): pass\n",
     # What declares nothing when it is imported:
     "views.py": "from crons import api, job\n\n\ndef view(request):\n    job(name='views')(print)\n",
@@ -211,10 +215,14 @@ def test_check_names_jobs_that_only_some_processes_know(shop):
         f"?: (crons.W073) {module} declares jobs ({here}/{file}, line {line}), and not every process imports it: "
         "a scheduler that does not begins none of them."
         for module, file, line in [
+            ("shop.both", "both.py", 5),
             ("shop.crons", "crons.py", 3),
             ("shop.lazy", "lazy.py", 4),
+            ("shop.parts", "parts.py", 4),
+            ("shop.short", "short.py", 4),
             ("shop.tasks", "tasks.py", 4),
             ("shop.tests.test_shop", "tests/test_shop.py", 4),
+            ("shop.whole", "whole.py", 4),
         ]
     ]
     assert (

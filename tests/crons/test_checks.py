@@ -309,6 +309,24 @@ def test_declarations_are_loaded_before_modules_are_compared_with_them(monkeypat
     assert order == ["loaded", "compared"]
 
 
+@pytest.mark.parametrize(
+    ("lines", "classes"), [(5, 7), (None, None), ([None, 5, ("@daily", "shop.named.tidy")], ["shop.classes.Tidy"])]
+)
+def test_settings_of_another_form_do_not_end_the_check_of_modules(settings, monkeypatch, tmp_path, lines, classes):
+    """Other checks say what is wrong with them; before, `manage.py check` ended in a TypeError."""
+    for name in ("tasks", "named", "classes"):
+        tmp_path.joinpath(f"{name}.py").write_text("import crons\n\ncrons.command('clearsessions')\n")
+    modules = [(f"shop.{file.stem}", file) for file in tmp_path.iterdir()]
+    settings.CRONJOBS, settings.CRON_CLASSES = lines, classes
+    monkeypatch.setattr(checks.asking, "is_asked_for", lambda: True)
+    monkeypatch.setattr(checks.elsewhere, "is_asked_for", lambda: True)
+    monkeypatch.setattr(checks.elsewhere, "_modules_of_project", lambda: modules)
+
+    named = {each.msg.partition(" ")[0] for each in checks.check_elsewhere()}
+
+    assert named == {"shop.tasks"} | (set() if isinstance(lines, list) else {"shop.named", "shop.classes"})
+
+
 def _done_twice():
     """Return the names in the warnings of crons.W074, and the moments that they share."""
     pattern = re.compile(r"(\S+) and (\S+) do the same at the same times, next at (\S+ \S+): ")
