@@ -16,7 +16,7 @@ from crons.policies import OF_OTHERS
 from crons.redaction import without_secrets_of
 from crons.schedules import NEVER, cron
 from crons.sources.base import Binding, Masking, Problem, Reading, Source, imported, says
-from crons.sources.cronjob_lines import Line, name_of, read_line
+from crons.sources.cronjob_lines import Line, marked_name, name_of, read_line
 from crons.sources.crontab_settings import environment
 
 FIX = (
@@ -34,6 +34,7 @@ class CronjobsSource(Source):
         """Return entries for undeclared functions, doors for declared ones, problems for the rest."""
         declarations, bindings, problems = [], [], []
         lines, given, masking = getattr(settings, "CRONJOBS", ()), environment(), Masking()
+        seen: dict[str, str] = {}
         if not isinstance(lines, list | tuple):
             return Reading(problems=(_problem(masking, f"CRONJOBS is {lines!r}, expected a list of tuples."),))
         for number, raw in enumerate(lines):
@@ -41,6 +42,10 @@ class CronjobsSource(Source):
             try:
                 line = read_line(number, raw)
                 where = f"{line.ref} {line.path}"
+                first = seen.setdefault(marked_name(line, line.moments), line.ref)
+                if first != line.ref and not line.is_at_reboot:
+                    problems.append(_once_more(line, first, masking))
+                    continue
                 body = _body(line)
                 job = _declared_for(body)
                 if job is None:
@@ -83,6 +88,11 @@ def _readable() -> Iterator[Line]:
 
 def _problem(masking: Masking, text: str) -> Problem:
     return Problem("W030", masking.hide(text), FIX, is_broken=True)
+
+
+def _once_more(line: Line, first: str, masking: Masking) -> Problem:
+    text = f"{line.ref} {line.path} is {first} once more: cron calls it for each of these lines, crons once."
+    return Problem("W030", masking.hide(text), "Take one of them away, or give them other times or other arguments.")
 
 
 def _body(line: Line) -> Body:

@@ -355,6 +355,20 @@ def test_entries_that_do_the_same_at_the_same_times_are_a_warning(settings):
     assert pairs == [("a", "b"), ("c", "d"), ("e", "f")]
 
 
+def test_lines_that_do_the_same_are_all_named(settings):
+    """Those that are equal are one entry, which "crons.W074" compares with that of other texts."""
+    settings.CRONJOBS = [(text, "tests.crons.cronjobs.load") for text in ("0 7 * * *", "0 07 * * *", "0 7 * * *")]
+
+    found = " ".join(each.msg for each in [*checks.check_sources(), *checks.check_doubles()])
+
+    assert {f"CRONJOBS[{number}]" for number in range(3) if f"CRONJOBS[{number}]" in found} == {
+        "CRONJOBS[0]",
+        "CRONJOBS[1]",
+        "CRONJOBS[2]",
+    }
+    assert "CRONJOBS[0] tests.crons.cronjobs.load and CRONJOBS[1] tests.crons.cronjobs.load" in found
+
+
 def test_entries_that_do_other_things_or_at_other_times_are_no_warning():
     """A job with two entries is what entry(…) is for, and each closure of a factory is a function of its own."""
 

@@ -152,7 +152,9 @@ def test_line_that_alone_makes_its_call_keeps_its_name_when_its_schedule_changes
 
 def test_schedules_that_are_one_are_one_line(settings):
     """Blanks and capitals make no second entry."""
-    both = names(settings, ("0 7 * * sun", f"{HERE}.load"), ("0  7 * * SUN", f"{HERE}.load"))
+    settings.CRONJOBS = [("0 7 * * sun", f"{HERE}.load"), ("0  7 * * SUN", f"{HERE}.load")]
+
+    both = [CronjobsSource().entry_name(raw) for raw in settings.CRONJOBS]
 
     assert both == [f"{HERE}.load", f"{HERE}.load"]
 
@@ -288,6 +290,38 @@ def test_door_leads_to_the_entry_with_the_same_arguments_and_schedule(settings):
     ]
 
     assert [CronjobsSource().entry_name(raw) for raw in lines] == ["load_late", "load", "load_fast", "load"]
+
+
+def test_line_that_stands_there_twice_is_a_problem(settings):
+    """Cron calls it twice; before, crons did once, and nothing said so."""
+    twice = ("0 7 * * *", f"{HERE}.load", ["eu"])
+    settings.CRONJOBS = [twice, ("0 8 * * *", f"{HERE}.load", ["eu"]), ("0  7 * * *", *twice[1:], {}, ">> /x.log")]
+    source = CronjobsSource()
+
+    reading = source.read()
+
+    assert [each.source_ref for each in reading.declarations] == [f"CRONJOBS[{n}] {HERE}.load" for n in (0, 1)]
+    assert [(each.id, each.is_broken, each.text) for each in reading.problems] == [
+        (
+            "W030",
+            False,
+            f"CRONJOBS[2] {HERE}.load is CRONJOBS[0] once more: cron calls it for each of these lines, crons once.",
+        )
+    ]
+    assert source.read() == reading
+
+
+def test_line_of_a_declared_job_that_stands_there_twice_is_a_problem(settings):
+    """The door is one, too."""
+    job(cron("0 8 * * *"), name="load")(cronjobs.load)
+    settings.CRONJOBS = [("0 8 * * *", f"{HERE}.load")] * 2
+
+    reading = CronjobsSource().read()
+
+    assert reading.bindings == (Binding("load", "0 8 * * *", "CRONJOBS[0]"),)
+    assert [each.text.partition(":")[0] for each in reading.problems] == [
+        f"CRONJOBS[1] {HERE}.load is CRONJOBS[0] once more"
+    ]
 
 
 def test_line_that_gives_a_declared_function_other_arguments_is_a_problem(settings):
