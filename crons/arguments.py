@@ -13,6 +13,7 @@ from crons.bodies import CommandBody, ShellBody
 from crons.exceptions import Refused
 from crons.jobs import check_args, missing_args, nearest, registry
 from crons.models import Entry
+from crons.redaction import DEEPEST
 
 # Of Django's own options those that decide which code runs, and where its words go.
 NOT_FOR_RUNS = frozenset(
@@ -54,6 +55,11 @@ def check_complete(entry: Entry, args: Mapping[str, Any]) -> None:
 
 
 def _check_storable(name: str, args: Mapping[str, Any]) -> None:
+    if deep := [key for key, value in args.items() if _is_deeper(value, DEEPEST - 1)]:
+        raise Refused(
+            f"arguments of {name!r}: {', '.join(map(repr, deep))}: lists and dicts nested {DEEPEST} levels deep "
+            "or more, expected fewer. Pass a flat value, or the path of a file."
+        )
     try:
         text = json.dumps(dict(args), ensure_ascii=False, allow_nan=False)
         text.encode()
@@ -61,6 +67,14 @@ def _check_storable(name: str, args: Mapping[str, Any]) -> None:
         raise Refused(f"arguments of {name!r}: {dict(args)!r} cannot be kept as JSON: {error}.") from error
     if "\\u0000" in text:
         raise Refused(f"arguments of {name!r}: {dict(args)!r} have a NUL in them, which no database keeps.")
+
+
+def _is_deeper(value: Any, levels: int) -> bool:
+    """Say whether lists and dicts are nested in *value* more than *levels* deep, going no further than that."""
+    if not isinstance(value, Mapping | list | tuple):
+        return False
+    within = value.values() if isinstance(value, Mapping) else value
+    return levels == 0 or any(_is_deeper(each, levels - 1) for each in within)
 
 
 def _known_to(body: Any) -> list[str] | None:

@@ -22,6 +22,7 @@ from crons.secret_shapes import Secrecy, is_secret, lines_of, secrecy_of, secret
 MASK = "********"
 _LONGEST_FILE = 16_384  # a key or a few tokens; what is longer is no secret to be told by mistake
 RECENT_SECONDS = 1.0
+DEEPEST = 100  # levels of lists and mappings that are shown, and that arguments may have
 SHORTEST = 8  # shorter values ("test", "admin") would garble the output and hide nothing
 
 # Django's own settings are public (AUTH_USER_MODEL, PASSWORD_HASHERS …) but for these.
@@ -117,19 +118,23 @@ def _recent() -> Redaction:
     return _kept.redaction
 
 
-def _hidden(value: Any, redaction: Redaction) -> Any:
+def _hidden(value: Any, redaction: Redaction, levels: int = DEEPEST) -> Any:
+    if not levels and isinstance(value, Mapping | list | tuple):
+        return MASK
     if isinstance(value, Mapping):
-        return {name: _hidden(each, redaction) for name, each in value.items()}
+        return {name: _hidden(each, redaction, levels - 1) for name, each in value.items()}
     if isinstance(value, list | tuple):
-        return [_hidden(each, redaction) for each in value]
+        return [_hidden(each, redaction, levels - 1) for each in value]
     return redaction.hide(value) if isinstance(value, str) else value
 
 
-def _masked(value: Any, secrecy: Secrecy) -> Any:
+def _masked(value: Any, secrecy: Secrecy, levels: int = DEEPEST) -> Any:
+    if not levels and isinstance(value, Mapping | list | tuple):
+        return MASK
     if isinstance(value, Mapping):
-        return {name: _masked(each, within(str(name), secrecy)) for name, each in value.items()}
+        return {name: _masked(each, within(str(name), secrecy), levels - 1) for name, each in value.items()}
     if isinstance(value, list | tuple):
-        return [_masked(each, secrecy) for each in value]
+        return [_masked(each, secrecy, levels - 1) for each in value]
     if isinstance(value, str):
         return MASK if value and is_secret(value, secrecy) else without_secrets_in(value)
     return value

@@ -7,6 +7,7 @@ import pytest
 from crons import api, command, cron, entry, job, shell
 from crons.exceptions import CronsError, InvalidJob, Refused
 from crons.models import AuditEvent, Run
+from crons.redaction import for_people
 from tests.crons.conftest import NOON
 
 pytestmark = pytest.mark.django_db
@@ -64,6 +65,28 @@ def test_the_context_is_not_for_callers():
 def test_what_cannot_be_kept_is_refused(value, told):
     """What a database takes for another value, or for none, is no argument."""
     assert told in refused("report", days=value)
+
+
+@pytest.mark.parametrize("levels", [100, 985, 100_000])
+def test_what_is_nested_without_end_is_refused(levels):
+    """Databases and pages that show it give up at some depth, each at its own."""
+    value = 1
+    for _ in range(levels):
+        value = [value]
+
+    assert refused("report", city="Paris", days=value) == (
+        "arguments of 'report': 'days': lists and dicts nested 100 levels deep or more, expected fewer. "
+        "Pass a flat value, or the path of a file."
+    )
+
+
+def test_what_is_nested_as_deep_as_may_be_is_kept_and_shown():
+    """What is refused begins where what is shown ends."""
+    value = 1
+    for level in range(99):
+        value = {"a": value} if level % 2 else [value]
+
+    assert for_people(api.run_now("report", by="dana", args={"days": value}).args) == {"days": value}
 
 
 def test_a_job_that_this_process_does_not_know_cannot_be_checked(make_entry):

@@ -253,6 +253,19 @@ def test_arguments_are_shown_without_their_secrets() -> None:
     }
 
 
+@pytest.mark.parametrize("levels", [101, 940, 50_000])
+def test_what_is_nested_without_end_is_shown_as_far_as_a_hundred_levels(levels: int) -> None:
+    """A row that was written otherwise must not end a page."""
+    value: object = "text"
+    for level in range(levels):
+        value = {"a": value} if level % 2 else [value]
+
+    shown = str(redaction.for_people(value))
+
+    assert shown.count("[") + shown.count("{") == 100
+    assert shown.count(MASK) == 1
+
+
 def test_a_list_of_rows_reads_the_projects_secrets_once(monkeypatch: pytest.MonkeyPatch) -> None:
     """A thousand rows with arguments would take half a minute; other settings are read at once."""
     reads: list[Redaction] = []

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from django.core.management import CommandError, call_command
 
-from crons import api
+from crons import api, job
 from crons.exceptions import Refused, UnknownJob
 
 pytestmark = pytest.mark.django_db
@@ -61,6 +61,19 @@ def test_json_without_end_is_refused(make_entry, capsys):
         call_command("crons", "run", "nightly", "--arg", "days=" + "[" * 100_000)
 
     assert "the JSON of 'days' is nested too deeply" in f"{refusal.value} {capsys.readouterr().err}"
+
+
+def test_json_that_is_nested_deeply_is_refused(empty_registry, make_entry):
+    """Python reads a thousand levels; neither SQLite nor a page takes them."""
+
+    @job(name="nightly")
+    def nightly(days: object = 7) -> None:
+        """Do nothing."""
+
+    make_entry("nightly")
+
+    with pytest.raises(CommandError, match="'days': lists and dicts nested 100 levels deep or more"):
+        call_command("crons", "run", "nightly", "--arg", "days=" + "[" * 500 + "]" * 500)
 
 
 def test_a_number_without_end_is_no_run(capsys):
