@@ -17,7 +17,16 @@ from django.core.exceptions import ImproperlyConfigured
 
 from crons.conf import conf
 from crons.exceptions import InvalidSetting
-from crons.secret_shapes import Secrecy, is_secret, lines_of, secrecy_of, secrets_in, spans, within
+from crons.secret_shapes import (
+    Secrecy,
+    is_secret,
+    is_working_directory,
+    lines_of,
+    secrecy_of,
+    secrets_in,
+    spans,
+    within,
+)
 
 MASK = "********"
 _LONGEST_FILE = 16_384  # a key or a few tokens; what is longer is no secret to be told by mistake
@@ -164,7 +173,8 @@ def _value_of(name: str) -> Any:
 
 def _in_environment(environment: Mapping[str, str]) -> Iterator[str]:
     for name, value in environment.items():
-        yield from _within(value, secrecy_of(name))
+        secrecy = Secrecy.NONE if is_working_directory(name, value) else secrecy_of(name)
+        yield from _within(value, secrecy)
 
 
 def _within(value: Any, secrecy: Secrecy) -> Iterator[str]:

@@ -37,6 +37,7 @@ _ABOUT = (
 _ARE_SECRETS, _ARE_ABOUT = frozenset(_SECRET_WORDS.split()), frozenset(_ABOUT.split())
 _EXCEPTION = re.compile(r"[a-z](?:Error|Exception|Warning)\Z")  # KeyError: 'SHOP_TOKEN' names what is missing
 _WORKING_DIRECTORY = frozenset({"PWD", "OLDPWD"})
+_NO_COOKIE = re.compile("COOKIES?[_.-]?(?=CONSENT|BANNER|NOTICE|POLICY)", re.IGNORECASE)  # what visitors are asked
 
 _PLAIN = re.compile(
     r"[A-Za-z][A-Za-z_]*"  # a word
@@ -70,13 +71,18 @@ _BY_FORM = tuple(
         r"https?://events\.pagerduty\.com/integration/(\w+)",
         r"\b(?:discord|slack|tgram|msteams|workflows?|gchat|mmosts?|rockets?|pover|pagerduty)://([^\s\"']+)",
         # Credentials that say what they are.
-        r"\b((?:gh[pousr]|glpat|github_pat|xox[abeoprs]|xapp|sk_live|rk_live|sk-ant|sk-proj)[-_][\w-]{10,})",
+        r"\b((?:gh[pousr]|glpat|github_pat|xox[abeoprs]|xapp|[sr]k_(?:live|test)|sk-ant|sk-proj)[-_][\w-]{10,})",
+        r"\b((?:npm|hf)_[A-Za-z0-9]{16,})\b",  # but not npm_config_user_agent
+        r"\b(AIza[\w-]{20,}|SG\.[\w-]{8,}\.[\w-]{8,})",
         r"\b(eyJ[\w-]{8,}\.eyJ[\w-]{8,}\.[\w-]{8,})",
         r"\b(?:Bearer|Basic)\s+([\w.~+/=-]{8,})",
         # Programs that take a password on their command line.
         r"(?:^|\s)(?:-u|--user)[ =]\s*[^\s:]{1,100}:(\S+)",
         r"\b(?:mysql|mysqldump|mysqladmin|mariadb|mariadb-dump)\b[^|;&]{0,200}?\s-p(\S+)",
         r"\bsshpass\s+-p\s*(\S+)",
+        r"\bcurl\b[^|;\n]{0,200}?\s-[A-Za-z]{0,10}?u\s*[^\s:]{1,100}:(\S+)",
+        r"\b(?:redis|valkey)-cli\b[^|;&\n]{0,200}?\s-a\s+[\"']?([^\s\"']+)",
+        r"\b(?:smbclient|smbget|rpcclient|net)\b[^|;&\n]{0,200}?\s(?:-U|--user)[ =]?\s*[^\s%]{1,100}%([^\s\"']+)",
     )
 )
 _PRIVATE_KEY = re.compile(r"-----BEGIN [A-Z0-9 ]*PRIVATE KEY(?: BLOCK)?-----(.*?)(?:-----END|\Z)", re.DOTALL)
@@ -84,14 +90,17 @@ _PRIVATE_KEY = re.compile(r"-----BEGIN [A-Z0-9 ]*PRIVATE KEY(?: BLOCK)?-----(.*?
 
 def secrecy_of(name: str) -> Secrecy:
     """Say whether what is called *name* (of a variable, a setting, a key, an option) is a secret."""
-    if name.upper() in _WORKING_DIRECTORY:
-        return Secrecy.DOUBTFUL
     if _EXCEPTION.search(name):
         return Secrecy.NONE
-    words = [word for each in _WORDS.findall(name) if not _HARMLESS.match(word := each.upper())]
+    words = [word for each in _WORDS.findall(_NO_COOKIE.sub("", name)) if not _HARMLESS.match(word := each.upper())]
     if any(word in _ARE_SECRETS or _SECRET_WITHIN.search(word) for word in words):
         return Secrecy.DOUBTFUL if _last_word(name) in _ARE_ABOUT else Secrecy.CERTAIN
     return Secrecy.DOUBTFUL if any(map(_DOUBTFUL_WITHIN.search, words)) else Secrecy.NONE
+
+
+def is_working_directory(name: str, value: str) -> bool:
+    """Say whether this is what shells keep under PWD; in a connection string a password is called so."""
+    return name in _WORKING_DIRECTORY and value.startswith("/")
 
 
 def within(name: str, outer: Secrecy) -> Secrecy:
@@ -156,7 +165,7 @@ def _pairs(text: str) -> Iterator[tuple[int, int]]:
             value = _VALUE.match(text, match.end())
             if value and (found := value[value.lastindex or 0]) and not (between.isspace() and found[0] == "-"):
                 at = value.end()
-                if is_secret(found, secrecy):
+                if is_secret(found, secrecy) and not is_working_directory(name, found):
                     yield value.span(value.lastindex or 0)
 
 

@@ -69,6 +69,8 @@ def test_a_secrets_name_hides_whatever_stands_under_it(name: str) -> None:
         ("TOKEN_URL", "https://login.example.com/oauth2/token"),
         ("DESKTOP_SESSION", "enlightenment"),
         ("PWD", "/srv/production/crm"),
+        ("COOKIE_CONSENT_MODE", "opt-in-2"),
+        ("cookieBannerVersion", "2026-11-30"),
         ("OLDPWD", "/srv/production"),
         ("PATH", "/usr/local/bin:/usr/bin"),
         ("DATABASE_URL", "postgres://db.example.com:5432/production"),
@@ -107,7 +109,8 @@ def test_what_only_sounds_like_a_secret_is_shown(name: str, value: str) -> None:
         (f"https://hooks.zapier.com/hooks/catch/1/{TOKEN}/", TOKEN),
         ("https://api.telegram.org/bot123456:AAF-correct-horse/sendMessage", "123456:AAF-correct-horse"),
         (f"slack://TokenA/TokenB/{TOKEN}", TOKEN),
-        (f"ghp_{TOKEN}", f"ghp_{TOKEN}"),
+        *((token, token) for token in (f"ghp_{TOKEN}", f"npm_{TOKEN}", f"hf_{TOKEN}", f"SG.{TOKEN}.{TOKEN}-_{TOKEN}")),
+        *((token, token) for token in (f"AIza{TOKEN}", f"sk_test_{TOKEN}", f"sk_live_{TOKEN}", f"rk_test_{TOKEN}")),
         ("eyJhbGciOiJI.eyJzdWIiOiIx.SflKxwRJSMeKKF2QT4", "eyJhbGciOiJI.eyJzdWIiOiIx.SflKxwRJSMeKKF2QT4"),
         (json.dumps({"shop": {"password": SECRET}}), SECRET),
     ],
@@ -232,6 +235,21 @@ def test_a_file_that_cannot_be_read_hides_nothing_and_stops_nothing(kind: str, t
         ("pg_dump postgres://shop:a@b@db/shop", f"pg_dump postgres://shop:{MASK}@db/shop"),
         ("python manage.py rotate_keys --all", "python manage.py rotate_keys --all"),
         ("cd /srv/keys && ./token refresh", "cd /srv/keys && ./token refresh"),
+        ("backup --pwd correcthorse", f"backup --pwd {MASK}"),
+        ("Driver=x;Server=h;UID=u;PWD=correcthorse;", f"Driver=x;Server=h;UID=u;PWD={MASK};"),
+        ("dump mysql://h/db?pwd=correcthorse", f"dump mysql://h/db?pwd={MASK}"),
+        ("{'PWD': 'correcthorse'}", f"{{'PWD': '{MASK}'}}"),
+        ("PWD=/srv/shop OLDPWD=/srv ./run", "PWD=/srv/shop OLDPWD=/srv ./run"),
+        ("curl -uuser:abc https://example.com", f"curl -uuser:{MASK} https://example.com"),
+        ("curl -fsSu user:abc https://example.com", f"curl -fsSu user:{MASK} https://example.com"),
+        ("curl --url https://example.com:8000/", "curl --url https://example.com:8000/"),
+        ("redis-cli -h cache -a secretpw ping", f"redis-cli -h cache -a {MASK} ping"),
+        ("redis-cli -a 'secretpw' ping", f"redis-cli -a '{MASK}' ping"),
+        ("smbclient //host/share -U user%abc -c ls", f"smbclient //host/share -U user%{MASK} -c ls"),
+        ("smbclient -Uuser%abc //host/share", f"smbclient -Uuser%{MASK} //host/share"),
+        ("smbclient --user='SHOP\\user%abc' //host/share", f"smbclient --user='SHOP\\user%{MASK}' //host/share"),
+        (f"./publish npm_{TOKEN}", f"./publish {MASK}"),
+        ("env npm_config_useragentstring_x npm_command", "env npm_config_useragentstring_x npm_command"),
     ],
 )  # fmt: skip
 def test_a_command_line_is_shown_without_its_secrets(line: str, shown: str) -> None:
@@ -251,6 +269,13 @@ def test_arguments_are_shown_without_their_secrets() -> None:
         "to": [f"redis://:{MASK}@cache"],
         "count": 3,
     }
+
+
+@pytest.mark.parametrize("name", ["pwd", "Pwd", "PWD"])
+def test_a_password_called_like_the_working_directory_is_masked(name: str) -> None:
+    """ODBC and MySQL call it so; only shells keep a path there."""
+    assert without_secrets_of({name: "correcthorse"}) == {name: MASK}
+    assert hidden(name, "correcthorse").hide("a correcthorse b") == f"a {MASK} b"
 
 
 @pytest.mark.parametrize("levels", [101, 940, 50_000])
