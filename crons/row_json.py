@@ -15,9 +15,10 @@ SHOWN = 80
 
 
 class Garbled:
-    """What stands in for a value that is not of its column's kind; *raw* is what was found."""
+    """What stands in for a value that is not of its column's kind; *raw* is what was found, *text* its JSON."""
 
     raw: Any = None
+    text: str = ""
 
 
 class GarbledDict(Garbled, dict[str, Any]):
@@ -54,7 +55,7 @@ class RowJSONField(models.JSONField):
         if isinstance(found, self.kind):
             return found
         stand_in = STANDS_IN[self.kind]()
-        stand_in.raw = found
+        stand_in.raw, stand_in.text = found, str(value)
         return stand_in
 
     def get_db_prep_value(self, value: Any, connection: Any, prepared: bool = False) -> Any:
@@ -67,5 +68,5 @@ def unread(**columns: Any) -> str:
     for name, value in columns.items():
         if isinstance(value, Garbled):
             kind = "a list" if isinstance(value, list) else "an object"
-            return f"its column {name} holds {str(value.raw)[:SHOWN]!r}, expected {kind} in JSON"
+            return f"its column {name} holds {value.text[:SHOWN]!r}, expected {kind} in JSON"
     return ""

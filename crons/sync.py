@@ -17,7 +17,7 @@ from typing import Any
 from crons import retiring, zone_data
 from crons.conf import conf
 from crons.declarers import declared_by, living, note_declared, of_other_projects
-from crons.exceptions import CronsError
+from crons.exceptions import CronsError, DeclarationError, UnknownJob, ZoneMissingHere
 from crons.jobs import Declaration, Job, registry
 from crons.ledger import (
     account_for,
@@ -33,11 +33,12 @@ from crons.ledger import (
     write_off,
     writing,
 )
-from crons.ledger.audit import note
+from crons.ledger.audit import kept, note
 from crons.ledger.record import refuse_retired
 from crons.models import AuditEvent, Entry, Run
 from crons.planner import Account, Plan, while_retired
 from crons.retiring import Retire
+from crons.row_json import Garbled
 from crons.schedules import parse
 from crons.sources import SOURCES
 from crons.sources.cronjob_rows import carry_over
@@ -48,6 +49,10 @@ Planner = Callable[[Account, datetime], Plan]
 # What of Entry.overrides says when: a person's text and zone, and what is declared meanwhile.
 OVERRIDDEN = ("schedule", "zone", "declared", "declared_zone")
 OUTDATED = "outdated"
+# What is wrong with one entry alone; that the database is away, or refuses, concerns all of them.
+UNWRITABLE = (DeclarationError, UnknownJob, ZoneMissingHere)
+# How much of what cannot be read an audit event keeps.
+LONGEST_FOUND = 1_000
 
 
 @dataclass(frozen=True)
@@ -96,18 +101,27 @@ def sync(now: datetime, plan: Planner, *, retire: Retire = Retire.NOTHING, by: s
     by = by or f"crons {kind}"
     former = {alias for each in declared.values() for alias in each.aliases}
     known = Known(declared, of_other_projects(declared, former, now), declared_by(living(now)) or ())
+    written = dict(declared)
     for declaration in declared.values():
-        deed = _write(declaration, now, plan, known, by)
+        try:
+            deed = _write(declaration, now, plan, known, by)
+        except UNWRITABLE as error:
+            # Its row stays as it was. Raised here, the error left all others unwritten, and `serve` did not start.
+            done.problems.append(f"{declaration.name}: {error}")
+            del written[declaration.name]
+            continue
         if deed == OUTDATED:
             done.problems.append(_outdated(declaration.name))
             continue
         getattr(done, "renamed" if declaration.name in carried else deed).append(declaration.name)
     done.problems += hold_doubled(done.created, now, plan)
+    # What could not be renamed has its former name, and is not gone for that.
+    kept_names = {*declared, *(old for name in declared.keys() - written for old in known.former(declared[name]))}
     # A line that cannot be read today may be mended tomorrow: its source's entries are not taken for gone.
-    gone = retiring.retire(declared, whole, known.foreign, retire, now, plan, by)
+    gone = retiring.retire(kept_names, whole, known.foreign, retire, now, plan, by)
     done.retired, done.undeclared, done.renames = gone.names, gone.undeclared, gone.renames
     done.problems += gone.problems
-    done.renames += _still_apart(declared.values(), known)
+    done.renames += _still_apart(written.values(), known)
     note_declared(kind, now)
     return done
 
@@ -211,8 +225,13 @@ def _write(declaration: Declaration, now: datetime, plan: Planner, known: Known,
         if entry is None:
             _create(declaration, wanted, now, using)
             return "created"
+        if isinstance(entry.overrides, Garbled):
+            # Nobody can read from it what a person said, and while it stands the entry cannot be planned.
+            wanted["overrides"] = {}
+            found = {"overrides": kept(entry.overrides.text, LONGEST_FOUND)}
+            note("mend", "entry", declaration.name, by, now, using, before=found, after={"overrides": {}})
         _keep_override(entry, wanted)
-        differing = [name for name, value in wanted.items() if getattr(entry, name) != value]
+        differing = [name for name, value in wanted.items() if _differs(getattr(entry, name), value)]
         if entry.retired_at is not None:
             _reopen(entry, wanted, now, using)
         elif {"schedule", "zone", "policy", "tags"} & set(differing) or entry.parked_reason:
@@ -234,6 +253,11 @@ def _write(declaration: Declaration, now: datetime, plan: Planner, known: Known,
         entry.version += 1
         entry.save(using=using)
     return deed
+
+
+def _differs(stored: object, value: object) -> bool:
+    # What stands in for a garbled value is empty, and equals an empty one.
+    return isinstance(stored, Garbled) or stored != value
 
 
 def _columns(declaration: Declaration, job: Job) -> dict[str, Any]:

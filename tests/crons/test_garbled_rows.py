@@ -142,10 +142,11 @@ def test_garbled_rows_are_shown_wherever_somebody_looks(make_entry, admin_client
     assert [page.status_code for page in pages] == [200, 200]
 
 
-def test_saving_a_garbled_row_keeps_what_was_found(make_entry):
+@pytest.mark.parametrize("text", ["[1, 2]", "null", '"text"'])
+def test_saving_a_garbled_row_keeps_what_was_found(make_entry, text):
     """Who changes another column must not destroy what has to be looked into."""
     entry = make_entry("bad")
-    garble(entry, "args", "[1, 2]")
+    garble(entry, "args", text)
 
     row = Entry.objects.get()
     row.owner = "dana"
@@ -153,8 +154,18 @@ def test_saving_a_garbled_row_keeps_what_was_found(make_entry):
 
     with connection.cursor() as cursor:
         cursor.execute("SELECT args FROM crons_entry")
-        assert json.loads(cursor.fetchone()[0]) == [1, 2]
+        assert json.loads(cursor.fetchone()[0]) == json.loads(text)
     assert api.entry("bad").args == {}
+
+
+@pytest.mark.parametrize("text", ["null", "true", '"text"', "[1, 2]"])
+def test_what_was_found_is_shown_as_it_stands_in_the_row(led, make_entry, text):
+    """Nobody who looks for 'None' finds it in a column that holds null."""
+    garble(make_entry("bad"), "args", text)
+
+    led.record(NOON + minutes(5))
+
+    assert Entry.objects.get().parked_reason == f"its column args holds {text!r}, expected an object in JSON"
 
 
 def test_a_garbled_override_is_not_taken_for_a_schedule(make_entry):

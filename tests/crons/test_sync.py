@@ -15,6 +15,7 @@ from crons.retiring import Retire
 from crons.schedules import FAR_FUTURE
 from crons.verdicts import Outcome
 from tests.crons.conftest import NOON, minutes
+from tests.crons.test_garbled_rows import GARBLED, garble
 
 pytestmark = pytest.mark.django_db
 
@@ -258,6 +259,107 @@ def test_a_parked_entry_gets_another_chance():
     assert (row.parked_reason, row.schedule) == ("", "0 * * * *")
     assert row.accounted_until == NOON
     assert row.wake_at == NOON + minutes(60)
+
+
+@pytest.mark.parametrize(
+    ("columns", "why"),
+    [
+        ({"overrides": {"timeout": "x"}}, "cannot be read"),
+        ({"overrides": {"schedule": "x"}, "schedule": "x"}, "'x'"),
+        ({"overrides": {"schedule": "0 * * * *", "zone": "Mars/X"}, "zone": "Mars/X"}, "Mars/X"),
+    ],
+    ids=["rule", "schedule", "zone"],
+)
+def test_a_parked_entry_keeps_nothing_else_from_being_written(columns, why):
+    """One row ended `crons sync` and `crons serve`: no new job was created, and no message named the row."""
+    declare(cron("0 * * * *"))
+    run_sync(NOON)
+    Entry.objects.update(**columns)
+    ledger.record(NOON + minutes(60), plan_entry, "tick")
+    kept = Entry.objects.values("schedule", "zone", "overrides", "parked_reason", "wake_at", "version")
+    parked = kept.get()
+    declare(cron("0 * * * *"), name="fresh")
+
+    done = run_sync(NOON + minutes(61))
+
+    (problem,) = done.pop("problems")
+    assert done == {"created": ["fresh"]}
+    assert problem.startswith("report: ")
+    assert why in problem
+    assert kept.get(name="report") == parked
+    assert why in parked["parked_reason"]
+
+
+@pytest.mark.parametrize("text", ["[1]", "null"])
+@pytest.mark.parametrize("is_parked", [True, False])
+def test_overrides_that_cannot_be_read_are_mended(text, is_parked):
+    """`crons health` says to sync; nobody can read from them what a person had said, so what is declared holds."""
+    declare(cron("0 * * * *"))
+    run_sync(NOON)
+    garble(Entry.objects.get(), "overrides", text)
+    if is_parked:
+        ledger.record(NOON + minutes(60), plan_entry, "tick")
+
+    assert run_sync(NOON + minutes(61)) == {"changed": ["report"]}
+
+    row = Entry.objects.get()
+    assert (row.overrides, row.parked_reason) == ({}, "")
+    event = AuditEvent.objects.get()
+    assert (event.verb, event.subject, event.actor) == ("mend", "report", "ann")
+    assert (event.before, event.after) == ({"overrides": text}, {"overrides": {}})
+    ledger.record(NOON + minutes(61), plan_entry, "tick")
+    assert [run.slot_at for run in Run.objects.all()] == [NOON + minutes(60)]
+
+
+@pytest.mark.parametrize("column", ["args", "policy", "tags"])
+def test_a_garbled_row_that_is_not_parked_yet_is_mended(column):
+    """What stands in for it is empty: where nothing was declared, the row was called unchanged."""
+    declare(cron("0 * * * *"))
+    run_sync(NOON)
+    garble(Entry.objects.get(), column, "5")
+
+    assert run_sync(NOON + minutes(1)) == {"changed": ["report"]}
+
+    assert run_sync(NOON + minutes(1)) == {"unchanged": ["report"]}
+
+
+@pytest.mark.parametrize("fate", ["declared", "renamed", "merged", "retired", "back"])
+def test_a_sync_gets_past_every_garbled_row(fate):
+    """Whatever becomes of the entry: only rules that a person may have changed are left for somebody to mend."""
+    names = [f"bad{place:03}" for place in range(len(GARBLED))]
+    for name in names:
+        declare(cron("0 * * * *"), name=name)
+    run_sync(NOON)
+    if fate == "back":
+        registry.clear()
+        run_sync(NOON + minutes(1), Retire.ALL)
+    if fate == "merged":
+        for name in names:
+            declare(cron("0 * * * *"), name=f"new{name}")
+        run_sync(NOON + minutes(1))
+    for name, (column, text) in zip(names, GARBLED, strict=True):
+        for row in Entry.objects.filter(name__in=[name, f"new{name}"]):
+            garble(row, column, text)
+    ledger.record(NOON + minutes(60), plan_entry, "tick")
+    if fate != "back":
+        registry.clear()
+    for name in names if fate != "retired" else ():
+        aliased = {"name": f"new{name}", "aliases": [name]} if fate in ("renamed", "merged") else {"name": name}
+        declare(cron("0 * * * *"), **aliased)
+    declare(cron("0 * * * *"), name="good")
+
+    done = run_sync(NOON + minutes(61), Retire.ALL)
+
+    sync.replan_changed_zones()
+    assert done["created"] == ["good"]
+    unmended = {problem.partition(":")[0].removeprefix("new") for problem in done.get("problems", ())}
+    assert {GARBLED[names.index(name)][0] for name in unmended} <= {"overrides"}
+    deeds = ("changed", "unchanged", "renamed", "retired")
+    written = {name.removeprefix("new") for deed in deeds for name in done.get(deed, ())} - {"good"}
+    assert written == {*names} - unmended
+    retired = {"retired": {*names}, "back": unmended}.get(fate, set())
+    assert set(Entry.objects.exclude(retired_at=None).values_list("name", flat=True)) == retired
+    assert "renames" not in done
 
 
 def test_a_pause_survives_a_deploy():
