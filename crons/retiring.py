@@ -134,18 +134,45 @@ def _too_many(names: list[str], count: int) -> str:
 
 
 def _renames(going: Collection[Entry], declared: Iterable[Entry], now: datetime) -> Iterator[str]:
-    """Say which of *going* seem to have been renamed: one goes, and one that is alike came since it was declared."""
+    """Ask of each of *going* whether it was renamed: of one that is alike and new, or of all that may be it."""
     new = [each for each in declared if each.source == "code"]
+    sure = {old.name: match for old in going if (match := _only_match(old, going, new, now))}
+    taken = {name for _, name in sure.values()}
+    left = [each for each in new if each.name not in taken]
     for old in going:
-        came = [each for each in new if each.first_seen_at >= (old.declared_at or now)]
-        for what, alike in (("function", _same_function), ("schedule and arguments", _same_times)):
-            found = [each for each in came if alike(old, each)]
-            if len(found) == 1 and sum(alike(each, found[0]) for each in going) == 1:
+        if old.name in sure:
+            what, name = sure[old.name]
+            yield (
+                f"{old.name} is declared no more, and {name} is new with the same {what}: was it renamed? "
+                f"Then write aliases=({old.name!r},) at {name}, and sync again: its history moves along."
+            )
+            continue
+        for what, found in _alike(old, left, now):
+            if found:
+                names = ", ".join(sorted(each.name for each in found))
+                several = f"one of {names}" if len(found) > 1 else names
                 yield (
-                    f"{old.name} is declared no more, and {found[0].name} is new with the same {what}: was it renamed? "
-                    f"Then write aliases=({old.name!r},) at {found[0].name}, and sync again: its history moves along."
+                    f"{old.name} is declared no more: was it renamed to {several}, new with the same {what}? "
+                    f"Then write aliases=({old.name!r},) there, and sync again: its history moves along."
                 )
                 break
+
+
+def _only_match(old: Entry, going: Collection[Entry], new: Iterable[Entry], now: datetime) -> tuple[str, str] | None:
+    """Return in what *old* is like just one of *new*, which is like no other of *going*, and the name of that one."""
+    for (what, found), alike in zip(_alike(old, new, now), ALIKE.values(), strict=True):
+        if len(found) == 1 and sum(alike(each, found[0]) for each in going) == 1:
+            return what, found[0].name
+    return None
+
+
+def _alike(old: Entry, new: Iterable[Entry], now: datetime) -> Iterator[tuple[str, list[Entry]]]:
+    """Give what an entry may have in common with *old*, and those of *new* that have it and came later."""
+    last = old.declared_at
+    # What came in the sync that declared *old* last stood beside it: it is not its new name.
+    came = [each for each in new if (each.first_seen_at > last if last else each.first_seen_at >= now)]
+    for what, alike in ALIKE.items():
+        yield what, [each for each in came if alike(old, each)]
 
 
 def _same_function(old: Entry, new: Entry) -> bool:
@@ -156,3 +183,6 @@ def _same_function(old: Entry, new: Entry) -> bool:
 def _same_times(old: Entry, new: Entry) -> bool:
     same = (old.schedule, old.zone, old.args) == (new.schedule, new.zone, new.args)
     return same and old.schedule != NEVER.text
+
+
+ALIKE = {"function": _same_function, "schedule and arguments": _same_times}

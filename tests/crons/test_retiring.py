@@ -164,7 +164,7 @@ RENAMED = (
 def test_a_rename_without_an_alias_is_recognised_by_its_function():
     """Also where its schedule was changed on that occasion."""
     job(every(minutes=5), name="old")(body)
-    run_sync()
+    run_sync(NOON - minutes(5))
     registry.clear()
     job(every(minutes=7), name="new")(body)
 
@@ -177,7 +177,7 @@ def test_a_rename_without_an_alias_is_recognised_by_its_function():
 def test_a_rename_without_an_alias_is_recognised_by_its_times():
     """Where a command took its place, or `serve` of the new release was there first."""
     declare("old", when=every(minutes=5), args={})
-    run_sync()
+    run_sync(NOON - minutes(5))
     registry.clear()
     command("clearsessions", name="new", schedule=every(minutes=5))
     api.sync(kind="serve")
@@ -185,12 +185,59 @@ def test_a_rename_without_an_alias_is_recognised_by_its_times():
     assert run_sync(NOON + minutes(5)).renames == [RENAMED.format("schedule and arguments")]
 
 
-def test_two_that_are_alike_are_no_rename():
-    """Half of all jobs run at midnight; a wrong guess is worse than none."""
-    declare("old", "older", when=cron("@daily"))
-    run_sync()
-    declare("new", when=cron("@daily"))
+PERHAPS = (
+    "{} is declared no more: was it renamed to {}, new with the same schedule and arguments? "
+    "Then write aliases=({!r},) there, and sync again: its history moves along."
+)
+
+
+def declare_daily(*names):
+    """Declare jobs of those names and nothing else, each with a function of its own, all at midnight."""
+    registry.clear()
+    for name in names:
+        command("clearsessions", name=name, schedule=cron("@daily"))
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "asked"),
+    [
+        ("a b", "a2 b2", [("a", "one of a2, b2"), ("b", "one of a2, b2")]),
+        ("a", "a2 unrelated", [("a", "one of a2, unrelated")]),
+        ("a b", "a2", [("a", "a2"), ("b", "a2")]),
+    ],
+)
+def test_where_several_may_be_the_new_name_all_are_asked_about(before, after, asked):
+    """Half of all jobs run at midnight, so none is taken for the one; before, nothing was said of any."""
+    declare_daily(*before.split())
+    run_sync(NOON - minutes(5))
+    declare_daily(*after.split())
 
     done = run_sync()
 
-    assert (done.retired, done.renames) == (["old", "older"], [])
+    assert done.renames == [PERHAPS.format(old, names, old) for old, names in asked]
+    assert done.retired == before.split()
+
+
+def test_what_is_the_new_name_of_one_is_not_that_of_another():
+    """The function of a job says more than its times."""
+    job(cron("@daily"), name="old")(body)
+    command("clearsessions", name="older", schedule=cron("@daily"))
+    run_sync(NOON - minutes(5))
+    registry.clear()
+    job(cron("@daily"), name="new")(body)
+    command("clearsessions", name="newer", schedule=cron("@daily"))
+
+    done = run_sync()
+
+    assert done.renames == [RENAMED.format("function"), PERHAPS.format("older", "newer", "older")]
+
+
+def test_what_stood_beside_it_is_no_new_name():
+    """One sync declared all of them; before, the one that was left was taken for new after a single sync."""
+    declare_daily("gone", "kept")
+    run_sync(NOON - minutes(5))
+    declare_daily("kept")
+
+    done = run_sync()
+
+    assert (done.retired, done.renames) == (["gone"], [])
