@@ -30,7 +30,7 @@ from crons.ledger.verdict import end, write_ended
 from crons.models import Attempt, Deployment, Entry, Run
 from crons.policies import Policy
 from crons.row_json import unread
-from crons.schedules import FAR_FUTURE
+from crons.schedules import FAR_FUTURE, FAR_PAST
 from crons.verdicts import Kind, State, Verdict
 
 BEGUN = ["state", "wake_at", "tries", "current_attempt", "active_key", "sends"]
@@ -259,7 +259,7 @@ def _lock_candidates(now: datetime, sought: Sought, garbled: Collection[int], us
     # scheduler began a run of the same entry, whose active key then made this transaction fail.
     active = Run.objects.filter(active_key=OuterRef("entry_id"))
     found = Run.objects.using(using).filter(~Exists(active), pk__in=ids).select_related("entry")
-    return sorted(found, key=lambda run: (run.asked_at is not None, run.wake_at, run.pk))
+    return sorted(found, key=lambda run: (run.asked_at is not None, run.wake_at or FAR_PAST, run.pk))
 
 
 def _choose(runs: list[Run], now: datetime, room: Mapping[str, int], using: str) -> list[tuple[Run, Policy]]:
@@ -270,7 +270,7 @@ def _choose(runs: list[Run], now: datetime, room: Mapping[str, int], using: str)
     for run in runs:
         policy = policy_of(run.entry)
         limit = conf.groups.get(policy.group)
-        if garbled := unread(args=run.args):
+        if garbled := _garbled(run):
             end(run, Verdict.FAILED, now, detail=garbled)
             over.append(run)
         elif (run.state == State.WAITING or run.tries) and is_overtaken(run, using):
@@ -284,6 +284,14 @@ def _choose(runs: list[Run], now: datetime, room: Mapping[str, int], using: str)
                 busy.add(run.entry_id)
     write_ended(over, using)
     return chosen
+
+
+def _garbled(run: Run) -> str:
+    """Say which column of a run's row cannot be read, by somebody's hand; nothing where all can."""
+    if garbled := unread(args=run.args):
+        return garbled
+    needed = ("planned_at",) if run.kind == Kind.MANUAL else ("planned_at", "slot_at")
+    return next((f"its column {name} holds no moment" for name in needed if getattr(run, name) is None), "")
 
 
 def is_readable(entry: Entry) -> bool:

@@ -36,6 +36,7 @@ SET_BACK = (
     "slots after {:%Y-%m-%d %H:%M:%S} UTC are recorded already: accounted_until was set back by hand. "
     "Set it to the last recorded slot, then: manage.py crons sync"
 )
+PARKED = ["wake_at", "version", "parked_reason"]
 MOVED = ["accounted_until", "wake_at", "version", "paused_at", "paused_until", "parked_reason"]
 
 
@@ -239,7 +240,9 @@ def account_for(
     columns = ["entry_id", "slot_at", "planned_at", "wake_at", "start_before", "effect_key"]
     rows.insert_alike(template, columns, slots, using)
     rows.insert(done.ranges, using)
-    rows.update(entries, MOVED, using, model=Entry)
+    rows.update([each for each in entries if each.accounted_until is not None], MOVED, using, model=Entry)
+    # What stands there cannot be written back: the column takes no nothing.
+    rows.update([each for each in entries if each.accounted_until is None], PARKED, using, model=Entry)
     return done
 
 
@@ -293,6 +296,8 @@ def account_of(entry: Entry | Planned) -> Account:
     """
     if garbled := unread(args=entry.args):
         raise InvalidJob(garbled)
+    if entry.accounted_until is None:
+        raise InvalidJob("its column accounted_until holds no moment, such as 2026-11-30 09:00:00")
     tz = zone_of(entry.zone)
     schedule, policy = parse(entry.schedule), policy_of(entry)
     return Account(schedule, tz, policy, entry.accounted_until, entry.paused_at, entry.paused_until)

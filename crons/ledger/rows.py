@@ -16,6 +16,8 @@ from django.db import connections
 from django.db.models import Model
 from django.utils.dateparse import parse_datetime
 
+from crons.schedules import FAR_PAST
+
 M = TypeVar("M", bound=Model)
 # What a field of these kinds holds is what the database takes.
 AS_THEY_ARE = frozenset(
@@ -94,9 +96,19 @@ def update(rows: Sequence[Any], names: Sequence[str], using: str, model: type[Mo
 
 
 def moment(value: Any) -> datetime | None:
-    """Read a moment out of a raw statement's answer: text on SQLite, in UTC."""
-    read: datetime | None = parse_datetime(value) if isinstance(value, str) else value
-    return read if read is None or read.tzinfo is not None else read.replace(tzinfo=UTC)
+    """Read a moment out of a raw statement's answer: text on SQLite, in UTC.
+
+    What SQLite keeps and is none, written by hand, is FAR_PAST: hidden, it would hide what is due behind it.
+    """
+    if value is None:
+        return None
+    try:
+        read = parse_datetime(value) if isinstance(value, str) else value
+    except ValueError:
+        return FAR_PAST
+    if not isinstance(read, datetime):
+        return FAR_PAST
+    return read if read.tzinfo is not None else read.replace(tzinfo=UTC)
 
 
 def json_text(column: str, key: str, using: str) -> str:

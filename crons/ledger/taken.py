@@ -34,6 +34,7 @@ def slots_after_accounts(ids: Sequence[int], using: str) -> tuple[dict[int, list
         cursor.execute(TAKEN.format(ids=", ".join(map(str, ids)), limit=TAKEN_READ + 1))
         found = cursor.fetchall()
     for entry_id, first, last in found:
-        span = (rows.moment(first), rows.moment(last))
-        taken.setdefault(entry_id, []).append(span)  # type: ignore[arg-type] # neither is NULL: compared above
+        first_at, last_at = rows.moment(first), rows.moment(last)
+        if first_at is not None and last_at is not None:  # what somebody has garbled says of no slot that it is taken
+            taken.setdefault(entry_id, []).append((first_at, last_at))
     return taken, found[-1][0] if len(found) > TAKEN_READ else NONE_UNREAD

@@ -178,3 +178,42 @@ def test_a_garbled_override_is_not_taken_for_a_schedule(make_entry):
     row = Entry.objects.get()
     assert (row.schedule, row.zone) == ("*/5 * * * *", "UTC")
     assert Range.objects.count() == 0
+
+
+def spoil(table, column, text, pk):
+    with connection.cursor() as cursor:
+        cursor.execute(f"UPDATE {table} SET {column} = %s WHERE id = %s", [text, pk])
+
+
+@pytest.mark.sqlite  # PostgreSQL takes nothing for a moment that is none
+@pytest.mark.parametrize("text", ["30.11.2026", "01.12.2026", "soon", "", "0"])
+def test_an_account_that_is_no_moment_stops_only_its_entry(led, make_entry, text):
+    """A date written by hand as people write dates; the next look must find everybody else's slots."""
+    bad = make_entry("bad")
+    make_entry("good")
+    spoil("crons_entry", "accounted_until", text, bad.pk)
+
+    done = led.record(NOON + minutes(5))
+
+    assert ([*done.runs], done.parked) == ([("good", NOON + minutes(5))], ["bad"])
+    parked = Entry.objects.values_list("parked_reason", flat=True).get(pk=bad.pk)
+    assert parked == "its column accounted_until holds no moment, such as 2026-11-30 09:00:00"
+    assert "cannot be planned" in "".join(each.text for each in api.health() if each.entry == "bad")
+    assert [call_crons(verb).err for verb in ("list", "next")] == ["", ""]
+
+
+@pytest.mark.sqlite
+@pytest.mark.parametrize("column", ["wake_at", "planned_at", "slot_at"])
+@pytest.mark.parametrize("text", ["30.11.2026", "01.12.2026", "soon", "0"])
+def test_a_run_with_a_moment_that_is_none_stops_only_its_entry(led, make_entry, column, text):
+    """Its own fate is open; nobody else's may hang on it."""
+    bad, _ = make_entry("bad"), make_entry("good")
+    led.record(NOON + minutes(5))
+    spoil("crons_run", column, text, Run.objects.get(entry=bad).pk)
+
+    begun = led.begin(NOON + minutes(5))
+    done = led.record(NOON + minutes(10))
+
+    assert "good" in {each.entry for each in begun}
+    assert ("good", NOON + minutes(10)) in done.runs
+    assert ledger.agenda(NOON + minutes(5)).now == NOON + minutes(5)
