@@ -139,6 +139,7 @@ def _renames(going: Collection[Entry], declared: Iterable[Entry], now: datetime)
     sure = {old.name: match for old in going if (match := _only_match(old, going, new, now))}
     taken = {name for _, name in sure.values()}
     left = [each for each in new if each.name not in taken]
+    rivals = [each for each in going if each.name not in sure]
     for old in going:
         if old.name in sure:
             what, name = sure[old.name]
@@ -148,7 +149,8 @@ def _renames(going: Collection[Entry], declared: Iterable[Entry], now: datetime)
             )
             continue
         for what, found in _alike(old, left, now):
-            if found:
+            # Where many went and one came, most were deleted: a line for each would be noise.
+            if len(found) > 1 or (found and sum(ALIKE[what](each, found[0]) for each in rivals) == 1):
                 names = ", ".join(sorted(each.name for each in found))
                 several = f"one of {names}" if len(found) > 1 else names
                 yield (
