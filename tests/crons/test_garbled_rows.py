@@ -10,7 +10,9 @@ from django.urls import reverse
 
 from crons import api, ledger
 from crons.dispatch import plan_entry
+from crons.jobs import job
 from crons.models import Entry, Range, Run
+from crons.schedules import cron
 from crons.sync import reschedule
 from tests.crons.cli.conftest import call_crons
 from tests.crons.conftest import NOON, minutes
@@ -217,3 +219,21 @@ def test_a_run_with_a_moment_that_is_none_stops_only_its_entry(led, make_entry, 
     assert "good" in {each.entry for each in begun}
     assert ("good", NOON + minutes(10)) in done.runs
     assert ledger.agenda(NOON + minutes(5)).now == NOON + minutes(5)
+
+
+@pytest.mark.sqlite
+def test_a_sync_names_an_account_that_is_no_moment_and_goes_on(led, empty_registry):
+    """What `health` says to do once the row is mended must not fail before."""
+    for name in ("bad", "good"):
+        job(cron("*/5 * * * *"), name=name)(lambda: None)
+    api.sync()
+    spoil("crons_entry", "accounted_until", "30.11.2026", Entry.objects.get(name="bad").pk)
+    Entry.objects.filter(name="bad").update(wake_at=NOON)
+    led.record(NOON + minutes(5))
+    job(cron("@daily"), name="new")(lambda: None)
+
+    synced = api.sync()
+
+    assert synced.created == ["new"]
+    said = "its column accounted_until holds no moment, such as 2026-11-30 09:00:00"
+    assert [each for each in synced.problems if "accounted_until" in each] == [f"bad: {said}"]
