@@ -16,6 +16,7 @@ import pytest
 from crons.executors.processes import descendants
 from tests.acceptance import journal
 from tests.acceptance.conftest import PATIENCE_SECONDS, Site
+from tests.acceptance.freezing import freeze
 from tests.acceptance.journal import INTERVALS, Journal
 
 KINDS = ("scheduler", "fork server", "guard", "job")
@@ -96,7 +97,7 @@ def test_processes_of_each_kind_are_killed(storm: Storm) -> None:
 def test_processes_of_each_kind_are_stopped_for_a_moment(storm: Storm) -> None:
     """What is stopped comes back in time, or finds that it did not."""
     for kind in KINDS:
-        with stopped(storm.find(kind)):
+        with stopped(storm.find(kind), storm.site):
             storm.blow(2)
 
     assert storm.calm_down() == []
@@ -106,7 +107,7 @@ def test_processes_of_each_kind_are_stopped_for_a_moment(storm: Storm) -> None:
 def test_processes_of_each_kind_are_stopped_for_longer_than_a_lease(storm: Storm) -> None:
     """What is stopped is given up by the others, and comes back to find that it is."""
     for kind in KINDS:
-        with stopped(storm.find(kind)):
+        with stopped(storm.find(kind), storm.site):
             until = time.monotonic() + 1.5 * float(LEASE)
             while time.monotonic() < until:
                 storm.blow(1)
@@ -148,9 +149,9 @@ def test_ticks_of_a_host_whose_clock_is_a_year_ahead(storm: Storm) -> None:
 
 
 @contextmanager
-def stopped(pid: int) -> Iterator[None]:
+def stopped(pid: int, site: Site) -> Iterator[None]:
     """Have a process stand still inside."""
-    _signal(pid, signal.SIGSTOP)
+    freeze(pid, site)
     try:
         yield
     finally:

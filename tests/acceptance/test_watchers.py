@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import os
 import signal
-import sqlite3
 import subprocess
-import time
-from contextlib import closing
 from pathlib import Path
 
 from crons.executors.processes import descendants
 from tests.acceptance.conftest import PATIENCE_SECONDS, Site
+from tests.acceptance.freezing import freeze
 from tests.acceptance.test_stopping import Gate, gate
 
 __all__ = ["gate"]
@@ -40,7 +38,7 @@ def test_a_frozen_scheduler_does_not_block_its_entries(site: Site, gate: Gate) -
     site.make_due("waits_for_release")
     frozen = site.start("serve", TEST_LEASE="4")
     gate.wait_for_job()
-    freeze(frozen, site)
+    freeze(frozen.pid, site)
     gate.open()
 
     well = site.start("serve", TEST_LEASE="4")
@@ -65,27 +63,3 @@ def kill_all_but_programs(process: subprocess.Popen[str]) -> None:
     for pid in (*below, process.pid):
         os.kill(pid, signal.SIGKILL)
     process.wait()
-
-
-def freeze(process: subprocess.Popen[str], site: Site) -> None:
-    """Stop *process* at a moment when it has nothing locked."""
-    while True:
-        process.send_signal(signal.SIGSTOP)
-        os.waitid(os.P_PID, process.pid, os.WSTOPPED | os.WNOWAIT)
-        if not has_locks(site):
-            return
-        process.send_signal(signal.SIGCONT)
-        time.sleep(0.05)  # sleeps: for it to get on with what it was doing
-
-
-def has_locks(site: Site) -> bool:
-    """Say whether anybody is in the middle of a transaction."""
-    if site.database.vendor == "postgresql":
-        others = "pid <> pg_backend_pid() AND datname = current_database() AND state <> 'idle'"
-        return bool(site.sql(f"SELECT 1 FROM pg_stat_activity WHERE {others}"))
-    with closing(sqlite3.connect(site.database.url.removeprefix("sqlite:///"), timeout=0)) as connection:
-        try:
-            connection.execute("BEGIN EXCLUSIVE")
-        except sqlite3.OperationalError:
-            return True
-    return False
