@@ -76,7 +76,7 @@ def test_a_mail_server_that_hangs_does_not_stop_renewals(monkeypatch: pytest.Mon
         name="long", job="long", schedule="0 * * * *", zone="UTC", policy=Policy().as_json(),
         first_seen_at=NOON, accounted_until=NOON,
     )  # fmt: skip
-    Run.objects.create(entry=entry, planned_at=NOON, wake_at=NOON, trigger="test", recorded_at=NOON)
+    Run.objects.create(entry=entry, slot_at=NOON, planned_at=NOON, wake_at=NOON, trigger="test", recorded_at=NOON)
     instance = Instance.start("test")
     [begun] = ledger.begin(NOON, {"process": 1}, ["long"], instance)
     incident = Incident.objects.create(rule="failing", entry=entry, summary="", opened_at=NOON, changed_at=NOON)
