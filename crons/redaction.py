@@ -71,7 +71,8 @@ class Redaction:
 
 class _Kept(NamedTuple):
     at: float
-    read_from: tuple[Any, dict[str, str]]
+    settings: Any
+    environment: dict[str, str]
     redaction: Redaction
 
 
@@ -118,12 +119,11 @@ def for_people(value: Any) -> Any:
 def _recent() -> Redaction:
     """Return of_project(), at most a second old: reading it takes 30 ms, and a list shows a thousand rows."""
     global _kept
-    now, read_from = time.monotonic(), (vars(settings).get("_wrapped"), dict(os.environ))
+    now, given, environment = time.monotonic(), vars(settings).get("_wrapped"), dict(os.environ)
     # The settings by identity: a test that overrides them puts others in their place.
-    if _kept is None or now - _kept.at > RECENT_SECONDS or _kept.read_from[0] is not read_from[0]:
-        _kept = None
-    if _kept is None or _kept.read_from[1] != read_from[1]:
-        _kept = _Kept(now, read_from, of_project())
+    is_recent = _kept is not None and now - _kept.at <= RECENT_SECONDS
+    if _kept is None or not is_recent or _kept.settings is not given or _kept.environment != environment:
+        _kept = _Kept(now, given, environment, of_project())
     return _kept.redaction
 
 
