@@ -96,6 +96,8 @@ class Guard:
             self._name = hold_attempt(order["start"]["instance"], order["attempt"])
             # Said before the fork: if this process vanishes, nobody can know whether the job has begun.
             wire.send(self._inbox.end, {"attempt": order["attempt"], "starting": True})
+            # Counted before the fork: a job may fill the memory before this process is scheduled again.
+            oom_kills = processes.oom_kills()
             guard, pid = os.getpid(), os.fork()
         except OSError as error:
             self._let_go()
@@ -103,7 +105,7 @@ class Guard:
         else:
             if pid == 0:
                 self._become_job(order["start"], guard, dict(zip(capture.STREAMS, received, strict=True)))
-            self._watch = Watch(pid, order, self._report, self._kill_wait_seconds)
+            self._watch = Watch(pid, order, self._report, oom_kills, self._kill_wait_seconds)
         for each in received:
             os.close(each)
 
@@ -143,7 +145,9 @@ class Guard:
 class Watch:
     """One attempt as its guard sees it."""
 
-    def __init__(self, pid: int, order: wire.Message, report: SharedReport, kill_wait_seconds: float) -> None:
+    def __init__(
+        self, pid: int, order: wire.Message, report: SharedReport, oom_kills: int | None, kill_wait_seconds: float
+    ) -> None:
         self.attempt: int = order["attempt"]
         self.lease_until: float = order["lease"]
         self.is_over = False
@@ -152,7 +156,7 @@ class Watch:
         self.held_by: list[str] = []
         self.is_held_said = False
         self._pid = pid
-        self._oom_kills = processes.oom_kills()
+        self._oom_kills = oom_kills
         self._report = report
         self._kill_wait_seconds = kill_wait_seconds
         timeout = order["start"]["timeout"]

@@ -15,6 +15,7 @@ import subprocess
 import sys
 import zipfile
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -388,11 +389,19 @@ def test_a_killed_job_fails_and_names_the_signal(host: Host) -> None:
 def test_a_job_that_the_kernel_killed_for_memory_is_told_so(
     make_host: Callable[[str], Host], alias: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The kernel counts such kills: only its word is taken."""
+    """The kernel counts such kills: only its word is taken, also where the job was gone before its guard woke."""
     counts = tmp_path / "memory.events"
     counts.write_text("max 7\noom_kill 2\n")
+    watch = guard.Watch.__init__
+
+    def slow_watch(self: guard.Watch, pid: int, *rest: Any) -> None:
+        with suppress(ChildProcessError):  # the attempt that make_host runs at the end
+            os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT)
+        watch(self, pid, *rest)
+
     with monkeypatch.context() as patched:
         patched.setattr(processes, "oom_kills", lambda: processes._oom_kills_in(counts))
+        patched.setattr(guard.Watch, "__init__", slow_watch)
         host = make_host(alias)
 
     ending = host.run("counts_a_kill_and_dies", counts=str(counts))
