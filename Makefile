@@ -18,8 +18,10 @@ UV ?= uv
 export VENV PORT JOBS PYTHON
 
 python := $(VENV)/bin/python
+# What builds a release and the docs site is no dependency of the tests: an environment of its own.
+release_venv := $(if $(filter $(abspath .venv),$(VENV)),$(abspath .venv-release),$(VENV))
 
-.PHONY: help setup run run-celery test test-slow test-django61 check fix bench lock wheel clean
+.PHONY: help setup run run-celery test test-slow test-django61 check fix bench lock release clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' Makefile
@@ -63,10 +65,9 @@ bench: setup ## measure against the targets (minutes)
 lock: ## resolve requirements.lock anew; needs uv (UV=path)
 	@scripts/lock.sh '$(UV)'
 
-wheel: setup ## build the wheel of crons into dist/
-	@rm -rf build
-	@$(python) -m build --quiet --wheel --no-isolation --outdir dist .
-	@ls -1t dist/*.whl | head -n 1
+release: ## build sdist and wheel into dist/, try them on each supported Django, in .venv-release
+	@VENV=$(release_venv) LOCK=requirements-release.lock scripts/setup.sh
+	@VENV=$(release_venv) scripts/release.sh
 
 clean: ## delete what was built; the data in var/ stays
 	@rm -rf -- '$(VENV)' build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis

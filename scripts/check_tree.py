@@ -1,6 +1,6 @@
 """Check what needs neither tools nor network: the locks are in step, no file names a machine or a registry.
 
---fingerprint prints what a lock's first line must hold.
+--fingerprint LOCK prints what that lock's first line must hold.
 """
 
 import hashlib
@@ -10,8 +10,12 @@ import sys
 from pathlib import Path
 
 _ROOT = Path(__file__).resolve().parent.parent
-_SOURCES = ("requirements.txt", "requirements/dev.txt")
-_LOCKS = ("requirements.lock", "requirements-django61.lock")
+_DEVELOPMENT = ("requirements.txt", "requirements/dev.txt")
+_LOCKS = {  # each with what it is made from
+    "requirements.lock": _DEVELOPMENT,
+    "requirements-django61.lock": _DEVELOPMENT,
+    "requirements-release.lock": ("requirements/release.txt",),
+}
 # Bracketed, so that these lines do not match themselves.
 _PRIVATE = {
     "a path of one machine": re.compile(r"(?<![\w.$}])/(?:[r]oot|[w]ork)/\w"),
@@ -22,7 +26,7 @@ _PRIVATE = {
 def main() -> int:
     """Print each problem on its own line; end 1 when there is one."""
     if "--fingerprint" in sys.argv:
-        print(fingerprint())
+        print(fingerprint(sys.argv[-1]))
         return 0
     problems = [*stale_locks(), *private_lines()]
     for problem in problems:
@@ -30,10 +34,10 @@ def main() -> int:
     return 1 if problems else 0
 
 
-def fingerprint() -> str:
-    """Give the hash of the requirements, comments and empty lines aside."""
+def fingerprint(lock: str) -> str:
+    """Give the hash of the requirements that *lock* is made from, comments and empty lines aside."""
     digest = hashlib.sha256()
-    for name in _SOURCES:
+    for name in _LOCKS[lock]:
         for line in (_ROOT / name).read_text().splitlines():
             if wanted := line.partition("#")[0].strip():
                 digest.update(f"{wanted}\n".encode())
@@ -42,9 +46,11 @@ def fingerprint() -> str:
 
 def stale_locks() -> list[str]:
     """Name the locks that were made from other requirements."""
-    made_from = f"Made from: {fingerprint()}"
-    old = [lock for lock in _LOCKS if not (_ROOT / lock).read_text().partition("\n")[0].endswith(made_from)]
-    return [f"{lock} is older than {' or '.join(_SOURCES)}. Run: make lock" for lock in old]
+    return [
+        f"{lock} is older than {' or '.join(sources)}. Run: make lock"
+        for lock, sources in _LOCKS.items()
+        if not (_ROOT / lock).read_text().partition("\n")[0].endswith(f"Made from: {fingerprint(lock)}")
+    ]
 
 
 def private_lines() -> list[str]:

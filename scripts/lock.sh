@@ -3,6 +3,7 @@
 #
 # requirements.lock is what everybody installs. requirements-django61.lock is the same for Django 6.1: without
 # django-celery-beat, which caps Django below it, and without what only checks the text of the code.
+# requirements-release.lock is what `make release` and `make docs` install, in a virtual environment of their own.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -17,11 +18,13 @@ trap 'rm -rf "$drafts"' EXIT
 resolve() { # resolve LOCK REQUIREMENTS OPTION…
     local lock=$1 requirements=$2
     local draft=$drafts/$lock
-    cp requirements.lock "$draft" # what is pinned stays pinned unless it must move, and alike in both
+    # What is pinned stays pinned unless it must move, and alike in all.
+    cp requirements.lock "$draft"
+    [[ $lock != requirements-release.lock || ! -e $lock ]] || cp "$lock" "$draft"
     "$uv" pip compile --quiet --universal --generate-hashes --no-header \
         --no-emit-index-url --no-emit-find-links "$requirements" --output-file "$draft" "${@:3}"
     {
-        echo "# Made by: make lock. Made from: $(python3 scripts/check_tree.py --fingerprint)"
+        echo "# Made by: make lock. Made from: $(python3 scripts/check_tree.py --fingerprint "$lock")"
         grep -v '^# Made by' "$draft"
     } >"$lock"
 }
@@ -33,3 +36,4 @@ resolve requirements.lock requirements/dev.txt --python-version 3.11 "${@:2}"
 } >"$drafts/django61.txt"
 # Without annotations: they would name this draft.
 resolve requirements-django61.lock "$drafts/django61.txt" --python-version 3.12 --no-annotate "${@:2}"
+resolve requirements-release.lock requirements/release.txt --python-version 3.11 "${@:2}"

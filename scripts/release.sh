@@ -1,0 +1,56 @@
+#!/usr/bin/env bash
+# Build the release into dist/ and check it as its users will meet it; stop at the first thing that is wrong.
+#
+#   VENV   what requirements-release.lock installs: default .venv-release
+#
+# Each Django that pyproject.toml names is installed beside the wheel in a blank project, which does what the
+# README's first five minutes say: the oldest on the oldest Python here, the others on the newest.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+venv=$(realpath "${VENV:-.venv-release}")
+python=$venv/bin/python
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+SECONDS=0
+
+step() { # step NAME COMMAND…: one line when it is well; its output and the end when it is not
+    local name=$1
+    shift
+    if ! "$@" >"$work/output" 2>&1 </dev/null; then
+        sed 's/^/        /' "$work/output"
+        echo "FAILED  $name: $*" >&2
+        exit 1
+    fi
+    echo "ok      $name (at $SECONDS s)"
+}
+
+build() { # the wheel is built from the sdist: what the sdist lacks is seen
+    rm -rf build dist ./*.egg-info # old lists of files would be built again
+    "$python" -m build --no-isolation --outdir dist .
+    rm -rf build ./*.egg-info
+}
+
+is_newer_than_311() {
+    "$1" -c 'import sys; sys.exit(sys.version_info < (3, 12))'
+}
+
+step "build" build
+step "twine" "$python" -m twine check --strict dist/*
+step "contents" "$venv/bin/check-wheel-contents" dist
+wheel=$(ls dist/*.whl)
+
+oldest=$(scripts/find_python.sh python3.11 python3.12 python3.13 python3)
+newest=$(scripts/find_python.sh python3.14 python3.13 python3.12 python3)
+mapfile -t djangos < <(sed -n 's/^ *"Framework :: Django :: \(.*\)",$/\1/p' pyproject.toml)
+for django in "${djangos[@]}"; do
+    interpreter=$newest
+    [[ $django != "${djangos[0]}" ]] || interpreter=$oldest
+    name="Django $django on $("$interpreter" -V)"
+    if [[ $django != 5.* ]] && ! is_newer_than_311 "$interpreter"; then
+        echo "left out $name: it needs Python 3.12 or newer"
+        continue
+    fi
+    step "$name" "$python" scripts/try_wheel.py "$wheel" "$django" "$interpreter"
+done
+echo "── dist holds: $(cd dist && echo *)"
