@@ -77,6 +77,15 @@ class LookOnly(Base):
         """Nobody may."""
         return False
 
+    def lookup_allowed(self, lookup: str, value: str, request: HttpRequest) -> bool:
+        """Refuse to narrow by a column that no filter offers.
+
+        Django takes any: whoever asks often enough for ?args__contains=… reads what no page shows.
+        """
+        column = lookup.split("__")[0]
+        offered = column in self.get_list_filter(request) or column not in _columns(self.model)
+        return offered and super().lookup_allowed(lookup, value, request)
+
     def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
         """Show the list; no recorded text in it deceives who reads it."""
         return legible(super().changelist_view(request, extra_context))
@@ -190,6 +199,10 @@ def shown(cell: Cell) -> SafeString:
     if not cell.tone:
         return format_html("{}", cell.text)
     return format_html('<span class="crons-said {}">{}</span>', cell.tone, cell.text)
+
+
+def _columns(model: type[Model]) -> set[str]:
+    return {"pk"} | {each.name for each in model._meta.get_fields()}
 
 
 def _entries_like(term: str) -> list[int]:

@@ -88,6 +88,7 @@ class EntryAdmin(Operated, Detailed):
         entry: Entry = row
         runs = Run.objects.using(conf.database).filter(entry=entry).order_by("-planned_at", "-pk")
         ranges = Range.objects.using(conf.database).filter(entry=entry).order_by("-last_at", "-pk")
+        may_see_runs = request.user.has_perm("crons.view_run")
         return {
             "title": entry.name,
             "now": now,
@@ -95,8 +96,9 @@ class EntryAdmin(Operated, Detailed):
             "facts": _facts(entry),
             "rules": _rules(entry),
             "coming": list(slots_of(entry, now, NEXT)),
-            "runs": list(runs.select_related("entry")[:LAST]),
-            "ranges": list(ranges[:NEXT]),
+            "may_see_runs": may_see_runs,
+            "runs": list(runs.select_related("entry")[:LAST]) if may_see_runs else [],
+            "ranges": list(ranges[:NEXT]) if request.user.has_perm("crons.view_range") else [],
         }
 
 

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 from datetime import datetime
+from typing import Any
 
 from django.contrib import admin
+from django.db.models import Model
+from django.http import HttpRequest
 from django.utils import timezone
 from django.utils.safestring import SafeString
 
@@ -14,6 +17,8 @@ from crons.conf import conf
 from crons.instances import is_gone
 from crons.telling import Cell
 from crons.templatetags.crons_pages import at
+
+WITHHELD = "What it says is shown to who has the permission crons.view_attempt: it may hold what a job wrote."
 
 
 @admin.register(models.Incident)
@@ -44,6 +49,13 @@ class DeliveryAdmin(LookOnly):
     list_filter = ("state", "channel")
     raw_id_fields = ("incident",)
     ordering = ("-pk",)
+
+    def get_fieldsets(self, request: HttpRequest, obj: Model | None = None) -> Any:
+        """Leave the text out for who may not read what jobs wrote: the end of it stands in the message."""
+        if request.user.has_perm("crons.view_attempt"):
+            return super().get_fieldsets(request, obj)
+        fields = [name for name in self.get_fields(request, obj) if name != "text"]
+        return [(None, {"fields": fields, "description": WITHHELD})]
 
     @admin.display(description="next try")
     def next_try(self, delivery: models.Delivery) -> str | SafeString:
