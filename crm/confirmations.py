@@ -16,6 +16,7 @@ from django.db.models import F
 from django.utils import timezone
 
 from crm.models import Order
+from crm.plain_text import one_line
 
 log = logging.getLogger("crm")
 _C = Order.Confirmation
@@ -51,7 +52,7 @@ def send(order_id: int) -> bool:
         order = Order.objects.select_related("customer").get(pk=order_id)
         send_mail(
             f"Your order {order.pk}",
-            f"Dear {order.customer.name},\n\nwe have received your order {order.pk} "
+            f"Dear {one_line(order.customer.name)},\n\nwe have received your order {order.pk} "
             f"of {order.ordered_at:%Y-%m-%d}: {order.total:.2f} in all.\n",
             None,
             [order.customer.email],

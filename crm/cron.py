@@ -9,6 +9,7 @@ from django.utils.module_loading import import_string
 
 from crm import confirmations, customers, logs, progress, reminders, reports, restocking
 from crm.api_client import ApiClient, ApiFailed
+from crm.plain_text import one_line
 from crons import GiveUp, Retry, cron, job
 
 CLEANUP_LOG = "customer_cleanup_log.txt"
@@ -169,7 +170,7 @@ def _log(filename, texts, *, key=""):
 
 def _say(*lines):
     for line in lines:
-        sys.stdout.write(f"{logs.one_line(line)}\n")
+        sys.stdout.write(f"{one_line(line)}\n")
     sys.stdout.flush()
 
 

@@ -2,7 +2,6 @@
 
 import fcntl
 import os
-import re
 import stat
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -11,9 +10,9 @@ from pathlib import Path
 from django.conf import settings
 
 from crm import log_receipts
+from crm.plain_text import one_line
 
 _FILE_MODE, _DIRECTORY_MODE = 0o640, 0o750
-_CONTROLS = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]+")
 
 
 class LogRefused(Exception):
@@ -68,11 +67,6 @@ def require_writable(filename: str) -> None:
     Raises: LogRefused, but for a disk that is full.
     """
     append_lines(filename, [])
-
-
-def one_line(text: str) -> str:
-    """Give *text* without what ends a line somewhere, drives a terminal, or turns the direction of reading."""
-    return _CONTROLS.sub(" ", text)
 
 
 @contextmanager

@@ -1,6 +1,5 @@
 """What is wrong with a value that someone gave, said so that a person and a program can act on it."""
 
-import unicodedata
 from collections.abc import Iterable, Sequence
 from decimal import Decimal
 from enum import StrEnum
@@ -10,6 +9,7 @@ from django.core.exceptions import ValidationError
 from django.db import models
 
 from crm.models import kept_email
+from crm.plain_text import UNSEEN
 
 
 class Code(StrEnum):
@@ -76,8 +76,8 @@ def is_text(text: str) -> bool:
 
 
 def is_writable(text: str) -> bool:
-    """Say whether every database takes *text*: no NUL or other control character, no half of a surrogate pair."""
-    return not any(unicodedata.category(letter) in ("Cc", "Cs") for letter in text)
+    """Say whether *text* may be kept: no control character, no half of a surrogate pair, nothing that UNSEEN finds."""
+    return not (UNSEEN.search(text) or any("\ud800" <= letter <= "\udfff" for letter in text))
 
 
 def too_many(count: int, most: int, *path: str | int) -> Problem:

@@ -6,10 +6,11 @@ from typing import Any, ClassVar
 
 from django.core.management import CommandError, call_command
 
-from crm import logs, progress
+from crm import progress
 from crm.api_client import ApiFailed
 from crm.customers import CleanupRefused
 from crm.logs import LogRefused
+from crm.plain_text import one_line
 from crons.commandline import CommandLine
 
 
@@ -35,7 +36,7 @@ class EntryPoint(CommandLine):
             return
         try:
             for line in self.preview(options):
-                self.stdout.write(logs.one_line(line))
+                self.stdout.write(one_line(line))
         except (ApiFailed, CleanupRefused, LogRefused) as error:
             raise CommandError(str(error)) from error
 

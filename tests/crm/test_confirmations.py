@@ -45,6 +45,16 @@ def test_without_a_broker_the_job_sends_it_and_sends_it_once(order, capsys):
     assert capsys.readouterr().out == "Sent 1 confirmations.\nSent 0 confirmations.\n"
 
 
+def test_a_mail_says_a_name_as_it_is_shown(order):
+    """The admin takes what the API refuses."""
+    order.customer.name = "Ada \x1b]52;c;YQ==\x07\u202eecalevoL"
+    order.customer.save()
+
+    confirmations.send_waiting()
+
+    assert mail.outbox[0].body.startswith("Dear Ada  ]52;c;YQ== ecalevoL,\n")
+
+
 def test_order_that_is_rolled_back_asks_for_nothing(order, make_customer, django_capture_on_commit_callbacks):
     with django_capture_on_commit_callbacks() as callbacks, pytest.raises(orders.Refused):
         orders.create(Wish(order.customer_id, [Line(0)]), now=NOW)

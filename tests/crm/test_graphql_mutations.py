@@ -111,9 +111,11 @@ def test_customer_that_cannot_be_is_refused_with_all_reasons(ask, name, email, p
     assert not Customer.objects.exists()
 
 
-@pytest.mark.parametrize("half", ["\\ud800", "Ada \\udfff"])
-def test_half_a_character_is_refused(ask, client, half):
-    """JSON may carry one, and no database takes it."""
+@pytest.mark.parametrize(
+    "half", ["\\ud800", "Ada \\udfff", "\\u001b]0;Ada\\u0007", "\\u202eadA", "A\\u200bda", "\\udb40\\udc41da"]
+)
+def test_what_nobody_would_see_is_refused(ask, client, half):
+    """JSON may carry half a character, which no database takes; a name goes into mails, logs and pages."""
     now = timezone.now()
     _, text = tokens.issue("test", tokens.SCOPES, now + timedelta(days=1), now=now)
     variables = f'{{"input": {{"name": "{half}", "email": "ada@example.com"}}}}'

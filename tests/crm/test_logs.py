@@ -289,7 +289,23 @@ def test_directory_that_cannot_be_made_is_refused(settings, tmp_path):
 
 
 @pytest.mark.parametrize(
-    "control", ["\n", "\r", "\x00", "\x1b", "\x7f", "\x85", "\u2028", "\u2029", "\u202e", "\u2066"]
+    "control",
+    [
+        "\n",
+        "\r",
+        "\x00",
+        "\x1b",
+        "\x7f",
+        "\x85",
+        "\u2028",
+        "\u2029",
+        "\u202e",
+        "\u2066",
+        "\u200b",
+        "\u200f",
+        "\ufeff",
+        "\U000e0041",
+    ],
 )
 def test_control_characters_become_spaces(log_dir, control):
     append_line("a.txt", f"a{control}b")
