@@ -11,11 +11,13 @@ override VENV := $(abspath $(VENV))
 PORT ?= 8000
 # How many tests run at once.
 JOBS ?= 2
+# Which database each test runs on where it shall run once; empty: on both.
+ON ?=
 # Which interpreter makes the virtual environment; empty: the newest suitable one on this machine.
 PYTHON ?=
 # What resolves dependencies for `make lock`; nothing else needs it.
 UV ?= uv
-export VENV PORT JOBS PYTHON
+export VENV PORT JOBS ON PYTHON
 
 python := $(VENV)/bin/python
 # What builds a release and the docs site is no dependency of the tests: an environment of its own.
@@ -31,7 +33,8 @@ help: ## list the targets
 		'PYTHON=python3.12     the interpreter that makes the virtual environment' \
 		'VENV=path             another virtual environment than .venv' \
 		'DATABASE_URL=...      the PostgreSQL that make test uses instead of its own' \
-		'JOBS=4 make test      tests at once (2)'
+		'JOBS=4 make test      tests at once (2)' \
+		'ON=sqlite make test   each test once, on SQLite or on postgres, unless only the other has it'
 
 setup: ## make .venv and install the pinned dependencies
 	@scripts/setup.sh
@@ -42,7 +45,7 @@ run: setup ## run the demo on SQLite: web server and scheduler, until Ctrl-C
 run-celery: setup ## run the distributed set: PostgreSQL, Redis, two of each part, until Ctrl-C
 	@exec $(python) deploy/run_celery.py
 
-test: setup ## run the tests on SQLite and on PostgreSQL
+test: setup ## run the tests on SQLite and on PostgreSQL; the slowest are listed
 	@scripts/test.sh 'not slow'
 
 test-slow: setup ## run the slow tests, minutes each, on both databases

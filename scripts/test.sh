@@ -2,7 +2,9 @@
 # Run the tests that the pytest marker expression $1 selects, on SQLite, then on PostgreSQL.
 #
 #   VENV           default .venv       JOBS   tests at once, default 2
-#   DATABASE_URL   a PostgreSQL to use for the second leg instead of one started for it
+#   ON             empty: every test on SQLite, and what touches the database on PostgreSQL too;
+#                  sqlite or postgres: every test once, on this database unless it runs only on the other
+#   DATABASE_URL   a PostgreSQL to use for its leg instead of one started for it
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -15,22 +17,34 @@ log=$(mktemp)
 trap 'rm -f "$log"' EXIT
 SECONDS=0
 
-leg() { # leg NAME COMMAND…: run pytest, keep its closing line
-    local name=$1 status=0
-    shift
+on_sqlite() { # on_sqlite OPTION…
+    leg SQLite "$selection" env -u DATABASE_URL CRONS_TEST_DATABASE=sqlite "$venv/bin/python" -m pytest "$@"
+}
+
+on_postgres() { # on_postgres SELECTION
+    leg PostgreSQL "$1" env CRONS_TEST_DATABASE=postgres "$venv/bin/python" -m pytest
+}
+
+leg() { # leg NAME SELECTION COMMAND…: run pytest, keep its closing line
+    local name=$1 selection=$2 status=0
+    shift 2
     echo "── $name: pytest -m '$selection'"
     # tee: the closing line is wanted again at the end. Ctrl-C must reach pytest, which then cleans up.
-    "$@" "$venv/bin/python" -m pytest -n "${JOBS:-2}" --dist worksteal -p no:cacheprovider -m "$selection" 2>&1 | tee -i "$log" || status=${PIPESTATUS[0]}
-    # 5: nothing was selected; of the slow tests there may be none.
-    if [[ $status -ne 0 && ! ($status -eq 5 && $selection == slow) ]]; then
+    "$@" -n "${JOBS:-2}" --dist worksteal -p no:cacheprovider --durations=10 --durations-min=1 -m "$selection" 2>&1 | tee -i "$log" || status=${PIPESTATUS[0]}
+    # 5: nothing was selected; of the slow tests, or of those that run on PostgreSQL only, there may be none.
+    if [[ $status -ne 0 && ! ($status -eq 5 && $selection != 'not slow') ]]; then
         failed+=("$name")
     fi
     lines+=("$(printf '%-11s %s' "$name" "$(grep -v '^[[:space:]]*$' "$log" | tail -n 1 | tr -d '=')")")
 }
 
 scripts/install_debian_packages.sh "${packages[@]}" || failed+=("Debian packages")
-leg SQLite env -u DATABASE_URL CRONS_TEST_DATABASE=sqlite
-leg PostgreSQL env CRONS_TEST_DATABASE=postgres
+case ${ON:-} in
+    "") on_sqlite && on_postgres "$selection" ;;
+    sqlite) on_sqlite && on_postgres "($selection) and postgres" ;;
+    postgres) on_sqlite --rest && on_postgres "$selection" ;;
+    *) failed+=("ON=$ON is neither sqlite nor postgres") ;;
+esac
 
 echo "── tests ($selection), $((SECONDS / 60)) min $((SECONDS % 60)) s, $("$venv/bin/python" -V), Django $("$venv/bin/python" -c 'import django; print(django.__version__)')"
 printf '%s\n' "${lines[@]}"

@@ -43,6 +43,11 @@ def own_database(tmp_path: Path) -> Iterator[databases.OwnDatabase]:
         yield database
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Know what scripts/test.sh says where each test shall run once."""
+    parser.addoption("--rest", action="store_true", help="on SQLite: only the tests that the PostgreSQL leg leaves out")
+
+
 def pytest_configure() -> None:
     """Have Ctrl-C and a hang-up reach what the tests start: a shell in the background, or nohup, has them ignored."""
     for number, default in ((signal.SIGINT, signal.default_int_handler), (signal.SIGHUP, signal.SIG_DFL)):
@@ -51,18 +56,23 @@ def pytest_configure() -> None:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Leave out what the database at hand makes pointless."""
+    """Leave out what the database at hand makes pointless, and what another leg runs."""
     on_postgres = settings.DATABASES["default"]["ENGINE"].endswith("postgresql")
-    # The second leg of make test: what touches no database has passed in the first.
-    only_database = os.environ.get("CRONS_TEST_DATABASE") == "postgres"
+    # By hand, DATABASE_URL alone runs everything there.
+    is_leg = os.environ.get("CRONS_TEST_DATABASE") == "postgres" if on_postgres else config.getoption("--rest")
     kept, left_out = [], []
     for item in items:
-        is_wanted = not item.get_closest_marker("sqlite" if on_postgres else "postgres")
-        is_new = not only_database or _touches_database(item)
-        (kept if is_wanted and is_new else left_out).append(item)
+        (kept if is_wanted(item, on_postgres=on_postgres, shares=bool(is_leg)) else left_out).append(item)
     if left_out:
         config.hook.pytest_deselected(items=left_out)
         items[:] = kept
+
+
+def is_wanted(item: pytest.Item, *, on_postgres: bool, shares: bool) -> bool:
+    """Say whether *item* runs on the database at hand; with *shares* the two run no test both."""
+    if item.get_closest_marker("sqlite" if on_postgres else "postgres"):
+        return False
+    return not shares or on_postgres == (_touches_database(item) and not item.get_closest_marker("sqlite"))
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:

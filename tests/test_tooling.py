@@ -5,11 +5,12 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 from django.db import connection
 
-from tests import leftovers, run
+from tests import conftest, leftovers, run
 from tests.databases import OwnDatabase
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -49,6 +50,29 @@ def test_migrate_again_forgets_the_rows(own_database: OwnDatabase):
     own_database.migrate()
 
     assert own_database.manage("shell", "-c", _COUNT_USERS).stdout.splitlines()[-1] == "0 user"
+
+
+@pytest.mark.parametrize(
+    ("marks", "on_sqlite", "rest", "on_postgres"),
+    [
+        ((), True, True, False),
+        (("sqlite",), True, True, False),
+        (("django_db",), True, False, True),
+        (("django_db", "sqlite"), True, True, False),
+        (("django_db", "postgres"), False, False, True),
+    ],
+)
+def test_each_test_has_its_database(marks: tuple[str, ...], on_sqlite: bool, rest: bool, on_postgres: bool) -> None:
+    """A test that no leg runs would pass for ever: with --rest on SQLite each runs on exactly one of the two."""
+
+    class Item:
+        get_closest_marker = marks.__contains__
+
+    item: Any = Item()
+
+    assert conftest.is_wanted(item, on_postgres=False, shares=False) == on_sqlite
+    assert conftest.is_wanted(item, on_postgres=False, shares=True) == rest
+    assert conftest.is_wanted(item, on_postgres=True, shares=True) == on_postgres
 
 
 def test_leftovers_name_a_child_that_lives():
