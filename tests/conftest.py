@@ -17,7 +17,7 @@ from tests import databases, leftovers, run
 
 pytest_plugins = ["crons.pytest_plugin"]
 # A busy machine is no reason to fail.
-hypothesis.settings.register_profile("crons", deadline=None)
+hypothesis.settings.register_profile("crons", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow])
 hypothesis.settings.load_profile("crons")
 
 # Debian package → the command that proves it is there.

@@ -37,7 +37,7 @@ def events(site: Site) -> Iterator[list[Event]]:
     with ThreadingHTTPServer(("127.0.0.1", 0), Sink) as server:
         thread = threading.Thread(target=server.serve_forever)
         thread.start()
-        site.env["TEST_SENTRY_DSN"] = f"http://key@127.0.0.1:{server.server_port}/1"
+        site.env |= {"TEST_SENTRY_DSN": f"http://key@127.0.0.1:{server.server_port}/1", "NO_PROXY": "127.0.0.1"}
         yield kept
         server.shutdown()
         thread.join()

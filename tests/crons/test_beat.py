@@ -139,7 +139,9 @@ part = st.one_of(
 fields = st.lists(part, min_size=1, max_size=3).map(",".join)
 
 
-@settings_of_hypothesis(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@settings_of_hypothesis(
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow], deadline=None
+)
 @given(fields, fields.filter(lambda text: not re.search(r"/(2[5-9]|[3-9][0-9])", text)))
 def test_no_field_changes_its_kind(minute: str, hour: str):
     """Whatever its form."""

@@ -766,7 +766,7 @@ def test_a_carriage_return_is_not_mistaken_for_its_letters(crontab: Crontab, rep
 
 
 @given(foreign=st.one_of(st.none(), st.binary(max_size=200), st.text("\r\n\b\\rb#= *", max_size=40).map(str.encode)))
-@settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 def test_whatever_others_wrote_comes_back_byte_for_byte(
     crontab: Crontab, report: None, crons: Any, foreign: bytes | None
 ):

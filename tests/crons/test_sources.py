@@ -413,7 +413,9 @@ raws = anything | st.tuples(
 )
 
 
-@settings_of_hypothesis(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=60)
+@settings_of_hypothesis(
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow], deadline=None, max_examples=60
+)
 @given(st.lists(raws, max_size=4))
 def test_no_line_is_too_strange(settings, empty_registry, monkeypatch, lines):
     """Each process reads them at its start: whatever they are, it goes on, and the same line has the same name."""

@@ -65,4 +65,5 @@ LOGGING = {
 if dsn := os.environ.get("TEST_SENTRY_DSN"):
     import sentry_sdk
 
-    sentry_sdk.init(dsn, default_integrations=True, auto_enabling_integrations=False)
+    # At its end a process waits two seconds for what is not sent yet: too little where the machine is busy.
+    sentry_sdk.init(dsn, default_integrations=True, auto_enabling_integrations=False, shutdown_timeout=60)
