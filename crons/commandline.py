@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import sys
+from contextlib import nullcontext
 from typing import Any, TextIO, cast
 
 from django.core.management.base import BaseCommand
@@ -32,12 +33,13 @@ class CommandLine(BaseCommand):
         try:
             super().run_from_argv(argv)
         finally:
-            side_output.let_go()
+            side_output.let_go(waits=self.output_decides)
 
     def execute(self, *args: Any, **options: Any) -> Any:
         """Run it with streams that take every text."""
-        wrap = Encoded if self.output_decides else BestEffort
-        options["stdout"] = wrap(options.get("stdout") or self._asked_stdout)
+        stdout = options.get("stdout") or self._asked_stdout
+        options["stdout"] = Encoded(stdout) if self.output_decides else BestEffort(stdout)
         if options.get("stderr"):
             options["stderr"] = BestEffort(options["stderr"])
-        return super().execute(*args, **options)
+        with nullcontext() if self.output_decides else side_output.logging_with_best_effort():
+            return super().execute(*args, **options)

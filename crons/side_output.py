@@ -6,8 +6,8 @@ import logging
 import os
 import select
 import sys
-from collections.abc import Mapping, MutableMapping
-from contextlib import suppress
+from collections.abc import Iterator, Mapping, MutableMapping
+from contextlib import contextmanager, suppress
 from typing import Any, TextIO
 
 from crons.exceptions import CronsError
@@ -47,7 +47,7 @@ class Encoded:
     """
 
     def __init__(self, real: TextIO | None) -> None:
-        self._real = real
+        self.real = real
 
     def write(self, text: str) -> int:
         """Write *text*."""
@@ -65,30 +65,30 @@ class Encoded:
 
     def isatty(self) -> bool:
         """Say whether a person reads this."""
-        return is_terminal(self._real)
+        return is_terminal(self.real)
 
     def __getattr__(self, name: str) -> Any:
-        return getattr(self._real, name)
+        return getattr(self.real, name)
 
     def _write(self, text: str) -> None:
-        if self._real is None:
+        if self.real is None:
             return
         if not text:
             # Writing nothing would not do: Django's own wrapper makes a line of it.
-            self._real.flush()
+            self.real.flush()
             return
         try:
-            self._real.write(text)
+            self.real.write(text)
         except UnicodeEncodeError:
-            encoding = getattr(self._real, "encoding", None) or "ascii"
-            self._real.write(text.encode(encoding, "backslashreplace").decode(encoding))
+            encoding = getattr(self.real, "encoding", None) or "ascii"
+            self.real.write(text.encode(encoding, "backslashreplace").decode(encoding))
 
 
 class BestEffort(Encoded):
     """The same, and what cannot be written is dropped; *error* is the first that was met.
 
-    A reader that stands still (Ctrl-S, a pager) is waited for once, a short while: leases are renewed meanwhile
-    by nobody. Afterwards it gets what it has room for.
+    A reader that stands still (Ctrl-S, a pager, a log driver) is waited for once, a short while: leases are renewed
+    meanwhile by nobody. Afterwards it gets what it has room for.
     """
 
     error: Exception | None = None
@@ -97,7 +97,7 @@ class BestEffort(Encoded):
         """Write *text*, or drop it."""
         try:
             for start in range(0, len(text) or 1, PIECE_CHARACTERS):
-                self._wait_for_room()
+                _wait_for_room(self.real)
                 self._write(text[start : start + PIECE_CHARACTERS])
                 if len(text) > PIECE_CHARACTERS:
                     self._write("")  # out of Python's buffer, which would be let out in one piece
@@ -105,18 +105,51 @@ class BestEffort(Encoded):
             self.error = self.error or error
         return len(text)
 
-    def _wait_for_room(self) -> None:
-        try:
-            descriptor = self._real.fileno() if self._real is not None else None
-        except BROKEN:
-            return  # no file: it takes what comes
-        if descriptor is None:
-            return
-        poll = select.poll()
-        poll.register(descriptor, select.POLLOUT)
-        patience = 0 if isinstance(self.error, TimeoutError) else READER_PATIENCE_SECONDS
-        if not poll.poll(patience * 1000):
-            raise TimeoutError("its reader does not read")
+
+# Descriptors whose reader was waited for in vain.
+_unread: set[int] = set()
+
+
+def _wait_for_room(stream: TextIO | None) -> None:
+    """Return when *stream* has room for a piece.
+
+    Raises: TimeoutError where its reader does not read; it is waited for once, whoever writes there.
+    """
+    descriptor = _descriptor_of(stream)
+    if descriptor is None:
+        return  # no file: it takes what comes
+    poll = select.poll()
+    poll.register(descriptor, select.POLLOUT)
+    if not poll.poll(0 if descriptor in _unread else READER_PATIENCE_SECONDS * 1000):
+        _unread.add(descriptor)
+        raise TimeoutError("its reader does not read")
+
+
+def _descriptor_of(stream: Any) -> int | None:
+    try:
+        return None if stream is None else int(stream.fileno())
+    except (AttributeError, *BROKEN):
+        return None
+
+
+@contextmanager
+def logging_with_best_effort() -> Iterator[None]:
+    """Have log handlers that write to stdout or stderr drop inside what these do not take."""
+    known = (reference() for reference in list(logging._handlerList))  # type: ignore[attr-defined] # all there are
+    handlers = [each for each in known if isinstance(each, logging.StreamHandler) and _is_standard(each.stream)]
+    wrapped = {each: BestEffort(each.stream) for each in handlers}
+    for handler, ours in wrapped.items():
+        handler.stream = ours  # setStream() would flush the other first, which may be what does not end
+    try:
+        yield
+    finally:
+        for handler, ours in wrapped.items():
+            if handler.stream is ours:  # else somebody has set another since
+                handler.stream = ours.real
+
+
+def _is_standard(stream: Any) -> bool:
+    return _descriptor_of(stream) in (1, 2)
 
 
 class Echo:
@@ -156,14 +189,17 @@ def is_terminal(stream: TextIO | None) -> bool:
         return False
 
 
-def let_go() -> None:
+def let_go(*, waits: bool = True) -> None:
     """Flush Python's own streams for the last time; what one does not take is dropped.
 
     Python flushes them once more at its exit, and ends with 120 where that fails, whatever the exit code was.
+    A reader that stands still is waited for, as by any program, where it *waits*.
     """
     for stream in (sys.stdout, sys.stderr):
         try:
             if stream is not None:
+                if not waits:
+                    _wait_for_room(stream)
                 stream.flush()
         except BROKEN:
             _point_at_nothing(stream)

@@ -166,7 +166,7 @@ class Resident:
 
 def start_anew() -> None:
     """Replace this process by a fresh one with the same command line."""
-    let_go()
+    let_go(waits=False)
     os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])
 
 

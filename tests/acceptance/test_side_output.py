@@ -6,7 +6,7 @@ import os
 import signal
 import subprocess
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 
 import pytest
 
@@ -39,7 +39,7 @@ def start(site: Site) -> Iterator[Start]:
         def start(fault: str, streams: tuple[str, ...], *arguments: str) -> subprocess.Popen[str]:
             command = site.command(*arguments)
             given: dict[str, int] = dict.fromkeys(STREAMS, subprocess.DEVNULL)
-            env = {**site.env, "TEST_DRAIN": LONG}
+            env = {"TEST_DRAIN": LONG, **site.env}
             if fault == "closed":
                 ends = " ".join(f"{1 + STREAMS.index(each)}>&-" for each in streams)
                 command = ["sh", "-c", f'exec "$@" {ends}', "sh", *command]
@@ -103,6 +103,20 @@ def test_a_reader_that_stands_still_holds_up_no_job(site: Site, gate: Gate, star
     assert texts[-1].endswith("(stdout: its reader does not read); it is kept here\n")
 
 
+def test_a_log_that_nobody_reads_stops_no_scheduler(site: Site, gate: Gate, start: Start) -> None:
+    """A log driver that stands still: the first record without room ended all renewals, and SIGTERM did not help."""
+    site.env["TEST_DRAIN"] = "0"  # so that it logs, before it cancels, that it will
+    site.make_due("waits_for_release")
+    process = start("stuck", STREAMS, "serve")
+    gate.wait_for_job()
+
+    process.send_signal(signal.SIGTERM)
+
+    assert process.wait(PATIENCE_SECONDS) == 0
+    gate.open()
+    assert site.verdicts("waits_for_release") == [("cancelled", 1, "cancelled")]
+
+
 @pytest.mark.parametrize("fault", ["full", "closed"])
 def test_a_run_ends_as_its_job_does_where_nothing_can_be_said(site: Site, start: Start, fault: str) -> None:
     """Python's own exit would be 120 where its last flush fails; cron's mail and scripts go by the job's."""
@@ -153,9 +167,15 @@ def _at_fault(fault: str, stack: ExitStack) -> int:
         end = os.open("/dev/full", os.O_WRONLY)
     else:
         read, end = os.pipe()
-        if fault == "unread":
-            stack.callback(os.close, read)
-        else:
+        if fault == "broken":
             os.close(read)
+        else:
+            stack.callback(os.close, read)
+        if fault == "stuck":
+            os.set_blocking(end, False)
+            with suppress(BlockingIOError):
+                while True:
+                    os.write(end, b"x" * 4096)
+            os.set_blocking(end, True)
     stack.callback(os.close, end)
     return end
