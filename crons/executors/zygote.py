@@ -14,6 +14,7 @@ from typing import NoReturn
 
 from crons.executors import capture, guard, processes, wire
 from crons.executors.exiting import Exit
+from crons.executors.forking import end_copies
 from crons.executors.resting import explain
 
 # Sent to whole groups by terminals and service managers; only the host decides when this ends.
@@ -27,6 +28,7 @@ def live(line: socket.socket, log_level: int, kill_wait_seconds: float) -> NoRet
     code = 1
     try:
         _reset_signals()
+        end_copies()
         capture.settle_streams()
         log = capture.take_over_logging(log_level)
         # A job that crashes the interpreter leaves its Python stack in its own stderr.

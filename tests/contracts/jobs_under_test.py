@@ -13,6 +13,7 @@ import os
 import random
 import resource
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
@@ -322,6 +323,22 @@ def leave_before_the_fork(folder: str) -> None:
 def writes_to_what_it_inherits() -> None:
     _files[0].write("from the job\n")
     print(os.getpid())
+
+
+@body
+def speaks_over(descriptor: int) -> None:
+    """Use a connection that was there before the fork."""
+    with socket.socket(fileno=os.dup(descriptor)) as connection:
+        heard = connection.recv(1)
+        try:
+            connection.sendall(b"from the job")
+        except OSError as error:
+            print(heard, type(error).__name__)
+
+
+@body
+def logs_to_the_shop() -> None:
+    logging.getLogger("shop").error("from the job")
 
 
 @body

@@ -16,6 +16,8 @@ import sys
 import zipfile
 from collections.abc import Callable, Iterator
 from contextlib import suppress
+from functools import partial
+from logging.handlers import SocketHandler, SysLogHandler
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -1172,17 +1174,47 @@ def connections_of(pooled: object) -> Any:
     return Connections(default=pooled)
 
 
-def test_a_connection_that_stays_open_is_named(
+def test_a_connection_that_stays_open_is_at_its_end_in_a_job(
     make_host: Callable[[str], Host], caplog: pytest.LogCaptureFixture
 ) -> None:
-    """A cache's, a log handler's, an SDK's: nothing tells whether it bears a fork."""
-    with socket.create_server(("127.0.0.1", 0)) as server, socket.create_connection(server.getsockname()):
-        port = server.getsockname()[1]
-        with caplog.at_level(logging.WARNING, "crons.executors"):
-            make_host("process")
+    """A cache's, an SDK's: nothing here knows how to close it, and two processes must not speak over it."""
+    with (
+        socket.create_server(("127.0.0.1", 0)) as server,
+        socket.create_connection(server.getsockname()) as ours,
+        server.accept()[0] as theirs,
+    ):
+        with caplog.at_level(logging.INFO, "crons.executors"):
+            host = make_host("process")
+        attempt = host.start("speaks_over", descriptor=ours.fileno())
+        assert host.ending(attempt).outcome == Outcome.SUCCEEDED
+        ours.sendall(b"from the host")
+        heard = theirs.recv(100)
 
-    assert caplog.messages[-1].startswith("Forking a process that is connected to ")
-    assert f"127.0.0.1:{port}" in caplog.messages[-1]
+    assert host.scribe.text(attempt) == "b'' BrokenPipeError\n"
+    assert heard == b"from the host"
+    assert caplog.messages[-1].startswith("Forking a process that is connected to 127.0.0.1:")
+
+
+@pytest.mark.parametrize("handler", [SocketHandler, partial(SysLogHandler, socktype=socket.SOCK_STREAM)])
+def test_a_log_handler_connects_anew_after_a_fork(
+    make_host: Callable[[str], Host], monkeypatch: pytest.MonkeyPatch, handler: Callable[..., logging.Handler]
+) -> None:
+    """Ended under its hands it would lose the first record of each job."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        address = server.getsockname()
+        shop = handler(*address) if handler is SocketHandler else handler(address)
+        monkeypatch.setattr(logging.getLogger("shop"), "handlers", [shop])
+        logging.getLogger("shop").error("before the fork")
+        forking.close_shared()
+        host = make_host("process")
+        host.run("logs_to_the_shop")
+        records = []
+        for _ in range(2):
+            with server.accept()[0] as connection:
+                records.append(connection.recv(4096))
+        shop.close()
+
+    assert [b"before the fork" in records[0], b"from the job" in records[1]] == [True, True]
 
 
 def test_threads_are_warned_of(make_host: Callable[[str], Host], caplog: pytest.LogCaptureFixture) -> None:
