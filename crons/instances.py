@@ -51,7 +51,10 @@ def is_gone(name: str, boot: str) -> bool:
     """
     if boot != boot_id() or not sys.platform.startswith("linux"):
         return False
-    probe = _bind(name)
+    try:
+        probe = _bind(name)
+    except OSError:
+        return False  # this process may open nothing more: that says nothing of the other
     if probe is None:
         return False
     probe.close()

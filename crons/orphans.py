@@ -6,6 +6,7 @@ so no other site's program is ever taken for one of them. Only Linux tells; else
 
 from __future__ import annotations
 
+import errno
 import os
 import select
 import signal
@@ -64,7 +65,7 @@ def _find(attempts: Collection[tuple[str, int]]) -> Iterator[tuple[Orphan, int]]
         # Where a job's program started this process, it is no orphan, and must not kill itself.
         if pid in mine:
             continue
-        with suppress(OSError, ValueError, KeyError):
+        try:
             # Opened before it is read: should the number be another process's by now, the signal goes nowhere.
             process = os.pidfd_open(pid)
             try:
@@ -73,6 +74,12 @@ def _find(attempts: Collection[tuple[str, int]]) -> Iterator[tuple[Orphan, int]]
                     yield Orphan(pid, attempt, _command(folder)), os.dup(process)
             finally:
                 os.close(process)
+        except (ValueError, KeyError):
+            continue  # a foreign program's own variables of these names
+        except OSError as error:
+            # It is gone, or another user's. Who cannot look at all must not say that there is none.
+            if error.errno in (errno.EMFILE, errno.ENFILE, errno.ENOMEM):
+                raise
 
 
 def _mark(environ: Path) -> tuple[str, int]:

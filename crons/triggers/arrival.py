@@ -77,7 +77,7 @@ def take(run_id: int, sent_by: str, *, executor: str) -> Arrived:
     with at_work(executor, lambda: Session("worker", executor, _here(executor))) as session:
         begun = session.dispatcher.begin(ledger.database_now(), only_run=run_id, arrived=True)
         while session.dispatcher.running() and session.stopping is None:
-            session.work(LONGEST_LOOK_SECONDS)
+            session.guarded(lambda: session.work(LONGEST_LOOK_SECONDS))
     if not begun:
         return _not_begun(run_id)
     return Arrived(Fate.BEGUN, f"run {run_id} of {begun[0].entry}, attempt {begun[0].attempt}")

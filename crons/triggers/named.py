@@ -119,7 +119,7 @@ class Door:
 
     def _supervise(self) -> None:
         while self.session.dispatcher.running() and self.session.stopping is None:
-            self.session.work(LONGEST_LOOK_SECONDS)
+            self.session.guarded(lambda: self.session.work(LONGEST_LOOK_SECONDS))
         self.session.drain()
         self.session.report()
 

@@ -11,13 +11,12 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
 
-from django.db import DatabaseError
 from django.utils import timezone
 from django.utils.autoreload import iter_all_python_module_files
 
 from crons import api, deployment, heartbeat, ledger, sync, watch
 from crons.dispatch import Pass
-from crons.exceptions import ClockInDoubt, CronsError, LedgerUnavailable, NotAdopted
+from crons.exceptions import ClockInDoubt, LedgerUnavailable, NotAdopted
 from crons.side_output import get_log, let_go
 from crons.triggers.postman import Postman
 from crons.triggers.session import LONGEST_LOOK_SECONDS, Session
@@ -70,8 +69,8 @@ class Resident:
         try:
             with self.session.watchdog:
                 heartbeat.stop(self.session.instance)
-        except LedgerUnavailable:
-            log.warning("the heartbeat's row could not be taken away; it will be called silent")
+        except Exception as error:  # noqa: BLE001 (it ends as it was told to)
+            log.warning("the heartbeat's row could not be taken away; it will be called silent: %s", error)
         return anew and self.session.stopping is None
 
     def _turn(self) -> None:
@@ -122,7 +121,7 @@ class Resident:
         log.warning("a turn failed; the next in %.1f s: %s", pause, error, exc_info=not known)
         if self.failures == TELLING_FAILURES:
             self.beat_at = 0.0
-        with suppress(CronsError, DatabaseError):
+        with suppress(Exception):  # whatever it is, the next turn says it
             # Where only some writes are refused, what is wrong is told by the heartbeat.
             if not isinstance(error, NotAdopted | ClockInDoubt):
                 self._beat()

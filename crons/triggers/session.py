@@ -16,7 +16,7 @@ from crons import ledger, suite, watch
 from crons.alerts import outbox
 from crons.conf import conf
 from crons.dispatch import Dispatcher, Scribe
-from crons.exceptions import LedgerUnavailable
+from crons.exceptions import CronsError, LedgerUnavailable
 from crons.executors.base import Executor
 from crons.executors.forking import close_shared
 from crons.executors.sending import Sender
@@ -34,6 +34,8 @@ LONGEST_LOOK_SECONDS = 1.0
 STOPPING = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 # Wrappers pass on a signal that the whole group has had, and service managers send two kinds: that is one wish.
 ONE_WISH_SECONDS = 2.0
+# After a turn that failed.
+PAUSE_SECONDS = 0.2
 
 
 class Session:
@@ -118,6 +120,14 @@ class Session:
         with suppress(BlockingIOError):
             os.read(self._wake_read, 4096)
 
+    def guarded(self, turn: Callable[[], object]) -> None:
+        """Do one *turn* of a loop that supervises jobs; what goes wrong is logged, and they go on."""
+        try:
+            turn()
+        except Exception as error:
+            log.warning("a turn failed, what runs goes on: %s", error, exc_info=not isinstance(error, CronsError))
+            time.sleep(PAUSE_SECONDS)
+
     def free(self) -> int:
         """Count the places that are free."""
         return sum(executor.free() for executor in self.executors.values())
@@ -147,10 +157,13 @@ class Session:
             outbox.send_due(ledger.database_now())
         except LedgerUnavailable as error:
             log.warning("what went wrong could not be told yet: %s", error)
+        except Exception:
+            log.exception("what went wrong could not be told yet")
 
     def _work_until(self, deadline: float, interrupted: Callable[[], bool]) -> None:
         while self.dispatcher.running() and time.monotonic() < deadline and not interrupted():
-            self.work(min(LONGEST_LOOK_SECONDS, max(0.0, deadline - time.monotonic())))
+            left = max(0.0, deadline - time.monotonic())
+            self.guarded(lambda: self.work(min(LONGEST_LOOK_SECONDS, left)))  # noqa: B023 (called at once)
 
     def _on_signal(self, number: int, frame: FrameType | None) -> None:
         now = time.monotonic()

@@ -9,13 +9,10 @@ from django.utils import timezone
 
 from crons import deployment, ledger, watch
 from crons.dispatch import Pass
-from crons.exceptions import LedgerUnavailable
 from crons.ledger import Agenda
-from crons.side_output import get_log
 from crons.triggers.postman import Postman
 from crons.triggers.session import LONGEST_LOOK_SECONDS, Session
 
-log = get_log("crons")
 # Cron on a host whose clock is ahead fires before the database's minute has begun.
 LONGEST_AHEAD = timedelta(seconds=5)
 SENDING_SECONDS = 5.0
@@ -37,27 +34,29 @@ def tick(session: Session, *, while_busy: bool = False) -> Pass:
     watch.inspect_declarations(done.agenda.now, "tick")
     postman, look_at = Postman(), time.monotonic() + LOOK_SECONDS
     while session.dispatcher.running() and session.stopping is None:
-        session.work(LONGEST_LOOK_SECONDS)
-        if while_busy and time.monotonic() >= look_at and session.stopping is None:
+        session.guarded(lambda: session.work(LONGEST_LOOK_SECONDS))
+        if session.stopping is not None:
+            break
+        if while_busy and time.monotonic() >= look_at:
             look_at = time.monotonic() + LOOK_SECONDS
-            _look_again(session, done, postman)
-        elif session.free() and session.stopping is None:
-            agenda = ledger.agenda()
-            if agenda.may_begin:
-                done.begun += session.dispatcher.begin(agenda.now)
+            session.guarded(lambda: _look_again(session, done, postman))
+        elif session.free():
+            session.guarded(lambda: _begin_more(session, done))
     session.drain()
     postman.finish(SENDING_SECONDS)
     session.report()
     return done
 
 
+def _begin_more(session: Session, done: Pass) -> None:
+    agenda = ledger.agenda()
+    if agenda.may_begin:
+        done.begun += session.dispatcher.begin(agenda.now)
+
+
 def _look_again(session: Session, done: Pass, postman: Postman) -> None:
-    try:
-        deployment.permit()
-        again = session.dispatcher.turn()
-    except LedgerUnavailable as error:
-        log.warning("not looked at the clock, what runs goes on: %s", error)
-        return
+    deployment.permit()
+    again = session.dispatcher.turn()
     done.add(again)
     if again.agenda.must_deliver:
         postman.go()

@@ -30,7 +30,8 @@ def test_a_host_without_descriptors_fails_nothing(site: Site) -> None:
     for each in (sick, well):
         each.terminate()
 
-    assert [each.wait(PATIENCE_SECONDS) for each in (sick, well)] == [0, 0]
+    told = [each.communicate(timeout=PATIENCE_SECONDS)[0] for each in (sick, well)]
+    assert [each.returncode for each in (sick, well)] == [0, 0], "".join(told)
     assert site.sql("SELECT verdict, tries, COUNT(*) FROM crons_run GROUP BY verdict, tries") == [
         ("succeeded", 1, SLOTS)
     ]
