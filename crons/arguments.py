@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import inspect
-import json
 from collections.abc import Mapping
 from typing import Any
 
@@ -13,7 +12,7 @@ from crons.bodies import CommandBody, ShellBody
 from crons.exceptions import Refused
 from crons.jobs import check_args, missing_args, nearest, registry
 from crons.models import Entry
-from crons.redaction import DEEPEST
+from crons.plain_json import why_not_plain
 
 # Of Django's own options those that decide which code runs, and where its words go.
 NOT_FOR_RUNS = frozenset(
@@ -27,7 +26,8 @@ def check(entry: Entry, args: Mapping[str, Any]) -> None:
     Raises: UnknownJob if this process does not know the job, and so cannot tell.
     """
     body = registry.get(entry.job).body
-    _check_storable(entry.name, args)
+    if why := why_not_plain(args):
+        raise Refused(f"arguments of {entry.name!r}: {why}.")
     if isinstance(body, ShellBody):
         raise Refused(f"{entry.name!r} runs a program with the arguments it was declared with; it takes no others.")
     known = _known_to(body)
@@ -52,29 +52,6 @@ def check_complete(entry: Entry, args: Mapping[str, Any]) -> None:
             f"{entry.name!r} cannot run without {', '.join(missing)}, which its declaration leaves to who runs it: "
             f"manage.py crons run {entry.name} {how}"
         )
-
-
-def _check_storable(name: str, args: Mapping[str, Any]) -> None:
-    if deep := [key for key, value in args.items() if _is_deeper(value, DEEPEST - 1)]:
-        raise Refused(
-            f"arguments of {name!r}: {', '.join(map(repr, deep))}: lists and dicts nested {DEEPEST} levels deep "
-            "or more, expected fewer. Pass a flat value, or the path of a file."
-        )
-    try:
-        text = json.dumps(dict(args), ensure_ascii=False, allow_nan=False)
-        text.encode()
-    except (TypeError, ValueError) as error:  # a half of a surrogate pair is a ValueError, too
-        raise Refused(f"arguments of {name!r}: {dict(args)!r} cannot be kept as JSON: {error}.") from error
-    if "\\u0000" in text:
-        raise Refused(f"arguments of {name!r}: {dict(args)!r} have a NUL in them, which no database keeps.")
-
-
-def _is_deeper(value: Any, levels: int) -> bool:
-    """Say whether lists and dicts are nested in *value* more than *levels* deep, going no further than that."""
-    if not isinstance(value, Mapping | list | tuple):
-        return False
-    within = value.values() if isinstance(value, Mapping) else value
-    return levels == 0 or any(_is_deeper(each, levels - 1) for each in within)
 
 
 def _known_to(body: Any) -> list[str] | None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import difflib
 import inspect
-import json
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -14,6 +13,7 @@ from crons import borrowed
 from crons.bodies import Body, CommandBody, ShellBody
 from crons.exceptions import DuplicateJob, InvalidJob, UnknownJob
 from crons.origins import Origin
+from crons.plain_json import why_not_plain
 from crons.policies import OF_OTHERS, OURS, Policy
 from crons.schedules import NEVER, Schedule
 
@@ -400,12 +400,8 @@ def check_args(name: str, body: Body, args: Mapping[str, Any], *, are_all: bool 
 
     Without *are_all*, whoever runs the job gives it the arguments that are missing.
     """
-    try:
-        same = json.loads(json.dumps(dict(args), allow_nan=False)) == dict(args)
-    except (TypeError, ValueError) as error:
-        raise InvalidJob(f"{name}: args={args!r} is not plain JSON: {error}.") from error
-    if not same or not all(isinstance(key, str) for key in args):
-        raise InvalidJob(f"{name}: args={args!r} changes on its way through JSON: use texts, numbers, lists, dicts.")
+    if why := why_not_plain(args):
+        raise InvalidJob(f"{name}: of its args, {why}.")
     if isinstance(body, CommandBody):
         return
     try:
@@ -418,7 +414,8 @@ def check_args(name: str, body: Body, args: Mapping[str, Any], *, are_all: bool 
     try:
         signature.bind(**{**given, **args})
     except TypeError as error:
-        raise InvalidJob(f"{name}{signature} cannot be called with args={dict(args)!r}: {error}.") from error
+        names = f"Given: {', '.join(args)}" if args else "No arguments are given"
+        raise InvalidJob(f"{name}{signature} cannot be called: {error}. {names}.") from error
 
 
 def missing_args(body: Body, args: Mapping[str, Any]) -> list[str]:

@@ -17,6 +17,7 @@ from django.core.exceptions import ImproperlyConfigured
 
 from crons.conf import conf
 from crons.exceptions import InvalidSetting
+from crons.plain_json import DEEPEST
 from crons.secret_shapes import (
     Secrecy,
     is_secret,
@@ -31,7 +32,6 @@ from crons.secret_shapes import (
 MASK = "********"
 _LONGEST_FILE = 16_384  # a key or a few tokens; what is longer is no secret to be told by mistake
 RECENT_SECONDS = 1.0
-DEEPEST = 100  # levels of lists and mappings that are shown, and that arguments may have
 SHORTEST = 8  # shorter values ("test", "admin") would garble the output and hide nothing
 
 # Django's own settings are public (AUTH_USER_MODEL, PASSWORD_HASHERS …) but for these.

@@ -58,7 +58,7 @@ def test_the_context_is_not_for_callers():
         (float("nan"), "cannot be kept as JSON"),
         ({1, 2}, "cannot be kept as JSON"),
         ("\ud800", "cannot be kept as JSON"),
-        ("a\x00b", "have a NUL in them"),
+        ("a\x00b", "has a NUL in it"),
         ((1, 2), "changes on its way through JSON"),
     ],
 )
@@ -75,9 +75,50 @@ def test_what_is_nested_without_end_is_refused(levels):
         value = [value]
 
     assert refused("report", city="Paris", days=value) == (
-        "arguments of 'report': 'days': lists and dicts nested 100 levels deep or more, expected fewer. "
+        "arguments of 'report': 'days' has lists and dicts nested 100 levels deep or more, expected fewer. "
         "Pass a flat value, or the path of a file."
     )
+
+
+@pytest.mark.parametrize("levels", [100, 985, 100_000])
+def test_a_declaration_is_refused_for_what_a_run_is(levels):
+    """It is written to a row and shown on pages, too."""
+    value = 1
+    for _ in range(levels):
+        value = {"a": value}
+
+    with pytest.raises(InvalidJob) as declared:
+        entry("deep", "report", cron("@daily"), args={"city": "Paris", "days": value})
+
+    assert str(declared.value) == (
+        "deep: of its args, 'days' has lists and dicts nested 100 levels deep or more, expected fewer. "
+        "Pass a flat value, or the path of a file."
+    )
+
+
+@pytest.mark.parametrize("odd", [float("nan"), {1, 2}, "\ud800", "a\x00b", (1, 2), [["tk-0123456789", {1}]]])
+@pytest.mark.parametrize("key", ["api_token", "days"])
+def test_a_refusal_says_no_values(odd, key):
+    """It is mailed by cron, logged, and pasted into tickets; the other arguments are none of its business."""
+    args = {"city": "tk-0123456789", "days": 1} | {key: ["tk-0123456789", odd]}
+
+    with pytest.raises(CronsError) as given:
+        api.run_now("report", by="dana", args=args)
+    with pytest.raises(InvalidJob) as declared:
+        entry("odd", "report", cron("@daily"), args=args)
+    with pytest.raises(InvalidJob) as unfit:
+        entry("unfit", "report", cron("@daily"), args={"city": "tk-0123456789", "dais": "tk-0123456789"})
+
+    for error in (given, declared, unfit):
+        assert "tk-0123456789" not in str(error.value)
+    assert repr(key) in str(declared.value)
+    assert "cannot be called: got an unexpected keyword argument 'dais'. Given: city, dais." in str(unfit.value)
+
+
+@pytest.mark.parametrize("text", ["\\u0000", r"[^\u0000-\u007f]", "\\\\u0000"])
+def test_a_text_that_only_names_a_nul_is_none(text):
+    """A pattern of six characters was refused for the one that it stands for."""
+    assert api.run_now("report", by="dana", args={"city": text}).args == {"city": text}
 
 
 def test_what_is_nested_as_deep_as_may_be_is_kept_and_shown():

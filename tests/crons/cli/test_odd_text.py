@@ -72,7 +72,7 @@ def test_json_that_is_nested_deeply_is_refused(empty_registry, make_entry):
 
     make_entry("nightly")
 
-    with pytest.raises(CommandError, match="'days': lists and dicts nested 100 levels deep or more"):
+    with pytest.raises(CommandError, match="'days' has lists and dicts nested 100 levels deep or more"):
         call_command("crons", "run", "nightly", "--arg", "days=" + "[" * 500 + "]" * 500)
 
 
