@@ -23,7 +23,7 @@ python := $(VENV)/bin/python
 # What builds a release and the docs site is no dependency of the tests: an environment of its own.
 release_venv := $(if $(filter $(abspath .venv),$(VENV)),$(abspath .venv-release),$(VENV))
 
-.PHONY: help setup run run-celery test test-slow test-django61 check fix bench lock release clean
+.PHONY: help setup run run-celery test test-slow test-django61 check fix bench lock release docs clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' Makefile
@@ -72,6 +72,10 @@ release: ## build sdist and wheel into dist/, try them on each supported Django,
 	@VENV=$(release_venv) LOCK=requirements-release.lock scripts/setup.sh
 	@VENV=$(release_venv) scripts/release.sh
 
+docs: ## build the documentation site into site/; a warning is an error
+	@VENV=$(release_venv) LOCK=requirements-release.lock scripts/setup.sh
+	@VENV=$(release_venv) scripts/docs.sh
+
 clean: ## delete what was built; the data in var/ stays
-	@rm -rf -- '$(VENV)' build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
+	@rm -rf -- '$(VENV)' .venv-release build dist site *.egg-info .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
 	@find . -path ./.git -prune -o -name __pycache__ -type d -prune -exec rm -rf {} +

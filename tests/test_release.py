@@ -1,4 +1,4 @@
-"""`make release`: what is built is tried before anybody has it, and the first thing that is wrong ends it."""
+"""`make release` and `make docs`: what is built is tried before anybody has it; what is wrong ends them."""
 
 import os
 import subprocess
@@ -14,30 +14,31 @@ README = (ROOT / "README.md").read_text()
 
 
 @pytest.fixture
-def release(tmp_path):
-    """Call scripts/release.sh in a copy of what it reads, with tools that only write down that they were called."""
-    for name in ("scripts/release.sh", "scripts/find_python.sh", "pyproject.toml"):
-        (tmp_path / name).parent.mkdir(exist_ok=True)
-        (tmp_path / name).write_bytes((ROOT / name).read_bytes())
-        (tmp_path / name).chmod(0o755)
-    tools = tmp_path / "venv" / "bin"
-    tools.mkdir(parents=True)
-    for tool in ("python", "check-wheel-contents"):
-        (tools / tool).write_text(TOOL)
-        (tools / tool).chmod(0o755)
+def call(tmp_path):
+    """Call a script in a copy of what it reads, with *tool* in place of what the release's lock installs."""
 
-    def call(broken: str = "nothing") -> subprocess.CompletedProcess[str]:
+    def call_script(script: str, tool: str, **env: str) -> subprocess.CompletedProcess[str]:
+        for name in (script, "scripts/find_python.sh", "pyproject.toml"):
+            (tmp_path / name).parent.mkdir(exist_ok=True)
+            (tmp_path / name).write_bytes((ROOT / name).read_bytes())
+            (tmp_path / name).chmod(0o755)
+        tools = tmp_path / "venv" / "bin"
+        tools.mkdir(parents=True)
+        for name in ("python", "check-wheel-contents"):
+            (tools / name).write_text(tool)
+            (tools / name).chmod(0o755)
         return subprocess.run(
-            [tmp_path / "scripts" / "release.sh"],
-            env={**os.environ, "VENV": str(tmp_path / "venv"), "BROKEN": broken},
+            [tmp_path / script],
+            env={**os.environ, "VENV": str(tmp_path / "venv"), **env},
             capture_output=True,
             text=True,
         )
 
-    return call
+    return call_script
 
 
-TOOL = """#!/bin/bash
+# Stands for all tools of a release: breaks where it is asked for what $BROKEN names.
+RELEASE = """#!/bin/bash
 mkdir -p dist && touch dist/crons.whl
 if [[ $* == *$BROKEN* ]]; then
     echo "$BROKEN is broken"
@@ -46,9 +47,9 @@ fi
 """
 
 
-def test_release_tries_each_django_that_it_promises(release):
+def test_release_tries_each_django_that_it_promises(call):
     """A classifier is a promise: nobody may be the first to try that Django."""
-    done = release()
+    done = call("scripts/release.sh", RELEASE, BROKEN="nothing")
 
     assert (done.returncode, done.stderr) == (0, "")
     steps = [line.split(" on Python")[0].split(" (at")[0] for line in done.stdout.splitlines()]
@@ -62,9 +63,9 @@ def test_release_tries_each_django_that_it_promises(release):
     ]
 
 
-def test_release_ends_at_the_first_failure_and_names_it(release):
+def test_release_ends_at_the_first_failure_and_names_it(call):
     """What follows a wheel that is wrong says nothing about it."""
-    done = release(broken="twine")
+    done = call("scripts/release.sh", RELEASE, BROKEN="twine")
 
     assert done.returncode == 1
     assert [line.partition(" (at")[0] for line in done.stdout.splitlines()] == [
@@ -101,3 +102,31 @@ def test_a_lock_that_is_older_than_its_requirements_is_named(tmp_path, monkeypat
     (tmp_path / "two.txt").write_text("Django>=6.0\n")
 
     assert stale_locks() == ["two.lock is older than two.txt. Run: make lock"]
+
+
+# Stands for Sphinx: writes one page that loads what $LOADED names.
+SITE = """#!/bin/bash
+mkdir -p "${@: -1}/docs" && echo "<script src=\\"$LOADED\\"></script>" > "${@: -1}/docs/index.html"
+"""
+
+
+def test_site_lists_the_versions_that_are_there_newest_first(call, tmp_path):
+    """A version that was built earlier stays, and 0.10 is newer than 0.9."""
+    for earlier in ("0.0.9", "0.0.10"):
+        (tmp_path / "site" / earlier).mkdir(parents=True)
+
+    done = call("scripts/docs.sh", SITE, LOADED="../_static/search.js")
+
+    assert (done.returncode, done.stderr) == (0, "")
+    assert (tmp_path / "site" / "versions.js").read_text() == 'const CRONS_VERSIONS = ["0.1.0", "0.0.10", "0.0.9"];\n'
+    assert 'url=0.1.0/docs/index.html"' in (tmp_path / "site" / "index.html").read_text()
+    assert 'url=docs/index.html"' in (tmp_path / "site" / "0.1.0" / "index.html").read_text()
+
+
+@pytest.mark.parametrize("address", ["https://cdn.example.com/x.js", "//cdn.example.com/x.js"])
+def test_site_that_loads_from_another_host_is_refused(call, address: str):
+    """Its readers may have no way to the internet, and no wish to tell others what they read."""
+    done = call("scripts/docs.sh", SITE, LOADED=address)
+
+    assert done.returncode == 1
+    assert done.stderr.startswith("These pages load something from another host:\nsite/0.1.0/docs/index.html:1:")
