@@ -1,7 +1,7 @@
 """The CRM in Django's admin. What a list shows of other tables comes by subquery: one statement a page."""
 
 from datetime import datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from django.contrib import admin, messages
 from django.contrib.humanize.templatetags.humanize import intcomma
@@ -21,11 +21,18 @@ def _moment(moment: datetime) -> str:
 
 def _counted(model: type[Model], foreign_key: str) -> Coalesce:
     """Count the rows of *model* that point at a row, by subquery: a join would multiply with other joins."""
-    rows = model.objects.filter(**{foreign_key: OuterRef("pk")}).order_by().values(foreign_key)
+    rows = model._default_manager.filter(**{foreign_key: OuterRef("pk")}).order_by().values(foreign_key)
     return Coalesce(Subquery(rows.annotate(n=Count("pk")).values("n"), output_field=IntegerField()), 0)
 
 
-class _Admin(admin.ModelAdmin):
+if TYPE_CHECKING:
+    ModelAdmin = admin.ModelAdmin[Any]
+    TabularInline = admin.TabularInline[Any, Any]
+else:
+    ModelAdmin, TabularInline = admin.ModelAdmin, admin.TabularInline
+
+
+class _Admin(ModelAdmin):
     list_per_page = 50
 
     class Media:
@@ -54,22 +61,19 @@ class CustomerAdmin(_Admin):
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Customer]:
         newest = Order.objects.filter(customer=OuterRef("pk")).order_by("-ordered_at")
-        return (
-            super()
-            .get_queryset(request)
-            .annotate(_orders=_counted(Order, "customer"), _last=Subquery(newest.values("ordered_at")[:1]))
-        )
+        rows: QuerySet[Customer] = super().get_queryset(request)
+        return rows.annotate(_orders=_counted(Order, "customer"), _last=Subquery(newest.values("ordered_at")[:1]))
 
     @admin.display(description="signed up", ordering="created_at")
     def signed_up(self, customer: Customer) -> str:
         return _moment(customer.created_at)
 
     @admin.display(description="last order", ordering=F("_last").desc(nulls_last=True))
-    def last_order(self, customer: Customer) -> str:
+    def last_order(self, customer: Any) -> str:
         return _moment(customer._last) if customer._last else "never"
 
     @admin.display(description="orders", ordering="_orders")
-    def order_count(self, customer: Customer) -> str:
+    def order_count(self, customer: Any) -> str:
         return intcomma(customer._orders)
 
 
@@ -96,7 +100,7 @@ class ProductAdmin(_Admin):
         return intcomma(product.stock)
 
 
-class OrderItemInline(admin.TabularInline):
+class OrderItemInline(TabularInline):
     model = OrderItem
     autocomplete_fields = ["product"]
     extra = 0
@@ -119,7 +123,8 @@ class OrderAdmin(_Admin):
     inlines = [OrderItemInline]
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Order]:
-        return super().get_queryset(request).annotate(_items=_counted(OrderItem, "order"))
+        rows: QuerySet[Order] = super().get_queryset(request)
+        return rows.annotate(_items=_counted(OrderItem, "order"))
 
     def save_related(self, request: HttpRequest, form: Any, formsets: Any, change: bool) -> None:
         super().save_related(request, form, formsets, change)
@@ -156,7 +161,7 @@ class OrderAdmin(_Admin):
         return _moment(order.ordered_at)
 
     @admin.display(description="items", ordering="_items")
-    def items_shown(self, order: Order) -> str:
+    def items_shown(self, order: Any) -> str:
         return intcomma(order._items)
 
     @admin.display(description="total", ordering="total")
@@ -196,7 +201,7 @@ class StockMovementAdmin(_ReadOnlyAdmin):
     search_fields = ["=key"]
     search_help_text = "The run's key, or the order such as order-17"
     date_hierarchy = "created_at"
-    fields = readonly_fields = ["product", "delta", "reason", "key", "stock_after", "created_at"]
+    fields = readonly_fields = ("product", "delta", "reason", "key", "stock_after", "created_at")
 
     @admin.display(description="moved", ordering="created_at")
     def moved(self, movement: StockMovement) -> str:
@@ -216,7 +221,7 @@ class RestockAdmin(_ReadOnlyAdmin):
     list_display = ["key", "restocked", "count"]
     search_fields = ["=key"]
     search_help_text = "The run's key"
-    fields = readonly_fields = ["key", "created_at", "count"]
+    fields = readonly_fields = ("key", "created_at", "count")
 
     @admin.display(description="restocked", ordering="created_at")
     def restocked(self, restock: Restock) -> str:
@@ -230,9 +235,9 @@ class ServiceTokenAdmin(_ReadOnlyAdmin):
     list_display = ["prefix", "name", "state", "scopes_shown", "expires", "last_used"]
     search_fields = ["name", "=prefix"]
     search_help_text = "Name, or the eight letters after crm_"
-    fields = readonly_fields = [
+    fields = readonly_fields = (
         "prefix", "name", "state", "scopes_shown", "created_at", "expires_at", "revoked_at", "last_used_at",
-    ]  # fmt: skip
+    )  # fmt: skip
     actions = ["revoke"]
 
     @admin.action(description="Revoke the selected tokens at once", permissions=["revoke"])

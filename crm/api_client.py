@@ -111,7 +111,7 @@ class ApiClient:
         try:
             result = transport.execute(request)
         finally:
-            transport.close()
+            transport.close()  # type: ignore[no-untyped-call]
         if result.errors is not None:
             raise ApiFailed(self._masked(_errors(self.url, result.errors)))
         if answer.status != 200 or not isinstance(result.data, dict):

@@ -22,10 +22,12 @@ class Transport(RequestsHTTPTransport):
     """gql's transport: no redirect, no retry, no more of the answer than is allowed."""
 
     def __init__(self, url: str, token: str, timeout_seconds: float, answer: "Answer") -> None:
+        # To connect, and to read: requests takes the two, where gql's annotation has one.
+        waits: Any = (min(_CONNECT_SECONDS, timeout_seconds), timeout_seconds)
         super().__init__(
             url,
             auth=_Bearer(token),
-            timeout=(min(_CONNECT_SECONDS, timeout_seconds), timeout_seconds),
+            timeout=waits,
             json_deserialize=_json_object,
             allow_redirects=False,
         )
@@ -33,7 +35,8 @@ class Transport(RequestsHTTPTransport):
 
     def connect(self) -> None:
         """Open the session."""
-        super().connect()
+        super().connect()  # type: ignore[no-untyped-call]
+        assert self.session is not None
         # On this machine nothing is asked through a proxy that a shell's environment names.
         self.session.trust_env = urlsplit(self.url).hostname not in _LOOPBACK
         for prefix in ("http://", "https://"):

@@ -7,16 +7,13 @@ from typing import Any
 # Nothing here takes uploads: Django itself refuses forms above this.
 MOST_BYTES = 2_500_000
 
-Message = dict[str, Any]
-Receive = Callable[[], Awaitable[Message]]
-Send = Callable[[Message], Awaitable[None]]
-Application = Callable[[Message, Receive, Send], Awaitable[None]]
+Application = Callable[[Any, Any, Any], Awaitable[None]]  # ASGI's: scope, receive, send
 
 
 def limited(application: Application, most_bytes: int = MOST_BYTES) -> Application:
     """Give *application* as one that gets no request with a body above *most_bytes*, or of a length not told."""
 
-    async def limit(scope: Message, receive: Receive, send: Send) -> None:
+    async def limit(scope: Any, receive: Any, send: Any) -> None:
         refusal = _refusal(dict(scope["headers"]), most_bytes) if scope["type"] == "http" else None
         if refusal is None:
             await application(scope, receive, send)

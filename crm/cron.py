@@ -1,7 +1,7 @@
 """The scheduled jobs, declared: when, under which policies, and which domain verb. No rule lives here."""
 
 import sys
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from django.conf import settings
 from django.utils import timezone
@@ -10,7 +10,7 @@ from django.utils.module_loading import import_string
 from crm import confirmations, customers, logs, progress, reminders, reports, restocking
 from crm.api_client import ApiClient, ApiFailed
 from crm.plain_text import one_line
-from crons import GiveUp, Retry, cron, job
+from crons import Context, GiveUp, Retry, cron, job
 
 CLEANUP_LOG = "customer_cleanup_log.txt"
 REMINDERS_LOG = "order_reminders_log.txt"
@@ -30,7 +30,7 @@ _HELLO_SECONDS = 5
     owner="customer-care",
     tags=("crm", "cleanup"),
 )
-def clean_inactive_customers(context=None, *, force=False):
+def clean_inactive_customers(context: Context | None = None, *, force: bool = False) -> customers.Cleanup:
     """Delete inactive customers as of the slot, however late it runs, and log their number."""
     until, key = _run_of(context)
     logs.require_writable(CLEANUP_LOG)
@@ -49,7 +49,7 @@ def clean_inactive_customers(context=None, *, force=False):
     return cleanup
 
 
-def told_of_cleanup(cleanup):
+def told_of_cleanup(cleanup: customers.Cleanup) -> list[str]:
     """Give the counts by reason, a line each."""
     cut_at = timezone.localtime(cleanup.cut_at)
     verb = "Would delete" if cleanup.dry_run else "Deleted"
@@ -69,7 +69,7 @@ def told_of_cleanup(cleanup):
     owner="customer-care",
     tags=("crm", "reminders"),
 )
-def send_order_reminders(context=None):
+def send_order_reminders(context: Context | None = None) -> list[reminders.Reminder]:
     """Log a line for each pending order of the seven days before the slot; a run's lines are written once."""
     until, key = _run_of(context)
     with progress.shown("Asking for orders") as on_progress:
@@ -89,7 +89,7 @@ def send_order_reminders(context=None):
     owner="purchasing",
     tags=("crm", "stock"),
 )
-def update_low_stock(context=None):
+def update_low_stock(context: Context | None = None) -> restocking.Restocked:
     """Raise low stocks over GraphQL, once for each run, and log the products' new stock; a run's lines once too."""
     _, key = _run_of(context)
     logs.require_writable(LOW_STOCK_LOG)
@@ -112,7 +112,7 @@ def update_low_stock(context=None):
     owner="management",
     tags=("crm", "report"),
 )
-def generate_crm_report(context=None):
+def generate_crm_report(context: Context | None = None) -> None:
     """Log the totals up to the slot; a run's line is written once."""
     until, key = _run_of(context)
     line = told_of_totals(until)
@@ -120,7 +120,7 @@ def generate_crm_report(context=None):
     _log(REPORT_LOG, [f"- {line}"], key=key)
 
 
-def told_of_totals(until):
+def told_of_totals(until: datetime) -> str:
     """Give the report up to *until* as a line."""
     with progress.shown("Counting"):
         totals = reports.totals(until)
@@ -135,7 +135,7 @@ def told_of_totals(until):
     owner="customer-care",
     tags=("crm", "orders"),
 )
-def send_order_confirmations():
+def send_order_confirmations() -> None:
     """Send what waits, each once; fail where some could not be, or may not have been, so that somebody is told."""
     sent, wrong = confirmations.send_waiting()
     _say(f"Sent {sent} confirmations.", *(f"Order {pk}: {what}" for pk, what in wrong.items()))
@@ -151,24 +151,24 @@ def send_order_confirmations():
     owner="operations",
     tags=("crm", "heartbeat"),
 )
-def log_crm_heartbeat():
+def log_crm_heartbeat() -> None:
     """Log a line when GraphQL answers; a line is a proof of life, so without an answer there is none."""
     _ask_hello()
     logs.append_line(HEARTBEAT_LOG, f"{timezone.localtime():%d/%m/%Y-%H:%M:%S} CRM is alive")
 
 
-def _run_of(context):
+def _run_of(context: Context | None) -> tuple[datetime, str]:
     """Give the moment up to which a run works, and its key; called directly, that is now, and no key."""
     return (context.until, context.key) if context else (timezone.now(), "")
 
 
-def _log(filename, texts, *, key=""):
+def _log(filename: str, texts: list[str], *, key: str = "") -> None:
     now = f"{timezone.localtime():%Y-%m-%d %H:%M:%S}"
     if not logs.append_lines(filename, [f"{now} {text}" for text in texts], key=key):
         _say(f"{filename} has the lines of this run already, from an attempt before: none was written.")
 
 
-def _say(*lines):
+def _say(*lines: str) -> None:
     for line in lines:
         sys.stdout.write(f"{one_line(line)}\n")
     sys.stdout.flush()

@@ -6,6 +6,7 @@ from django.utils import timezone
 from django_cron import CronJobBase, Schedule
 
 from crm import expiry, token_files, tokens
+from crm.models import ServiceToken
 from crons import current_context
 
 
@@ -27,7 +28,7 @@ class ExpireSessionsAndTokens(CronJobBase):
         "tags": ["crm", "cleanup"],
     }
 
-    def do(self):
+    def do(self) -> str:
         """Delete as of the slot; say how many went, and which tokens people must renew."""
         context = current_context()
         now = context.until if context else timezone.now()
@@ -39,7 +40,7 @@ class ExpireSessionsAndTokens(CronJobBase):
         return said
 
 
-def _told(row):
+def _told(row: ServiceToken) -> str:
     renewal = "jobs" if row.name == token_files.JOBS else f"rotate {row.prefix}"
     return (
         f"The service token {row} is in use and ends on {timezone.localtime(row.expires_at):%Y-%m-%d %H:%M %z}. "

@@ -70,8 +70,8 @@ def create_many(
     bulk.check_number(items)
     results = []
     for values in items:
-        name, email, phone = (values.get(each) for each in _FIELDS)
-        customer = Customer(name=name, email=email, phone=phone or "", created_at=now)
+        given: dict[str, Any] = {each: values.get(each) for each in _FIELDS}
+        customer = Customer(**given | {"phone": given["phone"] or ""}, created_at=now)
         results.append(Result(customer, of_fields(customer, _FIELDS)))
     _refuse_repeated(results)
     while True:
@@ -104,7 +104,7 @@ def update(customer_id: int, changes: Mapping[str, Any]) -> Customer:
             with transaction.atomic():
                 customer.save(update_fields=list(changes))
         except IntegrityError as error:
-            if _taken([customer.email], but=customer_id):
+            if _taken([customer.email], but=[customer_id]):
                 raise Refused([_TAKEN]) from error
             raise
     return customer
@@ -201,10 +201,10 @@ def _refuse_taken(results: Sequence[Result[Customer]]) -> bool:
     return bool(taken)
 
 
-def _taken(emails: list[str], *, but: int | None = None) -> set[str]:
+def _taken(emails: list[str], *, but: Sequence[int] = ()) -> set[str]:
     """Give those of *emails*, in small letters, that customers have, whatever the case of their letters."""
     lower = {email.lower() for email in emails}
-    rows = Customer.objects.order_by().exclude(pk=but).annotate(_lower=Lower("email")).filter(_lower__in=lower)
+    rows = Customer.objects.order_by().exclude(pk__in=but).annotate(_lower=Lower("email")).filter(_lower__in=lower)
     return lower.intersection(rows.values_list("_lower", flat=True))
 
 
@@ -252,8 +252,9 @@ def _delete_batch(batch: list[int], *, cut_at: datetime, now: datetime, key: str
         _lock(Customer.objects.filter(pk__in=batch))
         orders = Order.objects.filter(customer__in=batch)
         _lock(orders)
-        gone = list(inactive(cut_at).filter(pk__in=batch).annotate(order_count=Count("orders")))
-        ids = [customer.pk for customer in gone]
+        still = inactive(cut_at).filter(pk__in=batch).annotate(order_count=Count("orders"))
+        gone = list(still.values_list("pk", "email", "order_count"))
+        ids = [pk for pk, _, _ in gone]
         OrderItem.objects.filter(order__customer__in=ids).delete()
         orders.filter(customer__in=ids).delete()
         CustomerTombstone.objects.bulk_create(_tombstones(gone, now=now, key=key))
@@ -266,21 +267,21 @@ def _lock(rows: models.QuerySet[Customer] | models.QuerySet[Order]) -> None:
     list(rows.select_for_update().order_by("pk").values_list("pk", flat=True))
 
 
-def _tombstones(gone: Iterable[Customer], *, now: datetime, key: str) -> list[CustomerTombstone]:
+def _tombstones(gone: Iterable[tuple[int, str, int]], *, now: datetime, key: str) -> list[CustomerTombstone]:
     return [
         CustomerTombstone(
-            id_hash=_hash(str(customer.pk)),
-            email_hash=_hash(customer.email),
+            id_hash=_hash(str(pk)),
+            email_hash=_hash(email),
             reason="no order within a year",
-            orders=customer.order_count,
+            orders=order_count,
             run_key=key,
             deleted_at=now,
         )
-        for customer in gone
+        for pk, email, order_count in gone
     ]
 
 
-def _hash(id_or_email: str, *, secret: str | None = None) -> str:
+def _hash(id_or_email: str, *, secret: str | bytes | None = None) -> str:
     # Keyed: e-mail addresses can be guessed, so a plain hash of one can be turned back.
     value = id_or_email.strip().lower()
     return salted_hmac("crm.customer_tombstone", value, secret=secret, algorithm="sha256").hexdigest()

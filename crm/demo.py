@@ -9,10 +9,14 @@ from django.db import transaction
 
 from crm.models import Customer, Order, OrderItem, Product
 
-_FIRST = ("Amina", "Bao", "Carlos", "Dagny", "Ewa", "Farid", "Grace", "Hana", "Ivan", "Jun", "Kofi", "Lea")
-_FIRST += ("Mateo", "Nadia", "Olu", "Priya", "Quentin", "Rosa", "Sven", "Tariq", "Uma", "Viktor", "Wanjiru")
-_LAST = ("Adeyemi", "Berg", "Castillo", "Dubois", "Eriksen", "Fischer", "Garcia", "Haddad", "Ito", "Jansen")
-_LAST += ("Kaya", "Lindholm", "Mwangi", "Novak", "Okafor", "Petrov", "Quispe", "Rossi", "Sato", "Tanaka")
+_FIRST = (
+    "Amina", "Bao", "Carlos", "Dagny", "Ewa", "Farid", "Grace", "Hana", "Ivan", "Jun", "Kofi", "Lea",
+    "Mateo", "Nadia", "Olu", "Priya", "Quentin", "Rosa", "Sven", "Tariq", "Uma", "Viktor", "Wanjiru",
+)  # fmt: skip
+_LAST = (
+    "Adeyemi", "Berg", "Castillo", "Dubois", "Eriksen", "Fischer", "Garcia", "Haddad", "Ito", "Jansen",
+    "Kaya", "Lindholm", "Mwangi", "Novak", "Okafor", "Petrov", "Quispe", "Rossi", "Sato", "Tanaka",
+)  # fmt: skip
 _MATERIALS = ("Oak", "Linen", "Copper", "Walnut", "Wool", "Slate", "Birch", "Cork", "Brass", "Felt")
 _THINGS = ("Desk Lamp", "Notebook", "Tray", "Bookend", "Planter")
 

@@ -55,7 +55,8 @@ def of_fields(row: models.Model, fields: Iterable[str]) -> list[Problem]:
     """
     found = []
     for name in fields:
-        field, value = row._meta.get_field(name), getattr(row, name)
+        field: Any = row._meta.get_field(name)
+        value = getattr(row, name)
         if isinstance(value, str):
             value = value.strip()
             if not is_writable(value):

@@ -36,7 +36,7 @@ def shown(what: str) -> Iterator[Callable[[int, int | None], None]]:
     """Give a function to call with (done, of all; None where that is not known); its bar is gone afterwards."""
     terminal = _open_terminal()
     if terminal is None:
-        yield lambda done, of=None: None
+        yield _draw_nothing
         return
     from rich import progress as bars  # not for cron: it takes longer to import than a job may run
     from rich.console import Console
@@ -49,7 +49,14 @@ def shown(what: str) -> Iterator[Callable[[int, int | None], None]]:
             redirect_stdout=False, redirect_stderr=False,
         ) as progress:  # fmt: skip
             bar = progress.add_task(what, total=None)
-            yield lambda done, of=None: progress.update(bar, completed=done, total=of)
+
+            def draw(done: int, of: int | None) -> None:
+                progress.update(bar, completed=done, total=of)
+
+            yield draw
+
+
+def _draw_nothing(done: int, of: int | None) -> None: ...
 
 
 def _own_terminal() -> str | None:

@@ -52,7 +52,7 @@ def update_low_stock(api: ApiClient, *, key: str) -> Restocked:
     Raises: ApiFailed, also for errors that the mutation tells of.
     """
     # Left out where there is none: it may be omitted, but must not be null.
-    payload = api.ask(UPDATE_LOW_STOCK, {"key": key} if key else {}).get("updateLowStockProducts")
+    payload: Any = api.ask(UPDATE_LOW_STOCK, {"key": key} if key else {}).get("updateLowStockProducts")
     try:
         told = [f"{error['message']} ({error['code']})" for error in payload["errors"]]
         done = Restocked(_levels(payload["products"]), str(payload["message"]), payload["replayed"] is True)

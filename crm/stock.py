@@ -109,7 +109,7 @@ def _note_low(key: str, now: datetime) -> None:
     """
     lock = "FOR UPDATE" if connection.features.has_select_for_update else ""
     created_at = connection.ops.adapt_datetimefield_value(now)
-    values = [RAISED_BY, StockMovement.Reason.RESTOCK.value, key, RAISED_BY, created_at, LOW]
+    values = (RAISED_BY, StockMovement.Reason.RESTOCK.value, key, RAISED_BY, created_at, LOW)
     with connection.cursor() as cursor:
         cursor.execute(f"{_NOTE_LOW} {lock}", values)
 

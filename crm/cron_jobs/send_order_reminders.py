@@ -11,11 +11,12 @@ Written for Python 3.6 too: the one that cron finds may be older than the projec
 
 import os
 import sys
+from typing import NoReturn
 
 NAME = "send_order_reminders.py"
 
 
-def main():
+def main() -> None:
     """Become the management command, under the project's interpreter."""
     # A symlink to this script is followed to the script: the project is two directories above that.
     script = os.path.realpath(__file__)
@@ -31,7 +32,7 @@ def main():
         fail(127, f"{python} cannot be started. Set CRM_PYTHON to the project's interpreter.")
 
 
-def interpreter(project):
+def interpreter(project: str) -> str:
     """Give the interpreter that has the project's dependencies."""
     own = os.path.join(project, ".venv", "bin", "python")
     if os.environ.get("CRM_PYTHON"):
@@ -39,7 +40,7 @@ def interpreter(project):
     return own if os.access(own, os.X_OK) else sys.executable or "python3"
 
 
-def fail(code, message):
+def fail(code: int, message: str) -> NoReturn:
     """Say why on stderr and end with *code*."""
     sys.stderr.write(f"{NAME}: {message}\n")
     sys.exit(code)

@@ -40,7 +40,7 @@ def short(error: GraphQLError) -> GraphQLError:
         _cut(error.message),
         error.nodes[:_MOST_PLACES] if error.nodes else None,
         None if error.nodes else error.source,
-        None if error.nodes else (error.positions or [])[:_MOST_PLACES] or None,
+        None if error.nodes else list(error.positions or ())[:_MOST_PLACES] or None,
         path or None,
         error.original_error,
         error.extensions,

@@ -27,7 +27,8 @@ _MAX_TEXT = 254
 _MAX_DIGITS = 12
 _MAX_AMOUNT = Decimal(10) ** _MAX_DIGITS
 
-OrderStatus = strawberry.enum(models.Order.Status, name="OrderStatus", description="How far an order has come.")
+OrderStatus = models.Order.Status
+strawberry.enum(OrderStatus, name="OrderStatus", description="How far an order has come.")
 
 Operand = TypeVar("Operand")
 _ID_OF = {"customer": "Customer", "order": "Order", "product": "Product"}

@@ -7,10 +7,11 @@ budget: there is one field for strangers.
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 from django.conf import settings
 from django.http import HttpRequest
-from graphql import GraphQLError, OperationDefinitionNode, validate
+from graphql import DocumentNode, GraphQLError, get_operation_ast, validate
 from graphql.execution.values import get_variable_values
 from strawberry.extensions import SchemaExtension
 
@@ -87,7 +88,9 @@ class Limits(SchemaExtension):
     def on_operation(self) -> Iterator[None]:
         context = self.execution_context
         budget = self._budget = budget_of(getattr(context.context, "request", None))
-        context.parse_options |= {  # type: ignore[operator]
+        # What graphql-core's parser takes; strawberry's type of them knows but one.
+        options: Any = context.parse_options
+        context.parse_options = options | {
             "max_lexical_tokens": budget.tokens,
             "max_comments": budget.tokens,
             "max_source_length": budget.characters,
@@ -121,14 +124,13 @@ class Limits(SchemaExtension):
             max_errors=budget.errors,
             hide_suggestions=not budget.suggests,
         )
-        return (found or self._errors_of_variables())[: budget.errors]
+        return (found or self._errors_of_variables(document))[: budget.errors]
 
-    def _errors_of_variables(self) -> list[GraphQLError]:
+    def _errors_of_variables(self, document: DocumentNode) -> list[GraphQLError]:
         context = self.execution_context
-        operations = [
-            each for each in context.graphql_document.definitions if isinstance(each, OperationDefinitionNode)
-        ]
-        [asked] = [each for each in operations if len(operations) == 1 or each.name.value == context.operation_name]
+        asked = get_operation_ast(document, context.operation_name)
+        if asked is None:  # execution says so
+            return []
         found = get_variable_values(
             context.schema._schema,
             asked.variable_definitions or (),

@@ -112,12 +112,13 @@ class Mutation:
             done = stock.update_low_stock(key=(input.key if input else None) or "", now=timezone.now())
         except Refused as refused:
             return payloads.RestockPayload(message=str(refused), errors=user_errors(refused.problems))
-        peers.together(done.products)
-        count = len(done.products)
+        products: list[Any] = done.products  # rows of Django
+        count = len(products)
+        peers.together(products)
         message = f"Raised the stock of {count} product{'' if count == 1 else 's'} by {stock.RAISED_BY}."
         if done.replayed:
             message = f"This was done before, under the same key: {message[0].lower()}{message[1:]}"
-        return payloads.RestockPayload(products=done.products, message=message, count=count, replayed=done.replayed)
+        return payloads.RestockPayload(products=products, message=message, count=count, replayed=done.replayed)
 
 
 def _told(payload: Callable[..., Payload], do: Callable[[], dict[str, Any]]) -> Payload:

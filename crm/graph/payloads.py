@@ -12,9 +12,7 @@ from crm.graph.permissions import require
 from crm.graph.types import Customer, Order, Product
 from crm.problems import Code, Problem
 
-UserErrorCode = strawberry.enum(
-    Code, name="UserErrorCode", description="What kind of mistake it is. These names stay: decide by them."
-)
+strawberry.enum(Code, name="UserErrorCode", description="What kind of mistake it is. These names stay: decide by them.")
 
 
 class Reads(FieldExtension):
@@ -30,7 +28,7 @@ class Reads(FieldExtension):
 
 @strawberry.type(description="One thing that is wrong with an input. Nothing of it was written.")
 class UserError:
-    code: UserErrorCode = strawberry.field(description="What kind of mistake it is.")
+    code: Code = strawberry.field(description="What kind of mistake it is.")
     message: str = strawberry.field(description="What came, what was expected, for people.")
     path: list[str] = strawberry.field(description='The way to the value, such as ["input", "items", "0", "quantity"].')
 

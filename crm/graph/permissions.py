@@ -14,6 +14,7 @@ from crm import tokens
 from crm.graph.errors import ClientError
 from crm.models import ServiceToken
 
+_TOKEN = "service_token"  # the attribute of a request that identify() sets
 # What a staff user needs of Django's permissions; of those in braces the one that the field names.
 _PERMISSIONS = {
     "customers:read": ("crm.view_customer",),
@@ -39,12 +40,12 @@ def identify(request: HttpRequest) -> None:
     scheme, _, text = header.partition(" ")
     if scheme.lower() != "bearer":
         raise tokens.InvalidToken("The Authorization header is of no known form. Expected: Bearer crm_…")
-    request.service_token = tokens.authenticate(text.strip(" "))
+    setattr(request, _TOKEN, tokens.authenticate(text.strip(" ")))
 
 
 def token_of(request: HttpRequest | None) -> ServiceToken | None:
     """Give the token that identify() noted."""
-    return getattr(request, "service_token", None)
+    return getattr(request, _TOKEN, None)
 
 
 def may_introspect(request: HttpRequest | None) -> bool:

@@ -59,7 +59,7 @@ def connection(
         return pages.root(*_choose(model, filters, ordering), asked)
 
     resolve.__annotations__ |= {
-        "filters": Annotated[which | None, strawberry.argument(description="Which rows; all, if not given.")],  # type: ignore[operator]
+        "filters": Annotated[which | None, strawberry.argument(description="Which rows; all, if not given.")],
         "ordering": Annotated[
             list[order] | None,  # type: ignore[valid-type]
             strawberry.argument(description="Keys to order by, the first weighs most; by pk in the end."),

@@ -54,7 +54,7 @@ class Command(BaseCommand):
         revoke.add_argument("prefix", help="the eight letters after crm_")
 
     def handle(self, *args: Any, verb: str, **options: Any) -> None:
-        actions = {
+        actions: dict[str, Callable[..., None]] = {
             "issue": self.issue, "list": self.list, "rotate": self.rotate, "revoke": self.revoke, "jobs": self.jobs,
         }  # fmt: skip
         try:
