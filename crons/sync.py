@@ -24,6 +24,7 @@ from crons.ledger import (
     account_of,
     hold,
     hold_declarations,
+    hold_new,
     is_busy,
     keep_keys,
     locked,
@@ -40,9 +41,9 @@ from crons.planner import Account, Plan, while_retired
 from crons.retiring import Retire
 from crons.row_json import Garbled
 from crons.schedules import parse
-from crons.sources import SOURCES
+from crons.sources import SOURCES, past_ledger
 from crons.sources.cronjob_rows import carry_over
-from crons.sources.past_ledger import hold_doubled
+from crons.sources.past_ledger import PastLedger
 from crons.verdicts import State
 
 Planner = Callable[[Account, datetime], Plan]
@@ -57,11 +58,19 @@ LONGEST_FOUND = 1_000
 
 @dataclass(frozen=True)
 class Known:
-    """What this code declares, what a living scheduler of another project does, and all that living ones do."""
+    """What this code declares, what a living scheduler of another project does, and all that living ones do.
+
+    *doubled* is what django-crontab's own lines run too.
+    """
 
     declared: Collection[str]
     foreign: Mapping[str, str]
     living: Collection[str]
+    doubled: PastLedger
+
+    def doubles(self, name: str) -> bool:
+        """Say whether a line of django-crontab runs the entry *name* past the ledger."""
+        return name in self.doubled.entries
 
     def former(self, declaration: Declaration) -> list[str]:
         """Return the former names of *declaration* that are nobody's now."""
@@ -100,7 +109,8 @@ def sync(now: datetime, plan: Planner, *, retire: Retire = Retire.NOTHING, by: s
     carried = carry_over(now)
     by = by or f"crons {kind}"
     former = {alias for each in declared.values() for alias in each.aliases}
-    known = Known(declared, of_other_projects(declared, former, now), declared_by(living(now)) or ())
+    doubled = past_ledger.find()
+    known = Known(declared, of_other_projects(declared, former, now), declared_by(living(now)) or (), doubled)
     written = dict(declared)
     for declaration in declared.values():
         try:
@@ -114,7 +124,8 @@ def sync(now: datetime, plan: Planner, *, retire: Retire = Retire.NOTHING, by: s
             done.problems.append(_outdated(declaration.name))
             continue
         getattr(done, "renamed" if declaration.name in carried else deed).append(declaration.name)
-    done.problems += hold_doubled(done.created, now, plan)
+    past_ledger.let_go(doubled, now, plan)
+    done.problems += past_ledger.told_twice(doubled)
     # What could not be renamed has its former name, and is not gone for that.
     kept_names = {*declared, *(old for name in declared.keys() - written for old in known.former(declared[name]))}
     # A line that cannot be read today may be mended tomorrow: its source's entries are not taken for gone.
@@ -223,7 +234,7 @@ def _write(declaration: Declaration, now: datetime, plan: Planner, known: Known,
         if entry is None and _is_outdated(declaration.name, known, using):
             return OUTDATED
         if entry is None:
-            _create(declaration, wanted, now, using)
+            _create(declaration, wanted, now, known, using)
             return "created"
         if isinstance(entry.overrides, Garbled):
             # Nobody can read from it what a person said, and while it stands the entry cannot be planned.
@@ -234,6 +245,8 @@ def _write(declaration: Declaration, now: datetime, plan: Planner, known: Known,
         differing = [name for name, value in wanted.items() if _differs(getattr(entry, name), value)]
         if entry.retired_at is not None:
             _reopen(entry, wanted, now, using)
+            if known.doubles(declaration.name):
+                _hold_doubled(entry, now, known, using)
         elif {"schedule", "zone", "policy", "tags"} & set(differing) or entry.parked_reason:
             _close_account(entry, wanted, now, plan, using)
             if "policy" in differing:
@@ -296,11 +309,20 @@ def _keep_override(entry: Entry, wanted: dict[str, Any]) -> None:
     wanted["overrides"] = overrides
 
 
-def _create(declaration: Declaration, wanted: dict[str, Any], now: datetime, using: str) -> None:
+def _create(declaration: Declaration, wanted: dict[str, Any], now: datetime, known: Known, using: str) -> None:
     entry = Entry(name=declaration.name, first_seen_at=now, accounted_until=now, **wanted)
     entry.wake_at = _next_wake(entry, now)
+    if known.doubles(declaration.name):
+        entry.save(using=using)  # its pause refers to it
+        _hold_doubled(entry, now, known, using)
     hold([entry], now, using)
     entry.save(using=using)
+
+
+def _hold_doubled(entry: Entry, now: datetime, known: Known, using: str) -> None:
+    """Pause *entry*, which begins to run, because a line of django-crontab runs it already."""
+    # In the transaction that writes the entry: between two, a sync that is killed left it running twice.
+    hold_new(entry, now, by=past_ledger.BY, reason=known.doubled.reason, using=using)
 
 
 def _reopen(entry: Entry, wanted: dict[str, Any], now: datetime, using: str) -> None:

@@ -24,6 +24,7 @@ from crons.ledger.merge import is_busy, merge
 from crons.ledger.pauses import (
     hold,
     hold_declarations,
+    hold_new,
     pause,
     pause_all,
     resume,
@@ -75,6 +76,7 @@ __all__ = [
     "full_groups",
     "hold",
     "hold_declarations",
+    "hold_new",
     "is_busy",
     "keep_keys",
     "locked",

@@ -41,6 +41,17 @@ def pause(name: str, now: datetime, plan: Planner, *, by: str, reason: str, unti
     return entry
 
 
+def hold_new(entry: Entry, now: datetime, *, by: str, reason: str, using: str) -> None:
+    """Pause an entry in the transaction that creates it or brings it back: there is no moment at which it may begin.
+
+    A pause of its own that it has already stays. The caller calls hold() and saves the entry.
+    """
+    if _active(now, using).filter(entry=entry).exists():
+        return
+    _put(f"entry:{entry.pk}", now, by, reason, None, using, entry=entry)
+    note("pause", "entry", entry.name, by, now, using, after=_told(None), reason=reason)
+
+
 @verb
 def resume(name: str, now: datetime, plan: Planner, *, by: str) -> Entry:
     """End the entry's own pause; it stays held if another pause holds it.

@@ -7,7 +7,6 @@ import os
 import re
 import shlex
 import subprocess
-from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
@@ -20,7 +19,7 @@ from crons.conf import conf
 from crons.exceptions import CronsError
 from crons.instances import host
 from crons.ledger.record import Planner
-from crons.models import Pause
+from crons.models import Entry, Pause
 from crons.sources.cronjob_lines import hash_of
 from crons.sources.cronjobs import CronjobsSource
 
@@ -42,6 +41,11 @@ class PastLedger:
     account: str
     entries: frozenset[str] = frozenset()
     is_known: bool = True
+
+    @property
+    def reason(self) -> str:
+        """Why an entry that a line runs too is created paused."""
+        return f"{TWICE} {self.account}, so it would run twice: manage.py check says how to choose (crons.W034)"
 
 
 def has_the_command() -> bool:
@@ -74,26 +78,27 @@ def find() -> PastLedger:
     return PastLedger(account, frozenset(found))
 
 
-def hold_doubled(created: Iterable[str], now: datetime, plan: Planner) -> list[str]:
-    """Pause those of *created* that a line runs past the ledger, and say so; end such pauses where that is over.
+def told_twice(found: PastLedger) -> list[str]:
+    """Say of each entry that a line runs past the ledger that it runs twice, and which of them are paused."""
+    rows = Entry.objects.using(conf.database).filter(name__in=found.entries, paused_at__isnull=False)
+    paused = set(rows.values_list("name", flat=True)) if found.entries else set()
+    return [
+        f"{name} runs twice, by django-crontab's line in the crontab of {found.account} too"
+        f"{', so it is paused' if name in paused else ''}. {WAYS_OUT}"
+        for name in sorted(found.entries)
+    ]
+
+
+def let_go(found: PastLedger, now: datetime, plan: Planner) -> None:
+    """End the pauses of what no line runs past the ledger any more.
 
     It is over when the command is ours, or when the crontab that the pause names holds the line no more.
     """
-    found = find()
-    held = sorted(found.entries.intersection(created))
-    for name in held:
-        reason = f"{TWICE} {found.account}, so it would run twice: manage.py check says how to choose (crons.W034)"
-        ledger.pause(name, now, plan, by=BY, reason=reason)
     pauses = Pause.objects.using(conf.database).filter(by=BY, reason__startswith=TWICE).select_related("entry")
     for each in pauses:
         is_here = each.reason.startswith(f"{TWICE} {found.account},") and found.is_known
         if each.entry and each.entry.name not in found.entries and (is_here or not has_the_command()):
             ledger.resume(each.entry.name, now, plan, by=BY)
-    return [
-        f"{name} runs twice, by django-crontab's line in the crontab of {found.account} too, so it was created paused. "
-        f"{WAYS_OUT}"
-        for name in held
-    ]
 
 
 def _user() -> str:

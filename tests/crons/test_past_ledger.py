@@ -9,6 +9,7 @@ from crons.dispatch import plan_entry
 from crons.doctor import installed as installed_lines
 from crons.jobs import job
 from crons.models import Entry
+from crons.retiring import Retire
 from crons.schedules import cron
 from crons.sources import past_ledger
 from crons.sources.cronjob_lines import hash_of
@@ -52,17 +53,20 @@ def paused():
     return set(Entry.objects.exclude(paused_at=None).values_list("name", flat=True))
 
 
+def told(name, paused=""):
+    account = past_ledger.find().account
+    return (
+        f"{name} runs twice, by django-crontab's line in the crontab of {account} too{paused}. {past_ledger.WAYS_OUT}"
+    )
+
+
 @pytest.fixture
 def names(crontab, installed):
     """Sync, and name the three entries."""
     job(cron("@hourly"), name="heartbeat")(cronjobs.beat)
     done = sync(ledger.database_now(), plan_entry)
     load = next(name for name in done.created if name.startswith(f"{HERE}.load"))
-    assert done.problems == [
-        f"{name} runs twice, by django-crontab's line in the crontab of {past_ledger.find().account} too, so it was "
-        f"created paused. {past_ledger.WAYS_OUT}"
-        for name in sorted(["heartbeat", load])
-    ]
+    assert done.problems == [told(name, ", so it is paused") for name in sorted(["heartbeat", load])]
     return "heartbeat", load, f"{HERE}.fail"
 
 
@@ -97,8 +101,9 @@ def test_lines_that_are_taken_away_let_them_run(names, crontab):
     assert paused() == {names[1]}
 
 
-def test_crontab_of_another_host_lets_nothing_run(names, monkeypatch):
+def test_crontab_of_another_host_lets_nothing_run(names, crontab, monkeypatch):
     """Its lines are not seen from here."""
+    crontab()
     monkeypatch.setattr(past_ledger, "host", lambda: "elsewhere")
 
     assert sync(ledger.database_now(), plan_entry).problems == []
@@ -120,10 +125,36 @@ def test_what_a_person_decided_stands(names):
     api.resume(names[0], by="ann")
     api.pause(names[1], by="ann", reason="stock-taking")
 
-    sync(ledger.database_now(), plan_entry)
+    done = sync(ledger.database_now(), plan_entry)
 
+    assert done.problems == [told(names[0]), told(names[1], ", so it is paused")]
     assert paused() == {names[1]}
     assert Entry.objects.get(name=names[1]).pause_reason == "stock-taking"
+
+
+def test_sync_that_dies_after_an_entry_has_created_it_paused(crontab, installed, monkeypatch):
+    """Created in one transaction and paused in a second, it ran twice from then on."""
+    job(cron("@hourly"), name="heartbeat")(cronjobs.beat)
+    monkeypatch.setattr(past_ledger, "let_go", lambda *args: 1 / 0)
+
+    with pytest.raises(ZeroDivisionError):
+        sync(ledger.database_now(), plan_entry)
+
+    assert "heartbeat" in paused()
+    assert len(paused()) == 2
+
+
+def test_line_that_comes_back_is_paused_again(names, settings):
+    """What was retired runs twice as well, once it is declared anew."""
+    settings.CRONJOBS = [BEAT, FAIL]
+    api.resume(names[1], by="ann")
+    sync(ledger.database_now(), plan_entry, retire=Retire.ALL)
+    assert Entry.objects.get(name=names[1]).retired_at is not None
+    settings.CRONJOBS = [BEAT, LOAD, FAIL]
+
+    sync(ledger.database_now(), plan_entry)
+
+    assert paused() == {names[0], names[1]}
 
 
 def test_nothing_is_asked_where_the_stand_in_has_the_command(crontab, installed, settings):
