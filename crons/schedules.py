@@ -24,6 +24,7 @@ from crons.wallclock import WallClock, refused
 FAR_FUTURE = datetime(9999, 1, 1, tzinfo=UTC)  # the next slot of a schedule that has none
 FAR_PAST = datetime(1, 1, 1, tzinfo=UTC)  # the latest slot of a schedule that had none
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)  # the anchor of every(): all hosts see the same moments
+QUARTER = timedelta(minutes=15)  # zones are multiples of it away from each other
 LONGEST_TEXT = 500  # every minute, hour and day listed one by one has 356
 NICKNAMES = {
     "@yearly": "0 0 1 1 *",
@@ -243,12 +244,19 @@ class Every(Schedule):
     interval: timedelta = field(kw_only=True, repr=False, compare=False)
 
     def explain(self) -> str:
+        # 0 * * * * reads "Every hour" too, and is half an hour away from this where a zone is.
+        is_counted = QUARTER % self.interval != timedelta(0)
+        return self.rhythm.capitalize() + (", counted in UTC" if is_counted else "")
+
+    @property
+    def rhythm(self) -> str:
+        """The distance of two slots in words, without where they are counted from: "every 7 minutes"."""
         seconds = self.interval // zones.SECOND
         # "Every 24 hours", not "Every day": through a clock change it is another time of day.
         fitting = ((unit, size) for unit, size in _UNITS.values() if seconds % size == 0)
         unit, size = ("hour", 3600) if seconds == 86400 else next(fitting)
         number = seconds // size
-        return f"Every {unit}" if number == 1 else f"Every {number} {unit}s"
+        return f"every {unit}" if number == 1 else f"every {number} {unit}s"
 
     def _next(self, moment: datetime, tz: tzinfo) -> datetime | None:
         return self._slot(self._number(moment) + 1)

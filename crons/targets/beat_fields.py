@@ -30,7 +30,7 @@ def of(schedule: Schedule, zone: str, now: datetime) -> tuple[str, str] | None:
         texts = fitting.texts(schedule, utc, utc, now)
         if len(texts) == 1:
             return _text(cron(texts[0]).clock, both=True), "UTC"
-        raise Unfit(f"{schedule.explain().lower()} takes {len(texts)} crontab lines, and a row has one")
+        raise Unfit(f"{schedule.rhythm} takes {len(texts)} crontab lines, and a row has one")
     raise Unfit("it joins several schedules with |, and a row has one")
 
 

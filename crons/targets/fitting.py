@@ -110,7 +110,7 @@ def _pattern_of_every(schedule: Every) -> Pattern:
     if minutes == 7 * DAY:
         return Pattern(frozenset({0}), frozenset({EPOCH_WEEKDAY}), ("*", "*", str(EPOCH_WEEKDAY)), True, True)
     if DAY % minutes:
-        raise Unfit(f"{schedule.explain().lower()} does not divide a day, and cron begins anew each day")
+        raise Unfit(f"{schedule.rhythm} does not divide a day, and cron begins anew each day")
     return Pattern(frozenset(range(0, DAY, minutes)), frozenset(range(7)), ("*", "*", "*"), True, True)
 
 

@@ -138,7 +138,7 @@ def _of_every(schedule: Every, now: datetime) -> list[str]:
     if seconds < 60 and 60 % seconds == 0:
         return [f"*-*-* *:*:{_step(0, seconds, 60)} UTC"]
     if seconds % 60 or (DAY_SECONDS % seconds and schedule.interval != WEEK):
-        raise Unfit(f"no OnCalendar says {schedule.explain().lower()}: it begins anew each minute, hour and day")
+        raise Unfit(f"no OnCalendar says {schedule.rhythm}: it begins anew each minute, hour and day")
     return [text for line in fitting.texts(schedule, UTC, UTC, now) for text in _of_clock(line, "UTC")]
 
 

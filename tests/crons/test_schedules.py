@@ -277,10 +277,13 @@ class TestEvery:
             (2, "Every 2 seconds"),
             (60, "Every minute"),
             (90, "Every 90 seconds"),
-            (5400, "Every 90 minutes"),
-            (43200, "Every 12 hours"),
-            (86400, "Every 24 hours"),
-            (604800, "Every 7 days"),
+            (420, "Every 7 minutes, counted in UTC"),
+            (900, "Every 15 minutes"),
+            (3600, "Every hour, counted in UTC"),
+            (5400, "Every 90 minutes, counted in UTC"),
+            (43200, "Every 12 hours, counted in UTC"),
+            (86400, "Every 24 hours, counted in UTC"),
+            (604800, "Every 7 days, counted in UTC"),
         ],
     )
     def test_explained_in_the_largest_unit_that_fits(self, seconds, english):

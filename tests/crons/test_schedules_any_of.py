@@ -53,7 +53,7 @@ def test_text_gives_it_back():
     assert made.text == "every 5400s | 30 6 * * MON | @daily"
     assert parse(made.text, zone="Europe/Berlin") == made
     assert isinstance(parse(made.text), AnyOf)
-    assert made.explain() == "Every 90 minutes; at 06:30 on Monday; at 00:00 every day"
+    assert made.explain() == "Every 90 minutes, counted in UTC; at 06:30 on Monday; at 00:00 every day"
 
 
 def test_one_schedule_given_twice_is_itself():

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime, timedelta
 from itertools import product
+from zoneinfo import ZoneInfo
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from crons.exceptions import InvalidSchedule
-from crons.schedules import Cron, cron
+from crons.schedules import Cron, Schedule, cron, every
 from crons.wallclock import FIELDS
 
+DAYS = timedelta(days=30)  # the clocks change in them
 WORDS = [
     ("* * * * *", "Every minute"),
     ("*/1 * * * *", "Every minute"),
@@ -162,6 +165,24 @@ def test_equal_words_mean_equal_days(time: str) -> None:
     groups = same_words([f"{time} {date}" for date in DATES])
 
     assert [list(texts.values()) for texts in groups.values() if len(texts) > 1] == []
+
+
+@pytest.mark.parametrize("zone", ["Asia/Kathmandu", "Asia/Kolkata", "Australia/Lord_Howe", "Europe/Berlin"])
+def test_rhythms_that_read_alike_are_due_alike_in_every_zone(zone: str) -> None:
+    """`every 1h` and `0 * * * *` both read "Every hour", and are half an hour apart in India."""
+    rhythms: dict[str, list[Schedule]] = {}
+    for step in range(1, 61):
+        text = f"*/{step} * * * *" if step < 60 else "0 * * * *"
+        for schedule in (cron(text), every(minutes=step)):
+            rhythms.setdefault(schedule.explain(), []).append(schedule)
+
+    start, tz = datetime(2026, 10, 3, 0, 1, tzinfo=UTC), ZoneInfo(zone)
+    slots = {words: {tuple(each.between(start, start + DAYS, tz)) for each in same} for words, same in rhythms.items()}
+
+    assert [words for words, several in slots.items() if len(several) > 1] == []
+    assert [words for words, same in rhythms.items() if len(same) > 1] == [
+        "Every minute", "Every 3 minutes", "Every 5 minutes", "Every 15 minutes",
+    ]  # fmt: skip
 
 
 @st.composite
