@@ -4,21 +4,19 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Any
 
 from django.core.checks import CheckMessage
 from django.core.management.commands import check as check_command
-from django.db import connections
 
 from crons.checks.framing import Check, known_good
 from crons.conf import DEFAULTS, conf
-from crons.exceptions import DeclarationError, InvalidSetting
+from crons.exceptions import InvalidSetting
 from crons.jobs import registry
-from crons.sources.importing import limited
+from crons.sources.importing import limited, without_writes
 
-READING = ("SELECT", "WITH", "SHOW", "PRAGMA", "EXPLAIN", "SET", "SAVEPOINT", "RELEASE", "ROLLBACK", "BEGIN")
 _must_be_whole: ContextVar[bool] = ContextVar("must_be_whole", default=False)
 
 
@@ -74,15 +72,5 @@ def carefully() -> Iterator[None]:
         seconds = conf.import_limit.total_seconds()
     except InvalidSetting:  # crons.E001 says it
         seconds = DEFAULTS["IMPORT_LIMIT"].total_seconds()
-    with ExitStack() as stack:
-        for connection in connections.all():
-            stack.enter_context(connection.execute_wrapper(_refuse_to_write))
-        stack.enter_context(limited(seconds))
+    with without_writes(), limited(seconds):
         yield
-
-
-def _refuse_to_write(execute: Any, sql: str, params: Any, many: bool, context: Any) -> Any:
-    word = sql.lstrip(" (\n\t").partition(" ")[0].upper()
-    if word not in READING:
-        raise DeclarationError(f"it writes to the database when it is imported ({word} …), which a check must not do")
-    return execute(sql, params, many, context)

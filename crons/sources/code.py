@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import traceback
+from contextlib import nullcontext
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
@@ -13,7 +14,7 @@ from crons.jobs import registry
 from crons.redaction import of_project
 from crons.side_output import get_log
 from crons.sources.base import Problem, Reading, Source
-from crons.sources.importing import FAILURES, describe_failure, importing
+from crons.sources.importing import FAILURES, describe_failure, importing, without_writes
 
 FIX = (
     "Mend it: until then none of its jobs is begun, and crons serve, sync and apply refuse. What a script does when it "
@@ -43,7 +44,8 @@ def load(module: str) -> None:
     """
     registry.broken.pop(module, None)
     try:
-        with importing(module):
+        # A script that is called cron by chance must not do its work because crons looks for jobs.
+        with importing(module), nullcontext() if names_crons(module) else without_writes():
             import_module(module)
     except FAILURES as error:
         file = _file_of(module)

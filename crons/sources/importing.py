@@ -7,14 +7,18 @@ import signal
 import sys
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from contextvars import ContextVar
 from typing import Any, NoReturn
 
+from django.db import connections
+
+from crons.exceptions import DeclarationError
 from crons.jobs import registry
 from crons.side_output import get_log
 
 log = get_log("crons")
+_end = os._exit  # the real one: while something is imported, os._exit is another
 SLOW_SECONDS = 10.0
 # A loop with a bare `except` swallows the interruption: after so many the process cannot be brought back.
 MOST_INTERRUPTIONS = 3
@@ -28,8 +32,13 @@ class TookTooLong(BaseException):
     """An import was interrupted. No Exception: the module may catch all of those."""
 
 
+class EndsProcess(BaseException):
+    """A module called os._exit while it was imported. No Exception: real ones are not caught either."""
+
+
 # What a module of the project may end its import with; Ctrl-C is not among them.
-FAILURES = (Exception, SystemExit, TookTooLong)
+FAILURES = (Exception, SystemExit, TookTooLong, EndsProcess)
+READING = ("SELECT", "WITH", "SHOW", "PRAGMA", "EXPLAIN", "SET", "SAVEPOINT", "RELEASE", "ROLLBACK", "BEGIN")
 
 
 @contextmanager
@@ -54,7 +63,7 @@ def importing(module: str) -> Iterator[None]:
         raise TookTooLong(_slow[module])
     seconds = _limit_seconds.get()
     try:
-        with _named_when_slow(module) if seconds is None else _interrupted(module, seconds):
+        with _kept_alive(), _named_when_slow(module) if seconds is None else _interrupted(module, seconds):
             yield
     except BaseException as error:
         if isinstance(error, TookTooLong):
@@ -63,13 +72,29 @@ def importing(module: str) -> Iterator[None]:
         raise
 
 
+@contextmanager
+def without_writes() -> Iterator[None]:
+    """Refuse statements inside that may write to a database of the project."""
+    with ExitStack() as stack:
+        for connection in connections.all():
+            stack.enter_context(connection.execute_wrapper(_refuse_to_write))
+        yield
+
+
 def describe_failure(error: BaseException) -> str:
     """Say in one line how an import failed."""
-    if isinstance(error, TookTooLong):
+    if isinstance(error, TookTooLong | EndsProcess):
         return str(error)
     if isinstance(error, SystemExit):
         return f"it calls sys.exit({'' if error.code is None else repr(error.code)}) when it is imported"
     return " ".join(f"{type(error).__name__}: {error}".split())
+
+
+def _refuse_to_write(execute: Any, sql: str, params: Any, many: bool, context: Any) -> Any:
+    word = sql.lstrip(" (\n\t").partition(" ")[0].upper()
+    if word not in READING:
+        raise DeclarationError(f"it writes to the database when it is imported ({word} …)")
+    return execute(sql, params, many, context)
 
 
 def _forget(module: str, known: set[int]) -> None:
@@ -89,6 +114,25 @@ def _home(source_ref: str, body: Any) -> str:
     """Name the module that declares it; a function's reference does not say where its module's name ends."""
     module, sign, _ = source_ref.partition(":")
     return module if sign else str(getattr(body, "__module__", ""))
+
+
+@contextmanager
+def _kept_alive() -> Iterator[None]:
+    """Have os._exit, called by what is imported inside, fail the import."""
+    # It ended `crons run` with 0, and no job had run.
+    end, here, by = os._exit, os.getpid(), threading.get_ident()
+
+    def refuse(status: int) -> NoReturn:
+        # A child that the module forks ends as it says, and what other threads do is no import's.
+        if (os.getpid(), threading.get_ident()) != (here, by):
+            end(status)
+        raise EndsProcess(f"it calls os._exit({status!r}) when it is imported")
+
+    os._exit = refuse
+    try:
+        yield
+    finally:
+        os._exit = end
 
 
 @contextmanager
@@ -137,4 +181,4 @@ def _end_process(module: str) -> NoReturn:
         f"Move what {module} does at import into a function, or rename the module.\n"
     )
     os.write(2, text.encode())
-    os._exit(1)
+    _end(1)

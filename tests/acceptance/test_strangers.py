@@ -45,6 +45,7 @@ MODULES = {
     "loops": "class Cron:\n    while True:\n        pass\n",
     "catches": "while True:\n    try:\n        while True:\n            pass\n    except Exception:\n        pass\n",
     "exits": "import sys\nsys.exit(3)\n",
+    "quits": "import os\nif os.fork() == 0:\n    os._exit(0)\nos.wait()\nos._exit(0)\n",
     "threads": "import threading\nthreading.Thread(target=threading.Event().wait, daemon=True).start()\n",
     "well": "from crons import cron, job\n\n\n@job(cron('@daily'))\ndef tidy():\n    pass\n",
 }
@@ -136,11 +137,12 @@ def test_check_names_the_modules_that_fail_and_ends(project):
     assert done.returncode == 0, done.stderr
     assert project.imported() == set(MODULES)
     warned = {line.split()[2] for line in done.stderr.splitlines() if line.startswith("?: (crons.W070) ")}
-    assert {"loops.cron", "catches.cron", "exits.cron", "deletes.cron"} == warned
+    assert {"loops.cron", "catches.cron", "exits.cron", "quits.cron", "deletes.cron"} == warned
     for module, why in {
         "loops": f"its import took longer than 4 s and was stopped ({project.folder}/loops/cron.py, line ",
         "catches": "its import took longer than 4 s and was stopped (",
         "exits": f"it calls sys.exit(3) when it is imported ({project.folder}/exits/cron.py, line 3)",
+        "quits": f"it calls os._exit(0) when it is imported ({project.folder}/quits/cron.py, line 6)",
         "deletes": "DeclarationError: it writes to the database when it is imported (DELETE …)",
     }.items():
         assert f"{module}.cron cannot be imported: {why}" in done.stderr
@@ -151,9 +153,10 @@ def test_check_names_the_modules_that_fail_and_ends(project):
 def test_serve_and_sync_refuse_where_modules_fail_until_told_which_declare(project):
     """Half of what is declared would be taken for all; a script that nobody may touch is left out by a setting."""
     write(project.folder / "well" / "extra.py", MODULES["well"].replace("tidy", "sweep"))
-    for stranger in ("loops", "catches", "deletes", "sets_up"):  # nothing limits an import there
+    for stranger in ("loops", "catches", "sets_up"):  # nothing limits an import there
         write(project.folder / stranger / "cron.py", "")
     project.manage("migrate")
+    project.manage("nightly")
 
     refused = [project.manage("crons", verb) for verb in ("sync", "serve")]
     with (project.folder / "mysite" / "settings.py").open("a") as file:
@@ -163,6 +166,12 @@ def test_serve_and_sync_refuse_where_modules_fail_until_told_which_declare(proje
     assert [each.returncode for each in refused] == [1, 1]
     for each in refused:
         assert "(crons.E015) exits.cron cannot be imported: it calls sys.exit(3) when it is imported" in each.stderr
+        assert "(crons.E015) quits.cron cannot be imported: it calls os._exit(0) when it is imported" in each.stderr
+        assert (
+            "(crons.E015) deletes.cron cannot be imported: DeclarationError: it writes to the database" in each.stderr
+        )
+    with closing(sqlite3.connect(project.folder / "db.sqlite3")) as connection:
+        assert connection.execute("SELECT username FROM auth_user").fetchall() == [("ann",)]
     assert (done.returncode, done.stdout) == (0, "created  tidy\ncreated  sweep\n2 declared, 0 unchanged.\n")
 
 
