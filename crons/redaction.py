@@ -19,17 +19,17 @@ from crons.conf import conf
 from crons.exceptions import InvalidSetting
 from crons.plain_json import DEEPEST
 from crons.secret_shapes import (
+    MASK,
     Secrecy,
     is_secret,
     is_working_directory,
     lines_of,
     secrecy_of,
     secrets_in,
-    spans,
     within,
+    without_secrets_in,
 )
 
-MASK = "********"
 _LONGEST_FILE = 16_384  # a key or a few tokens; what is longer is no secret to be told by mistake
 RECENT_SECONDS = 1.0
 SHORTEST = 8  # shorter values ("test", "admin") would garble the output and hide nothing
@@ -87,16 +87,6 @@ def of_project() -> Redaction:
     name holds the path of a file, the lines of that file are hidden, as they are now, and its path is not.
     """
     return Redaction(_forms([*_in_settings(), *_in_environment(os.environ), *conf.redact]))
-
-
-def without_secrets_in(text: str) -> str:
-    """Return *text*, such as a line of a crontab, without the secrets that it shows by their form, of any length."""
-    kept, at = [], 0
-    for start, end in sorted(spans(text)):
-        if start >= at:
-            kept += [text[at:start], MASK]
-        at = max(at, end)
-    return "".join([*kept, text[at:]])
 
 
 def without_secrets_of(value: Any, name: str = "") -> Any:

@@ -11,6 +11,8 @@ from typing import Any
 from django.db import models
 from django.db.models.fields.json import KeyTransform
 
+from crons.secret_shapes import without_secrets_in
+
 SHOWN = 80
 
 
@@ -68,5 +70,5 @@ def unread(**columns: Any) -> str:
     for name, value in columns.items():
         if isinstance(value, Garbled):
             kind = "a list" if isinstance(value, list) else "an object"
-            return f"its column {name} holds {value.text[:SHOWN]!r}, expected {kind} in JSON"
+            return f"its column {name} holds {without_secrets_in(value.text)[:SHOWN]!r}, expected {kind} in JSON"
     return ""

@@ -7,6 +7,8 @@ from collections.abc import Iterator
 from enum import IntEnum
 from urllib.parse import unquote
 
+MASK = "********"
+
 
 class Secrecy(IntEnum):
     """What a name says about its value. DOUBTFUL: hidden, unless it is a path, a plain address or a mere word."""
@@ -137,6 +139,16 @@ def lines_of(text: str) -> Iterator[str]:
     yield from body
     if len(body) > 1:
         yield "".join(body)
+
+
+def without_secrets_in(text: str) -> str:
+    """Return *text*, such as a line of a crontab, without the secrets that it shows by their form, of any length."""
+    kept, at = [], 0
+    for start, end in sorted(spans(text)):
+        if start >= at:
+            kept += [text[at:start], MASK]
+        at = max(at, end)
+    return "".join([*kept, text[at:]])
 
 
 def spans(text: str) -> Iterator[tuple[int, int]]:

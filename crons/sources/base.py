@@ -11,8 +11,9 @@ from django.utils.module_loading import import_string
 
 from crons.exceptions import DeclarationError, InvalidSetting
 from crons.jobs import Declaration
-from crons.redaction import Redaction, of_project, without_secrets_in
+from crons.redaction import Redaction, of_project
 from crons.schedules import Schedule, parse
+from crons.secret_shapes import without_secrets_in
 from crons.sources.importing import FAILURES, describe_failure, importing
 
 

@@ -120,6 +120,18 @@ def test_a_run_with_garbled_arguments_fails_alone(led, make_entry):
     assert run.detail == "its column args holds '[1]', expected an object in JSON"
 
 
+def test_what_is_said_of_a_garbled_row_shows_no_secrets(led, make_entry):
+    """It stands on pages and in mails; half of a token is cut off with its closing quote."""
+    text = json.dumps([{"region": "eu", "api_token": "tk-0123456789", "filler": "x" * 80}])
+    garble(make_entry("bad"), "args", text)
+
+    led.record(NOON + minutes(5))
+
+    reason = Entry.objects.get().parked_reason
+    assert "tk-0" not in reason
+    assert reason.startswith("its column args holds '[{\"region\": \"eu\", \"api_token\": \"********\"")
+
+
 @pytest.mark.parametrize(
     ("column", "text"),
     [
