@@ -185,7 +185,7 @@ def _within(value: Any, secrecy: Secrecy) -> Iterator[str]:
 def _in_text(text: str, secrecy: Secrecy) -> Iterator[str]:
     yield from secrets_in(text)
     yield from _in_json(text, secrecy)
-    named = secrecy is Secrecy.DOUBTFUL or text.startswith("/")
+    named = secrecy < Secrecy.CERTAIN or text.startswith("/")
     if secrecy and named and (lines := list(_in_file(Path(text)))):
         yield from lines
     elif is_secret(text, secrecy):

@@ -11,11 +11,15 @@ MASK = "********"
 
 
 class Secrecy(IntEnum):
-    """What a name says about its value. DOUBTFUL: hidden, unless it is a path, a plain address or a mere word."""
+    """What a name says about its value.
+
+    DOUBTFUL: hidden, unless it is a path, a plain address or a mere word. SLIGHT: unless it is words or numbers, too.
+    """
 
     NONE = 0
-    DOUBTFUL = 1
-    CERTAIN = 2
+    SLIGHT = 1
+    DOUBTFUL = 2
+    CERTAIN = 3
 
 
 _WORDS = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+")
@@ -27,29 +31,44 @@ _SECRET_WITHIN = re.compile(
 # What Django's error pages hide on top of that, and Sentry: as parts of longer words they may mean anything.
 _DOUBTFUL_WITHIN = re.compile("API|AUTH|KEY|PASS|SESSION|DSN")
 _HARMLESS = re.compile(
-    "^(?:PASS(?:ENGER|IVE|AGE|ED|ING|THROUGH)S?|COMPASS|BYPASS|X?AUTHOR(?:S|ITY|ITIES)?|(?:MON|TUR|HOT|DON)KEY"
-    "|KEY(?:BOARD|WORD|SPACE|MAP|CODE|RING)S?|TOKENI[SZ]ERS?|[A-Z]+APID|RAPID[A-Z]*|CAPITAL[A-Z]*)$"
+    "^(?:PASS(?:ENGER|IVE|AGE|ED|ING|THROUGH)S?|COMPASS|BYPASS|X?AUTHOR(?:S|ITY|ITIES)?|(?:MON|TUR|HOT|DON)KEYS?"
+    "|KEY(?:BOARD|WORD|SPACE|MAP|CODE|RING)S?|TOKENI[SZ]ERS?|[A-Z]+APID|RAPID[A-Z]*|CAPITAL[A-Z]*"
+    "|PASSWORDLESS|PASSPORTS?|SECRETAR(?:Y|IES|IAT)|THERAP[A-Z]+|APIAR[A-Z]+|KEYFRAMES?)$"
 )
 # KEY_PREFIX, PASSWORD_RESET_URL, TOKEN_LIFETIME: a last word that says something about a secret, not the secret.
 _ABOUT = (
-    "AGE ALGORITHM BACKEND BACKENDS CLASS CLASSES DIR DOMAIN ENABLED ENDPOINT ENV EXPIRES EXPIRY FIELD FILE FORMAT "
-    "FUNCTION HASHERS HEADER HOST ID LENGTH LIFETIME MODEL NAME PATH PORT PREFIX SAMESITE SOCK SUFFIX TIMEOUT TTL "
-    "TYPE URI URL USER USERNAME VALIDATORS VERSION"
+    "AGE ALGORITHM BACKEND BACKENDS CHECKS CLASS CLASSES COUNT DAYS DIR DOMAIN ENABLED ENDPOINT ENV EXPIRES EXPIRY "
+    "FIELD FILE FORMAT FUNCTION HASHERS HEADER HEADERS HOST HOURS ID LENGTH LIFETIME LIMIT LOCALE METHOD MINUTE "
+    "MINUTES MODE MODEL NAME PATH PORT PREFIX REGION SAMESITE SECONDS SOCK SUFFIX TIMEOUT TTL TYPE URI URL USER "
+    "USERNAME VALIDATORS VERSION"
 )
 _ARE_SECRETS, _ARE_ABOUT = frozenset(_SECRET_WORDS.split()), frozenset(_ABOUT.split())
+_BOUNDS = frozenset({"MAX", "MIN", "PER"})  # MAX_TOKENS, TOKENS_PER_MINUTE
 _EXCEPTION = re.compile(r"[a-z](?:Error|Exception|Warning)\Z")  # KeyError: 'SHOP_TOKEN' names what is missing
 _WORKING_DIRECTORY = frozenset({"PWD", "OLDPWD"})
-_NO_COOKIE = re.compile("COOKIES?[_.-]?(?=CONSENT|BANNER|NOTICE|POLICY)", re.IGNORECASE)  # what visitors are asked
+# What visitors are asked, and keys that name a queue, a column or what everybody may know.
+_OTHER_MEANING = re.compile(
+    "COOKIES?[_.-]?(?=CONSENT|BANNER|NOTICE|POLICY|LAW)"
+    "|(?:ROUTING|PRIMARY|FOREIGN|PARTITION|SORT|PUBLIC|PUBLISHABLE|SHORTCUT)[_.-]?KEYS?",
+    re.IGNORECASE,
+)
 
 _PLAIN = re.compile(
-    r"[A-Za-z][A-Za-z_]*"  # a word
+    r"(?:[A-Z]{2,}|[A-Z]?[a-z]+(?:[A-Z][a-z]+)*)(?:_+(?:[A-Z]+|[A-Z]?[a-z]+(?:[A-Z][a-z]+)*))*"  # a word, or words_so
     r"|[A-Za-z_]\w*(?:\.[A-Za-z_]\w*)+"  # a dotted name
     r"|[\w.-]*(?:/[\w.@+-]*)+"  # a path
     r"|[a-z][a-z0-9+.-]*://[\w.:\[\]-]+(?:/[\w./-]*)?"  # an address with neither a user nor a query
 )
+_WRITTEN = re.compile(
+    r"\d{1,10}(?:[-./ ]\d{1,10})*"  # a number, a date, a version
+    r"|\.?[a-z]+(?:[-_.](?:[a-z]+|\d{1,2}))*"  # eu-central-1
+    r"|[A-Za-z_]+(?:,[ -]?[A-Za-z_]+)+"  # a list
+    r"|(?:[A-Za-z']+|\d{1,4})(?:[,;:.!?]? (?:[A-Za-z']+|\d{1,4}))+[.!?]?"  # a sentence
+)
 
 _USER_INFO = re.compile(r"://([^/?#\s'\"]*)@")
 _LONGEST = 100_000  # no variable of an environment is longer, but a setting may be
+_COOKIE = re.compile(r"[\w.-]+=([^=].*)")
 _LONG = 16  # https://TOKEN@host: a name of this length, without a password, is one
 _NAME = re.compile(
     r"""(?<![\w.])(--)?([A-Za-z][\w.-]{0,100})["']?(\s*=\s*|\s*:\s+|\s+)(?:(?:Bearer|Basic|Token)\s+)?"""
@@ -94,10 +113,13 @@ def secrecy_of(name: str) -> Secrecy:
     """Say whether what is called *name* (of a variable, a setting, a key, an option) is a secret."""
     if _EXCEPTION.search(name):
         return Secrecy.NONE
-    words = [word for each in _WORDS.findall(_NO_COOKIE.sub("", name)) if not _HARMLESS.match(word := each.upper())]
-    if any(word in _ARE_SECRETS or _SECRET_WITHIN.search(word) for word in words):
-        return Secrecy.DOUBTFUL if _last_word(name) in _ARE_ABOUT else Secrecy.CERTAIN
-    return Secrecy.DOUBTFUL if any(map(_DOUBTFUL_WITHIN.search, words)) else Secrecy.NONE
+    words = [each.upper() for each in _WORDS.findall(_OTHER_MEANING.sub("", name))]
+    telling = [word for word in words if not _HARMLESS.match(word)]
+    if any(word in _ARE_SECRETS or _SECRET_WITHIN.search(word) for word in telling):
+        return Secrecy.SLIGHT if words[-1] in _ARE_ABOUT or _BOUNDS.intersection(words) else Secrecy.CERTAIN
+    if not any(map(_DOUBTFUL_WITHIN.search, telling)):
+        return Secrecy.NONE
+    return Secrecy.DOUBTFUL if re.search("(?:API|AUTH|DSN)$", words[-1]) else Secrecy.SLIGHT
 
 
 def is_working_directory(name: str, value: str) -> bool:
@@ -108,13 +130,15 @@ def is_working_directory(name: str, value: str) -> bool:
 def within(name: str, outer: Secrecy) -> Secrecy:
     """Say the same of a key in a mapping whose own name is *outer*: {"SECRETS": {"stripe": …}}."""
     if outer is Secrecy.CERTAIN and _last_word(name) in _ARE_ABOUT:
-        outer = Secrecy.DOUBTFUL
+        outer = Secrecy.SLIGHT
     return max(outer, secrecy_of(name))
 
 
 def is_secret(value: str, secrecy: Secrecy) -> bool:
     """Say whether *value*, under a name of this secrecy, is to be hidden."""
-    return secrecy is Secrecy.CERTAIN or (secrecy is Secrecy.DOUBTFUL and not _PLAIN.fullmatch(value))
+    if secrecy is Secrecy.SLIGHT and _WRITTEN.fullmatch(value):
+        return False
+    return secrecy is Secrecy.CERTAIN or (secrecy > Secrecy.NONE and not _PLAIN.fullmatch(value))
 
 
 def secrets_in(text: str) -> Iterator[str]:
@@ -126,6 +150,8 @@ def secrets_in(text: str) -> Iterator[str]:
         if (decoded := unquote(found)) != found:
             yield decoded
         # The long part of an address is what opens it, and what a program prints in a message of its own.
+        if cookie := _COOKIE.match(found):
+            yield cookie[1]
         if "/" in found:
             yield from (part for part in found.split("/") if len(part) >= _LONG)
     for block in _PRIVATE_KEY.findall(text):

@@ -129,7 +129,7 @@ def test_what_is_said_of_a_garbled_row_shows_no_secrets(led, make_entry):
 
     reason = Entry.objects.get().parked_reason
     assert "tk-0" not in reason
-    assert reason.startswith("its column args holds '[{\"region\": \"eu\", \"api_token\": \"********\"")
+    assert reason.startswith('its column args holds \'[{"region": "eu", "api_token": "********"')
 
 
 @pytest.mark.parametrize(

@@ -19,7 +19,7 @@ from crons.redaction import (
     without_secrets_in,
     without_secrets_of,
 )
-from crons.secret_shapes import Secrecy, secrecy_of
+from crons.secret_shapes import Secrecy, is_secret, secrecy_of
 
 SECRET = "correct-horse-battery"
 TOKEN = "x0XoQ7zB1pT9kV4mN8sLrW2d"
@@ -76,6 +76,28 @@ def test_a_secrets_name_hides_whatever_stands_under_it(name: str) -> None:
         ("DATABASE_URL", "postgres://db.example.com:5432/production"),
         ("GREETING", "host=db.example.com dbname=production user=shop_owner"),
         ("HOMEPAGE", "https://example.com/hooksaw/catalogue"),
+        ("STRIPE_API_VERSION", "2023-10-16"),
+        ("API_PAGE_SIZE", "100000000"),
+        ("MAX_TOKENS", "1234567890"),
+        ("TOKENS_PER_MINUTE", "100000000"),
+        ("SECRETS_MANAGER_REGION", "eu-central-1"),
+        ("CACHE_KEY_PREFIX", "shop-prod"),
+        ("SESSION_COOKIE_DOMAIN", ".example.com"),
+        ("PASS_THROUGH_HEADERS", "x-request-id"),
+        ("WEBHOOK_TIMEOUT", "30 seconds max"),
+        ("TOKEN_EXPIRY", "2 weeks and a day"),
+        ("SESSION_WARNING_TEXT", "You will be logged out soon!"),
+        ("API_DOCS_TITLE", "Shop API, version 2"),
+        ("CELERY_TASK_DEFAULT_ROUTING_KEY", "shop.orders.created.#"),
+        ("FOREIGN_KEY_CHECKS", "disabled-in-tests"),
+        ("PARTITION_KEY", "customer-id"),
+        ("RSA_PUBLIC_KEY", "MIIBIjANBgkqhkiG9w0BAQEFAAOCAQ8A"),
+        ("COOKIE_LAW_BANNER", "Accept all of them"),
+        ("PASSWORDLESS_LOGIN_TEXT", "Log in without one"),
+        ("SECRETARY_NAME", "Grace Hopper, London"),
+        ("PASSPORT_COUNTRIES", "DE,AT,CH,FR,IT"),
+        ("HOTKEYS", "ctrl+shift+p"),
+        ("DESKTOP_SESSION", "gnome-classic"),
     ],
 )
 def test_what_only_sounds_like_a_secret_is_shown(name: str, value: str) -> None:
@@ -118,6 +140,37 @@ def test_what_only_sounds_like_a_secret_is_shown(name: str, value: str) -> None:
 def test_a_secrets_form_gives_it_away_under_any_name(value: str, secret: str) -> None:
     """Most secrets stand inside an address, under a name that says nothing."""
     assert hidden("SHOP", value).hide(f"a {secret} b") == f"a {MASK} b"
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("HTTP_AUTH", "correct-horse-battery"),
+        ("BASIC_AUTH", "shop:battery"),
+        ("WEATHER_API", "correct-horse"),
+        ("STRIPE_API_ID", TOKEN),
+        ("AWS_ACCESS_KEY_ID", "AKIAIOSFODNN7EXAMPLE"),
+        ("TOKEN_NAME", "Correct-Horse-2024!"),
+        ("SIGNING_KEY_MAX_AGE", "aGVsbG8gd29ybGQ"),
+        ("JWT_PUBLIC_KEY", "correct-horse"),
+        ("SSH_PUBLIC_KEY_PASSPHRASE", "correct horse"),
+        ("DOCKER_CONFIG", '{"auths": {"shop": {"auth": "dXNlcjpwYXNz"}}}'),
+        ("HEADERS", "Cookie: sessionid=dXNlcjpwYXNz; theme=dark"),
+    ],
+)
+def test_what_may_be_a_secret_is_hidden_under_a_name_that_may_be_ones(name: str, value: str) -> None:
+    """What people write with a hyphen is shown under API_REGION, and not under HTTP_AUTH."""
+    secret = "dXNlcjpwYXNz" if "dXNl" in value else value
+
+    assert hidden(name, value).hide(f"a {secret} b") == f"a {MASK} b"
+
+
+@pytest.mark.parametrize(
+    "value", ["a" * 50_000, "aB" * 20_000, "a_" * 20_000, "a-1" * 20_000, "a, " * 20_000, "1" * 50_000]
+)
+def test_looking_at_a_long_value_takes_no_time_of_note(value: str) -> None:
+    """A pattern that goes back over what it has read would take hours for these."""
+    assert isinstance(is_secret(f"{value}\N{SNOWMAN}", Secrecy.SLIGHT), bool)
 
 
 def test_a_password_is_hidden_as_a_url_carries_it_too() -> None:
