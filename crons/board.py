@@ -149,8 +149,7 @@ def _unwatched_since(seen: Look) -> datetime | None:
     """Return when anything last planned any entry; None where that was just now, or a scheduler lives."""
     if seen.schedulers or not seen.overdue:
         return None
-    accounts = [each.accounted_until for each in [*seen.entries, *seen.overdue] if each.accounted_until is not None]
-    newest = max(accounts, default=seen.now)
+    newest = max((each.accounted_until for each in [*seen.entries, *seen.overdue]), default=seen.now)
     return newest if newest < seen.late else None
 
 

@@ -10,6 +10,11 @@ from crons.conf import conf
 from crons.row_json import RowJSONField
 from crons.verdicts import Kind, Outcome, Reason, State, Verdict
 
+if TYPE_CHECKING:  # the checker knows what a DateTimeField holds, with null=True and without
+    from django.db.models import DateTimeField as RowDateTimeField
+else:
+    from crons.row_moments import RowDateTimeField
+
 # What an ending may be without anybody having to look at it. Indexes that leave these out stay small and cheap:
 # of a million runs they hold the few that a person looks for. See crons/board.py for the same words in SQL.
 UNREMARKABLE = ["", "succeeded"]
@@ -73,19 +78,19 @@ class Entry(LedgerRow):
     description = models.CharField(max_length=255, blank=True, default="")
     owner = models.CharField(max_length=100, blank=True, default="")
     tags = RowJSONField(kind=list, default=list)
-    first_seen_at = models.DateTimeField()
-    retired_at = models.DateTimeField(null=True)
-    declared_at = models.DateTimeField(null=True)
+    first_seen_at = RowDateTimeField()
+    retired_at = RowDateTimeField(null=True)
+    declared_at = RowDateTimeField(null=True)
     declared_by = models.CharField(max_length=255, blank=True, default="", db_default="")
-    vouched_until = models.DateTimeField(null=True)
-    paused_at = models.DateTimeField(null=True)
-    paused_until = models.DateTimeField(null=True)
+    vouched_until = RowDateTimeField(null=True)
+    paused_at = RowDateTimeField(null=True)
+    paused_until = RowDateTimeField(null=True)
     paused_by = models.CharField(max_length=150, blank=True, default="")
     pause_reason = models.CharField(max_length=255, blank=True, default="")
     pause_scope = models.CharField(max_length=150, blank=True, default="", db_default="")
     parked_reason = models.TextField(blank=True, default="")
-    accounted_until = models.DateTimeField()
-    wake_at = models.DateTimeField(null=True, db_index=True)
+    accounted_until = RowDateTimeField()
+    wake_at = RowDateTimeField(null=True, db_index=True)
     version = models.PositiveBigIntegerField(default=0)
 
     class Meta:
@@ -108,8 +113,8 @@ class Pause(LedgerRow):
     scope = models.CharField(max_length=150, unique=True)
     entry = models.ForeignKey(Entry, on_delete=models.CASCADE, null=True, related_name="pauses")
     tag = models.CharField(max_length=140, blank=True, default="")
-    paused_at = models.DateTimeField()
-    until = models.DateTimeField(null=True)
+    paused_at = RowDateTimeField()
+    until = RowDateTimeField(null=True)
     by = models.CharField(max_length=150, blank=True, default="")
     reason = models.CharField(max_length=255, blank=True, default="")
 
@@ -130,12 +135,12 @@ class Run(LedgerRow):
 
     entry = models.ForeignKey(Entry, on_delete=models.CASCADE, related_name="runs")
     kind = models.CharField(max_length=10, choices=_choices(Kind), default=Kind.SLOT)
-    slot_at = models.DateTimeField(null=True)
+    slot_at = RowDateTimeField(null=True)
     request_key = models.CharField(max_length=150, null=True, unique=True)
     effect_key = models.CharField(max_length=255, blank=True, default="", db_default="")
     requested_by = models.CharField(max_length=150, blank=True, default="", db_default="")
     args = RowJSONField(null=True)
-    planned_at = models.DateTimeField()
+    planned_at = RowDateTimeField()
     state = models.CharField(max_length=10, choices=_choices(State), default=State.DUE)
     verdict = models.CharField(max_length=12, choices=_choices(Verdict), blank=True, default="")
     reason = models.CharField(max_length=20, choices=_choices(Reason), blank=True, default="")
@@ -144,13 +149,13 @@ class Run(LedgerRow):
     tries = models.PositiveIntegerField(default=0)
     sends = models.PositiveIntegerField(default=0, db_default=0)
     current_attempt = models.BigIntegerField(null=True)
-    wake_at = models.DateTimeField(null=True)
-    start_before = models.DateTimeField(null=True)
+    wake_at = RowDateTimeField(null=True)
+    start_before = RowDateTimeField(null=True)
     trigger = models.CharField(max_length=50)
-    recorded_at = models.DateTimeField()
-    ended_at = models.DateTimeField(null=True)
-    asked_at = models.DateTimeField(null=True)
-    inspect_at = models.DateTimeField(null=True, db_index=True)
+    recorded_at = RowDateTimeField()
+    ended_at = RowDateTimeField(null=True)
+    asked_at = RowDateTimeField(null=True)
+    inspect_at = RowDateTimeField(null=True, db_index=True)
 
     class Meta:
         constraints = [models.UniqueConstraint(fields=["entry", "slot_at"], name="crons_run_once_per_slot")]
@@ -172,13 +177,13 @@ class Range(LedgerRow):
     """Many slots of one entry with the same verdict. Unique: (entry, first slot)."""
 
     entry = models.ForeignKey(Entry, on_delete=models.CASCADE, related_name="ranges")
-    first_at = models.DateTimeField()
-    last_at = models.DateTimeField()
+    first_at = RowDateTimeField()
+    last_at = RowDateTimeField()
     count = models.PositiveBigIntegerField()
     verdict = models.CharField(max_length=12, choices=_choices(Verdict))
     reason = models.CharField(max_length=20, choices=_choices(Reason))
     trigger = models.CharField(max_length=50)
-    recorded_at = models.DateTimeField()
+    recorded_at = RowDateTimeField()
 
     class Meta:
         constraints = [models.UniqueConstraint(fields=["entry", "first_at"], name="crons_range_once_per_first")]
@@ -206,9 +211,9 @@ class Attempt(LedgerRow):
     host = models.CharField(max_length=255)
     pid = models.PositiveIntegerField()
     boot_id = models.CharField(max_length=100)
-    begun_at = models.DateTimeField()
-    lease_until = models.DateTimeField(null=True, db_index=True)
-    cancel_requested_at = models.DateTimeField(null=True)
+    begun_at = RowDateTimeField()
+    lease_until = RowDateTimeField(null=True, db_index=True)
+    cancel_requested_at = RowDateTimeField(null=True)
     cancel_reason = models.CharField(max_length=255, blank=True, default="", db_default="")
     outcome = models.CharField(max_length=12, choices=_choices(Outcome), blank=True, default="")
     finish_token = models.UUIDField(null=True)
@@ -217,7 +222,7 @@ class Attempt(LedgerRow):
     error = models.TextField(blank=True, default="")
     cpu_seconds = models.FloatField(null=True)
     peak_memory_bytes = models.BigIntegerField(null=True)
-    ended_at = models.DateTimeField(null=True)
+    ended_at = RowDateTimeField(null=True)
 
     class Meta:
         constraints = [models.UniqueConstraint(fields=["run", "number"], name="crons_attempt_number")]
@@ -251,9 +256,9 @@ class Incident(LedgerRow):
     summary = models.CharField(max_length=255)
     run = models.ForeignKey(Run, on_delete=models.SET_NULL, null=True, related_name="+")
     count = models.PositiveIntegerField(default=1)
-    opened_at = models.DateTimeField(db_index=True)
-    changed_at = models.DateTimeField()
-    closed_at = models.DateTimeField(null=True)
+    opened_at = RowDateTimeField(db_index=True)
+    changed_at = RowDateTimeField()
+    closed_at = RowDateTimeField(null=True)
 
     def __str__(self) -> str:
         return self.summary
@@ -269,8 +274,8 @@ class Delivery(LedgerRow):
     text = models.TextField()
     state = models.CharField(max_length=10, default="pending")
     tries = models.PositiveIntegerField(default=0)
-    next_try_at = models.DateTimeField(null=True, db_index=True)
-    sent_at = models.DateTimeField(null=True)
+    next_try_at = RowDateTimeField(null=True, db_index=True)
+    sent_at = RowDateTimeField(null=True)
     error = models.TextField(blank=True, default="")
 
     class Meta:
@@ -291,9 +296,9 @@ class Heartbeat(LedgerRow):
     pid = models.PositiveIntegerField()
     boot_id = models.CharField(max_length=100)
     release = models.CharField(max_length=100, blank=True, default="")
-    started_at = models.DateTimeField()
-    beat_at = models.DateTimeField()
-    expected_by = models.DateTimeField()
+    started_at = RowDateTimeField()
+    beat_at = RowDateTimeField()
+    expected_by = RowDateTimeField()
     clock_skew_seconds = models.FloatField(default=0)
     draining = models.BooleanField(default=False, db_default=False)
     declares = models.JSONField(null=True)
@@ -307,7 +312,7 @@ class Heartbeat(LedgerRow):
 class AuditEvent(LedgerRow):
     """Who did what to which row, and why. Append only."""
 
-    at = models.DateTimeField(db_index=True)
+    at = RowDateTimeField(db_index=True)
     actor = models.CharField(max_length=150)
     verb = models.CharField(max_length=30)
     subject_type = models.CharField(max_length=30)
@@ -325,5 +330,5 @@ class Deployment(LedgerRow):
 
     identity = models.CharField(max_length=128)
     described = models.CharField(max_length=255, blank=True, default="")
-    adopted_at = models.DateTimeField()
+    adopted_at = RowDateTimeField()
     adopted_by = models.CharField(max_length=150, blank=True, default="")

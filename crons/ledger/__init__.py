@@ -20,6 +20,7 @@ from crons.ledger.finish import (
     request_cancel,
     write_output,
 )
+from crons.ledger.mending import mend_moments
 from crons.ledger.merge import is_busy, merge
 from crons.ledger.pauses import (
     hold,
@@ -80,6 +81,7 @@ __all__ = [
     "is_busy",
     "keep_keys",
     "locked",
+    "mend_moments",
     "merge",
     "pause",
     "pause_all",

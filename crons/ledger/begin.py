@@ -30,6 +30,7 @@ from crons.ledger.verdict import end, write_ended
 from crons.models import Attempt, Deployment, Entry, Run
 from crons.policies import Policy
 from crons.row_json import unread
+from crons.row_moments import UNREAD
 from crons.schedules import FAR_FUTURE, FAR_PAST
 from crons.verdicts import Kind, State, Verdict
 
@@ -291,7 +292,7 @@ def _garbled(run: Run) -> str:
     if garbled := unread(args=run.args):
         return garbled
     needed = ("planned_at",) if run.kind == Kind.MANUAL else ("planned_at", "slot_at")
-    return next((f"its column {name} holds no moment" for name in needed if getattr(run, name) is None), "")
+    return next((f"its column {name} holds no moment" for name in needed if getattr(run, name) in (None, UNREAD)), "")
 
 
 def is_readable(entry: Entry) -> bool:
@@ -369,9 +370,10 @@ def _begun(attempt: Attempt, run: Run, windows: Mapping[int, datetime | None]) -
     )
 
 
+# COALESCE: what is no column itself SQLite's driver leaves unread, and `rows.moment` reads it.
 WINDOWS = """
 SELECT r.id, (
-    SELECT s.slot_at FROM crons_run s
+    SELECT COALESCE(s.slot_at, NULL) FROM crons_run s
     WHERE s.entry_id = r.entry_id AND s.verdict = 'succeeded' AND s.slot_at < COALESCE(r.slot_at, r.planned_at)
     ORDER BY s.slot_at DESC LIMIT 1
 ) FROM crons_run r WHERE r.id IN
@@ -384,7 +386,8 @@ def _windows(runs: Collection[Run], using: str) -> dict[int, datetime | None]:
         return {}
     with connections[using].cursor() as cursor:
         cursor.execute(f"{WINDOWS} ({', '.join(['%s'] * len(runs))})", [run.pk for run in runs])
-        return {pk: rows.moment(slot_at) for pk, slot_at in cursor.fetchall()}
+        read = {pk: rows.moment(slot_at) for pk, slot_at in cursor.fetchall()}
+    return {pk: None if slot_at == UNREAD else slot_at for pk, slot_at in read.items()}
 
 
 def _first_since(run: Run) -> datetime:

@@ -34,7 +34,7 @@ FAR_BEHIND = timedelta(hours=1)
 # A scheduler that lives writes its next heartbeat within ten.
 NEXT_BEAT_SECONDS = 12.0
 NEWEST = """SELECT
-    (SELECT recorded_at FROM crons_run WHERE id = (SELECT MAX(id) FROM crons_run)),
+    (SELECT MAX(recorded_at) FROM crons_run WHERE id = (SELECT MAX(id) FROM crons_run)),
     (SELECT MAX(beat_at) FROM crons_heartbeat),
     (SELECT MIN(wake_at) FROM crons_entry WHERE wake_at IS NOT NULL)"""
 

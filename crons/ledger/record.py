@@ -23,6 +23,7 @@ from crons.planner import Account, Plan, PlannedRange, without
 from crons.policies import Policy
 from crons.redaction import for_people
 from crons.row_json import unread
+from crons.row_moments import UNREAD
 from crons.schedules import FAR_FUTURE, parse
 from crons.signals import recorded
 from crons.verdicts import Kind
@@ -240,9 +241,9 @@ def account_for(
     columns = ["entry_id", "slot_at", "planned_at", "wake_at", "start_before", "effect_key"]
     rows.insert_alike(template, columns, slots, using)
     rows.insert(done.ranges, using)
-    rows.update([each for each in entries if each.accounted_until is not None], MOVED, using, model=Entry)
-    # What stands there cannot be written back: the column takes no nothing.
-    rows.update([each for each in entries if each.accounted_until is None], PARKED, using, model=Entry)
+    rows.update([each for each in entries if each.accounted_until != UNREAD], MOVED, using, model=Entry)
+    # What stands there is kept, for who looks for it.
+    rows.update([each for each in entries if each.accounted_until == UNREAD], PARKED, using, model=Entry)
     return done
 
 
@@ -296,7 +297,7 @@ def account_of(entry: Entry | Planned) -> Account:
     """
     if garbled := unread(args=entry.args):
         raise InvalidJob(garbled)
-    if entry.accounted_until is None:
+    if entry.accounted_until == UNREAD:
         raise InvalidJob("its column accounted_until holds no moment, such as 2026-11-30 09:00:00")
     tz = zone_of(entry.zone)
     schedule, policy = parse(entry.schedule), policy_of(entry)

@@ -16,7 +16,7 @@ from django.db import connections
 from django.db.models import Model
 from django.utils.dateparse import parse_datetime
 
-from crons.schedules import FAR_PAST
+from crons.row_moments import UNREAD
 
 M = TypeVar("M", bound=Model)
 # What a field of these kinds holds is what the database takes.
@@ -98,16 +98,16 @@ def update(rows: Sequence[Any], names: Sequence[str], using: str, model: type[Mo
 def moment(value: Any) -> datetime | None:
     """Read a moment out of a raw statement's answer: text on SQLite, in UTC.
 
-    What SQLite keeps and is none, written by hand, is FAR_PAST: hidden, it would hide what is due behind it.
+    What SQLite keeps and is none, written by hand, is UNREAD: hidden, it would hide what is due behind it.
     """
     if value is None:
         return None
     try:
         read = parse_datetime(value) if isinstance(value, str) else value
     except ValueError:
-        return FAR_PAST
+        return UNREAD
     if not isinstance(read, datetime):
-        return FAR_PAST
+        return UNREAD
     return read if read.tzinfo is not None else read.replace(tzinfo=UTC)
 
 

@@ -11,11 +11,15 @@ from datetime import datetime
 from django.db import connections
 
 from crons.ledger import rows
+from crons.row_moments import UNREAD
 
+# COALESCE: what is no column itself SQLite's driver leaves unread, and `rows.moment` reads it.
 TAKEN = """
-SELECT r.entry_id, r.slot_at, r.slot_at FROM crons_run r JOIN crons_entry e ON e.id = r.entry_id
+SELECT r.entry_id, COALESCE(r.slot_at, NULL), COALESCE(r.slot_at, NULL)
+FROM crons_run r JOIN crons_entry e ON e.id = r.entry_id
 WHERE r.entry_id IN ({ids}) AND r.slot_at > e.accounted_until
-UNION ALL SELECT g.entry_id, g.first_at, g.last_at FROM crons_range g JOIN crons_entry e ON e.id = g.entry_id
+UNION ALL SELECT g.entry_id, COALESCE(g.first_at, NULL), COALESCE(g.last_at, NULL)
+FROM crons_range g JOIN crons_entry e ON e.id = g.entry_id
 WHERE g.entry_id IN ({ids}) AND g.last_at > e.accounted_until
 ORDER BY 1 LIMIT {limit}
 """
@@ -35,6 +39,7 @@ def slots_after_accounts(ids: Sequence[int], using: str) -> tuple[dict[int, list
         found = cursor.fetchall()
     for entry_id, first, last in found:
         first_at, last_at = rows.moment(first), rows.moment(last)
-        if first_at is not None and last_at is not None:  # what somebody has garbled says of no slot that it is taken
+        # What somebody has garbled says of no slot that it is taken.
+        if first_at is not None and last_at is not None and UNREAD not in (first_at, last_at):
             taken.setdefault(entry_id, []).append((first_at, last_at))
     return taken, found[-1][0] if len(found) > TAKEN_READ else NONE_UNREAD

@@ -92,6 +92,7 @@ class Resident:
             # Another deployment may have adopted this database since: then nothing is recorded or begun.
             deployment.permit()
             self._write_what_is_gone()
+            ledger.mend_moments(ledger.database_now())
         done = self.session.dispatcher.turn()
         if self.failures:
             log.warning("the ledger answers again after %d failed turn(s)", self.failures)

@@ -125,7 +125,7 @@ class Look:
         return [
             each
             for each in self.stopped
-            if not each.parked_reason and (at := each.wake_at or each.accounted_until) is not None and at < self.late
+            if not each.parked_reason and (each.wake_at or each.accounted_until) < self.late
         ]
 
     @cached_property
@@ -199,7 +199,7 @@ def ahead(look: Look) -> Iterator[Problem]:
 
 def reaches_ahead(entry: Entry, now: datetime) -> Iterator[Problem]:
     """Yield the problem of one entry that is accounted for beyond *now*."""
-    if entry.retired_at is None and entry.accounted_until is not None and entry.accounted_until > now + AHEAD:
+    if entry.retired_at is None and entry.accounted_until > now + AHEAD:
         text = (
             f"is accounted for until {entry.accounted_until:%Y-%m-%d %H:%M:%S} UTC, which has not come: "
             "a clock was ahead, and nothing of it falls due before"
