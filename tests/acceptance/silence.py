@@ -38,5 +38,5 @@ class Silence(Listener):
                         return
                     if generation == self._generation:
                         (server if end is client else client).sendall(data)
-                    elif end is client:
+                    else:  # a question, or the answer to one that was on its way
                         self.swallowed.set()
