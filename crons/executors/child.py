@@ -51,6 +51,7 @@ def become_job(
     if ending.error and os.getpid() == me:
         report.note_failure(ending.error)
     ending = _with_failures(ending, leaving.run())
+    processes.flush_streams_of_c()
     if os.getpid() != me:
         # The job forked, and this is the copy coming back: the original says how the attempt ended.
         capture.flush()

@@ -1,7 +1,8 @@
 """Ending a job's process as the interpreter ends one: threads, executors, atexit, files.
 
 Its modules are not torn down: that takes 50 ms for each attempt, and a fork some 4. So what a global holds is not
-destroyed, its `__del__` is not called; a file that it holds is flushed, or closed where it writes an end of its own.
+destroyed, its `__del__` is not called; a file that it holds is flushed, or closed where it writes an end of its own or
+is to be deleted.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import gc
 import io
 import logging
 import os
+import select
 import sys
 import threading
 import traceback
@@ -20,15 +22,19 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
+from crons.executors import processes
+
 # The C base of all files: asking io.IOBase, an abstract class, takes ten times as long for each object.
 _FILE: type = io.IOBase.__mro__[1]
 _BUFFERED = (io.TextIOWrapper, io.BufferedWriter, io.BufferedRandom, io.BufferedRWPair)
-# No files, yet their destructors write: a directory of members, an index.
-_WITH_AN_END = frozenset({"zipfile", "shelve", "dbm"})
+# No files, yet their destructors write a directory of members or an index, or delete a file.
+_WITH_AN_END = frozenset({"zipfile", "shelve", "dbm", "tempfile"})
 # Programs that processes are forked from. What these do at their end is theirs: Celery deletes its pid file and may
 # start itself anew, a script in __main__ may do anything.
 _PROGRAMS = frozenset({"__main__", "celery", "billiard", "kombu", "pytest", "_pytest", "xdist", "execnet"})
 _IN_ATEXIT = "Exception ignored in atexit callback"
+# For multiprocessing's tracker to unlink what is left: it ends when all have let go of its pipe.
+_TRACKER_SECONDS = 2.0
 
 
 def flush_before_fork() -> None:
@@ -39,6 +45,7 @@ def flush_before_fork() -> None:
     for reference in list(logging._handlerList):  # type: ignore[attr-defined] # what logging.shutdown() goes through
         with contextlib.suppress(Exception):
             reference().flush()
+    processes.flush_streams_of_c()
 
 
 class Exit:
@@ -48,11 +55,12 @@ class Exit:
         # Flushed in the end, though they are not found there: gc.freeze() hides them.
         self._inherited = [(weakref.ref(file), _identity_of(file)) for file in _open_files()]
         self._failures: list[str] = []
+        self._trackers = {_tracker_pid()}
         _leave_to_the_host()
 
     def watch_threads(self) -> None:
         """From now on, remember the exceptions that nobody catches in a thread."""
-        before = threading.excepthook
+        self._pid, before = os.getpid(), threading.excepthook
 
         def note(given: Any) -> None:
             if given.exc_type is not SystemExit and not getattr(given.thread, "daemon", False):
@@ -66,7 +74,10 @@ class Exit:
         # The steps of Py_FinalizeEx, in its order; multiprocessing ends its processes by the same functions.
         self._attempt("Waiting for threads failed:", threading._shutdown)  # type: ignore[attr-defined]
         self._call_atexit()
+        gc.collect()  # what only refers to itself is destroyed; that takes as long as the job has made objects
         self._flush()
+        if os.getpid() == self._pid and _tracker_pid() not in self._trackers:
+            self._attempt("What processes shared could not be unlinked:", _end_tracker)
         return "\n".join(self._failures)
 
     def _call_atexit(self) -> None:
@@ -141,8 +152,11 @@ def _is_plain(file: Any) -> bool:
 def _write_out(file: Any) -> None:
     if getattr(file, "closed", False):
         return  # by one that wrote to it
-    # As their destructors would: compressed files and archives have an end to write.
-    file.flush() if _is_plain(file) else file.close()
+    # As their destructors would: compressed files and archives have an end to write, temporary files to be deleted.
+    if _is_plain(file):
+        file.flush()
+    else:
+        getattr(file, "cleanup", file.close)()
 
 
 def _layer(file: Any) -> int:
@@ -152,6 +166,22 @@ def _layer(file: Any) -> int:
     if issubclass(type(file), _FILE):
         return 4 if _is_plain(file) else 1
     return 2 if type(file).__module__ == "shelve" else 3
+
+
+def _tracker_pid() -> int | None:
+    """Return the process that multiprocessing keeps to unlink shared memory and semaphores, where there is one."""
+    module = sys.modules.get("multiprocessing.resource_tracker")
+    return None if module is None else module._resource_tracker._pid  # there is no other way
+
+
+def _end_tracker() -> None:
+    """Let the tracker unlink what is left: with all else that the job has started it would be killed before it did."""
+    tracker = sys.modules["multiprocessing.resource_tracker"]._resource_tracker
+    os.close(tracker._fd)
+    process = os.pidfd_open(tracker._pid)
+    ending = select.poll()
+    ending.register(process, select.POLLIN)
+    ending.poll(_TRACKER_SECONDS * 1000)
 
 
 def _leave_to_the_host() -> None:

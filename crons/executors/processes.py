@@ -20,7 +20,14 @@ _SET_CHILD_SUBREAPER = 36
 # Windows has neither this signal nor what else is used here; the executor says so when it is prepared.
 SIGKILL = getattr(signal, "SIGKILL", signal.SIGTERM)
 _LINUX = sys.platform.startswith("linux")
-_prctl = ctypes.CDLL(None, use_errno=True).prctl if _LINUX else None
+_libc = ctypes.CDLL(None, use_errno=True) if _LINUX else None
+_prctl = _libc.prctl if _libc is not None else None
+
+
+def flush_streams_of_c() -> None:
+    """Write out what libraries in C have printed, and hold in buffers of their own."""
+    if _libc is not None:
+        _libc.fflush(None)
 
 
 def adopt_orphans() -> None:

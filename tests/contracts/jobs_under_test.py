@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import atexit
 import contextlib
+import ctypes
 import gzip
 import logging
 import multiprocessing
@@ -22,6 +23,7 @@ import weakref
 import zipfile
 from collections.abc import Callable
 from concurrent import futures
+from multiprocessing import shared_memory
 from typing import Any
 
 from crons import GiveUp
@@ -290,6 +292,27 @@ def leaves_files_open(folder: str) -> None:
     for file, what in zip(_files, ("text", b"bytes", "packed"), strict=False):
         file.write(what)
     _files[3].writestr("member", "archived")
+
+
+@body
+def leaves_temporary_files(folder: str) -> None:
+    """Leave one to a global, and another to what only refers to itself."""
+    _files.append(tempfile.NamedTemporaryFile(dir=folder, prefix="of-a-global-"))
+    circle: list[Any] = [tempfile.NamedTemporaryFile(dir=folder, prefix="of-a-circle-"), Unfinished()]
+    circle.append(circle)
+    print(*sorted(each.partition("-")[0] for each in os.listdir(folder)), flush=True)
+
+
+@body
+def leaves_shared_memory() -> None:
+    """As a job that is interrupted before it unlinks it."""
+    _pools.append(shared_memory.SharedMemory(create=True, size=1))
+    print(_pools[-1].name, os.path.exists(f"/dev/shm/{_pools[-1].name}"))
+
+
+@body
+def prints_in_c() -> None:
+    ctypes.CDLL(None).printf(b"from a library in C")
 
 
 class Unfinished:

@@ -563,6 +563,35 @@ def test_what_a_global_holds_is_not_destroyed(host: Host) -> None:
     assert host.scribe.text(attempt) == ""
 
 
+@those_that("isolates")
+def test_temporary_files_are_deleted(host: Host, tmp_path: Path) -> None:
+    """A scheduler would fill a disk with those that a script would have left none of."""
+    attempt = host.start("leaves_temporary_files", folder=str(tmp_path))
+
+    assert host.ending(attempt).outcome == Outcome.SUCCEEDED
+    assert host.scribe.text(attempt) == "of of\ndestroyed\n"
+    assert list(tmp_path.iterdir()) == []
+
+
+@those_that("isolates")
+def test_shared_memory_is_unlinked(host: Host) -> None:
+    """By a process of multiprocessing's own, which was killed with the rest of what the job had started."""
+    attempt = host.start("leaves_shared_memory")
+
+    assert host.ending(attempt).outcome == Outcome.SUCCEEDED
+    name, existed = host.scribe.text(attempt).split()
+    assert (existed, Path(f"/dev/shm/{name}").exists()) == ("True", False)
+
+
+@those_that("isolates")
+def test_what_a_library_in_c_prints_is_kept(host: Host) -> None:
+    """It has a buffer of its own, which exit() writes out, and nothing else."""
+    attempt = host.start("prints_in_c")
+
+    assert host.ending(attempt).outcome == Outcome.SUCCEEDED
+    assert host.scribe.text(attempt) == "from a library in C"
+
+
 SEVEN = "ValueError: invalid literal for int() with base 10: 'seven'\n"
 
 
