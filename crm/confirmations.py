@@ -20,6 +20,7 @@ from crm.plain_text import one_line
 
 log = logging.getLogger("crm")
 _C = Order.Confirmation
+SEND_ONE = "crm.tasks.confirm_order"  # the worker's task
 # Much longer than any mail takes: whoever claimed an order before that is gone.
 CUT_OFF_AFTER = timedelta(minutes=10)
 # The job's timeout is longer: one that is killed in the middle of a mail leaves an order half done.
@@ -105,13 +106,15 @@ def _cut_off() -> dict[int, str]:
 def _announce(order_ids: Sequence[int]) -> None:
     if not settings.CRM_BROKER_URL:
         return
-    from kombu.exceptions import OperationalError  # Celery is there where a broker is set
+    # Celery is there where a broker is set.
+    from kombu.exceptions import OperationalError
 
-    from crm.tasks import confirm_order
+    from crm.celery import app
 
     for order_id in order_ids:
         try:
-            confirm_order.delay(order_id)
+            # By its name: crm.tasks imports the jobs, which import this.
+            app.send_task(SEND_ONE, (order_id,))
         except OperationalError as error:
             # The order is made; a broker that is down must not make a visitor think otherwise, nor wait for each.
             log.warning("the broker takes no messages, confirmations follow within five minutes: %s", error)

@@ -20,7 +20,7 @@ def generate_crm_report(self: Any) -> str | None:
     return f"run {run.pk}"
 
 
-@app.task
+@app.task(name=confirmations.SEND_ONE)
 def confirm_order(order_id: int) -> bool:
     """Send the order's confirmation, unless it is sent already; a job tries again what fails here."""
     return confirmations.send(order_id)

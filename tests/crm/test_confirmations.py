@@ -196,13 +196,13 @@ def test_with_a_broker_a_worker_is_told_once_it_is_committed(
     tasks = pytest.importorskip("crm.tasks", reason="Celery's packages are not there")
     settings.CRM_BROKER_URL = "memory://"
     told = []
-    monkeypatch.setattr(tasks.confirm_order, "delay", told.append)
+    monkeypatch.setattr(tasks.app, "send_task", lambda *message: told.append(message))
 
     with django_capture_on_commit_callbacks(execute=True):
         confirmations.request([order.pk])
         assert told == []
 
-    assert told == [order.pk]
+    assert told == [(tasks.confirm_order.name, (order.pk,))]
     assert tasks.confirm_order(order.pk) is True
     assert tasks.confirm_order(order.pk) is False  # the message came twice
     assert len(mail.outbox) == 1
@@ -212,17 +212,17 @@ def test_broker_that_is_down_is_said_once_and_stops_no_order(
     order, settings, monkeypatch, caplog, django_capture_on_commit_callbacks
 ):
     """A hundred orders must not wait for it a hundred times; the job sends them."""
-    tasks = pytest.importorskip("crm.tasks", reason="Celery's packages are not there")
+    celery = pytest.importorskip("crm.celery", reason="Celery's packages are not there")
     from kombu.exceptions import OperationalError
 
     settings.CRM_BROKER_URL = "redis://127.0.0.1:1/0"
     asked = []
 
-    def refuse(order_id):
-        asked.append(order_id)
+    def refuse(name, arguments):
+        asked.extend(arguments)
         raise OperationalError("Connection refused")
 
-    monkeypatch.setattr(tasks.confirm_order, "delay", refuse)
+    monkeypatch.setattr(celery.app, "send_task", refuse)
 
     with caplog.at_level(logging.WARNING), django_capture_on_commit_callbacks(execute=True):
         confirmations.request([order.pk, order.pk + 1])
@@ -237,13 +237,13 @@ def test_broker_that_is_down_is_said_once_and_stops_no_order(
 @pytest.mark.django_db(transaction=True)
 def test_broker_that_cannot_be_understood_stops_no_order(make_customer, monkeypatch, settings, caplog):
     """The order is committed by then: an error would have the visitor order again."""
-    tasks = pytest.importorskip("crm.tasks", reason="Celery's packages are not there")
+    celery = pytest.importorskip("crm.celery", reason="Celery's packages are not there")
     settings.CRM_BROKER_URL = "rediz://127.0.0.1/0"
 
-    def refuse(order_id):
+    def refuse(name, arguments):
         raise KeyError("No such transport: rediz")
 
-    monkeypatch.setattr(tasks.confirm_order, "delay", refuse)
+    monkeypatch.setattr(celery.app, "send_task", refuse)
     lamp = Product.objects.create(name="Lamp", price=Decimal("10.50"), stock=9)
     customer = make_customer(email="ada@example.com")
 
