@@ -32,13 +32,16 @@ def from_url(url: str, *, base: Path) -> dict[str, Any]:
     if parts.fragment:
         raise ImproperlyConfigured(f"DATABASE_URL has a '#': write it as %23 in a password. {_EXPECTED}")
     if parts.scheme == "sqlite":
-        return _sqlite_from(parts, base)
+        return _sqlite(_path(parts, base))
     if parts.scheme in ("postgres", "postgresql"):
         return _postgres_from(parts, port)
     raise ImproperlyConfigured(f"DATABASE_URL starts with {parts.scheme!r}. {_EXPECTED}")
 
 
-def sqlite(path: Path) -> dict[str, Any]:
+_EXPECTED = "Expected sqlite:///path or postgres://user:password@host:port/name."
+
+
+def _sqlite(path: Path) -> dict[str, Any]:
     """Give the entry for the SQLite file at *path*: writers queue up, readers never wait."""
     return {
         "ENGINE": "django.db.backends.sqlite3",
@@ -56,16 +59,13 @@ def sqlite(path: Path) -> dict[str, Any]:
     }
 
 
-_EXPECTED = "Expected sqlite:///path or postgres://user:password@host:port/name."
-
-
-def _sqlite_from(parts: SplitResult, base: Path) -> dict[str, Any]:
+def _path(parts: SplitResult, base: Path) -> Path:
     if parts.netloc or parts.query or len(parts.path) < 2:
         raise ImproperlyConfigured(
             "DATABASE_URL for SQLite takes a path only: sqlite:///relative.sqlite3 or sqlite:////absolute.sqlite3."
         )
     # The first slash ends the empty host; what follows is the path.
-    return sqlite(base / unquote(parts.path[1:]))
+    return base / unquote(parts.path[1:])
 
 
 def _postgres_from(parts: SplitResult, port: int | None) -> dict[str, Any]:

@@ -1,33 +1,6 @@
-"""Settings of the CRM: every choice of an operator is a variable of the environment, named on its line.
+"""Settings of the CRM. What an operator may choose is a variable of the environment: docs/crm/settings.md lists them.
 
-The variables may stand in `var/crm.env` too (see crm/environment.py): cron starts jobs without any.
-
-    CRM_DEBUG           default 0. 1: error pages, a page to try GraphQL, plain HTTP and a generated secret key
-    CRM_SECRET_KEY      required unless CRM_DEBUG=1 or var/secret_key exists: 50 random characters or more
-    CRM_ALLOWED_HOSTS   names that the site answers to, parted by commas; default localhost,127.0.0.1,[::1]
-    CRM_TRUSTED_ORIGINS origins such as https://crm.example.com that may post forms; default none
-    CRM_HTTPS           default: the opposite of CRM_DEBUG. Redirect to HTTPS, secure cookies, HSTS
-    CRM_HSTS_SECONDS    default 3600: raise it to 31536000 once HTTPS is known to stay
-    CRM_HSTS_SUBDOMAINS, CRM_HSTS_PRELOAD   default 0: they bind every other host of the domain
-    CRM_BEHIND_PROXY    default 0. 1: believe X-Forwarded-Proto and -For; only behind a proxy that sets them
-    CRM_PROXY_ADDRESSES default 127.0.0.1,::1: of the proxies that are believed about -For, or networks, by commas
-    CRM_TIME_ZONE       default UTC. The zone of the business: what "a year ago" and "02:00" mean
-    CRM_LOG_DIR         default var/log. Where the jobs' logs go
-    CRM_STATE_DIR       default: .local/state/crons in the account's home. Where crons apply keeps its backups
-    CRM_LOG_MAX_BYTES, CRM_LOG_KEEP         default 5000000 and 5: rotation; 0 bytes = never
-    CRM_GRAPHQL_URL     where the jobs ask, such as https://crm.example.com/graphql. Default empty:
-                        http://127.0.0.1:8000/graphql, and the heartbeat asks the schema in its own process
-    CRM_GRAPHQL_TIMEOUT default 30: seconds in which an answer must have come whole
-    CRM_STATEMENT_TIMEOUT   default 5: seconds that a statement of a request to GraphQL may take; 0: no limit
-    CRM_TOKEN           default empty: the jobs' service token is in CRM_TOKEN_FILE
-    CRM_TOKEN_FILE      default var/jobs_token. The file, mode 0600, with the service token that the jobs use
-    CRM_CLEANUP_MAX_SHARE, CRM_CLEANUP_MAX_COUNT    default 0.5 and 10000: a cleanup above either stops
-    CRM_ADMINS          e-mail addresses that are told of errors, parted by commas
-    CRM_EMAIL_HOST …    default empty: mail is printed. Also CRM_EMAIL_PORT, USER, PASSWORD, TLS, FROM
-    CRM_BROKER_URL      default empty: no Celery, the scheduler runs everything. Else the broker of Celery's
-                        workers and beat, such as redis://127.0.0.1:6379/0; see docs/howto/celery.md
-    CRM_TICK_SECRET_FILE    default empty: POST /crons/tick is off. Else a file with a secret on each line
-    DATABASE_URL        default sqlite:///var/crm.sqlite3. See crm/database.py
+The variables may stand in a file too (see crm/environment.py): cron starts jobs without any.
 """
 
 import os

@@ -114,6 +114,46 @@ def test_file_of_variables_fills_what_the_environment_lacks(tmp_path, monkeypatc
     assert found == ["from file", "quo=ted", "from environment"]
 
 
+@pytest.mark.parametrize("value", ["pa#ss #word", "x${HOME}y", r"a\nb", "a=b"])
+def test_value_in_the_file_is_taken_as_it_stands(value, tmp_path, monkeypatch):
+    """A password may look like a comment, a variable or an escape."""
+    file = tmp_path / "crm.env"
+    file.touch(mode=0o600)
+    file.write_text(f'CRM_T1={value}\nCRM_T2="{value}"\n')
+    for name in ("CRM_T1", "CRM_T2"):
+        monkeypatch.delenv(name, raising=False)
+
+    environment.load(file)
+
+    assert [os.environ.pop(name) for name in ("CRM_T1", "CRM_T2")] == [value, value]
+
+
+@pytest.mark.parametrize("value", ["1_0", "٣", "-1", "+1", "1.0", "²"])
+def test_number_is_digits_and_nothing_else(value, monkeypatch):
+    """Python's own int() takes most of these."""
+    monkeypatch.setenv("CRM_T1", value)
+
+    with pytest.raises(ImproperlyConfigured, match=r"is not a whole number\. Set it to one, such as 5\.$"):
+        environment.whole("CRM_T1", 5)
+
+
+@pytest.mark.parametrize("value", ["1.5", "-0.1", "nan", "inf", "50%"])
+def test_share_is_from_nothing_to_all(value, monkeypatch):
+    monkeypatch.setenv("CRM_T1", value)
+
+    with pytest.raises(ImproperlyConfigured, match=r"is not a share\. Set it from 0 to 1; 0\.5 is one half\.$"):
+        environment.share("CRM_T1", 0.5)
+
+
+def test_variable_that_is_empty_is_not_set(monkeypatch):
+    """docker compose sets what it has no value for to nothing."""
+    monkeypatch.setenv("CRM_T1", " ")
+
+    found = [environment.flag("CRM_T1", default=True), environment.whole("CRM_T1", 5), environment.share("CRM_T1", 0.5)]
+    assert found == [True, 5, 0.5]
+    assert environment.names("CRM_T1", "a, b,") == ["a", "b"]
+
+
 def test_line_that_is_no_variable_is_refused_without_being_shown(tmp_path):
     """It may hold a password with a typing mistake before it."""
     file = tmp_path / "crm.env"
