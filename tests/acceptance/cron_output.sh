@@ -27,6 +27,7 @@ crontab "$folder/crontab"
 /usr/sbin/cron -f &
 echo ready
 read -r _ || true
+# shellcheck disable=SC2046  # a word per process
 kill -TERM $(jobs -p)
 wait || true
 # What a line started may be writing still: as pid 1, this one can signal everybody else as long as there is somebody.

@@ -61,5 +61,6 @@ env TZ=UTC "${clock[@]}" cron -f &
 echo ready
 
 read -r _ || true
+# shellcheck disable=SC2046  # a word per process
 kill -TERM $(jobs -p)
 wait || true

@@ -42,6 +42,7 @@ cron -f &
 until [[ -s /run/crond.pid ]]; do sleep 0.1; done
 manage crons doctor >"$folder/doctor" || true
 read -r _ || true
+# shellcheck disable=SC2046  # a word per process
 kill -TERM $(jobs -p)
 wait || true
 manage crons undo --to crontab >"$folder/undone-told"

@@ -69,6 +69,18 @@ def test_contributing_names_only_targets_that_exist():
     assert named <= targets
 
 
+def test_the_map_names_all_that_is_there():
+    """A map that lacks a room sends people past it, and one that keeps a room which is gone sends them nowhere."""
+    page = (ROOT / "CONTRIBUTING.md").read_text()
+    rows = page.partition("| floor | folders | files |")[2].partition("\n\n")[0].splitlines()[2:]
+    drawn = [name for row in rows for column in row.split("|")[2:4] for name in re.findall(r"`([a-z_]+/?)`", column)]
+
+    there = [f"{path.name}/" for path in (ROOT / "crons").iterdir() if path.is_dir() and path.name != "__pycache__"]
+    there += [path.stem for path in (ROOT / "crons").glob("*.py") if path.stem != "__init__"]
+
+    assert sorted(drawn) == sorted(there)
+
+
 @pytest.mark.parametrize("path", CRONS, ids=lambda path: str(path.relative_to(ROOT)))
 def test_no_message_points_at_a_page_that_the_wheel_has_not(path: Path):
     """Whoever has installed the wheel has neither docs/ nor an address of it: a message must do by itself."""
