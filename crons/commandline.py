@@ -16,10 +16,12 @@ from crons.side_output import BestEffort, Encoded
 class CommandLine(BaseCommand):
     """A command that ends sooner, where it is the whole process; called from code it is like any other.
 
-    What it says on stderr never decides how it ends; what it prints on stdout does where *output_decides*.
+    What it says on stderr never decides how it ends; what it prints on stdout does where *output_decides*, and that its
+    reader is gone only where it *ends_with_reader*.
     """
 
     output_decides = True
+    ends_with_reader = False
 
     def __init__(self, stdout: TextIO | None = None, stderr: TextIO | None = None, **options: Any) -> None:
         self._asked_stdout = stdout or sys.stdout
@@ -38,7 +40,8 @@ class CommandLine(BaseCommand):
     def execute(self, *args: Any, **options: Any) -> Any:
         """Run it with streams that take every text."""
         stdout = options.get("stdout") or self._asked_stdout
-        options["stdout"] = Encoded(stdout) if self.output_decides else BestEffort(stdout)
+        asked = Encoded(stdout, outlives_reader=not self.ends_with_reader)
+        options["stdout"] = asked if self.output_decides else BestEffort(stdout)
         if options.get("stderr"):
             options["stderr"] = BestEffort(options["stderr"])
         with nullcontext() if self.output_decides else side_output.logging_with_best_effort():

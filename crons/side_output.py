@@ -42,19 +42,22 @@ def get_log(name: str) -> Log:
 class Encoded:
     """A stream that takes every text: what its encoding lacks is written as an escape.
 
-    Args: *real* is None where Python found the descriptor closed at its start; then nothing is written.
+    Args: *real* is None where Python found the descriptor closed at its start; then nothing is written, and neither
+    is it once the reader is gone where this *outlives_reader*.
     Raises: BrokenPipeError when the reader is gone, CronsError when it cannot be written for another reason.
     """
 
-    def __init__(self, real: TextIO | None) -> None:
+    def __init__(self, real: TextIO | None, *, outlives_reader: bool = False) -> None:
         self.real = real
+        self._outlives_reader = outlives_reader
 
     def write(self, text: str) -> int:
         """Write *text*."""
         try:
             self._write(text)
         except BrokenPipeError:
-            raise
+            if not self._outlives_reader:
+                raise
         except OSError as error:
             raise CronsError(f"the output could not be written: {error}") from error
         return len(text)

@@ -162,6 +162,14 @@ def test_an_answer_that_cannot_be_written_is_a_failure(site: Site, start: Start,
     assert start("full", ("stdout",), verb).wait(PATIENCE_SECONDS) == code
 
 
+def test_a_reader_that_has_gone_changes_no_answer_and_no_deed(site: Site, start: Start) -> None:
+    """`health | head -1` said that all is well, and `adopt` had not adopted when it first met the closed pipe."""
+    health, adopt = (start("broken", ("stdout",), *verb) for verb in (("health",), ("adopt", "--yes")))
+
+    assert (health.wait(PATIENCE_SECONDS), adopt.wait(PATIENCE_SECONDS)) == (1, 0)
+    assert site.sql("SELECT COUNT(*) FROM crons_deployment") == [(1,)]
+
+
 def _at_fault(fault: str, stack: ExitStack) -> int:
     if fault == "full":
         end = os.open("/dev/full", os.O_WRONLY)

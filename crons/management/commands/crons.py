@@ -93,7 +93,7 @@ class Command(CommandLine):
         if options.get("verb"):
             self.verb = load(options["verb"])
             self.requires_system_checks = self.verb.checks  # type: ignore[assignment] # the stubs know only lists
-            self.output_decides = self.verb.output_decides
+            self.output_decides, self.ends_with_reader = self.verb.output_decides, self.verb.ends_with_reader
         options.setdefault("skip_checks", False)
         try:
             if self.requires_system_checks:

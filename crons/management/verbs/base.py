@@ -36,6 +36,8 @@ class Verb(ABC):
     """Which system checks must pass first, as in Django's requires_system_checks."""
     output_decides: ClassVar[bool] = True
     """Whether it fails where stdout cannot be written; not for a verb that sees jobs through."""
+    ends_with_reader: ClassVar[bool] = False
+    """Whether it ends, well, once nobody reads on; not where it does something, or its exit code is the answer."""
     failure_code: ClassVar[int] = 1
     """The exit code when it raises."""
 

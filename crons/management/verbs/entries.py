@@ -33,6 +33,7 @@ class List(Verb):
     name = "list"
     help = "List the entries: when they are due, what became of the last slot, and whether anything holds them."
     example = "list --all"
+    ends_with_reader = True
 
     def add_arguments(self, parser: argparse.ArgumentParser) -> None:
         """Take --all."""

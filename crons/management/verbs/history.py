@@ -26,6 +26,7 @@ class History(Verb):
     name = "history"
     help = "List what became of past slots, newest first: runs, and ranges of slots written off together."
     example = "history nightly_report --verdict failed --since 2026-10-01"
+    ends_with_reader = True
 
     def add_arguments(self, parser: argparse.ArgumentParser) -> None:
         """Take NAME, --count, --verdict and --since."""

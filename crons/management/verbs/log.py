@@ -24,6 +24,7 @@ class Log(Verb):
     name = "log"
     help = "Print what a run wrote, its streams in the order in which they were written."
     example = "log nightly_report --stream stderr"
+    ends_with_reader = True
 
     def add_arguments(self, parser: argparse.ArgumentParser) -> None:
         """Take the run, --attempt and --stream."""

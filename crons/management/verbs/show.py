@@ -25,6 +25,7 @@ class Show(Verb):
     name = "show"
     help = "Show all that is known of one run: its slot, its verdict, and each attempt."
     example = "show 1042"
+    ends_with_reader = True
 
     def add_arguments(self, parser: argparse.ArgumentParser) -> None:
         """Take RUN_ID."""

@@ -22,6 +22,7 @@ class Next(Verb):
     name = "next"
     help = "List the slots that come next, of one entry or of all together, soonest first."
     example = "next nightly_report --count 3"
+    ends_with_reader = True
 
     def add_arguments(self, parser: argparse.ArgumentParser) -> None:
         """Take NAME and --count."""
