@@ -181,6 +181,21 @@ def test_tests_that_a_page_cites_exist(page: Path):
     assert missing == []
 
 
+def test_walks_name_only_what_is_there():
+    """Who follows a walk must not stand before a wall: each file is there, and each name is defined in it."""
+    steps = re.findall(r"^\d+\. `([\w/.]+)`(?: `(\w+)`)?:", (DOCS / "architecture.md").read_text(), re.MULTILINE)
+
+    missing = [
+        f"{path} {name}"
+        for path, name in steps
+        if not re.search(rf"^ *(def|class) {name}\b" if name else "", _text(ROOT / path), re.M)
+    ]
+
+    assert len(steps) > 40
+    assert missing == []
+    assert [path for path, name in steps if not (ROOT / path).exists()] == []
+
+
 def _text(path: Path) -> str:
     return path.read_text() if path.exists() else ""
 
