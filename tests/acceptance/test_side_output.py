@@ -164,6 +164,7 @@ def test_an_answer_that_cannot_be_written_is_a_failure(site: Site, start: Start,
 
 def test_a_reader_that_has_gone_changes_no_answer_and_no_deed(site: Site, start: Start) -> None:
     """`health | head -1` said that all is well, and `adopt` had not adopted when it first met the closed pipe."""
+    site.sql("UPDATE crons_entry SET parked_reason = 'its schedule cannot be read' WHERE name = 'plain'")
     health, adopt = (start("broken", ("stdout",), *verb) for verb in (("health",), ("adopt", "--yes")))
 
     assert (health.wait(PATIENCE_SECONDS), adopt.wait(PATIENCE_SECONDS)) == (1, 0)

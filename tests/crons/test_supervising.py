@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 from types import SimpleNamespace
+from unittest.mock import MagicMock
 
 import pytest
 
@@ -59,9 +60,9 @@ def broken_ledger(monkeypatch):
             return answers.pop()
         raise LedgerUnavailable("the database is away")
 
-    monkeypatch.setattr(tick.ledger, "agenda", agenda)
-    monkeypatch.setattr(tick.deployment, "permit", lambda: None)
-    monkeypatch.setattr(tick.watch, "inspect_declarations", lambda *given: None)
+    monkeypatch.setattr(tick, "ledger", MagicMock(agenda=agenda))
+    monkeypatch.setattr(tick, "deployment", MagicMock())
+    monkeypatch.setattr(tick, "watch", MagicMock())
 
 
 def test_a_tick_sees_its_jobs_through_though_the_ledger_does_not_answer(broken_ledger):
