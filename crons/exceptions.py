@@ -41,6 +41,10 @@ class DuplicateJob(DeclarationError):
     """Two declarations share one name."""
 
 
+class NotImported(DeclarationError):
+    """A line of a source names what cannot be imported."""
+
+
 class InvalidSetting(DeclarationError):
     """A value in settings.CRONS is not what that key takes."""
 

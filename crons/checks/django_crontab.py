@@ -57,8 +57,8 @@ def check_lines_at_reboot() -> Iterator[CheckMessage]:
     for line in readable_lines():
         if line.is_at_reboot:
             yield Warning(
-                f"{line.ref} {line.path} is to run @reboot, a moment that no schedule has: crons serve and tick never "
-                "begin it. A line of django-crontab that fires it is recorded as a manual run.",
+                f"{line.ref} {line.called} is to run @reboot, a moment that no schedule has: crons serve and tick "
+                "never begin it. A line of django-crontab that fires it is recorded as a manual run.",
                 hint="Leave that line installed (manage.py crontab add), or start it where the machine starts: "
                 "manage.py crons run NAME --manual.",
                 id="crons.W080",
@@ -108,8 +108,8 @@ def check_clock_of_lines() -> Iterator[CheckMessage]:
         of_cron, of_crons = both
         hours = (of_crons - of_cron) / timedelta(hours=1)
         yield Warning(
-            f"{line.ref} {line.path}: cron reads {line.schedule_text!r} by the machine's clock ({where}) and fires it "
-            f"at {_said(of_cron, project)}; crons serve reads it in {conf.time_zone} and will run it at "
+            f"{line.ref} {line.called}: cron reads {line.schedule_text!r} by the machine's clock ({where}) and fires "
+            f"it at {_said(of_cron, project)}; crons serve reads it in {conf.time_zone} and will run it at "
             f"{_said(of_crons, project)}, {abs(hours):g} h {'later' if hours > 0 else 'earlier'}.",
             hint="Decide which is meant. To keep the times of the machine's clock, name its zone in "
             'CRONS = {"TIME_ZONE": …}; to have cron keep the others, start it with that TZ, or have crons fire.',

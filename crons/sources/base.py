@@ -9,12 +9,18 @@ from typing import Any
 
 from django.utils.module_loading import import_string
 
-from crons.exceptions import DeclarationError, InvalidSetting
+from crons.exceptions import InvalidSetting, NotImported
 from crons.jobs import Declaration
 from crons.redaction import Redaction, of_project
 from crons.schedules import Schedule, parse
 from crons.secret_shapes import without_secrets_in
 from crons.sources.importing import FAILURES, describe_failure, importing
+
+NOT_IMPORTED = (
+    "Correct the path, or mend or install what its module imports; where it is gone for good, take the line away. "
+    "Until then crons runs nothing for it, and all else as before."
+)
+LEFT = "Mend it, or take the line away. Until then crons runs nothing for it, and all else as before."
 
 
 @dataclass(frozen=True)
@@ -61,16 +67,16 @@ class Source(ABC):
 def imported(ref: str, path: str) -> Any:
     """Return what a line names by its *path*.
 
-    Raises: DeclarationError, whatever the module raises while it is imported; the cause is kept.
+    Raises: NotImported, whatever the module raises while it is imported; the cause is kept.
     """
     try:
         with importing(path.rpartition(".")[0]):
             return import_string(path)
     except ImportError as error:
-        raise DeclarationError(f"{ref} names {path!r}, which cannot be imported: {error}.") from error
+        raise NotImported(f"{ref} names {path!r}, which cannot be imported: {error}.") from error
     except FAILURES as error:  # somebody's module ran: one that fails must not take down each process of the project
         told = describe_failure(error)
-        raise DeclarationError(f"{ref} names {path!r}, which cannot be imported: {told}.") from error
+        raise NotImported(f"{ref} names {path!r}, which cannot be imported: {told}.") from error
 
 
 def without_secrets(text: str) -> str:

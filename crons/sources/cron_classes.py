@@ -21,14 +21,14 @@ from django.utils import timezone
 
 from crons import ledger, planner
 from crons.conf import conf
-from crons.exceptions import CronsError, DeclarationError, InvalidJob
+from crons.exceptions import CronsError, DeclarationError, InvalidJob, NotImported
 from crons.jobs import Declaration, Job, check_body, check_name, check_text, check_texts, make_policy, registry
 from crons.models import Pause
 from crons.policies import OF_OTHERS
 from crons.runner import current_context
 from crons.schedules import Schedule
 from crons.side_output import get_log
-from crons.sources.base import Binding, Problem, Reading, Source, imported, without_secrets
+from crons.sources.base import NOT_IMPORTED, Binding, Problem, Reading, Source, imported, without_secrets
 from crons.sources.class_schedules import after_failure, is_each_call, refused, schedule_of
 
 log = get_log("crons")
@@ -77,7 +77,8 @@ class CronClassesSource(Source):
             except CronsError as error:
                 # What is wrong with a value is said by who reads it, and that does not know whose it is.
                 told = str(error) if str(error).startswith(ref) else f"{ref} {path}: {error}"
-                problems.append(Problem("W072", without_secrets(told), FIX, is_broken=True))
+                hint = NOT_IMPORTED if isinstance(error, NotImported) else FIX
+                problems.append(Problem("W072", without_secrets(told), hint, is_broken=True))
         return Reading(tuple(declarations.values()), tuple(bindings), tuple(problems))
 
 
@@ -158,7 +159,7 @@ def _class(ref: str, path: Any) -> Any:
     try:
         found: Any = imported(ref, path)
     except DeclarationError as error:
-        raise DeclarationError(f"{error}{_remedy(error.__cause__)}") from error
+        raise type(error)(f"{error}{_remedy(error.__cause__)}") from error
     if not isinstance(found, type):
         raise DeclarationError(f"{ref} names {path!r}, which is a {type(found).__name__}, not a class.")
     found = cast(Any, found)

@@ -48,6 +48,11 @@ class Line:
         return tuple(str(each) for several in given for each in several)
 
     @property
+    def called(self) -> str:
+        """What it calls, without arguments: the path of a function, or the command that call_command gets."""
+        return f"manage.py {self.command}" if self.command else self.path
+
+    @property
     def call(self) -> str:
         """What it calls, for people: as Python has it, or a command as a shell has it."""
         if self.command:

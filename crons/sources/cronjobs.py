@@ -10,18 +10,22 @@ from django.conf import settings
 from django.core.management import call_command, get_commands
 
 from crons.bodies import Body, CommandBody
-from crons.exceptions import CronsError, DeclarationError
+from crons.exceptions import CronsError, DeclarationError, InvalidSchedule, NotImported
 from crons.jobs import Declaration, Job, check_args, check_body, check_name, make_policy, nearest, registry
 from crons.policies import OF_OTHERS
 from crons.redaction import without_secrets_of
 from crons.schedules import NEVER, cron
-from crons.sources.base import Binding, Masking, Problem, Reading, Source, imported, says
+from crons.sources.base import LEFT, NOT_IMPORTED, Binding, Masking, Problem, Reading, Source, imported, says
 from crons.sources.cronjob_lines import Line, marked_name, name_of, read_line
 from crons.sources.crontab_settings import environment
 
 FIX = (
     "A line is (schedule, 'path.to.function'), with [args] and {kwargs} behind it where the function takes some, "
     "and a redirection at its end."
+)
+TIMES = (
+    "Write five fields as cron reads them, or a nickname such as @daily; cron itself takes no more than that. "
+    "Until then crons runs nothing for this line, and all else as before."
 )
 
 
@@ -36,12 +40,12 @@ class CronjobsSource(Source):
         lines, given, masking = getattr(settings, "CRONJOBS", ()), environment(), Masking()
         seen: dict[str, str] = {}
         if not isinstance(lines, list | tuple):
-            return Reading(problems=(_problem(masking, f"CRONJOBS is {lines!r}, expected a list of tuples."),))
+            return Reading(problems=(_problem(masking, f"CRONJOBS is {lines!r}, expected a list of tuples.", FIX),))
         for number, raw in enumerate(lines):
-            where = f"CRONJOBS[{number}]"
+            where, hint = f"CRONJOBS[{number}]", FIX
             try:
                 line = read_line(number, raw)
-                where = f"{line.ref} {line.path}"
+                where, hint = f"{line.ref} {line.called}", LEFT
                 first = seen.setdefault(marked_name(line, line.moments), line.ref)
                 if first != line.ref and not line.is_at_reboot:
                     problems.append(_once_more(line, first, masking))
@@ -58,7 +62,7 @@ class CronjobsSource(Source):
             except CronsError as error:
                 # What is wrong with a value is said by who reads it, and that does not know whose it is.
                 told = str(error) if str(error).startswith(f"CRONJOBS[{number}]") else f"{where}: {error}"
-                problems.append(_problem(masking, told))
+                problems.append(_problem(masking, told, _next_step(error, hint)))
         return Reading(tuple(declarations), tuple(bindings), tuple(problems))
 
     def entry_name(self, raw: object) -> str:
@@ -86,12 +90,18 @@ def _readable() -> Iterator[Line]:
             continue  # read() says it
 
 
-def _problem(masking: Masking, text: str) -> Problem:
-    return Problem("W030", masking.hide(text), FIX, is_broken=True)
+def _problem(masking: Masking, text: str, hint: str) -> Problem:
+    return Problem("W030", masking.hide(text), hint, is_broken=True)
+
+
+def _next_step(error: CronsError, otherwise: str) -> str:
+    if isinstance(error, NotImported):
+        return NOT_IMPORTED
+    return TIMES if isinstance(error, InvalidSchedule) else otherwise
 
 
 def _once_more(line: Line, first: str, masking: Masking) -> Problem:
-    text = f"{line.ref} {line.path} is {first} once more: cron calls it for each of these lines, crons once."
+    text = f"{line.ref} {line.called} is {first} once more: cron calls it for each of these lines, crons once."
     return Problem("W030", masking.hide(text), "Take one of them away, or give them other times or other arguments.")
 
 
@@ -101,7 +111,7 @@ def _body(line: Line) -> Body:
     except DeclarationError as error:
         # Entry points of packages have a colon there.
         hint = f" Write {line.path.replace(':', '.')!r}." if ":" in line.path else ""
-        raise DeclarationError(f"{error}{hint}") from error
+        raise type(error)(f"{error}{hint}") from error
     if not callable(body):
         raise DeclarationError(f"{line.ref} names {line.path!r}, which is a {type(body).__name__}, not a function.")
     if body is not call_command:
@@ -142,7 +152,7 @@ def _entry_of(job: Job, line: Line) -> str:
 
 def _declare(line: Line, body: Body, given: Mapping[str, str], masking: Masking) -> Declaration:
     name = name_of(line, readable_lines())
-    ref = f"{line.ref} {line.path}"
+    ref = f"{line.ref} {line.called}"
     schedule = NEVER if line.is_at_reboot else cron(line.schedule_text)
     check_name(name)
     taken = registry.jobs.get(name)

@@ -18,6 +18,8 @@ _NAME = re.compile(r"([A-Za-z_]\w*)=")
 _VARIABLE = re.compile(r"\$(?:(\w+)|\{(\w+)\})")
 _SHELL_ONLY = re.compile(r"`|\$\(|\$\{(?!\w+\})")  # what a program prints, and ${NAME:-…}
 _REDIRECTIONS = re.compile(r"""(?:\s*(?:[0-9]*|&)(?:>>?|>\||>&|<)\s*(?:'[^']*'|"[^"]*"|&?[^\s'"\\;&|<>()]+))*\s*\Z""")
+_HOME = re.compile(r"(?:^|(?<=:))~(?=[/:]|\Z)")
+_COMMENT = re.compile(r"(?:^|(?<=\s))#[^'\"]*\Z")
 # What is read before the first line of CRONJOBS can be: a value of it there changes nothing any more.
 TOO_LATE = ("DJANGO_SETTINGS_MODULE",)
 
@@ -67,7 +69,8 @@ def environment() -> dict[str, str]:
 
 
 def beyond_redirections(suffix: str) -> str:
-    """Return what a suffix does besides sending output somewhere: empty where it only does that."""
+    """Return what a suffix does besides sending output somewhere: empty where it does no more, and of a comment."""
+    suffix = _COMMENT.sub("", suffix)
     return "" if _REDIRECTIONS.match(suffix) else suffix.strip()
 
 
@@ -94,6 +97,8 @@ def _value(text: str, at: int, known: Mapping[str, str]) -> tuple[str | None, in
             piece = re.sub(r'\\(["\\])', r"\1", piece)
         if part.lastgroup in ("double", "plain"):
             is_known = is_known and not _SHELL_ONLY.search(piece)
+            if part.lastgroup == "plain" and text[part.start() - 1] in "=:":
+                piece = _HOME.sub(lambda match: _looked_up("HOME", known), piece)
             piece = _VARIABLE.sub(lambda match: _looked_up(match[1] or match[2], known), piece)
         value += piece
     if text[at - 1 : at + 1] == "$(":

@@ -20,10 +20,9 @@ from crons.fences import uses_atomic
 from crons.jobs import command, entry, job, registry, shell
 from crons.schedules import NEVER, Schedule, cron, every
 from crons.sources import past_ledger
+from crons.sources.base import NOT_IMPORTED
 from crons.sources.code import FIX
-from crons.sources.cron_classes import FIX as CRON_CLASSES_FIX
 from crons.sources.cronjob_lines import hash_of
-from crons.sources.cronjobs import FIX as CRONJOBS_FIX
 from crons.sources.cronjobs import CronjobsSource
 from tests.crons import cronjobs
 
@@ -608,7 +607,7 @@ def test_line_naming_no_function_is_an_error(settings):
 
     told(
         "CRONJOBS[0] names 'no.such.beat', which cannot be imported: No module named 'no'.",
-        CRONJOBS_FIX,
+        NOT_IMPORTED,
     )
     assert only().id == "crons.W030"
     assert only().level == WARNING  # the other lines, migrations and the site go on
@@ -722,7 +721,7 @@ def test_line_of_cronjobs_that_names_no_function_is_an_error(settings):
     told(
         f"CRONJOBS[0] names '{HERE}.beet', which cannot be imported: "
         f'Module "{HERE}" does not define a "beet" attribute/class.',
-        CRONJOBS_FIX,
+        NOT_IMPORTED,
     )
     assert only().id == "crons.W030"
 
@@ -734,7 +733,7 @@ def test_class_that_does_not_exist_is_an_error(settings):
     told(
         "CRON_CLASSES[0] names 'tests.crons.cron_classes.CloseOrder', which cannot be imported: "
         'Module "tests.crons.cron_classes" does not define a "CloseOrder" attribute/class.',
-        CRON_CLASSES_FIX,
+        NOT_IMPORTED,
     )
     assert only().id == "crons.W072"
 

@@ -4,7 +4,8 @@ import pytest
 
 from crons import ledger
 from crons.dispatch import plan_entry
-from crons.models import AuditEvent, Entry
+from crons.ledger.begin import key_of
+from crons.models import AuditEvent, Entry, Run
 from crons.retiring import Retire
 from crons.sources.cronjob_lines import marked_name, read_line
 from crons.sync import sync
@@ -46,6 +47,19 @@ def test_line_that_is_left_keeps_its_row(write):
     assert (write.done.renamed, write.done.retired) == ([f"{HERE}.load"], [marked(MORNING)])
     event = AuditEvent.objects.get(verb="rename")
     assert (event.before, event.after) == ({"name": marked(NOON)}, {"name": f"{HERE}.load"})
+
+
+def test_history_of_a_line_follows_its_name(write):
+    """Its runs are found under the new name, and one that is not over has the key that it was recorded with."""
+    write(MORNING, NOON)
+    run = ledger.request(marked(NOON), ledger.database_now(), "api", by="ann")
+    key = key_of(run)
+
+    write(NOON)
+
+    run = Run.objects.get(entry__name=f"{HERE}.load")
+    assert key.startswith(marked(NOON))
+    assert key_of(run) == key
 
 
 def test_line_that_comes_leaves_the_others_their_rows(write):

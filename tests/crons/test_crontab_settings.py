@@ -32,6 +32,7 @@ HERE = "tests.crons.cronjobs"
         ("export A=1 && export B=2;", {"A": "1", "B": "2"}, ""),
         ("PATH=$PATH:/x A=${PATH}", {"PATH": "/bin:/x", "A": "/bin:/x"}, ""),
         ("A='$PATH' B=\"x $PATH\" C=a\\ b D=", {"A": "$PATH", "B": "x /bin", "C": "a b", "D": ""}, ""),
+        ("A=~/x:~/y:b~/z B='~/x' C=~ D=a~", {"A": "/h/x:/h/y:b~/z", "B": "~/x", "C": "/h", "D": "a~"}, ""),
         ("A=$(date +%s) B=1", {}, "A=$(date +%s) B=1"),
         ("A=`date` B=2", {"B": "2"}, "A=`date`"),
         ("A=${X:-y} B=2", {"B": "2"}, "A=${X:-y}"),
@@ -44,6 +45,7 @@ HERE = "tests.crons.cronjobs"
 def test_prefix_is_read_as_a_shell_reads_it(settings, monkeypatch, text, environment, left):
     """15 of 96 settings in public projects have one; most of them are assignments."""
     monkeypatch.setenv("PATH", "/bin")
+    monkeypatch.setenv("HOME", "/h")
     settings.CRONTAB_COMMAND_PREFIX = text
 
     assert prefix() == Prefix(environment, left)
@@ -57,6 +59,9 @@ def test_prefix_is_read_as_a_shell_reads_it(settings, monkeypatch, text, environ
         (">/dev/null 2>&1", ""),
         (">> '/a b' 2>> \"/c d\"", ""),
         ("&> /x", ""),
+        ("# of the shop", ""),
+        (">> /x#1 2>&1 # of the shop", ""),
+        ("| tee '/x # y'", "| tee '/x # y'"),
         ("2>&1 | logger -t x", "2>&1 | logger -t x"),
         (" || mail ops", "|| mail ops"),
         (">> /x && curl y", ">> /x && curl y"),

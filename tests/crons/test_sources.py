@@ -13,11 +13,11 @@ from crons.exceptions import DeclarationError, InvalidSchedule
 from crons.jobs import Declaration, command, entry, job, registry, schedule
 from crons.redaction import Redaction
 from crons.schedules import NEVER, cron, every
-from crons.sources.base import Binding, Reading, says
+from crons.sources.base import LEFT, NOT_IMPORTED, Binding, Reading, says
 from crons.sources.code import CodeSource
 from crons.sources.cron_classes import CronClassesSource
 from crons.sources.cronjob_lines import Line, plain_name, read_line
-from crons.sources.cronjobs import CronjobsSource
+from crons.sources.cronjobs import FIX, TIMES, CronjobsSource
 from crons.sources.crontab_files import CrontabFilesSource, job_of
 from tests.crons import cronjobs, existing_tasks
 
@@ -157,6 +157,26 @@ def test_schedules_that_are_one_are_one_line(settings):
     both = [CronjobsSource().entry_name(raw) for raw in settings.CRONJOBS]
 
     assert both == [f"{HERE}.load", f"{HERE}.load"]
+
+
+@pytest.mark.parametrize(
+    ("line", "hint"),
+    [
+        (("@daily",), FIX),
+        (("@daily", f"{HERE}.nope"), NOT_IMPORTED),
+        (("@daily", f"{HERE}:load"), NOT_IMPORTED),
+        (("@daly", f"{HERE}.load"), TIMES),
+        (("@daily", f"{HERE}"), LEFT),
+        (("@daily", "django.core.management.call_command", ["clearsession"]), LEFT),
+    ],
+)
+def test_hint_says_what_to_do_about_this_mistake(settings, line, hint):
+    """Which forms a line has helps nobody whose module is gone."""
+    settings.CRONJOBS = [line]
+
+    [problem] = CronjobsSource().read().problems
+
+    assert problem.hint == hint
 
 
 COMMAND = "django.core.management.call_command"
