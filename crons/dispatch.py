@@ -24,6 +24,8 @@ from crons.signals import attempt_begun
 log = get_log("crons")
 # Runs that can no longer begin are looked for when slots were recorded, and else this often.
 SETTLE_SECONDS = 1.0
+# Columns that hold no moment are looked for by the first pass of a process, and then this often.
+MEND_SECONDS = 10.0
 
 
 @dataclass
@@ -77,7 +79,7 @@ class Dispatcher:
         self.sent = 0
         self._returned: list[Returned] = []
         self._after_trouble = False
-        self._settle_at = 0.0
+        self._settle_at = self._mend_at = 0.0
         self._clock = ledger.ClockWatch()
         self.lacking: set[str] = set()
         self._unstarted = Unstarted()
@@ -92,6 +94,9 @@ class Dispatcher:
         looked_at = boottime()
         with self._noticing_silence():
             self._take_back(now)
+            if self._mend_at <= time.monotonic():
+                ledger.mend_moments(now)
+                self._mend_at = time.monotonic() + MEND_SECONDS
             agenda = ledger.agenda(now, lacking=self.lacking)
         if now is None:
             self._clock.check(agenda.now)

@@ -13,7 +13,7 @@ from django.db.models import F
 from crons.conf import conf
 from crons.ledger.audit import kept, note
 from crons.ledger.record import BATCH
-from crons.ledger.transactions import reading, verb, writing
+from crons.ledger.transactions import database_now, reading, verb, writing
 from crons.models import Attempt, Entry, Run
 from crons.row_moments import IS_MOMENT
 from crons.side_output import get_log
@@ -32,7 +32,7 @@ LIMIT %s
 
 
 @verb
-def mend_moments(now: datetime) -> int:
+def mend_moments(at: datetime | None = None) -> int:
     """Have what can never be due be looked at now: plan the entry, begin the run, ask whether the attempt lives.
 
     Returns: how many rows it concerned. Cost: one statement on SQLite, none elsewhere.
@@ -44,6 +44,7 @@ def mend_moments(now: datetime) -> int:
         found = cursor.fetchall()
     if not found:
         return 0
+    now = at or database_now()
     with writing() as using:
         for kind, pk, text in found:
             column = "lease_until" if kind == "attempt" else "wake_at"

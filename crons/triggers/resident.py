@@ -44,6 +44,7 @@ class Resident:
     beat_at: float = 0.0
     seen: dict[Path, float] = field(default_factory=dict)
     unwritten: set[str] = field(default_factory=set)
+    told: set[str] = field(default_factory=set)
 
     def run(self) -> bool:
         """Serve until told to stop; True if it should be started anew.
@@ -92,7 +93,6 @@ class Resident:
             # Another deployment may have adopted this database since: then nothing is recorded or begun.
             deployment.permit()
             self._write_what_is_gone()
-            ledger.mend_moments(ledger.database_now())
         done = self.session.dispatcher.turn()
         if self.failures:
             log.warning("the ledger answers again after %d failed turn(s)", self.failures)
@@ -129,15 +129,18 @@ class Resident:
         return pause
 
     def _beat(self) -> None:
-        if time.monotonic() < self.beat_at:
+        troubles = list(self._troubles())
+        # What is new is told at once: who looks between two beats must not read that all is well.
+        if time.monotonic() < self.beat_at and {kind for kind, _ in troubles} <= self.told:
             return
+        self.told = {kind for kind, _ in troubles}
         self.beat_at = time.monotonic() + heartbeat.EVERY.total_seconds()
         now = ledger.database_now()
         heartbeat.beat(
             self.session.instance,
             now,
             skew_seconds=(timezone.now() - now).total_seconds(),
-            troubles=list(self._troubles()),
+            troubles=troubles,
             lacks=self.session.dispatcher.lacking,
         )
         watch.inspect_declarations(now)

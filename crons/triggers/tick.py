@@ -29,7 +29,6 @@ def tick(session: Session, *, while_busy: bool = False) -> Pass:
     Raises: NotAdopted, Disabled, LedgerUnavailable.
     """
     deployment.permit()
-    ledger.mend_moments(ledger.database_now())
     wait_for_boundary(ledger.agenda())
     done = session.dispatcher.turn()
     watch.inspect_declarations(done.agenda.now, "tick")

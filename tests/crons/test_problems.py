@@ -212,9 +212,11 @@ def test_a_database_that_takes_no_writes_is_named(monkeypatch, make_entry):
 
 
 @pytest.mark.postgres
-def test_a_read_only_server_is_wrong(make_entry):
-    """A standby that was promoted by nobody answers all questions, and takes nothing."""
-    make_entry(since=NOON)
+@pytest.mark.parametrize("entries", [0, 1])
+def test_a_read_only_server_is_wrong(make_entry, entries):
+    """A standby that was promoted by nobody answers all questions, and takes nothing: not even the first entry."""
+    for _ in range(entries):
+        make_entry(since=NOON)
     with connection.cursor() as cursor:
         cursor.execute("SET LOCAL transaction_read_only = on")
 
@@ -271,3 +273,45 @@ def test_a_host_that_cannot_start_a_process_tells_its_scheduler():
     assert executor.trouble == (
         "it rests, and what is due is left to others: the job's process could not be started: Too many open files"
     )
+
+
+def test_what_keeps_a_host_from_starting_jobs_is_told_at_once_and_ends_with_a_start(db, monkeypatch, instance):
+    """Ten seconds passed until the next heartbeat said it; and a host that is well again must not go on saying it."""
+    executor = ProcessExecutor(alias="process")
+    monkeypatch.setattr(executor, "_finish", lambda attempt, ending: None)
+    monkeypatch.setattr(executor, "_pool", mock.Mock())
+    session = mock.Mock(executors={"process": executor}, instance=instance)
+    session.dispatcher.lacking = set()
+    resident = Resident(session, print)
+    ours = f"serve on {instance.host} (pid {instance.pid})".replace("serve", instance.kind)
+    started = mock.Mock(cancel_reason=None, line="line")
+    executor._by_line["line"] = started
+    told = []
+
+    def beat(*, is_time):
+        resident.beat_at = 0.0 if is_time else resident.beat_at
+        resident._beat()
+        told.append([each.text for each in problems() if each.kind == "host"])
+
+    beat(is_time=True)
+    executor._fail_to_start(7, "Too many open files")
+    beat(is_time=False)
+    executor._note_report(
+        started,
+        {
+            "is_called": True,
+            "stopped_by": None,
+            "said": None,
+            "code": 0,
+            "is_garbled": False,
+            "failure": "",
+            "is_out_of_memory": False,
+            "cpu_seconds": 0.0,
+            "peak_memory_bytes": 0,
+            "left": [],
+        },
+    )
+    beat(is_time=True)
+
+    rests = "it rests, and what is due is left to others: Too many open files"
+    assert told == [[], [f"{ours}: {rests}"], []]

@@ -9,6 +9,7 @@ from django.apps import apps
 from django.db import connection, models
 
 from crons import board, declarers, heartbeat, ledger, watch
+from crons.dispatch import Dispatcher
 from crons.models import Attempt, AuditEvent, Entry, Heartbeat, Pause, Run
 from crons.row_moments import UNREAD
 from crons.testing import clock as stopped
@@ -141,3 +142,12 @@ def test_a_run_and_a_lease_that_are_no_moments_are_looked_at(led, make_entry, in
     assert [each.run for each in led.begin(NOON + minutes(6))] == [waits.pk]
     assert Attempt.objects.get(run__entry__name="runs").lease_until == NOON + minutes(6)
     assert ledger.expire(NOON + minutes(6) + timedelta(days=1), gone=lambda name, boot: True) != []
+
+
+def test_a_scheduler_mends_what_it_could_never_find_due(make_entry, instance):
+    """Whoever looks at the clock does it, in its first pass: that is all that a tick has."""
+    spoil(make_entry("bad"), "wake_at", "soon")
+
+    done = Dispatcher("tick", instance, {}).turn(NOON + minutes(5))
+
+    assert done.runs == 1
