@@ -65,6 +65,12 @@ def _long_enough(key: str, where: str, *, generate: bool) -> str:
     )
 
 
+def login_name_of(request: Any, credentials: dict[str, Any] | None = None) -> str | None:
+    """Give the name that a login is tried with, as far as a row of the throttle can hold it."""
+    given = (request.POST if credentials is None else credentials).get("username")
+    return str(given)[:255] if given is not None else None
+
+
 def address_of(request: Any) -> str:
     """Give the address that counts for the throttle of logins."""
     return str(request.META.get("REMOTE_ADDR", ""))
@@ -135,6 +141,7 @@ AXES_SENSITIVE_PARAMETERS = ["username", "password"]
 AXES_VERBOSE = False
 # REMOTE_ADDR, which crm/asgi.py sets behind a proxy; no header that a visitor may write.
 AXES_CLIENT_IP_CALLABLE = "crm.settings.address_of"
+AXES_USERNAME_CALLABLE = "crm.settings.login_name_of"
 AUTH_PASSWORD_VALIDATORS = [
     {"NAME": f"django.contrib.auth.password_validation.{name}"}
     for name in ("UserAttributeSimilarityValidator", "MinimumLengthValidator", "CommonPasswordValidator")

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from django.contrib import admin
 from django.contrib.admin.utils import unquote
-from django.core.exceptions import PermissionDenied
+from django.core.exceptions import BadRequest, PermissionDenied
 from django.core.paginator import Paginator
 from django.db.models import Model, QuerySet
 from django.http import HttpRequest, HttpResponse
@@ -88,6 +88,8 @@ class LookOnly(Base):
 
     def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
         """Show the list; no recorded text in it deceives who reads it."""
+        if any("\0" in text for texts in request.GET.lists() for text in texts[1]):
+            raise BadRequest("An address with a NUL in it: PostgreSQL has no such text to compare with.")
         return legible(super().changelist_view(request, extra_context))
 
     def changeform_view(self, *args: Any, **kwargs: Any) -> HttpResponse:
@@ -114,7 +116,8 @@ class OfEntries(LookOnly):
         if not term:
             return queryset, False
         if term.isascii() and term.isdecimal():
-            return self.get_queryset(request).filter(pk=term), False
+            # No row has a number of 20 digits, and Python reads none of 5,000.
+            return self.get_queryset(request).filter(pk=term[:20]), False
         return self.of_entries(queryset, _entries_like(term)), False
 
     def of_entries(self, queryset: QuerySet[Any], entries: list[int]) -> QuerySet[Any]:

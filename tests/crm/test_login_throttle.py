@@ -45,6 +45,22 @@ def test_another_address_in_a_header_changes_nothing(dana):
     assert enter("correct-horse-battery", address="198.51.100.3") == 302
 
 
+def test_another_browser_changes_nothing(dana):
+    """A guesser may call itself what it likes, at each guess anew."""
+    for number in range(11):
+        last = enter(f"guess-{number}", **{"User-Agent": f"browser {number}", "Accept": f"text/{number}"})
+
+    assert last == 429
+
+
+def test_a_name_without_end_is_refused_and_counted_like_any_other(dana):
+    """PostgreSQL has room for 255 characters: a stranger's 9,000 ended in an error of the server, each time."""
+    tries = [enter("guess", name="x" * 9_000) for _ in range(10)]
+
+    assert tries == [200] * 9 + [429]
+    assert enter("correct-horse-battery") == 302
+
+
 def test_the_right_password_begins_anew(dana):
     for number in range(9):
         enter(f"guess-{number}")

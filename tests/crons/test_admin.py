@@ -190,6 +190,23 @@ def test_run_is_found_by_its_number_however_old(admin_client, run):
     assert f'href="/admin/crons/run/{run.pk}/change/' in page
 
 
+@pytest.mark.parametrize(
+    "asked", ["run/?ended=%00", "attempt/?ended=%00", "range/?verdict=a%00b", "delivery/?state=%00", "entry/?q=%00"]
+)
+def test_a_nul_in_an_address_is_a_bad_request(admin_client, asked):
+    """PostgreSQL compares nothing with it: the list ended in an error of the server."""
+    assert admin_client.get(f"/admin/crons/{asked}").status_code == 400
+
+
+@pytest.mark.parametrize("model", ["run", "range", "attempt", "incident"])
+def test_a_number_without_end_finds_nothing(admin_client, run, model):
+    """Python refuses to read more than 4,300 digits."""
+    response = admin_client.get(f"/admin/crons/{model}/", {"q": "9" * 5_000})
+
+    assert response.status_code == 200
+    assert "0 " in response.text
+
+
 def test_list_leaves_out_what_is_older_than_a_week_unless_asked(admin_client, run):
     """The filter shows what it does."""
     week = admin_client.get("/admin/crons/run/").content.decode()
