@@ -45,7 +45,7 @@ def clean_inactive_customers(context: Context | None = None, *, force: bool = Fa
     _say(*told_of_cleanup(cleanup))
     # Also those that an earlier attempt of this run deleted, before it was killed or could not log.
     count = customers.deleted_under(key) if key else cleanup.deleted
-    _log(CLEANUP_LOG, [f"Deleted {count} inactive customers"], key=key)
+    _log(CLEANUP_LOG, [f"Deleted {count} inactive customers"])
     return cleanup
 
 
@@ -70,12 +70,12 @@ def told_of_cleanup(cleanup: customers.Cleanup) -> list[str]:
     tags=("crm", "reminders"),
 )
 def send_order_reminders(context: Context | None = None) -> list[reminders.Reminder]:
-    """Log a line for each pending order of the seven days before the slot; a run's lines are written once."""
-    until, key = _run_of(context)
+    """Log a line for each pending order of the seven days before the slot, all of them or none."""
+    until, _ = _run_of(context)
     with progress.shown("Asking for orders") as on_progress:
         due = reminders.due(ApiClient.of_jobs(), until=until, on_progress=on_progress)
     # Only now, and at once: a run that got half of the orders must leave no lines.
-    _log(REMINDERS_LOG, [str(each) for each in due], key=key)
+    _log(REMINDERS_LOG, [str(each) for each in due])
     _say("Order reminders processed!")
     return due
 
@@ -90,14 +90,14 @@ def send_order_reminders(context: Context | None = None) -> list[reminders.Remin
     tags=("crm", "stock"),
 )
 def update_low_stock(context: Context | None = None) -> restocking.Restocked:
-    """Raise low stocks over GraphQL, once for each run, and log the products' new stock; a run's lines once too."""
+    """Raise low stocks over GraphQL, once for each run, and log the products' new stock."""
     _, key = _run_of(context)
     logs.require_writable(LOW_STOCK_LOG)
     with progress.shown("Raising low stocks"):
         done = restocking.update_low_stock(ApiClient.of_jobs(), key=key)
     # Before the log: whatever becomes of that, the run's output says what was raised.
     _say(done.message, *(str(each) for each in done.products))
-    _log(LOW_STOCK_LOG, [str(each) for each in done.products], key=key)
+    _log(LOW_STOCK_LOG, [str(each) for each in done.products])
     return done
 
 
@@ -113,11 +113,11 @@ def update_low_stock(context: Context | None = None) -> restocking.Restocked:
     tags=("crm", "report"),
 )
 def generate_crm_report(context: Context | None = None) -> None:
-    """Log the totals up to the slot; a run's line is written once."""
-    until, key = _run_of(context)
+    """Log the totals up to the slot."""
+    until, _ = _run_of(context)
     line = told_of_totals(until)
     _say(line)
-    _log(REPORT_LOG, [f"- {line}"], key=key)
+    _log(REPORT_LOG, [f"- {line}"])
 
 
 def told_of_totals(until: datetime) -> str:
@@ -162,10 +162,9 @@ def _run_of(context: Context | None) -> tuple[datetime, str]:
     return (context.until, context.key) if context else (timezone.now(), "")
 
 
-def _log(filename: str, texts: list[str], *, key: str = "") -> None:
+def _log(filename: str, texts: list[str]) -> None:
     now = f"{timezone.localtime():%Y-%m-%d %H:%M:%S}"
-    if not logs.append_lines(filename, [f"{now} {text}" for text in texts], key=key):
-        _say(f"{filename} has the lines of this run already, from an attempt before: none was written.")
+    logs.append_lines(filename, [f"{now} {text}" for text in texts])
 
 
 def _say(*lines: str) -> None:

@@ -9,7 +9,6 @@ from pathlib import Path
 
 from django.conf import settings
 
-from crm import log_receipts
 from crm.plain_text import one_line
 
 _FILE_MODE, _DIRECTORY_MODE = 0o640, 0o750
@@ -24,15 +23,12 @@ def append_line(filename: str, text: str) -> None:
     append_lines(filename, [text])
 
 
-def append_lines(filename: str, texts: Sequence[str], *, key: str = "") -> bool:
+def append_lines(filename: str, texts: Sequence[str]) -> None:
     """Append each of *texts* as one line to *filename* in CRM_LOG_DIR, all of them or none, rotating first
     when it would grow too big.
 
     Line breaks and other control characters become spaces, so that no value can forge a line.
 
-    Args: *key* names what the lines come from: under one key lines are written once, also where the writer
-        was killed in the middle or right after (see crm/log_receipts.py).
-    Returns: False where lines stand there under *key* already, and nothing was written now.
     Raises: LogRefused for a symlink, a directory that is one, something that is no plain file, a path,
         or a disk that is full; half a line does not stay.
     """
@@ -42,23 +38,15 @@ def append_lines(filename: str, texts: Sequence[str], *, key: str = "") -> bool:
     with _directory(Path(settings.CRM_LOG_DIR)) as directory:
         file = _open_locked(filename, directory)
         try:
-            receipts = log_receipts.read(filename, directory)
-            receipts.settle(file)
-            if key and key in receipts.keys:
-                return False
             if lines and _is_full(file, len(lines)):
                 _rotate(filename, directory)
                 # The lock on the old file is held until these lines stand in the new one.
                 fresh = _open_locked(filename, directory)
                 os.close(file)
                 file = fresh
-            with receipts.noting(key, file, len(lines)):
-                _write(file, lines, filename)
-        except log_receipts.ReceiptsRefused as error:
-            raise LogRefused(str(error)) from error
+            _write(file, lines, filename)
         finally:
             os.close(file)
-    return True
 
 
 def require_writable(filename: str) -> None:
@@ -103,7 +91,7 @@ def _open_locked(filename: str, directory: int) -> int:
 
 def _open(filename: str, directory: int) -> int:
     # O_NONBLOCK: a named pipe put in the file's place would hold the job until someone reads it.
-    flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK
+    flags = os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK
     try:
         file = os.open(filename, flags, _FILE_MODE, dir_fd=directory)
     except OSError as error:
@@ -119,6 +107,8 @@ def _open(filename: str, directory: int) -> int:
 
 def _write(file: int, lines: bytes, filename: str) -> None:
     size = os.fstat(file).st_size
+    if lines and size and os.pread(file, 1, size - 1) != b"\n":
+        lines = b"\n" + lines  # a writer was killed in the middle: what it left must not become part of a line
     try:
         written = os.write(file, lines)
         if written == len(lines):

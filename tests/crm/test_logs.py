@@ -158,126 +158,50 @@ def test_processes_that_write_and_rotate_at_once_lose_no_line(log_dir):
     assert max(path.stat().st_size for path in files) <= 200
 
 
-# ── lines under a key ─────────────────────────────────────────────────────────────────────────────
-
-
-def test_lines_under_a_key_are_written_once(log_dir):
-    assert append_lines("a.txt", ["one", "two"], key="k") is True
-    assert append_lines("a.txt", ["one again"], key="k") is False
-    assert append_lines("a.txt", ["three"], key="other") is True
-
-    assert (log_dir / "a.txt").read_text() == "one\ntwo\nthree\n"
-
-
-def test_keys_that_another_user_put_there_are_refused(log_dir, monkeypatch):
-    """In a shared directory they could keep lines from being written, and have the log cut off; root is told too."""
-    append_lines("a.txt", ["one"], key="k")
-    me = os.geteuid()
-    with monkeypatch.context() as patch:
-        patch.setattr(os, "geteuid", lambda: me + 1)
-        for lines in (["two"], []):
-            with pytest.raises(LogRefused) as refusal:
-                append_lines("a.txt", lines, key="other")
-
-    assert str(refusal.value) == (
-        f"'.a.txt.keys' belongs to user {me}, and this process to {me + 1}. "
-        "Run the job as that user, or move the file away."
-    )
-    assert (log_dir / "a.txt").read_text() == "one\n"
-
-
-def test_key_without_lines_counts_too(log_dir):
-    """A run that found nothing has been logged; its next attempt adds nothing."""
-    append_lines("a.txt", [], key="k")
-
-    assert append_lines("a.txt", ["late"], key="k") is False
-    assert (log_dir / "a.txt").read_text() == ""
-
-
-def test_lines_stay_written_once_when_the_file_was_rotated(log_dir, settings):
-    settings.CRM_LOG_MAX_BYTES = 10
-    append_lines("a.txt", ["line 1..."], key="k")
-    append_lines("a.txt", ["line 2..."], key="l")
-
-    assert append_lines("a.txt", ["line 1..."], key="k") is False
-    assert (log_dir / "a.txt").read_text() == "line 2...\n"
-
-
-@pytest.mark.parametrize("written_bytes", [0, 1, 4, 7])
-@pytest.mark.parametrize("next_is_the_same", [True, False])
-def test_writer_killed_in_the_middle_leaves_no_half_and_no_double(log_dir, written_bytes, next_is_the_same):
-    """Whoever writes next sees how far it came: cuts a half off, counts a whole."""
+@pytest.mark.parametrize("written_bytes", [1, 4, 7])
+def test_writer_killed_in_the_middle_leaves_a_half_by_itself(log_dir, written_bytes):
+    """Nobody is left to cut it off; what comes next must not read as its end."""
     append_line("a.txt", "first")
-    _killed_after(written_bytes, log_dir)
+    _killed_after(written_bytes)
 
-    if not next_is_the_same:
-        append_line("a.txt", "between")
-    append_lines("a.txt", ["one", "two"], key="k")
+    append_lines("a.txt", ["three", "four"])
 
-    text = (log_dir / "a.txt").read_text()
-    expected = ["first", "one", "two"] if next_is_the_same else ["first", "between", "one", "two"]
-    assert sorted(text.splitlines()) == sorted(expected)
-    assert text.endswith("\n")
+    half = "one\ntwo\n"[:written_bytes].splitlines()
+    assert (log_dir / "a.txt").read_text().splitlines() == ["first", *half, "three", "four"]
 
 
-def _killed_after(written_bytes, log_dir):
-    """Have a process append under key k and be killed when *written_bytes* of it (at most 8) stand there."""
+def _killed_after(written_bytes):
+    """Have a process append two lines and be killed when *written_bytes* of them (at most 8) stand there."""
     pid = os.fork()
     if pid == 0:
         write = os.write
 
         def write_a_part(file, lines):
-            write(file, lines[: written_bytes if written_bytes < 7 else None])
+            write(file, lines[:written_bytes])
             os.kill(os.getpid(), signal.SIGKILL)
 
         os.write = write_a_part
-        append_lines("a.txt", ["one", "two"], key="k")
+        append_lines("a.txt", ["one", "two"])
         os._exit(1)
     assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == -signal.SIGKILL
 
 
-def test_lines_that_found_no_room_can_be_written_later(log_dir):
+def test_lines_are_written_together_or_not_at_all(log_dir):
+    """A run that got half of its lines in would look like a quiet day."""
     log_dir.mkdir()
+    (log_dir / "a.txt").write_text("x" * 599 + "\n")
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
-    (log_dir / "a.txt").write_text("x" * 600)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (600, limits[1]))
+    resource.setrlimit(resource.RLIMIT_FSIZE, (605, limits[1]))  # has room for the first
     try:
         with pytest.raises(LogRefused):
-            append_lines("a.txt", ["one"], key="k")
+            append_lines("a.txt", ["one", "two"])
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert (log_dir / "a.txt").stat().st_size == 600
 
-    assert append_lines("a.txt", ["one"], key="k") is True
+    append_lines("a.txt", ["one", "two"])
 
-
-@pytest.mark.parametrize("content", ["", "{", "[]", '{"keys": 1, "pending": null}', '{"keys": [], "pending": {}}'])
-def test_file_of_keys_that_somebody_changed_is_refused(log_dir, content):
-    """Taken for empty, it would have lines written twice."""
-    log_dir.mkdir()
-    (log_dir / ".a.txt.keys").write_text(content)
-
-    with pytest.raises(LogRefused, match=r"^'\.a\.txt\.keys' does not hold what was written to it"):
-        append_lines("a.txt", ["one"], key="k")
-
-    assert (log_dir / "a.txt").read_text() == ""
-
-
-def test_file_of_keys_that_is_a_symlink_is_refused(log_dir, tmp_path):
-    log_dir.mkdir()
-    (log_dir / ".a.txt.keys").symlink_to(tmp_path / "victim")
-
-    with pytest.raises(LogRefused, match=r"^'\.a\.txt\.keys' cannot be read"):
-        append_lines("a.txt", ["one"], key="k")
-
-    assert not (tmp_path / "victim").exists()
-
-
-def test_only_the_last_keys_are_kept(log_dir, monkeypatch):
-    monkeypatch.setattr("crm.log_receipts.KEPT_KEYS", 2)
-    for key in "abc":
-        append_lines("x.txt", [key], key=key)
-
-    assert [append_lines("x.txt", ["again"], key=key) for key in "cba"] == [False, False, True]
+    assert (log_dir / "a.txt").read_text().splitlines()[1:] == ["one", "two"]
 
 
 def test_directory_that_cannot_be_made_is_refused(settings, tmp_path):
