@@ -37,23 +37,30 @@ _IN_ATEXIT = "Exception ignored in atexit callback"
 _TRACKER_SECONDS = 2.0
 
 
-def flush_before_fork() -> None:
-    """Flush what this process's files and log handlers hold, which every forked process would write again."""
-    for file in _open_files():
+Inherited = list[tuple[weakref.ref[Any], tuple[int, int] | None]]
+
+
+def flush_before_fork() -> Inherited:
+    """Flush what this process's files and log handlers hold, which every forked process would write again.
+
+    Returns: these files, for what is forked: it cannot find them once gc.freeze() has hidden them.
+    """
+    files = _open_files(_all_objects())
+    for file in files:
         with contextlib.suppress(Exception):
             file.flush()
     for reference in list(logging._handlerList):  # type: ignore[attr-defined] # what logging.shutdown() goes through
         with contextlib.suppress(Exception):
             reference().flush()
     processes.flush_streams_of_c()
+    return [(weakref.ref(file), _identity_of(file)) for file in files]
 
 
 class Exit:
     """How the processes forked from this one end; made once, in the fork server, and inherited by all of them."""
 
-    def __init__(self) -> None:
-        # Flushed in the end, though they are not found there: gc.freeze() hides them.
-        self._inherited = [(weakref.ref(file), _identity_of(file)) for file in _open_files()]
+    def __init__(self, inherited: Inherited) -> None:
+        self._inherited = inherited
         self._failures: list[str] = []
         self._trackers = {_tracker_pid()}
         _leave_to_the_host()
@@ -94,7 +101,7 @@ class Exit:
         sys.unraisablehook = before
 
     def _flush(self) -> None:
-        for file in _open_files():
+        for file in _open_files(gc.get_objects()):
             self._attempt(f"{file!r} was left open and could not be written:", partial(_write_out, file))
         for reference, identity in self._inherited:
             file = reference()
@@ -121,14 +128,24 @@ def _identity_of(file: Any) -> tuple[int, int] | None:
     return status.st_dev, status.st_ino
 
 
-def _open_files() -> list[Any]:
-    """List what is open and may hold what is not written yet, those that write to others of them first.
+def _all_objects() -> list[Any]:
+    """List all objects, those that gc.freeze() hides as well: `crons` freezes at its start what is imported by then."""
+    is_frozen = gc.get_freeze_count() > 0
+    gc.unfreeze()
+    found = gc.get_objects()
+    if is_frozen:
+        gc.freeze()
+    return found
+
+
+def _open_files(objects: list[Any]) -> list[Any]:
+    """List those that are open and may hold what is not written yet, what writes to others of them first.
 
     Cost: some 20 ms for all of Django; little in a job's process, where what was there before the fork is frozen.
     """
     streams = (sys.stdout, sys.stderr, sys.__stdout__, sys.__stderr__)
     standard = {id(each) for stream in streams for each in (stream, getattr(stream, "buffer", None))}
-    found = (each for each in gc.get_objects() if id(each) not in standard and _may_hold_something(each))
+    found = (each for each in objects if id(each) not in standard and _may_hold_something(each))
     return sorted(found, key=_layer)
 
 

@@ -54,7 +54,7 @@ class Pool:
         """Fork the fork server from this process, as it is now."""
         capture.fill_standard_descriptors()
         capture.flush()
-        exiting.flush_before_fork()
+        inherited = exiting.flush_before_fork()
         ours, theirs = wire.pair()
         with warnings.catch_warnings():
             # Python says that there are threads; the executor has said so, and named them.
@@ -62,7 +62,7 @@ class Pool:
             pid = os.fork()
         if pid == 0:
             ours.close()
-            zygote.live(theirs, log_level, kill_wait_seconds)
+            zygote.live(theirs, log_level, kill_wait_seconds, inherited)
         theirs.close()
         self._zygote = Line(ours)
         self._zygote.pid = pid

@@ -13,7 +13,7 @@ import traceback
 from typing import NoReturn
 
 from crons.executors import capture, guard, processes, wire
-from crons.executors.exiting import Exit
+from crons.executors.exiting import Exit, Inherited
 from crons.executors.forking import end_copies
 from crons.executors.resting import explain
 
@@ -23,7 +23,7 @@ _SWEEP_MS = 100
 _FAREWELL_SECONDS = guard.SWEEP_PATIENCE_SECONDS + 5
 
 
-def live(line: socket.socket, log_level: int, kill_wait_seconds: float) -> NoReturn:
+def live(line: socket.socket, log_level: int, kill_wait_seconds: float, inherited: Inherited) -> NoReturn:
     """Be the fork server in this freshly forked process until the host hangs up."""
     code = 1
     try:
@@ -34,7 +34,7 @@ def live(line: socket.socket, log_level: int, kill_wait_seconds: float) -> NoRet
         # A job that crashes the interpreter leaves its Python stack in its own stderr.
         faulthandler.enable(2)
         processes.adopt_orphans()
-        leaving = Exit()
+        leaving = Exit(inherited)
         # What lives now lives on in every fork: a collection there would copy all of its pages.
         gc.collect()
         gc.freeze()

@@ -661,6 +661,7 @@ from tests.contracts.hosting import Host
 from tests.contracts.jobs_under_test import BODIES, leave_before_the_fork
 folder = sys.argv[1]
 leave_before_the_fork(folder)
+import gc; gc.freeze()  # as crons does at its start
 atexit.register(lambda: open(f"{folder}/ends", "a").write(f"program {os.getpid()}\\n"))
 registry.jobs = {name: Job(name, each) for name, each in BODIES.items()}
 host = Host(ProcessExecutor(alias="process", max_running=1))
