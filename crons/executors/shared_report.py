@@ -62,7 +62,8 @@ class SharedReport:
         failure, ending = self._read(_FAILURE), self._read(_ENDING)
         is_garbled = self.has_ended and not _is_ending(ending)
         return Said(
-            is_called=self._memory[_CALLED] != 0,
+            # Said to have ended, it has begun, whatever else is overwritten: taken for unbegun it would run again.
+            is_called=self._memory[_CALLED] != 0 or self.has_ended or self._length(_FAILURE) != 0,
             failure=failure if isinstance(failure, str) else "",
             ending=None if is_garbled else ending,
             is_garbled=is_garbled,

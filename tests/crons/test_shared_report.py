@@ -74,7 +74,21 @@ def test_a_length_beyond_the_memory_is_garbled() -> None:
     report = SharedReport()
     report._memory[shared_report._ENDING : shared_report._ENDING + 4] = b"\xff\xff\xff\xff"
 
-    assert report.read() == Said(is_called=False, is_garbled=True)
+    assert report.read() == Said(is_called=True, is_garbled=True)
+
+
+@pytest.mark.parametrize("start", [shared_report._FAILURE, shared_report._ENDING])
+def test_a_job_that_overwrites_the_mark_of_its_call_is_not_taken_for_unbegun(start: int) -> None:
+    """What was never called is handed back and begun again, which a job that is not idempotent must not be."""
+    report = SharedReport()
+    report.note_call()
+    report._memory[0:100] = bytes(100)
+    report._memory[start : start + 8] = b"\xff" * 8
+
+    said = report.read()
+
+    assert said.is_called
+    assert endings.why_not_called({**SEEN, "is_called": said.is_called}) == ""
 
 
 def test_a_report_crosses_a_fork_and_is_cleared_for_the_next_job() -> None:
