@@ -79,6 +79,12 @@ DOCUMENTS: dict[str, Make] = {
     "unknown enum values": lambda: _body(
         "{orders(filters:{status:{inList:[%s]}}){totalCount}}" % _many("PENDIN%", 24)
     ),
+    "a type in lists in lists": lambda: _body(
+        "query($n:%sInt%s){customers(first:$n){totalCount}}" % ("[" * 110, "]" * 110)
+    ),
+    "variables with deep defaults": lambda: _body("query(%s){hello}" % _many("$a%:[[[Int]]]=[[[1]]]", 9)),
+    "a fragment and nothing else": lambda: _body("fragment F on Query{hello}"),
+    "a subscription": lambda: _body("subscription{hello}"),
     # tokens
     "comments": lambda: _body("{hello}" + "#\n" * 900),
     "a comment": lambda: _body("{hello}#" + "x" * 9_000),
@@ -100,6 +106,12 @@ DOCUMENTS: dict[str, Make] = {
         b'{"query":"query($n:Int){customers(first:$n){totalCount}}","variables":{"n":' + b"9" * 3_900 + b"}}"
     ),
     "an endless fraction in JSON": lambda: b'{"query":"{ordrs}","variables":{"a":0.' + b"9" * 3_900 + b"}}",
+    "a document that is a number": lambda: b'{"query":' + b"7" * 3_900 + b"}",
+    "a document that is a list": lambda: b'{"query":["{hello}"]}',
+    "variables that are a list": lambda: _body("{hello}", ["x"] * 700),
+    "blanks around the JSON": lambda: b" " * 3_900 + b"{]",
+    "a number that is a whole world": lambda: b'{"query":"query($n:Int){customers(first:$n){totalCount}}","variables":'
+    b'{"n":1e308}}',
     "the same key again and again": lambda: b"{" + b'"query":"{helo}",' * 200 + b'"query":"{helo}"}',
     # variables
     "a wrong variable, large": lambda: _body(_FILTER, {"f": {"email": {"exact": ["x" * 40] * 80}}}),

@@ -23,10 +23,13 @@ from graphql import (
     FragmentSpreadNode,
     InlineFragmentNode,
     IntValueNode,
+    ListTypeNode,
     ListValueNode,
+    NonNullTypeNode,
     ObjectValueNode,
     OperationDefinitionNode,
     SelectionSetNode,
+    TypeNode,
     ValueNode,
     VariableNode,
 )
@@ -91,6 +94,7 @@ def measure(document: DocumentNode, variables: Mapping[str, Any] | None = None) 
             total = total.beside(walk.selections(node.selection_set))
             for variable in node.variable_definitions or ():
                 walk.values += 1
+                walk.type(variable.type)
                 walk.directives(variable.directives)
                 walk.value(variable.default_value)
             walk.directives(node.directives)
@@ -185,6 +189,14 @@ class _Walk:
         self.values += len(inner)
         for each in inner:
             self.value(each, nesting + 1)
+
+    def type(self, node: TypeNode) -> None:
+        nesting = 0
+        while isinstance(node, ListTypeNode | NonNullTypeNode):
+            nesting += 1
+            if nesting > _MAX_NESTING:
+                raise too_large("nested values", nesting, _MAX_NESTING)
+            node = node.type
 
     def page_size(self, node: FieldNode, inner: Size) -> int:
         paging = [each for each in node.arguments or () if each.name.value in ("first", "last")]

@@ -23,7 +23,9 @@ VALIDATED = frozenset(
         "25 wrong list items",
         "40 unknown fields",
         "a fragment of itself",
+        "a number that is a whole world",
         "a page of everything",
+        "a subscription",
         "a text for a number",
         "an endless block",
         "an endless exponent",
@@ -91,6 +93,14 @@ def test_what_is_too_large_is_not_validated(name, monkeypatch):
     post(DOCUMENTS[name]())
 
     assert seen == []
+
+
+def test_a_type_in_lists_without_end_is_refused(token):
+    body = json.dumps({"query": f"query($n: {'[' * 200}Int{']' * 200}) {{ customers(first: $n) {{ totalCount }} }}"})
+
+    told = post(body, Authorization=f"Bearer {token}").json()["errors"][0]["message"]
+
+    assert told == "The document's nested values: 26; at most 25. Ask for less, or in parts."
 
 
 @pytest.mark.parametrize("name", ["319 unknown filters", "40 unknown fields", "unknown arguments"])
