@@ -19,10 +19,13 @@ import threading
 import traceback
 import weakref
 from collections.abc import Callable
+from dataclasses import dataclass
 from functools import partial
+from logging.handlers import QueueListener
 from typing import Any
 
 from crons.executors import processes
+from crons.executors.log_queues import LogQueues, listeners_among
 
 # The C base of all files: asking io.IOBase, an abstract class, takes ten times as long for each object.
 _FILE: type = io.IOBase.__mro__[1]
@@ -37,15 +40,21 @@ _IN_ATEXIT = "Exception ignored in atexit callback"
 _TRACKER_SECONDS = 2.0
 
 
-Inherited = list[tuple[weakref.ref[Any], tuple[int, int] | None]]
+@dataclass(frozen=True)
+class Inherited:
+    """What a forked process finds here, and could not find itself once gc.freeze() has hidden it."""
+
+    files: list[tuple[weakref.ref[Any], tuple[int, int] | None]]
+    listeners: list[QueueListener]
 
 
 def flush_before_fork() -> Inherited:
     """Flush what this process's files and log handlers hold, which every forked process would write again.
 
-    Returns: these files, for what is forked: it cannot find them once gc.freeze() has hidden them.
+    Returns: these files, and what else a forked process sees to.
     """
-    files = _open_files(_all_objects())
+    objects = _all_objects()
+    files = _open_files(objects)
     for file in files:
         with contextlib.suppress(Exception):
             file.flush()
@@ -53,20 +62,21 @@ def flush_before_fork() -> Inherited:
         with contextlib.suppress(Exception):
             reference().flush()
     processes.flush_streams_of_c()
-    return [(weakref.ref(file), _identity_of(file)) for file in files]
+    return Inherited([(weakref.ref(file), _identity_of(file)) for file in files], listeners_among(objects))
 
 
 class Exit:
     """How the processes forked from this one end; made once, in the fork server, and inherited by all of them."""
 
     def __init__(self, inherited: Inherited) -> None:
-        self._inherited = inherited
+        self._inherited = inherited.files
+        self._queues = LogQueues(inherited.listeners)
         self._failures: list[str] = []
         self._trackers = {_tracker_pid()}
         _leave_to_the_host()
 
     def watch_threads(self) -> None:
-        """From now on, remember the exceptions that nobody catches in a thread."""
+        """From now on, remember the exceptions that nobody catches in a thread, and have log queues emptied by one."""
         self._pid, before = os.getpid(), threading.excepthook
 
         def note(given: Any) -> None:
@@ -75,12 +85,14 @@ class Exit:
             before(given)
 
         threading.excepthook = note
+        self._queues.start()
 
     def run(self) -> str:
         """Do what the interpreter does at its end, but for the modules; return what failed there, or nothing."""
         # The steps of Py_FinalizeEx, in its order; multiprocessing ends its processes by the same functions.
         self._attempt("Waiting for threads failed:", threading._shutdown)  # type: ignore[attr-defined]
         self._call_atexit()
+        self._attempt("A log queue could not be written:", self._queues.stop)
         gc.collect()  # what only refers to itself is destroyed; that takes as long as the job has made objects
         self._flush()
         if os.getpid() == self._pid and _tracker_pid() not in self._trackers:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import atexit
 import errno
 import gzip
 import logging
 import os
+import queue
 import re
 import resource
 import select
@@ -17,7 +19,7 @@ import zipfile
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from functools import partial
-from logging.handlers import SocketHandler, SysLogHandler
+from logging.handlers import QueueHandler, QueueListener, SocketHandler, SysLogHandler
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -1223,6 +1225,30 @@ def test_a_connection_that_stays_open_is_at_its_end_in_a_job(
     assert host.scribe.text(attempt) == "b'' BrokenPipeError\n"
     assert heard == b"from the host"
     assert caplog.messages[-1].startswith("Forking a process that is connected to 127.0.0.1:")
+
+
+@pytest.mark.parametrize("kind", [queue.Queue, queue.SimpleQueue])
+@pytest.mark.parametrize("stops", ["in the project's atexit", "nowhere"])
+def test_a_log_queue_is_written_by_the_job_itself(
+    make_host: Callable[[str], Host], monkeypatch: pytest.MonkeyPatch, tmp_path: Path, kind: Any, stops: str
+) -> None:
+    """The thread that empties it is not there after the fork: what a job logged was lost."""
+    waiting, written = kind(), logging.FileHandler(tmp_path / "log")
+    listener = QueueListener(waiting, written)
+    listener.start()
+    monkeypatch.setattr(logging.getLogger("shop"), "handlers", [QueueHandler(waiting)])
+    if stops == "in the project's atexit":
+        atexit.register(listener.stop)
+    host = make_host("process")
+    atexit.unregister(listener.stop)
+
+    ending = host.run("logs_to_the_shop")
+    logging.getLogger("shop").error("from the host")
+    listener.stop()
+    written.close()
+
+    assert (ending.outcome, ending.error) == (Outcome.SUCCEEDED, "")
+    assert (tmp_path / "log").read_text() == "from the job\nfrom the host\n"
 
 
 @pytest.mark.parametrize("handler", [SocketHandler, partial(SysLogHandler, socktype=socket.SOCK_STREAM)])
