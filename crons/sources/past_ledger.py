@@ -20,7 +20,7 @@ from crons.exceptions import CronsError
 from crons.instances import host
 from crons.ledger.record import Planner
 from crons.models import Entry, Pause
-from crons.sources.cronjob_lines import hash_of
+from crons.sources.cronjob_lines import hash_of, read_line
 from crons.sources.cronjobs import CronjobsSource
 
 DJANGO_CRONTAB, COMPAT = "django_crontab", "crons.compat.django_crontab"
@@ -73,7 +73,8 @@ def find() -> PastLedger:
     for raw in getattr(settings, "CRONJOBS", None) or ():
         # A line that is none is an error of its own, and django-crontab has installed nothing for it.
         with suppress(CronsError, TypeError):
-            if hash_of(raw) in installed:
+            # What cron fires at its start has no slots here, so nothing runs it twice.
+            if hash_of(raw) in installed and not read_line(0, raw).is_at_reboot:
                 found.add(CronjobsSource().entry_name(raw))
     return PastLedger(account, frozenset(found))
 

@@ -83,6 +83,18 @@ def test_entries_of_installed_lines_are_created_paused(names):
     )
 
 
+def test_line_at_reboot_runs_nothing_twice(crontab, installed, settings):
+    """It has no slots; nor has the job that it names a slot at every start of the machine."""
+    job(cron("@hourly"), name="heartbeat")(cronjobs.beat)
+    settings.CRONJOBS = [("@reboot", f"{HERE}.beat"), ("@reboot", f"{HERE}.fail")]
+    crontab(*settings.CRONJOBS)
+
+    done = sync(ledger.database_now(), plan_entry)
+
+    assert done.problems == []
+    assert paused() == set()
+
+
 def test_stand_in_lets_them_run(names, installed):
     """The first way out: what the lines fire goes through the ledger then."""
     installed("crons", "crons.compat.django_crontab", "django_crontab")
