@@ -13,11 +13,18 @@ from crons.jobs import Job, registry
 from crons.sources.base import Binding, Problem, Reading, Source, without_secrets
 from crons.sources.shell_words import programs
 
-FIX = "A line is five time fields (or a nickname) and a command; settings are NAME=value; # starts a comment."
+UNREADABLE = (
+    "Name each file by its path in CRONS['CRONTAB_FILES'] (a pattern such as *.txt is none), as UTF-8, and readable by "
+    "this account; what is gone for good, take out of the setting. The other files are read all the same."
+)
+FIX = (
+    "A line is five time fields (or a nickname) and a command; settings are NAME=value; # starts a comment. "
+    "cron refuses a whole file for one line that is none."
+)
 LINE = re.compile(r"\s*(?P<schedule>@\w+|(?:\S+\s+){4}\S+)\s+(?P<command>\S.*)\Z")
 # Those that crontab files of projects name; a program of such a name would have to be called by its path.
 ACCOUNTS = frozenset({"root", "www-data", "nginx", "apache", "nobody", "ubuntu", "django"})
-SETTING = re.compile(r"\s*[A-Za-z_]\w*\s*=")
+SETTING = re.compile(r"""\s*(?:[A-Za-z_]\w*|'[^']*'|"[^"]*")\s*=""")
 
 
 @dataclass(frozen=True)
@@ -43,42 +50,47 @@ class CrontabFilesSource(Source):
             return Reading(problems=(Problem("E001", str(error), "It takes a list of paths.", is_broken=True),))
         for path in paths:
             try:
-                for line in read_file(path):
-                    name = job_of(line.command)
-                    if past := job_past_ledger(line.command):
-                        problems.append(_past(line, past))
-                    elif name is None:
-                        told = without_secrets(f"{line.ref} calls no declared job: {line.command}")
-                        problems.append(Problem("W031", told, NO_JOB))
-                    else:
-                        bindings.append(Binding(name, line.schedule_text, line.ref))
+                lines, faults = read_file(path)
             except DeclarationError as error:
-                problems.append(Problem("W071", without_secrets(str(error)), FIX, is_broken=True))
+                problems.append(Problem("W071", without_secrets(str(error)), UNREADABLE, is_broken=True))
+                continue
+            problems += [Problem("W071", without_secrets(fault), FIX, is_broken=True) for fault in faults]
+            for line in lines:
+                name = job_of(line.command)
+                if past := job_past_ledger(line.command):
+                    problems.append(_past(line, past))
+                elif name is None:
+                    told = without_secrets(f"{line.ref} calls no declared job: {line.command}")
+                    problems.append(Problem("W031", told, NO_JOB))
+                else:
+                    bindings.append(Binding(name, line.schedule_text, line.ref))
         return Reading((), tuple(bindings), tuple(problems))
 
 
 NO_JOB = "Name a script after its job, or call manage.py crons run NAME --scheduled, to have it accounted for."
 
 
-def read_file(path: Path) -> list[Line]:
-    """Return the job lines of a crontab file, in order.
+def read_file(path: Path) -> tuple[list[Line], list[str]]:
+    """Return the job lines of a crontab file, in order, and what is wrong with those that are none.
 
-    Raises: DeclarationError if the file cannot be read or a line is none.
+    Raises: DeclarationError if the file cannot be read.
     """
     try:
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise DeclarationError(f"the crontab file {path} cannot be read: {error}.") from error
-    lines = []
+    lines: list[Line] = []
+    faults: list[str] = []
     for number, raw in enumerate(text.splitlines(), start=1):
         if not raw.strip() or raw.lstrip().startswith("#") or SETTING.match(raw):
             continue
         found = LINE.match(raw)
         if found is None:
-            raise DeclarationError(f"{path}:{number}: {raw!r} is not a crontab line.")
+            faults.append(f"{path}:{number}: {raw!r} is not a crontab line.")
+            continue
         command = _without_account(found["command"], path)
         lines.append(Line(f"{path.name}:{number}", " ".join(found["schedule"].split()), command))
-    return lines
+    return lines, faults
 
 
 def command_of(raw: str, *, of_system: bool = False) -> str:

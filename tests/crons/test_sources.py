@@ -18,7 +18,8 @@ from crons.sources.code import CodeSource
 from crons.sources.cron_classes import CronClassesSource
 from crons.sources.cronjob_lines import Line, plain_name, read_line
 from crons.sources.cronjobs import FIX, TIMES, CronjobsSource
-from crons.sources.crontab_files import CrontabFilesSource, job_of
+from crons.sources.crontab_files import FIX as BAD_LINE
+from crons.sources.crontab_files import UNREADABLE, CrontabFilesSource, job_of
 from tests.crons import cronjobs, existing_tasks
 
 pytestmark = pytest.mark.usefixtures("empty_registry")
@@ -519,13 +520,25 @@ def test_line_that_calls_nothing_declared_is_a_problem_and_never_a_job(empty_reg
     assert empty_registry.jobs == {}
 
 
-def test_bad_line_is_a_problem_with_its_number(crontab):
-    """cron would refuse the whole file."""
-    path = crontab("0 2 * * *\n")
+def test_bad_line_is_a_problem_with_its_number_and_hides_no_other(crontab):
+    """Before: behind it, a line past the ledger and one of an undeclared job were not seen."""
+    job(cron("@hourly"))(cronjobs.beat)
+    path = crontab("0 2 * * *\n0 3 * * * /usr/bin/certbot renew\n@hourly manage.py crons run beat --scheduled\n")
 
-    (problem,) = CrontabFilesSource().read().problems
+    reading = CrontabFilesSource().read()
 
-    assert (problem.id, problem.text) == ("W071", f"{path}:1: '0 2 * * *' is not a crontab line.")
+    bad, other = reading.problems
+    assert (bad.id, bad.text, bad.hint) == ("W071", f"{path}:1: '0 2 * * *' is not a crontab line.", BAD_LINE)
+    assert (other.id, other.text) == ("W031", "crontab.txt:2 calls no declared job: /usr/bin/certbot renew")
+    assert [(each.entry, each.ref) for each in reading.bindings] == [("beat", "crontab.txt:3")]
+
+
+@pytest.mark.parametrize("line", ['"PATH" = "/bin:/usr/bin"', "'A'=b", "A = b", "\tA=b"])
+def test_settings_of_a_crontab_are_no_lines(crontab, line):
+    """crontab(5): the name may be in quotes, too."""
+    crontab(f"{line}\n")
+
+    assert CrontabFilesSource().read() == Reading()
 
 
 def test_file_that_cannot_be_read_is_a_problem(crontab, settings, tmp_path):
@@ -538,6 +551,7 @@ def test_file_that_cannot_be_read_is_a_problem(crontab, settings, tmp_path):
 
     assert absent.text.startswith(f"the crontab file {missing} cannot be read: ")
     assert garbled.text.startswith(f"the crontab file {path} cannot be read: ")
+    assert (absent.hint, garbled.hint) == (UNREADABLE, UNREADABLE)
 
 
 def test_setting_that_is_no_list_is_a_problem(settings):
