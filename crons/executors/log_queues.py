@@ -15,7 +15,7 @@ _OF_THREADS = (queue.Queue, queue.SimpleQueue)
 
 
 class LogQueues:
-    """The listeners that were at work before the fork; made in the forked process, of all *objects* before it."""
+    """The listeners that were at work before the fork; made in the forked process."""
 
     def __init__(self, listeners: list[QueueListener]) -> None:
         self._listeners = listeners

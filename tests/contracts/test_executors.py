@@ -1185,7 +1185,7 @@ def test_an_open_pool_is_refused(monkeypatch: pytest.MonkeyPatch, make_host: Cal
         alias = "default"
         _connection_pools: ClassVar = {"default": object()}
 
-    monkeypatch.setattr(forking, "connections", connections_of(Pooled()))
+    monkeypatch.setattr(forking, "connections", connections_of(default=Pooled()))
 
     with pytest.raises(CronsError) as refused:
         make_host("process")
@@ -1196,14 +1196,37 @@ def test_an_open_pool_is_refused(monkeypatch: pytest.MonkeyPatch, make_host: Cal
     )
 
 
-def connections_of(pooled: object) -> Any:
+def test_the_pools_of_all_databases_are_closed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also where this thread has asked only one of them, or none."""
+    pools: dict[str, object] = {"default": object(), "reports": object()}
+
+    class Pooled:
+        _connection_pools = pools
+
+        def __init__(self, alias: str) -> None:
+            self.alias = alias
+
+        def close_pool(self) -> None:
+            del pools[self.alias]
+
+    monkeypatch.setattr(forking, "connections", connections_of(**{alias: Pooled(alias) for alias in pools}))
+
+    forking.close_shared()
+
+    assert pools == {}
+
+
+def connections_of(**pooled: object) -> Any:
     class Connections(dict[str, object]):
-        settings: ClassVar = {"default": {"OPTIONS": {"pool": True}}}
+        settings: ClassVar = {alias: {"OPTIONS": {"pool": True}} for alias in pooled}
 
         def all(self, *, initialized_only: bool) -> list[object]:
             return []
 
-    return Connections(default=pooled)
+        def close_all(self) -> None:
+            """Hand them back to their pools."""
+
+    return Connections(pooled)
 
 
 def test_a_connection_that_stays_open_is_at_its_end_in_a_job(
