@@ -71,7 +71,8 @@ _LONGEST = 100_000  # no variable of an environment is longer, but a setting may
 _COOKIE = re.compile(r"[\w.-]+=([^=].*)")
 _LONG = 16  # https://TOKEN@host: a name of this length, without a password, is one
 _NAME = re.compile(
-    r"""(?<![\w.])(--)?([A-Za-z][\w.-]{0,100})["']?(\s*=\s*|\s*:\s+|\s+)(?:(?:Bearer|Basic|Token)\s+)?"""
+    r"""(?<![\w.])(--)?([A-Za-z_][\w.-]{0,100})["']?(\s*=>?\s*|(?<=["']):\s*|\s*:\s+|\s+)"""
+    r"(?:(?i:Bearer|Basic|Token|Digest|ApiKey)\s+)?"
 )
 _VALUE = re.compile(
     r""""((?:\\.|[^"\\])*)"|'((?:\\.|[^'\\])*)'|\{([^{}]*)\}"""
@@ -101,6 +102,17 @@ _BY_FORM = tuple(
         r"(?:^|\s)(?:-u|--user)[ =]\s*[^\s:]{1,100}:(\S+)",
         r"\b(?:mysql|mysqldump|mysqladmin|mariadb|mariadb-dump)\b[^|;&]{0,200}?\s-p(\S+)",
         r"\bsshpass\s+-p\s*(\S+)",
+        r"\b(?:docker|podman|helm)\b[^|;&\n]{0,200}?\slogin\b[^|;&\n]{0,200}?\s-p[ =]?\s*[\"']?([^\s\"']+)",
+        r"\bmongo(?:sh|dump|restore|export|import)?\b[^|;&\n]{0,200}?\s-p[ =]?\s*[\"']?([^\s\"']+)",
+        r"\bldap(?:search|modify|add|delete|whoami)\b[^|;&\n]{0,200}?\s-w\s*[\"']?([^\s\"']+)",
+        r"\b(?:zip|unzip)\b[^|;&\n]{0,200}?\s-P\s*[\"']?([^\s\"']+)",
+        r"\b7z[ar]?\b[^|;&\n]{0,200}?\s-p[\"']?([^\s\"']+)",
+        r"\blftp\b[^|;&\n]{0,200}?\s-u\s*[^\s,]{1,100},([^\s\"']+)",
+        r"\bhtpasswd\s+-\w{0,10}b\w{0,10}\s+(?:-\S+\s+){0,5}\S{1,200}\s+\S{1,100}\s+(\S+)",
+        r"\s-pass(?:in|out)?\s+pass:(\S+)",
+        r"\bvault\s+login\s+(?:-\S+\s+){0,5}([^\s-]\S*)",
+        r"\bconfigure\s+set\s+aws_(?:secret_access_key|session_token)\s+(\S+)",
+        r"(?i)<(?:[\w:.-]{0,40}(?:password|passwd|secret|token|api_?key))\b[^<>]{0,100}>([^<>]+)</",
         r"\bcurl\b[^|;\n]{0,200}?\s-[A-Za-z]{0,10}?u\s*[^\s:]{1,100}:(\S+)",
         r"\b(?:redis|valkey)-cli\b[^|;&\n]{0,200}?\s-a\s+[\"']?([^\s\"']+)",
         r"\b(?:smbclient|smbget|rpcclient|net)\b[^|;&\n]{0,200}?\s(?:-U|--user)[ =]?\s*[^\s%]{1,100}%([^\s\"']+)",
