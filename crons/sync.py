@@ -242,6 +242,8 @@ def _write(declaration: Declaration, now: datetime, plan: Planner, known: Known,
             found = {"overrides": kept(entry.overrides.text, LONGEST_FOUND)}
             note("mend", "entry", declaration.name, by, now, using, before=found, after={"overrides": {}})
         _keep_override(entry, wanted)
+        if not wanted["zone_hash"] and wanted["zone"] == entry.zone:
+            del wanted["zone_hash"]  # this machine lacks the zone: what its rules are others have written
         differing = [name for name, value in wanted.items() if _differs(getattr(entry, name), value)]
         if entry.retired_at is not None:
             _reopen(entry, wanted, now, using)

@@ -6,6 +6,7 @@ Two words: a *moment* is an aware UTC datetime; a *reading* is a naive one, what
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta, timezone, tzinfo
 from functools import lru_cache
@@ -17,6 +18,10 @@ SECOND = timedelta(seconds=1)
 # Changes that undo each other are at least a week apart (the closest since 1970: Boa Vista, October 2000).
 STRIDE = timedelta(days=3)
 BITE = timedelta(days=60)
+AREAS = "Africa|America|Antarctica|Arctic|Asia|Atlantic|Australia|Europe|Indian|Pacific"
+OF_AN_AREA = re.compile(rf"({AREAS})(/[A-Za-z][A-Za-z0-9_+\-]*)+")
+# Europe/Kyiv is 0.91 like Europe/Kiev, its name before 2022; one wrong letter in Europe/Berlin leaves 0.92.
+SLIP = 0.915
 
 
 class Change(NamedTuple):
@@ -108,6 +113,16 @@ def nearest_zone(name: str) -> str | None:
     by_lower = {zone.lower(): zone for zone in _zones()}
     near = difflib.get_close_matches(name.lower(), by_lower, n=1)
     return by_lower[near[0]] if near else None
+
+
+def may_be_elsewhere(name: str) -> bool:
+    """Answer whether *name* may be a zone that another machine knows: newer than this one's data, or this one has none.
+
+    What is nearly the name of a zone that is known here is rather a slip of the pen.
+    """
+    near = nearest_zone(name)
+    likeness = difflib.SequenceMatcher(None, name.lower(), near.lower()).ratio() if near else 0.0
+    return bool(OF_AN_AREA.fullmatch(name)) and likeness < SLIP
 
 
 def _first_change(low: datetime, high: datetime, tz: tzinfo) -> Change:

@@ -18,21 +18,31 @@ from crons.jobs import registry
 from crons.sources.importing import limited, without_writes
 
 _must_be_whole: ContextVar[bool] = ContextVar("must_be_whole", default=False)
+_leaves_zones: ContextVar[bool] = ContextVar("leaves_zones", default=False)
 
 
 @contextmanager
-def declarations_must_be_whole() -> Iterator[None]:
-    """Have checks inside refuse what other commands are only warned of: serve, sync and apply go by declarations."""
-    token = _must_be_whole.set(True)
+def declarations_must_be_whole(*, leaving_zones: bool = False) -> Iterator[None]:
+    """Have checks inside refuse what other commands are only warned of: serve, sync and apply go by declarations.
+
+    Args: *leaving_zones* says that entries in zones which this machine lacks are left to other hosts.
+    """
+    token, zones = _must_be_whole.set(True), _leaves_zones.set(leaving_zones)
     try:
         yield
     finally:
         _must_be_whole.reset(token)
+        _leaves_zones.reset(zones)
 
 
 def must_be_whole() -> bool:
     """Say whether a module of declarations that fails stops the command that is checked."""
     return _must_be_whole.get()
+
+
+def leaves_zones() -> bool:
+    """Say whether the command that is checked leaves entries in zones that this machine lacks to other hosts."""
+    return _leaves_zones.get()
 
 
 def is_asked_for() -> bool:

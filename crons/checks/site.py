@@ -16,11 +16,12 @@ from django.db import connections
 
 from crons import suite
 from crons.attempts import KILL_AT, RENEW_AT
-from crons.checks.asking import of_declarations
+from crons.checks.asking import leaves_zones, of_declarations
 from crons.checks.framing import TAG, known_good
 from crons.conf import NO_ZONES, conf
 from crons.exceptions import CronsError
 from crons.jobs import make_policy, registry
+from crons.zones import nearest_zone
 
 # What its locks, clocks and batches are tried on.
 VENDORS = ("sqlite", "postgresql")
@@ -72,15 +73,18 @@ def check_zones() -> Iterator[CheckMessage]:
     """Check that this machine knows every zone that is used."""
     used = {conf.time_zone: "CRONS['TIME_ZONE']" if conf.time_zone != settings.TIME_ZONE else "TIME_ZONE"}
     for entry in registry.entries.values():
-        if entry.schedule.zone:
+        # A scheduler says so in its heartbeat, and goes on with all others.
+        if entry.schedule.zone and not leaves_zones():
             used.setdefault(entry.schedule.zone, f"{entry.name} ({entry.source_ref})")
     for zone, user in used.items():
         try:
             ZoneInfo(zone)
         except (ValueError, OSError, KeyError):
+            near = nearest_zone(zone)
+            guess = f"Did you mean {near!r}? " if near else ""
             yield Error(
                 f"{user} names the zone {zone!r}, which is not in this machine's time zone data.",
-                hint="Use a name such as 'Europe/Berlin'; where the system has no zones, install tzdata.",
+                hint=f"{guess}Use a name such as 'Europe/Berlin'; where the system has no zones, install tzdata.",
                 id="crons.E004",
             )
 

@@ -131,9 +131,10 @@ class Resident:
     def _beat(self) -> None:
         troubles = list(self._troubles())
         # What is new is told at once: who looks between two beats must not read that all is well.
-        if time.monotonic() < self.beat_at and {kind for kind, _ in troubles} <= self.told:
+        news = {kind for kind, _ in troubles} | self.session.dispatcher.lacking
+        if time.monotonic() < self.beat_at and news <= self.told:
             return
-        self.told = {kind for kind, _ in troubles}
+        self.told = news
         self.beat_at = time.monotonic() + heartbeat.EVERY.total_seconds()
         now = ledger.database_now()
         heartbeat.beat(

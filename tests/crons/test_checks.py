@@ -218,7 +218,8 @@ def test_unknown_zone_of_the_settings_is_an_error(settings):
 
     told(
         "CRONS['TIME_ZONE'] names the zone 'Europe/Berlim', which is not in this machine's time zone data.",
-        "Use a name such as 'Europe/Berlin'; where the system has no zones, install tzdata.",
+        "Did you mean 'Europe/Berlin'? Use a name such as 'Europe/Berlin'; where the system has no zones, "
+        "install tzdata.",
     )
     assert only().id == "crons.E004"
 
@@ -236,6 +237,20 @@ def test_unknown_zone_of_an_entry_is_an_error(empty_registry):
 
     assert message.id == "crons.E004"
     assert re.match(rf"on_mars \({re.escape(__name__)}:\d+\) names the zone 'Mars/Olympus', which", message.msg)
+
+
+def test_a_zone_that_this_machine_lacks_stops_no_scheduler(empty_registry, monkeypatch):
+    """Other hosts have it: `sync` must know it, `serve` goes on with all else. The settings' own zone is no such."""
+    monkeypatch.setattr("crons.checks.site.ZoneInfo", {"UTC": 1, "Europe/Berlin": 1}.__getitem__)
+    job(every(minutes=5, zone="Europe/Kyiv"), name="heartbeat")(cronjobs.beat)
+
+    with declarations_must_be_whole(leaving_zones=True):
+        serving = checks.check_zones()
+    with declarations_must_be_whole():
+        syncing = checks.check_zones()
+
+    assert serving == []
+    assert [each.id for each in syncing] == ["crons.E004"]
 
 
 def test_unknown_executor_of_a_job_is_an_error():

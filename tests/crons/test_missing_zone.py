@@ -9,7 +9,9 @@ import pytest
 from crons import ledger, sync, zone_data
 from crons.dispatch import Dispatcher, plan_entry
 from crons.instances import host
+from crons.jobs import job
 from crons.models import Entry, Heartbeat, Run
+from crons.schedules import cron
 from tests.crons.conftest import NOON, minutes
 
 pytestmark = pytest.mark.django_db
@@ -102,3 +104,18 @@ def test_a_start_plans_nothing_anew_for_a_zone_that_its_machine_lacks(make_entry
 
     assert sync.replan_changed_zones() == []
     assert Entry.objects.get().wake_at == NOON + minutes(5)
+
+
+def test_a_sync_where_the_zone_is_missing_leaves_the_row_as_it_is(empty_registry, make_entry, monkeypatch):
+    """It wrote that the zone has no rules, and the other hosts planned everything in it anew."""
+    job(cron("*/5 * * * *", zone="Europe/Berlin"), name="theirs")(lambda: None)
+    sync.sync(NOON, plan_entry)
+    before = Entry.objects.values().get(name="theirs")
+    monkeypatch.setattr("crons.ledger.leaving.ZoneInfo", {}.__getitem__)
+    monkeypatch.setattr(zone_data, "fingerprint", lambda zone: "")
+
+    done = sync.sync(NOON, plan_entry, kind="serve")
+
+    after = Entry.objects.values().get(name="theirs")
+    assert "theirs" in done.unchanged
+    assert {name for name in before if before[name] != after[name]} == {"declared_by"}

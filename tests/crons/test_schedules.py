@@ -8,10 +8,11 @@ import shutil
 import subprocess
 from datetime import UTC, date, datetime, timedelta, timezone
 from pathlib import Path
-from zoneinfo import ZoneInfo
+from zoneinfo import ZoneInfo, available_timezones
 
 import pytest
 
+from crons import zones
 from crons.exceptions import InvalidSchedule
 from crons.schedules import (
     EPOCH,
@@ -431,6 +432,25 @@ class TestRefusals:
             with pytest.raises(InvalidSchedule) as caught:
                 declare()
             assert str(caught.value) == f"zone {zone!r} is unknown. {guess}"
+
+    @pytest.mark.parametrize("zone", ["Europe/Kyiv", "America/Ciudad_Juarez", "America/Nuuk", "Asia/Qostanay"])
+    def test_a_zone_that_is_newer_than_this_machines_data_is_taken(self, monkeypatch, zone):
+        """Refused, it took along all that its module declares, on each host that was not up to date."""
+        newer = {"Europe/Kyiv", "America/Ciudad_Juarez", "America/Nuuk", "Asia/Qostanay"}
+        monkeypatch.setattr(zones, "_zones", lambda: frozenset(available_timezones() - newer))
+
+        declared = [cron("@daily", zone=zone), every(hours=1, zone=zone)]
+
+        assert [each.zone for each in declared] == [zone, zone]
+        with pytest.raises(InvalidSchedule, match="is unknown"):
+            parse("@daily", zone=zone)  # by a person, who sees the answer
+
+    @pytest.mark.parametrize("zone", ["Europe/Berlin", "America/Argentina/Buenos_Aires"])
+    def test_a_machine_without_zones_refuses_none(self, monkeypatch, zone):
+        """A slim container has no data at all: that is no reason to say that the code is wrong."""
+        monkeypatch.setattr(zones, "_zones", frozenset)
+
+        assert cron("@daily", zone=zone).zone == zone
 
     @pytest.mark.parametrize("text", [None, 5, ["* * * * *"]])
     def test_what_is_no_text_is_refused(self, text):

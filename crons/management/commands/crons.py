@@ -98,7 +98,7 @@ class Command(CommandLine):
         try:
             if self.requires_system_checks:
                 registry.load()
-            with declarations_must_be_whole():
+            with declarations_must_be_whole(leaving_zones=self.verb is not None and self.verb.leaves_zones):
                 return super().execute(*args, **options)
         except (CronsError, DatabaseTrouble) as error:
             # The verb's own, and that of checks: some of Django's ask the database.

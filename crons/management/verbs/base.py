@@ -34,6 +34,8 @@ class Verb(ABC):
     example: ClassVar[str]
     checks: ClassVar[Sequence[str] | str] = ()
     """Which system checks must pass first, as in Django's requires_system_checks."""
+    leaves_zones: ClassVar[bool] = False
+    """Whether entries in zones that this machine has no data of do not stop it: other hosts may have them."""
     output_decides: ClassVar[bool] = True
     """Whether it fails where stdout cannot be written; not for a verb that sees jobs through."""
     ends_with_reader: ClassVar[bool] = False

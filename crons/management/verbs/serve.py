@@ -17,6 +17,7 @@ class Serve(Verb):
     help = "run the built-in scheduler until SIGTERM or Ctrl-C; any number may run at once"
     example = "serve"
     checks = "__all__"
+    leaves_zones = True
     output_decides = False
 
     def add_arguments(self, parser: ArgumentParser) -> None:

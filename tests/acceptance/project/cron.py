@@ -145,6 +145,14 @@ if os.environ.get("TEST_RELEASE") == "new":
         leave_trace(context)
 
 
+if os.environ.get("TEST_ZONE"):
+
+    @job(cron("0 * * * *", zone=os.environ["TEST_ZONE"]))
+    def in_another_zone(context: Context) -> None:
+        """Not every machine's data has it."""
+        leave_trace(context)
+
+
 if os.environ.get("TEST_ENTRIES"):
     ROUTE = {"route": {"queue": os.environ["TEST_QUEUE"], "priority": 3}} if "TEST_QUEUE" in os.environ else {}
 
