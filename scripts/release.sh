@@ -35,6 +35,13 @@ is_newer_than_311() {
     "$1" -c 'import sys; sys.exit(sys.version_info < (3, 12))'
 }
 
+is_in_the_changelog() { # who installs it can read what it does
+    local version
+    version=$(sed -n 's/^version = "\(.*\)"$/\1/p' pyproject.toml)
+    grep -qE "^## $version( |$)" CHANGELOG.md || { echo "CHANGELOG.md has no section for $version" && return 1; }
+}
+
+step "changelog" is_in_the_changelog
 step "build" build
 step "twine" "$python" -m twine check --strict dist/*
 step "contents" "$venv/bin/check-wheel-contents" dist

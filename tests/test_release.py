@@ -17,11 +17,14 @@ README = (ROOT / "README.md").read_text()
 def call(tmp_path):
     """Call a script in a copy of what it reads, with *tool* in place of what the release's lock installs."""
 
-    def call_script(script: str, tool: str, **env: str) -> subprocess.CompletedProcess[str]:
+    def call_script(
+        script: str, tool: str, *, changelog: Path = ROOT / "CHANGELOG.md", **env: str
+    ) -> subprocess.CompletedProcess[str]:
         for name in (script, "scripts/find_python.sh", "pyproject.toml"):
             (tmp_path / name).parent.mkdir(exist_ok=True)
             (tmp_path / name).write_bytes((ROOT / name).read_bytes())
             (tmp_path / name).chmod(0o755)
+        (tmp_path / "CHANGELOG.md").write_bytes(changelog.read_bytes())
         tools = tmp_path / "venv" / "bin"
         tools.mkdir(parents=True)
         for name in ("python", "check-wheel-contents"):
@@ -53,9 +56,9 @@ def test_release_tries_each_django_that_it_promises(call):
 
     assert (done.returncode, done.stderr) == (0, "")
     steps = [line.split(" on Python")[0].split(" (at")[0] for line in done.stdout.splitlines()]
-    assert steps[:3] == ["ok      build", "ok      twine", "ok      contents"]
+    assert steps[:4] == ["ok      changelog", "ok      build", "ok      twine", "ok      contents"]
     # "left out" where this machine has no Python that takes it.
-    assert [step.removeprefix("ok      ").removeprefix("left out ") for step in steps[3:]] == [
+    assert [step.removeprefix("ok      ").removeprefix("left out ") for step in steps[4:]] == [
         "Django 5.2",
         "Django 6.0",
         "Django 6.1",
@@ -69,11 +72,22 @@ def test_release_ends_at_the_first_failure_and_names_it(call):
 
     assert done.returncode == 1
     assert [line.partition(" (at")[0] for line in done.stdout.splitlines()] == [
+        "ok      changelog",
         "ok      build",
         "        twine is broken",
     ]
     assert done.stderr.startswith("FAILED  twine: ")
     assert len(done.stderr.splitlines()) == 1
+
+
+def test_release_without_its_section_in_the_changelog_ends_there(call, tmp_path):
+    """Who installs a version wants to read what it does."""
+    (tmp_path / "changelog").write_text("# Changelog\n\n## Unreleased\n\n## 0.1.0rc1\n\n## 10.1.0\n")
+
+    done = call("scripts/release.sh", RELEASE, changelog=tmp_path / "changelog", BROKEN="nothing")
+
+    assert (done.returncode, done.stdout) == (1, "        CHANGELOG.md has no section for 0.1.0\n")
+    assert done.stderr == "FAILED  changelog: is_in_the_changelog\n"
 
 
 def test_release_types_what_the_readme_types():
