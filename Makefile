@@ -9,8 +9,8 @@ MAKEFLAGS += --no-print-directory
 VENV ?= .venv
 override VENV := $(abspath $(VENV))
 PORT ?= 8000
-# How many tests run at once.
-JOBS ?= 2
+# How many tests run at once; empty: two a core, for most of them wait for processes that they have started.
+JOBS ?=
 # Which database each test runs on where it shall run once; empty: on both.
 ON ?=
 # Which interpreter makes the virtual environment; empty: the newest suitable one on this machine.
@@ -33,7 +33,7 @@ help: ## list the targets
 		'PYTHON=python3.12     the interpreter that makes the virtual environment' \
 		'VENV=path             another virtual environment than .venv' \
 		'DATABASE_URL=...      the PostgreSQL that make test uses instead of its own' \
-		'JOBS=4 make test      tests at once (2)' \
+		'JOBS=4 make test      tests at once (two a core)' \
 		'ON=sqlite make test   each test once, on SQLite or on postgres, unless only the other has it'
 
 setup: ## make .venv and install the pinned dependencies

@@ -1,15 +1,22 @@
 #!/usr/bin/env bash
 # Run the tests that the pytest marker expression $1 selects, on SQLite, then on PostgreSQL.
 #
-#   VENV           default .venv       JOBS   tests at once, default 2
+#   VENV           default .venv       JOBS   tests at once, default two a core
 #   ON             empty: every test on SQLite, and what touches the database on PostgreSQL too;
 #                  sqlite or postgres: every test once, on this database unless it runs only on the other
+#   COVERAGE       1: note in .coverage which lines and branches of crons ran; `coverage report` shows it
 #   DATABASE_URL   a PostgreSQL to use for its leg instead of one started for it
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
 selection=$1
 venv=${VENV:-.venv}
+jobs=${JOBS:-$((2 * $(getconf _NPROCESSORS_ONLN)))}
+measured=()
+if [[ ${COVERAGE:-} == 1 ]]; then
+    measured=(--cov --cov-append --cov-report=)
+    "$venv/bin/coverage" erase
+fi
 packages=(cron faketime redis-server systemd)
 failed=()
 lines=()
@@ -30,7 +37,7 @@ leg() { # leg NAME SELECTION COMMAND…: run pytest, keep its closing line
     shift 2
     echo "── $name: pytest -m '$selection'"
     # tee: the closing line is wanted again at the end. Ctrl-C must reach pytest, which then cleans up.
-    "$@" -n "${JOBS:-2}" --dist worksteal -p no:cacheprovider --durations=10 --durations-min=1 -m "$selection" 2>&1 | tee -i "$log" || status=${PIPESTATUS[0]}
+    "$@" -n "$jobs" --dist worksteal -p no:cacheprovider --durations=10 --durations-min=1 ${measured[@]+"${measured[@]}"} -m "$selection" 2>&1 | tee -i "$log" || status=${PIPESTATUS[0]}
     # 5: nothing was selected; of the slow tests, or of those that run on PostgreSQL only, there may be none.
     if [[ $status -ne 0 && ! ($status -eq 5 && $selection != 'not slow') ]]; then
         failed+=("$name")
