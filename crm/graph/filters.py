@@ -188,7 +188,7 @@ def amount(given: Decimal, place: str) -> Decimal:
 
 
 def _given(place: str, value: Any) -> list[tuple[str, Any]]:
-    if value is None:
+    if value is None or value is UNSET:
         return []
     pairs = [(each.name, getattr(value, each.name)) for each in dataclasses.fields(value)]
     for name, inner in pairs:

@@ -3,14 +3,14 @@
 A field that leads to another type asks for that type's scope: whoever may read orders need not see customers.
 """
 
+from collections.abc import Callable
 from datetime import datetime
 from decimal import Decimal
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeVar
 
 import strawberry
-import strawberry_django
-from django.db.models import QuerySet
-from strawberry import Info, relay
+from django.db.models import Model, QuerySet
+from strawberry import UNSET, Info, relay
 
 from crm import models
 from crm.graph import filters, pages, peers
@@ -24,12 +24,29 @@ from crm.graph.filters import (
 from crm.graph.pages import Asked, Connection
 from crm.graph.permissions import require
 
+T = TypeVar("T")
 _PK = "The number people see."
 
 First = Annotated[int | None, strawberry.argument(description="How many rows, from the beginning or from *after* on.")]
 After = Annotated[str | None, strawberry.argument(description="Only rows after this cursor.")]
 Last = Annotated[int | None, strawberry.argument(description="How many rows, from the end or back from *before*.")]
 Before = Annotated[str | None, strawberry.argument(description="Only rows before this cursor.")]
+
+
+def rows_of(model: type[Model], description: str) -> Callable[[type[T]], type[T]]:
+    """Declare a type whose values are rows of *model*.
+
+    Its columns are read without a resolver: with strawberry_django's fields a page took a sixth longer.
+    """
+
+    def declare(origin: type[T]) -> type[T]:
+        def is_type_of(cls: type[T], row: object, info: Any) -> bool:
+            return isinstance(row, model)
+
+        origin.is_type_of = classmethod(is_type_of)  # type: ignore[attr-defined]
+        return strawberry.type(origin, description=description)
+
+    return declare
 
 
 def connection(
@@ -42,18 +59,20 @@ def connection(
     which, order = inputs
     rows: Any = Annotated[node, strawberry.lazy("crm.graph.types")]
 
+    # UNSET, not None: for an argument with a default, strawberry does its work below each parent anew.
     def resolve(
         root: Any,
         info: Info,
-        first: First = None,
-        after: After = None,
-        last: Last = None,
-        before: Before = None,
-        filters: Any = None,
-        ordering: Any = None,
+        first: First = UNSET,
+        after: After = UNSET,
+        last: Last = UNSET,
+        before: Before = UNSET,
+        filters: Any = UNSET,
+        ordering: Any = UNSET,
     ) -> Any:
         require(info, scope)
-        asked = Asked(first=first, after=after, last=last, before=before)
+        given: list[Any] = [None if each is UNSET else each for each in (first, after, last, before)]
+        asked = Asked(*given)
         if below:
             return pages.nested(root, info, below, lambda: _choose(model, filters, ordering), asked)
         return pages.root(*_choose(model, filters, ordering), asked)
@@ -84,7 +103,7 @@ def _choose(model: type[Any], given: Any, ordering: Any) -> tuple[QuerySet[Any],
     return model.objects.filter(filters.condition(given)), filters.order(ordering)
 
 
-@strawberry_django.type(models.Customer, description="Someone who buys.")
+@rows_of(models.Customer, description="Someone who buys.")
 class Customer(relay.Node):
     id: relay.NodeID[int]
     pk: int = strawberry.field(description=_PK)
@@ -102,7 +121,7 @@ class Customer(relay.Node):
     )
 
 
-@strawberry_django.type(models.Product, description="Something that is sold.")
+@rows_of(models.Product, description="Something that is sold.")
 class Product(relay.Node):
     id: relay.NodeID[int]
     pk: int = strawberry.field(description=_PK)
@@ -119,7 +138,7 @@ class Product(relay.Node):
     )
 
 
-@strawberry_django.type(models.Order, description="What a customer ordered at one moment.")
+@rows_of(models.Order, description="What a customer ordered at one moment.")
 class Order(relay.Node):
     id: relay.NodeID[int]
     pk: int = strawberry.field(description=_PK)
@@ -137,7 +156,7 @@ class Order(relay.Node):
     )
 
 
-@strawberry_django.type(models.OrderItem, description="One product in an order, at the price of that day.")
+@rows_of(models.OrderItem, description="One product in an order, at the price of that day.")
 class OrderItem(relay.Node):
     id: relay.NodeID[int]
     pk: int = strawberry.field(description=_PK)

@@ -13,7 +13,7 @@ from django.utils import timezone
 from graphql import get_named_type, is_input_object_type, is_leaf_type, is_object_type, is_required_argument, parse
 
 from crm import tokens
-from crm.graph import filters, limits, queries
+from crm.graph import filters, limits, queries, types
 from crm.graph.sizes import measure
 from crm.models import Customer, Order, OrderItem, Product
 from crm.schema import schema
@@ -845,3 +845,12 @@ def test_reminders_of_a_hundred_orders_with_their_customers_fit(ask, shop):
 
     assert len(page["edges"]) == 100
     assert measure(parse(query)).cost < limits.KNOWN.cost / 2
+
+
+@pytest.mark.parametrize("node", [types.Customer, types.Product, types.Order, types.OrderItem])
+def test_columns_are_read_without_a_resolver(node):
+    """With one, a page of two hundred rows took a sixth more of the processor."""
+    fields = {each.python_name: each for each in node.__strawberry_definition__.fields}
+    resolved = {name for name, each in fields.items() if not each.is_basic_field}
+
+    assert resolved == {"_id"} | ({"orders", "order_items", "customer", "items", "order", "product"} & fields.keys())
