@@ -7,21 +7,18 @@ from collections.abc import Generator, Iterator
 from datetime import timedelta
 
 from django.apps import apps
-from django.core.management import get_commands
 
 from crons import api
 from crons.doctor.findings import BAD, GOOD, WARN, Finding
 from crons.exceptions import CronsError
 from crons.ledger import database_now
 from crons.sources import past_ledger
-from crons.sources.crontab_files import command_of, entry_of, is_django, job_past_ledger
+from crons.sources.crontab_files import begins_jobs, command_of, job_past_ledger
 from crons.sources.shell_words import programs
 from crons.targets import CrontabTarget, SystemdTarget, beat_rows, blocks, crond, declared, state
 from crons.targets.installation import Installation
 
 BEAT_SAVES = timedelta(minutes=5)  # beat writes down what it fired every three
-DOORS = ("tick", "run", "serve")  # of the verbs of manage.py crons, those that begin jobs
-OURS = {"crontab": "crons.compat.django_crontab", "runcrons": "crons.compat.django_cron"}
 
 
 def look(name: str | None) -> Iterator[Finding]:
@@ -139,16 +136,6 @@ def _lines_by_hand(content: bytes) -> list[str]:
         command = command_of(line.decode("utf-8", "replace"), of_system=of_system)
         if folder not in line or job_past_ledger(command):
             continue
-        if any(_begins_jobs(words) for words in programs(command)):
+        if any(begins_jobs(words) for words in programs(command)):
             found.append(where)
     return found
-
-
-def _begins_jobs(words: list[str]) -> bool:
-    """Say whether a program, called with these words, enters the ledger; not all that this project has does."""
-    verb, *args = words[1:] if is_django(words) else [""]
-    if verb == "crons":
-        return any(word in DOORS for word in args)
-    if verb in OURS:
-        return get_commands().get(verb) == OURS[verb]
-    return entry_of(words) is not None

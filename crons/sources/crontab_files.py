@@ -6,6 +6,8 @@ import re
 from dataclasses import dataclass
 from pathlib import Path, PurePath
 
+from django.core.management import get_commands
+
 from crons.bodies import CommandBody
 from crons.conf import conf
 from crons.exceptions import DeclarationError, InvalidSetting
@@ -24,6 +26,8 @@ FIX = (
 LINE = re.compile(r"\s*(?P<schedule>@\w+|(?:\S+\s+){4}\S+)\s+(?P<command>\S.*)\Z")
 # Those that crontab files of projects name; a program of such a name would have to be called by its path.
 ACCOUNTS = frozenset({"root", "www-data", "nginx", "apache", "nobody", "ubuntu", "django"})
+LOOKS = ("tick", "serve")  # verbs of manage.py crons that begin whatever is due
+OURS = {"crontab": "crons.compat.django_crontab", "runcrons": "crons.compat.django_cron"}
 SETTING = re.compile(r"""\s*(?:[A-Za-z_]\w*|'[^']*'|"[^"]*")\s*=""")
 
 
@@ -59,10 +63,10 @@ class CrontabFilesSource(Source):
                 name = job_of(line.command)
                 if past := job_past_ledger(line.command):
                     problems.append(_past(line, past))
-                elif name is None:
+                elif name is None and not any(map(looks_at_clock, programs(line.command))):
                     told = without_secrets(f"{line.ref} calls no declared job: {line.command}")
                     problems.append(Problem("W031", told, NO_JOB))
-                else:
+                elif name is not None:
                     bindings.append(Binding(name, line.schedule_text, line.ref))
         return Reading((), tuple(bindings), tuple(problems))
 
@@ -126,6 +130,19 @@ def job_past_ledger(command: str) -> Job | None:
 def is_django(words: list[str]) -> bool:
     """Say whether a program, called with these words, is Django's command line."""
     return PurePath(words[0]).name in ("manage.py", "django-admin")
+
+
+def looks_at_clock(words: list[str]) -> bool:
+    """Say whether a program, called with these words, begins what is due, whatever that is."""
+    verb, *args = words[1:] if is_django(words) else [""]
+    if verb == "crons":
+        return next((word for word in args if word in ("run", *LOOKS)), "") in LOOKS
+    return verb in OURS and get_commands().get(verb) == OURS[verb]
+
+
+def begins_jobs(words: list[str]) -> bool:
+    """Say whether a program, called with these words, enters the ledger; not all that this project has does."""
+    return looks_at_clock(words) or entry_of(words) is not None
 
 
 def _past(line: Line, job: Job) -> Problem:

@@ -24,6 +24,7 @@ from crons.instances import boot_id, host
 from crons.jobs import Registry
 from crons.models import Attempt, Deployment, Entry, Heartbeat, Run
 from crons.schedules import FAR_FUTURE
+from crons.sources import crontab_files
 from crons.targets import CrontabTarget, blocks
 from crons.targets.installation import Installation
 from tests.crons.test_crontab_target import Crontab, crontab  # noqa: F401 (a fixture)
@@ -233,7 +234,7 @@ def test_a_scheduler_that_lives_needs_no_crontab(machine: Crontab, monkeypatch: 
 def test_lines_written_by_hand_count(machine: Crontab, line: str, counts: bool | None, monkeypatch: Any):
     """Who wrote the line by hand must not be told that nothing fires; nor that something does which does not."""
     command("flush_mail", schedule=cron("0 6 * * *"))
-    monkeypatch.setattr(installed, "get_commands", lambda: {} if counts is None else dict(installed.OURS))
+    monkeypatch.setattr(crontab_files, "get_commands", lambda: {} if counts is None else dict(crontab_files.OURS))
     machine.content = f"MAILTO=x\n{line}\n".encode()
 
     found = list(installed.look(None))
@@ -245,7 +246,7 @@ def test_lines_written_by_hand_count(machine: Crontab, line: str, counts: bool |
 @pytest.mark.parametrize("line", ["crontab run 0123456789abcdef0123456789abcdef", "runcrons"])
 def test_lines_of_other_packages_count_with_their_stand_ins(machine: Crontab, line: str, monkeypatch: Any):
     """With them, they enter the ledger."""
-    monkeypatch.setattr(installed, "get_commands", lambda: dict(installed.OURS))
+    monkeypatch.setattr(crontab_files, "get_commands", lambda: dict(crontab_files.OURS))
     machine.content = f"* * * * * python {ROOT}/manage.py {line}\n".encode()
 
     assert installed._lines_by_hand(machine.content) == ["line 1"]

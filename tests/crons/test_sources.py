@@ -509,6 +509,24 @@ def test_command_is_bound_by_the_entry_point_it_calls(command, name):
     assert job_of(command) == name
 
 
+@pytest.mark.parametrize(
+    ("command", "is_told"),
+    [
+        ("python manage.py crons tick --while-busy", False),
+        ("cd /srv && manage.py crons --settings=a.b serve >> /x", False),
+        ("manage.py crons -v 2 --settings a.b tick", False),
+        ("manage.py crons run tick", True),
+        ("manage.py crons health", True),
+        ("manage.py runcrons", False),  # that of the stand-in
+    ],
+)
+def test_line_that_looks_at_the_clock_needs_no_job(crontab, command, is_told):
+    """Before: the tick line that the documentation gives was told to name its script after a job."""
+    crontab(f"* * * * * {command}\n")
+
+    assert [each.id for each in CrontabFilesSource().read().problems] == ["W031"] * is_told
+
+
 def test_line_that_calls_nothing_declared_is_a_problem_and_never_a_job(empty_registry, crontab):
     """A shell command does not become a job by being read."""
     crontab("0 2 * * * /usr/bin/certbot renew\n")
