@@ -122,7 +122,7 @@ def test_a_run_with_garbled_arguments_fails_alone(led, make_entry):
 
 def test_what_is_said_of_a_garbled_row_shows_no_secrets(led, make_entry):
     """It stands on pages and in mails; half of a token is cut off with its closing quote."""
-    text = json.dumps([{"region": "eu", "api_token": "tk-0123456789", "filler": "x" * 80}])
+    text = json.dumps([{"region": "eu", "api_token": "tk-0123456789", "a_longer_filler": "x" * 80}])
     garble(make_entry("bad"), "args", text)
 
     led.record(NOON + minutes(5))
