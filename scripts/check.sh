@@ -32,9 +32,9 @@ production=(
 )
 
 schema() { # a change of the API is seen in review
-    "${production[@]}" manage.py export_schema crm.schema:schema >"$work/schema.graphql" &&
+    "${production[@]}" manage.py export_schema >"$work/schema.graphql" &&
         diff -u schema.graphql "$work/schema.graphql" ||
-        { echo "Write it: manage.py export_schema crm.schema:schema > schema.graphql" && return 1; }
+        { echo "Write it: manage.py export_schema > schema.graphql" && return 1; }
 }
 
 step "lock and tree" "$venv/bin/python" scripts/check_tree.py

@@ -463,7 +463,7 @@ def test_schema_is_built_where_it_is_served_and_nowhere_else(start, is_built):
 
 
 def test_schema_text_is_the_committed_one():
-    """A change of the API is seen in review: manage.py export_schema crm.schema:schema > schema.graphql"""
+    """A change of the API is seen in review: manage.py export_schema > schema.graphql"""
     committed = Path(__file__).parents[2] / "schema.graphql"
 
     assert committed.read_text().strip() == schema.as_str().strip()
