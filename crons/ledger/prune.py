@@ -174,7 +174,8 @@ def window_of(before: datetime, after: tuple[datetime, int] | None) -> QuerySet[
     if after is not None:
         at, pk = after
         rows = rows.filter(planned_at__gte=at).exclude(planned_at=at, pk__gte=pk)
-    return rows.order_by("planned_at", "-pk").values_list("pk", "planned_at")
+    # By an alias: what is selected is mended where it is no moment, and ordering by that would sort all rows.
+    return rows.alias(at=F("planned_at")).order_by("at", "-pk").values_list("pk", "planned_at")
 
 
 @verb
