@@ -36,7 +36,7 @@ from crons.executors.process import ProcessExecutor
 from crons.executors.processes import descendants
 from crons.jobs import Job, registry
 from crons.verdicts import Ending, Outcome
-from tests.contracts.hosting import Gate, Host, Trail, hidden_connections
+from tests.contracts.hosting import PATIENCE_SECONDS, Gate, Host, Trail, hidden_connections
 from tests.contracts.jobs_under_test import BODIES
 
 EXECUTORS: dict[str, type[Executor]] = {"inline": InlineExecutor, "process": ProcessExecutor}
@@ -55,6 +55,8 @@ def those_that(*abilities: str) -> pytest.MarkDecorator:
 def make_host(monkeypatch: pytest.MonkeyPatch, django_db_blocker: DjangoDbBlocker) -> Iterator[Callable[[str], Host]]:
     """Prepares a host; after the test its executor must run one more attempt well, and be closed."""
     monkeypatch.setattr(registry, "jobs", {name: Job(name, each) for name, each in BODIES.items()})
+    # On a busy machine a fork may take longer than a scheduler waits: the attempt would be refused, and not tried.
+    monkeypatch.setattr(process, "START_PATIENCE_SECONDS", PATIENCE_SECONDS)
     hosts: list[Host] = []
 
     def make(alias: str, **options: object) -> Host:
