@@ -23,11 +23,11 @@ from benchmarks.measure import median_seconds, seconds  # noqa: E402
 from crons import ledger  # noqa: E402
 from crons.attempts import Finished  # noqa: E402
 from crons.dispatch import Dispatcher, plan_entry  # noqa: E402
-from crons.instances import Instance  # noqa: E402
+from crons.hosts.instances import Instance  # noqa: E402
 from crons.jobs import registry  # noqa: E402
+from crons.jobs.policies import Policy  # noqa: E402
 from crons.ledger import rows  # noqa: E402
 from crons.models import Entry, Run  # noqa: E402
-from crons.policies import Policy  # noqa: E402
 from crons.verdicts import Ending, Outcome  # noqa: E402
 
 

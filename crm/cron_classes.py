@@ -1,4 +1,4 @@
-"""Jobs as classes, for django-cron's CRON_CLASSES: crons.compat.django_cron gives the name that this imports."""
+"""Jobs as classes, for django-cron's CRON_CLASSES: crons.contrib.django_cron gives the name that this imports."""
 
 from datetime import timedelta
 

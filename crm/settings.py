@@ -83,8 +83,8 @@ CSRF_TRUSTED_ORIGINS = environment.names("CRM_TRUSTED_ORIGINS")
 
 INSTALLED_APPS = [
     "crons",
-    "crons.compat.django_cron",  # CRON_CLASSES: gives the name django_cron to modules that import it
-    "crons.compat.django_crontab",  # before the next: what its lines fire goes through the ledger
+    "crons.contrib.django_cron",  # CRON_CLASSES: gives the name django_cron to modules that import it
+    "crons.contrib.django_crontab",  # before the next: what its lines fire goes through the ledger
     "django_crontab",
     "crm",
     # Its releases follow Django's late: where there is none yet, the scheduler fires what beat would.
@@ -281,5 +281,7 @@ CRONS: dict[str, Any] = {
     "LOG_DIR": CRM_LOG_DIR,  # of the lines that `crons apply` writes
     "STATE_DIR": environment.text("CRM_STATE_DIR"),
     "HTTP_TICK_SECRET_FILE": BASE_DIR / _TICK_SECRETS if _TICK_SECRETS else "",
-    "EXECUTORS": {"celery": {"BACKEND": "crons.executors.celery.CelerySender", "OPTIONS": {"app": "crm.celery.app"}}},
+    "EXECUTORS": {
+        "celery": {"BACKEND": "crons.contrib.celery.executor.CelerySender", "OPTIONS": {"app": "crm.celery.app"}}
+    },
 }

@@ -10,20 +10,21 @@ from typing import Any
 
 from django.db.models import QuerySet
 
-from crons import arguments, declarers, deployment, ledger
-from crons import sync as declarations
-from crons.alerts import outbox
+from crons import arguments, deployment, ledger
 from crons.conf import conf
+from crons.declarations import sync as declarations
+from crons.declarations.retiring import Retire
+from crons.declarations.sync import Synced
 from crons.dispatch import plan_entry
 from crons.exceptions import LedgerUnavailable, Refused, UnknownJob
 from crons.jobs import no_entry
 from crons.ledger import Corrected, Pruned, Reconciled
 from crons.ledger.audit import note
 from crons.models import Entry, Heartbeat, Pause, Range, Run, is_text
-from crons.retiring import Retire
-from crons.sync import Synced
 from crons.upcoming import UpcomingSlot, slots_of
 from crons.verdicts import Kind, State
+from crons.watch import declarers
+from crons.watch.alerts import outbox
 from crons.watch.problems import Look, Problem, problems
 
 

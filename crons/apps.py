@@ -19,12 +19,18 @@ class CronsConfig(AppConfig):
     default_auto_field = "django.db.models.BigAutoField"
 
     def ready(self) -> None:
-        from crons import checks, suite  # noqa: F401 (registers the checks; needs models)
+        from crons import (
+            checks,  # noqa: F401 (registers the checks; needs models)
+            in_tests,
+        )
         from crons.conf import conf
+        from crons.extensions import extensions
         from crons.jobs import registry
 
+        for each in extensions():
+            each.load_checks()
         autoreload_started.connect(watch_modules, dispatch_uid="crons.apps")
-        pre_migrate.connect(suite.mark_by_test_database, sender=self)
+        pre_migrate.connect(in_tests.mark_by_test_database, sender=self)
         registry.defaults = lambda: conf.defaults
         registry.setup = lambda: apps.app_configs
         registry.load = load

@@ -14,6 +14,7 @@ from django.conf import settings
 from django.utils.module_loading import import_string
 
 from crons.exceptions import InvalidSchedule, InvalidSetting
+from crons.extensions import extensions
 from crons.schedules import parse
 from crons.verdicts import Verdict
 
@@ -24,10 +25,8 @@ DEFAULTS: dict[str, Any] = {
     "TIME_ZONE": "",
     "DEFAULTS": {},
     "EXECUTORS": {
-        "process": {"BACKEND": "crons.executors.process.ProcessExecutor", "OPTIONS": {}},
+        "process": {"BACKEND": "crons.executors.process.executor.ProcessExecutor", "OPTIONS": {}},
         "inline": {"BACKEND": "crons.executors.inline.InlineExecutor", "OPTIONS": {}},
-        "celery": {"BACKEND": "crons.executors.celery.CelerySender", "OPTIONS": {}},
-        "tasks": {"BACKEND": "crons.executors.tasks.TasksSender", "OPTIONS": {}},
     },
     "MAX_RUNNING": 4,
     "GROUPS": {},
@@ -65,6 +64,12 @@ NO_ZONES = (
     "Set USE_TZ = True: slots are kept in UTC and shown in each entry's zone.",
 )
 KEPT = (*(verdict.value for verdict in Verdict), "incidents", "audit")
+
+
+def default_executors() -> dict[str, Mapping[str, Any]]:
+    """Return the executors that are there without a setting: ours, and those of extensions."""
+    of_others = {alias: path for each in extensions() for alias, path in each.executors.items()}
+    return {**DEFAULTS["EXECUTORS"], **{alias: {"BACKEND": path, "OPTIONS": {}} for alias, path in of_others.items()}}
 
 
 class Conf:
@@ -111,8 +116,8 @@ class Conf:
 
     @property
     def executors(self) -> Mapping[str, Mapping[str, Any]]:
-        """Executors by alias: BACKEND (dotted path) and OPTIONS. Those above are always there."""
-        return {**DEFAULTS["EXECUTORS"], **self._get("EXECUTORS", dict)}
+        """Executors by alias: BACKEND (dotted path) and OPTIONS. Ours and those of extensions are always there."""
+        return {**default_executors(), **self._get("EXECUTORS", dict)}
 
     @property
     def max_running(self) -> int:

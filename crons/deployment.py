@@ -16,7 +16,7 @@ from django.db import DatabaseError, connections, transaction
 
 from crons.conf import conf
 from crons.exceptions import Disabled, NotAdopted
-from crons.instances import host
+from crons.hosts.instances import host
 from crons.ledger import database_now, require_believable, verb, writing
 from crons.models import AuditEvent, Deployment
 

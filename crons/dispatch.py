@@ -14,7 +14,7 @@ from crons.conf import conf
 from crons.exceptions import LedgerUnavailable
 from crons.executors.base import Executor
 from crons.executors.sending import Courier, Returned, Sender
-from crons.instances import Instance, boottime
+from crons.hosts.instances import Instance, boottime
 from crons.jobs import registry
 from crons.ledger import BATCH, Agenda, Recorded
 from crons.planner import Account, Plan

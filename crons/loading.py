@@ -15,11 +15,11 @@ from django.apps import apps
 from django.conf import settings
 from django.utils.module_loading import module_has_submodule
 
+from crons.built_in_jobs import declare
 from crons.conf import conf
 from crons.exceptions import DeclarationError, InvalidSetting
 from crons.jobs import registry
-from crons.own_jobs import declare
-from crons.sources import SOURCES
+from crons.sources import sources
 from crons.sources.code import load as load_module
 
 
@@ -66,7 +66,7 @@ def _load_all() -> None:
     for name in registry.modules:
         load_module(name)
     # A process begins only jobs that it knows, and tick and run never sync: what settings declare is read here.
-    for source in SOURCES:
+    for source in sources():
         source.read()
 
 

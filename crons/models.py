@@ -16,7 +16,7 @@ else:
     from crons.row_moments import RowDateTimeField
 
 # What an ending may be without anybody having to look at it. Indexes that leave these out stay small and cheap:
-# of a million runs they hold the few that a person looks for. See crons/board.py for the same words in SQL.
+# of a million runs they hold the few that a person looks for. See crons/web/overview.py for the same words in SQL.
 UNREMARKABLE = ["", "succeeded"]
 
 M = TypeVar("M", bound=models.Model)

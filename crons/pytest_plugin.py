@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from crons import suite
+from crons import in_tests
 
 if TYPE_CHECKING:
     from crons.jobs import Registry
@@ -29,11 +29,11 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 def pytest_configure(config: pytest.Config) -> None:
     """Switch the schedulers off, unless the project's configuration wants them in all tests."""
-    config.stash[_BEFORE] = os.environ.get(suite.VARIABLE)
+    config.stash[_BEFORE] = os.environ.get(in_tests.VARIABLE)
     if config.getini("crons_schedulers"):
-        os.environ[suite.VARIABLE] = "0"
+        os.environ[in_tests.VARIABLE] = "0"
     else:
-        suite.mark()
+        in_tests.mark()
 
 
 def pytest_sessionstart() -> None:
@@ -60,9 +60,9 @@ def pytest_unconfigure(config: pytest.Config) -> None:
     """Leave the environment as it was."""
     before = config.stash.get(_BEFORE, None)
     if before is None:
-        os.environ.pop(suite.VARIABLE, None)
+        os.environ.pop(in_tests.VARIABLE, None)
     else:
-        os.environ[suite.VARIABLE] = before
+        os.environ[in_tests.VARIABLE] = before
 
 
 @pytest.fixture
@@ -86,5 +86,5 @@ def crons_sandbox() -> Iterator[Registry]:
 @pytest.fixture
 def crons_schedulers() -> Iterator[None]:
     """Let serve, tick and run work in this test, and in the processes that it starts."""
-    with suite.schedulers():
+    with in_tests.schedulers():
         yield

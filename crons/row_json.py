@@ -11,7 +11,7 @@ from typing import Any
 from django.db import models
 from django.db.models.fields.json import KeyTransform
 
-from crons.secret_shapes import without_secrets_in
+from crons.redaction.shapes import without_secrets_in
 
 SHOWN = 80
 

@@ -14,8 +14,8 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from crons.bodies import Body
 from crons.exceptions import GiveUp
+from crons.jobs.callables import Body
 from crons.verdicts import Ending, Outcome
 
 # What tracks errors hangs on logging, or on what a job logs itself; without this it would see none of them.

@@ -2,8 +2,8 @@
 
 from django.urls import path
 
-from crons import views
 from crons.triggers import http
+from crons.web import views
 
 app_name = "crons"
 urlpatterns = [path("", views.home, name="home"), path("tick", http.tick, name="tick")]

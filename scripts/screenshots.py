@@ -96,9 +96,9 @@ def prepare(folder: Path) -> None:
     django.setup()
     call_command("migrate", verbosity=0)
     timezone.now = lambda: NOW
-    from crons import board, views
+    from crons.web import overview, views
 
-    views.board.look = lambda window, look=board.look: look(window, NOW)
+    views.board.look = lambda window, look=overview.look: look(window, NOW)
 
 
 def serve() -> Any:
@@ -142,8 +142,8 @@ def empty() -> dict[str, Any]:
 def well() -> dict[str, Any]:
     """All is as it should be: every entry planned, one run going."""
     from crons import models
+    from crons.jobs.policies import Policy, Retry
     from crons.ledger import account_of
-    from crons.policies import Policy, Retry
 
     empty()
     policy = Policy(catch_up="latest", timeout=timedelta(minutes=20), retry=Retry(3), idempotent=True)

@@ -7,7 +7,7 @@ from django_cron import CronJobBase, Schedule
 from benchmarks.ways_jobs.cron import beat
 
 
-class Beat(CronJobBase):  # type: ignore[misc] # crons.compat.django_cron lends the name at run time
+class Beat(CronJobBase):  # type: ignore[misc] # crons.contrib.django_cron lends the name at run time
     """Calls the job."""
 
     code = "beat_class"

@@ -11,7 +11,7 @@ from crm.api_client import ApiFailed
 from crm.customers import CleanupRefused
 from crm.logs import LogRefused
 from crm.plain_text import one_line
-from crons.commandline import CommandLine
+from crons.management.commandline import CommandLine
 
 
 class EntryPoint(CommandLine):

@@ -15,13 +15,13 @@ from zoneinfo import ZoneInfo
 from django.core.checks import CheckMessage, Warning, register
 from django.utils import timezone
 
-from crons.bodies import Body, CommandBody, ShellBody
 from crons.checks.asking import of_declarations
 from crons.checks.framing import TAG
 from crons.conf import conf
 from crons.jobs import Declaration, registry
+from crons.jobs.callables import Body, CommandBody, ShellBody
 from crons.schedules import FAR_FUTURE
-from crons.zones import is_zone
+from crons.schedules.zones import is_zone
 
 # So many slots of the rarer of two entries are looked for among those of the other.
 LOOKED_AT = 20
@@ -61,11 +61,11 @@ def _called(body: Body) -> tuple[Hashable, list[Any]]:
         return ("command", body.command_name), list(body.command_args)
     if isinstance(body, ShellBody):
         return _of_program(body)
-    inner = getattr(body, "body", None)  # of a line of CRONJOBS with arguments of its own
+    inner = getattr(body, "body", None)  # it calls another one with arguments of its own
     if callable(inner):
         called, args = _called(inner)
         return called, [*args, *getattr(body, "args", ())]
-    if found := getattr(body, "found", None):  # a class of CRON_CLASSES
+    if found := getattr(body, "found", None):  # it stands for a class
         return ("object", id(found)), []
     return ("object", id(inspect.unwrap(body))), []
 

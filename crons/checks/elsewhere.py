@@ -20,7 +20,7 @@ from django.core.checks import CheckMessage, Warning, register
 from crons.checks.asking import is_asked_for, of_declarations
 from crons.checks.framing import TAG
 from crons.jobs import registry
-from crons.sources.cronjobs import readable_lines
+from crons.sources import sources
 
 DECLARING = {
     f"{module}.{name}"
@@ -43,7 +43,7 @@ def check_elsewhere() -> Iterator[CheckMessage]:
     strays = set(declaring) - set(registry.modules)
     if not strays:
         return
-    known = _imported_from([*registry.modules, *_named_in_settings(), *_imported_everywhere(modules)], modules)
+    known = _imported_from([*registry.modules, *_named_by_sources(), *_imported_everywhere(modules)], modules)
     for name in sorted(strays - known):
         lines = ", ".join(f"line {line}" for line in declaring[name])
         yield Warning(
@@ -79,11 +79,9 @@ def _files_below(folder: Path) -> Iterator[Path]:
                 yield Path(place, each)
 
 
-def _named_in_settings() -> Iterator[str]:
-    """Name the modules that CRONJOBS and CRON_CLASSES have imported wherever jobs are needed."""
-    yield from (line.path.rpartition(".")[0] for line in readable_lines())
-    paths = getattr(settings, "CRON_CLASSES", ())
-    yield from (str(path).rpartition(".")[0] for path in (paths if isinstance(paths, list | tuple | set) else ()))
+def _named_by_sources() -> Iterator[str]:
+    """Name the modules that sources have imported wherever jobs are needed."""
+    return (module for source in sources() for module in source.modules())
 
 
 def _imported_everywhere(modules: Iterable[str]) -> Iterator[str]:

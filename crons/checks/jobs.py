@@ -10,11 +10,11 @@ from django.core.checks import CheckMessage, Error, Warning, register
 from django.core.management import get_commands
 from django.utils.module_loading import import_string
 
-from crons.bodies import CommandBody, ShellBody
 from crons.checks.asking import of_declarations
 from crons.checks.framing import TAG, did_you_mean, guess, sends, told
 from crons.conf import conf
 from crons.jobs import registry
+from crons.jobs.callables import CommandBody, ShellBody
 
 
 @register(TAG)

@@ -14,14 +14,14 @@ from django.conf import settings
 from django.core.checks import CheckMessage, Error, Warning, register
 from django.db import connections
 
-from crons import suite
+from crons import in_tests
 from crons.attempts import KILL_AT, RENEW_AT
 from crons.checks.asking import leaves_zones, of_declarations
 from crons.checks.framing import TAG, known_good
 from crons.conf import NO_ZONES, conf
 from crons.exceptions import CronsError
 from crons.jobs import make_policy, registry
-from crons.zones import nearest_zone
+from crons.schedules.zones import nearest_zone
 
 # What its locks, clocks and batches are tried on.
 VENDORS = ("sqlite", "postgresql")
@@ -133,11 +133,11 @@ def _seconds(length: timedelta) -> str:
 @register(TAG, deploy=True)
 def check_suite(app_configs: Any = None, **kwargs: Any) -> list[CheckMessage]:
     """Check that nobody has left the mark of a test suite in the environment."""
-    if os.environ.get(suite.VARIABLE, "0") == "0":
+    if os.environ.get(in_tests.VARIABLE, "0") == "0":
         return []
     return [
         Warning(
-            f"{suite.VARIABLE} is set, so this process counts as part of a test suite: "
+            f"{in_tests.VARIABLE} is set, so this process counts as part of a test suite: "
             "serve, tick and run begin nothing.",
             hint="Take it out of the environment, of unit files and env files; the pytest plugin sets it by itself.",
             id="crons.W043",

@@ -10,9 +10,10 @@ from django.conf import settings
 from django.db import connections
 from django.utils import timezone
 
-from crons import ledger, zones
+from crons import ledger
 from crons.conf import conf
 from crons.doctor.findings import BAD, GOOD, WARN, Finding
+from crons.schedules import zones
 from crons.targets import crond
 
 SKEW_WARNS, SKEW_HURTS = timedelta(seconds=1), timedelta(seconds=5)

@@ -4,29 +4,26 @@ from __future__ import annotations
 
 import os
 from collections.abc import Generator, Iterator
-from datetime import timedelta
-
-from django.apps import apps
 
 from crons import api
 from crons.doctor.findings import BAD, GOOD, WARN, Finding
 from crons.exceptions import CronsError
-from crons.ledger import database_now
-from crons.sources import past_ledger
+from crons.extensions import extensions
 from crons.sources.crontab_files import begins_jobs, command_of, job_past_ledger
 from crons.sources.shell_words import programs
-from crons.targets import CrontabTarget, SystemdTarget, beat_rows, blocks, crond, declared, state
+from crons.targets import CrontabTarget, blocks, crond, declared, state
 from crons.targets.installation import Installation
-
-BEAT_SAVES = timedelta(minutes=5)  # beat writes down what it fired every three
 
 
 def look(name: str | None) -> Iterator[Finding]:
     """Look at this machine's cron, and whether anything looks at the clock."""
     alive = api.schedulers()
-    by_beat = yield from _rows_of_beat()
-    by_units = yield from _units()
-    by_cron = yield from _lines(name, has_scheduler=bool(alive) or by_beat or by_units)
+    by_others = False
+    for each in extensions():
+        findings, fires = each.examine()
+        yield from findings
+        by_others = by_others or fires
+    by_cron = yield from _lines(name, has_scheduler=bool(alive) or by_others)
     is_running = crond.is_running()
     if is_running is False and by_cron:
         yield Finding(
@@ -41,7 +38,7 @@ def look(name: str | None) -> Iterator[Finding]:
     if alive:
         told = ", ".join(f"{beat.kind} on {beat.host} (pid {beat.pid})" for beat in alive)
         yield Finding("triggers", GOOD, told)
-    elif not by_cron and not by_beat and not by_units:
+    elif not by_cron and not by_others:
         yield Finding(
             "triggers",
             BAD,
@@ -79,47 +76,7 @@ def _lines(name: str | None, *, has_scheduler: bool) -> Generator[Finding, None,
                 )
     for note in plan.notes:
         yield Finding("crontab", WARN, note)
-    if twice := sorted(past_ledger.find().entries):
-        found = f"runs twice as soon as crons serve or tick runs, once past the ledger: {', '.join(twice)}"
-        yield Finding("django-crontab's lines", BAD, found, "lines that go through the ledger", past_ledger.WAYS_OUT)
     return bool(plan.ours or by_hand)
-
-
-def _rows_of_beat() -> Generator[Finding, None, bool]:
-    """Yield a finding on django-celery-beat's rows, where ours are; return whether its beat should fire them."""
-    fired = beat_rows.last_tick() if apps.is_installed(beat_rows.APP) else None
-    if fired is None:
-        return False
-    if not fired.enabled:
-        found = "the row crons.tick is disabled: what no row fires is not done"
-        yield Finding("beat", BAD, found, "an enabled row", "Enable it in the admin of django-celery-beat.")
-    elif fired.at is None or database_now() - fired.at > BEAT_SAVES:
-        last = f"last at {fired.at:%Y-%m-%d %H:%M:%S} UTC" if fired.at else "not yet"
-        remedy = "Start a beat: celery -A PROJECT beat. It writes this down every three minutes."
-        yield Finding("beat", WARN, f"our rows are there, and beat fired crons.tick {last}", "each minute", remedy)
-    else:
-        yield Finding("beat", GOOD, f"fires crons.tick, last at {fired.at:%Y-%m-%d %H:%M:%S} UTC")
-    return fired.enabled
-
-
-def _units() -> Generator[Finding, None, bool]:
-    """Yield a finding on systemd's units, where ours are; return whether they fire."""
-    fires = False
-    for system in (False, True):
-        what = "the machine's systemd" if system else "systemd of this account"
-        try:
-            names, dead = SystemdTarget(system=system).started()
-        except CronsError as error:
-            yield Finding("systemd", WARN, str(error), "units that can be read", "See the message.")
-            continue
-        if dead:
-            found = f"installed in {what} and not running: {', '.join(dead)}"
-            remedy = f"manage.py crons plan --to systemd{' --system' if system else ''} says what to type."
-            yield Finding("systemd", BAD, found, "running units", remedy)
-        elif names:
-            yield Finding("systemd", GOOD, f"our units run in {what}: {', '.join(names)}")
-        fires = fires or bool(names and not dead)
-    return fires
 
 
 def _lines_by_hand(content: bytes) -> list[str]:

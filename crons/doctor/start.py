@@ -8,10 +8,10 @@ import shutil
 from collections.abc import Iterator
 
 from crons import deployment
-from crons.bodies import ShellBody
 from crons.doctor import bare, missing, witness
 from crons.doctor.findings import BAD, GOOD, Finding
 from crons.jobs import registry
+from crons.jobs.callables import ShellBody
 from crons.targets import CrontabTarget, crontab, state
 from crons.targets.installation import Installation
 

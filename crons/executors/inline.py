@@ -27,10 +27,10 @@ from crons.conf import conf
 from crons.exceptions import LedgerUnavailable
 from crons.executors.base import Executor
 from crons.executors.capture import RECORD_FORMAT, is_output, log_level
-from crons.executors.child import environment_of, run
 from crons.executors.output import Output, without_secrets
+from crons.executors.process.child import environment_of, run
 from crons.executors.reports import RETRY_SECONDS, Reports
-from crons.instances import hold_attempt
+from crons.hosts.instances import hold_attempt
 from crons.redaction import Redaction, of_project
 from crons.side_output import BestEffort, dropped_note
 from crons.verdicts import Ending, Outcome

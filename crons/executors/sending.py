@@ -1,6 +1,6 @@
 """The contract of an executor that is elsewhere, and the courier that brings it messages.
 
-Other processes begin and run what a message names (`crons.triggers.arrival`). Here nothing is waited for:
+Other processes begin and run what a message names (`crons.triggers.worker`). Here nothing is waited for:
 a broker that is down or silent must never hold up a look at the clock.
 """
 

@@ -7,7 +7,6 @@ when the database does not answer.
 """
 
 from crons.ledger.agenda import Agenda, agenda
-from crons.ledger.backfill import backfill
 from crons.ledger.begin import begin, full_groups, keep_keys, read_attempt
 from crons.ledger.clock import ClockWatch, Corrected, correct_clock, require_believable, require_near
 from crons.ledger.expire import expire
@@ -20,6 +19,9 @@ from crons.ledger.finish import (
     request_cancel,
     write_output,
 )
+from crons.ledger.maintenance.backfill import backfill
+from crons.ledger.maintenance.prune import Pruned, prune
+from crons.ledger.maintenance.reconcile import Reconciled, reconcile
 from crons.ledger.mending import mend_moments
 from crons.ledger.merge import is_busy, merge
 from crons.ledger.pauses import (
@@ -34,8 +36,6 @@ from crons.ledger.pauses import (
     told,
     wide_pauses,
 )
-from crons.ledger.prune import Pruned, prune
-from crons.ledger.reconcile import Reconciled, reconcile
 from crons.ledger.record import (
     BATCH,
     Recorded,

@@ -22,13 +22,13 @@ from django.db.models import Exists, F, OuterRef
 from crons.attempts import Begun, Unstarted
 from crons.conf import conf
 from crons.exceptions import CronsError, LedgerUnavailable
-from crons.instances import Instance, boottime
+from crons.hosts.instances import Instance, boottime
+from crons.jobs.policies import Policy
 from crons.ledger import rows
 from crons.ledger.record import account_of, policy_of, request_effect_key, slot_key
 from crons.ledger.transactions import verb, writing
 from crons.ledger.verdict import end, write_ended
 from crons.models import Attempt, Deployment, Entry, Run
-from crons.policies import Policy
 from crons.row_json import unread
 from crons.row_moments import UNREAD
 from crons.schedules import FAR_FUTURE, FAR_PAST

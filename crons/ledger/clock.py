@@ -18,7 +18,7 @@ from django.utils import timezone
 
 from crons.conf import conf
 from crons.exceptions import ClockInDoubt, CronsError
-from crons.instances import boot_id, is_gone
+from crons.hosts.instances import boot_id, is_gone
 from crons.ledger import rows, transactions
 from crons.ledger.audit import note
 from crons.ledger.record import account_of

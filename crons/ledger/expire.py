@@ -12,10 +12,10 @@ from typing import Any
 
 from django.db.models import Q
 
-from crons import orphans
 from crons.attempts import Finished
 from crons.conf import conf
-from crons.instances import boot_id, has_ended, is_gone, is_stopped
+from crons.hosts import orphans
+from crons.hosts.instances import boot_id, has_ended, is_gone, is_stopped
 from crons.ledger.finish import close, write_closed
 from crons.ledger.record import BATCH
 from crons.ledger.transactions import lock_free, verb, writing

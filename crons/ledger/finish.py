@@ -12,13 +12,13 @@ from django.db import IntegrityError, connections, transaction
 from crons.attempts import Chunk, Finished, Renewed
 from crons.conf import conf
 from crons.exceptions import CronsError, Fenced, LedgerUnavailable, Refused
+from crons.jobs.policies import Policy
 from crons.ledger import rows
 from crons.ledger.audit import REASON, kept, note
 from crons.ledger.record import locked, policy_of
 from crons.ledger.transactions import lock_all, verb, writing
 from crons.ledger.verdict import ENDED, announce, end, write_ended
 from crons.models import Attempt, Entry, OutputChunk, Run
-from crons.policies import Policy
 from crons.verdicts import BAD_VERDICTS, Ending, Outcome, State, Verdict, named_error
 
 # An idempotent job that loses its process is begun again even without retry=, but not for ever:

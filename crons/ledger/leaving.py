@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from zoneinfo import ZoneInfo
 
 from crons.exceptions import CronsError, ZoneMissingHere
-from crons.instances import host
+from crons.hosts.instances import host
 from crons.models import Entry, Heartbeat
 
 if TYPE_CHECKING:

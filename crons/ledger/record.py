@@ -13,6 +13,7 @@ from django.db.models import Q
 
 from crons.exceptions import CronsError, InvalidJob, Refused, UnknownJob, ZoneMissingHere
 from crons.jobs import no_entry
+from crons.jobs.policies import Policy
 from crons.ledger import rows
 from crons.ledger.audit import BY, kept, note
 from crons.ledger.leaving import leave, zone_of
@@ -20,7 +21,6 @@ from crons.ledger.taken import slots_after_accounts
 from crons.ledger.transactions import verb, writing
 from crons.models import Entry, Range, Run, is_text
 from crons.planner import Account, Plan, PlannedRange, without
-from crons.policies import Policy
 from crons.redaction import for_people
 from crons.row_json import unread
 from crons.row_moments import UNREAD

@@ -10,8 +10,8 @@ from typing import Any, Protocol
 from uuid import UUID
 
 from crons.moments import iso
+from crons.presentation import Cell
 from crons.readable import readable, readable_json, readable_line
-from crons.telling import Cell
 
 __all__ = ["Cell", "Out"]
 

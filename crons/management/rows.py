@@ -11,8 +11,8 @@ from django.db.models import Model
 
 from crons.conf import conf
 from crons.models import Attempt, Run
+from crons.presentation import BAD, standing, took, verdict, words
 from crons.redaction import for_people
-from crons.telling import BAD, standing, took, verdict, words
 
 # Columns that hold what a declaration or a person gave: secrets may be in them.
 ANYTHING = ("args", "before", "after")

@@ -1,12 +1,17 @@
-"""Where declarations are read from: code, django-crontab's CRONJOBS, django-cron's CRON_CLASSES, crontab files."""
+"""Where declarations are read from: code, crontab files, and what extensions read."""
 
+from functools import cache
+
+from crons.extensions import extensions
 from crons.sources.base import Source
 from crons.sources.code import CodeSource
-from crons.sources.cron_classes import CronClassesSource
-from crons.sources.cronjobs import CronjobsSource
 from crons.sources.crontab_files import CrontabFilesSource
 
-# A list, and one for all that read it: crons.testing.sandbox empties it of what is not code.
-SOURCES: list[Source] = [CodeSource(), CronjobsSource(), CronClassesSource(), CrontabFilesSource()]
+__all__ = ["sources"]
 
-__all__ = ["SOURCES"]
+
+@cache
+def sources() -> list[Source]:
+    """Return all of them: one list for all that read it, which crons.testing.sandbox empties of what is not code."""
+    of_others = (source for each in extensions() for source in each.sources())
+    return [CodeSource(), *of_others, CrontabFilesSource()]

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from functools import cached_property
 from typing import Any
 
@@ -11,9 +13,10 @@ from django.utils.module_loading import import_string
 
 from crons.exceptions import InvalidSetting, NotImported
 from crons.jobs import Declaration
+from crons.ledger.record import Planner
 from crons.redaction import Redaction, of_project
+from crons.redaction.shapes import without_secrets_in
 from crons.schedules import Schedule, parse
-from crons.secret_shapes import without_secrets_in
 from crons.sources.importing import FAILURES, describe_failure, importing
 
 NOT_IMPORTED = (
@@ -54,6 +57,14 @@ class Reading:
     problems: tuple[Problem, ...] = ()
 
 
+@dataclass(frozen=True)
+class Hold:
+    """Why an entry begins paused, and *by* whom."""
+
+    by: str
+    reason: str
+
+
 class Source(ABC):
     """Reads declarations; reading twice gives the same, changes nothing and never raises for what it reads."""
 
@@ -62,6 +73,25 @@ class Source(ABC):
     @abstractmethod
     def read(self) -> Reading:
         """Return what is declared now."""
+
+    def modules(self) -> Iterable[str]:
+        """Name the modules that reading it imports."""
+        return ()
+
+    def rename_rows(self, now: datetime) -> list[str]:
+        """Have rows follow what they belong to, where a name does not say it; return the new names.
+
+        Called by sync before it writes.
+        """
+        return []
+
+    def holds(self) -> Mapping[str, Hold]:
+        """Return the entries that begin paused because something else runs them as well, by name; asked by sync."""
+        return {}
+
+    def let_go(self, now: datetime, plan: Planner) -> list[str]:
+        """End such pauses where that is over, and say of what is run twice still; called by sync at its end."""
+        return []
 
 
 def imported(ref: str, path: str) -> Any:

@@ -8,10 +8,11 @@ from pathlib import Path, PurePath
 
 from django.core.management import get_commands
 
-from crons.bodies import CommandBody
 from crons.conf import conf
 from crons.exceptions import DeclarationError, InvalidSetting
+from crons.extensions import extensions
 from crons.jobs import Job, registry
+from crons.jobs.callables import CommandBody
 from crons.sources.base import Binding, Problem, Reading, Source, without_secrets
 from crons.sources.shell_words import programs
 
@@ -27,7 +28,6 @@ LINE = re.compile(r"\s*(?P<schedule>@\w+|(?:\S+\s+){4}\S+)\s+(?P<command>\S.*)\Z
 # Those that crontab files of projects name; a program of such a name would have to be called by its path.
 ACCOUNTS = frozenset({"root", "www-data", "nginx", "apache", "nobody", "ubuntu", "django"})
 LOOKS = ("tick", "serve")  # verbs of manage.py crons that begin whatever is due
-OURS = {"crontab": "crons.compat.django_crontab", "runcrons": "crons.compat.django_cron"}
 SETTING = re.compile(r"""\s*(?:[A-Za-z_]\w*|'[^']*'|"[^"]*")\s*=""")
 
 
@@ -137,7 +137,8 @@ def looks_at_clock(words: list[str]) -> bool:
     verb, *args = words[1:] if is_django(words) else [""]
     if verb == "crons":
         return next((word for word in args if word in ("run", *LOOKS)), "") in LOOKS
-    return verb in OURS and get_commands().get(verb) == OURS[verb]
+    apps = {app for each in extensions() for command, app in each.commands.items() if command == verb}
+    return get_commands().get(verb) in apps
 
 
 def begins_jobs(words: list[str]) -> bool:

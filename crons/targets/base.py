@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import hashlib
 from abc import ABC, abstractmethod
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar, NamedTuple
 
 from crons import deployment
 from crons.exceptions import CronsError, TargetError
@@ -23,6 +23,14 @@ SERVE = "serve"  # a scheduler that stays
 
 class Unfit(CronsError):
     """A schedule that this target cannot express; the message is the reason."""
+
+
+class Words(NamedTuple):
+    """What the foreign schedule is called, what is ours in it, and what one entry has there."""
+
+    whole: str
+    part: str
+    piece: str
 
 
 @dataclass(frozen=True)
@@ -73,8 +81,11 @@ class Target(ABC):
 
     name: ClassVar[str]
     modes: ClassVar[tuple[str, ...]]
-    taken: ClassVar[frozenset[str]] = frozenset()
-    """Names of what its constructor takes besides *take_over*."""
+    words: ClassVar[Words]
+    options: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
+    """What its constructor takes besides *take_over*: name → how verbs take it, as argparse says it."""
+    plan_options: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
+    """The same, of what only `crons plan` and `apply` take."""
 
     def __init__(self, *, take_over: bool = False) -> None:
         """*take_over*: our mark is ours even where it was left by another database."""

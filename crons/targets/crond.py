@@ -9,8 +9,8 @@ from datetime import UTC, tzinfo
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
-from crons import zones
 from crons.exceptions import TargetError
+from crons.schedules import zones
 
 ALLOW, DENY = Path("/etc/cron.allow"), Path("/etc/cron.deny")
 LOCALTIME = Path("/etc/localtime")

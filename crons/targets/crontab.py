@@ -19,7 +19,7 @@ from crons.conf import conf
 from crons.exceptions import TargetError
 from crons.jobs import Declaration
 from crons.targets import blocks, crond, fitting, state
-from crons.targets.base import PER_JOB, TICK, Plan, Target, Unfit
+from crons.targets.base import PER_JOB, TICK, Plan, Target, Unfit, Words
 from crons.targets.installation import Installation
 
 LONGEST_COMMAND = 998  # in bytes; Debian's cron refuses the whole crontab for one that is longer
@@ -42,6 +42,7 @@ class CrontabTarget(Target):
 
     name = "crontab"
     modes = (TICK, PER_JOB)
+    words = Words("the crontab", "our block", "line")
 
     def __init__(self, *, take_over: bool = False) -> None:
         super().__init__(take_over=take_over)

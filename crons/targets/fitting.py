@@ -7,8 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta, tzinfo
 from functools import lru_cache
 
-from crons import zones
-from crons.schedules import NICKNAMES, AnyOf, Cron, Every, Never, Schedule
+from crons.schedules import NICKNAMES, AnyOf, Cron, Every, Never, Schedule, zones
 from crons.targets.base import Unfit
 
 HORIZON = timedelta(days=3653)

@@ -14,9 +14,9 @@ from zoneinfo import ZoneInfo
 from django.utils import timezone
 from django.utils.dateparse import parse_datetime
 
-from crons import zones
 from crons.conf import conf
 from crons.ledger import transactions
+from crons.schedules import zones
 
 _stopped: list[Clock] = []
 

@@ -10,7 +10,7 @@ from zoneinfo import ZoneInfo
 
 from crons.conf import conf
 from crons.jobs import Registry, registry
-from crons.sources import SOURCES
+from crons.sources import sources
 from crons.sources.code import CodeSource
 from crons.testing.clock import moment_of
 
@@ -64,9 +64,9 @@ def sandbox(*, empty: bool = True) -> Iterator[Registry]:
 @contextmanager
 def _only_code() -> Iterator[None]:
     """Have nothing read but code. Settings stay as they are: other fixtures change and restore them in their order."""
-    kept = list(SOURCES)
-    SOURCES[:] = [source for source in kept if isinstance(source, CodeSource)]
+    kept = list(sources())
+    sources()[:] = [source for source in kept if isinstance(source, CodeSource)]
     try:
         yield
     finally:
-        SOURCES[:] = kept
+        sources()[:] = kept

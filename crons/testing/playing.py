@@ -9,7 +9,6 @@ from datetime import datetime
 from typing import Any
 
 from crons import api, ledger, watch
-from crons.alerts import outbox
 from crons.conf import conf
 from crons.dispatch import Dispatcher
 from crons.exceptions import UnknownJob
@@ -19,6 +18,7 @@ from crons.schedules import FAR_FUTURE
 from crons.testing import clock
 from crons.testing.declared import sandbox
 from crons.testing.running import dispatching
+from crons.watch.alerts import outbox
 
 
 def play(

@@ -18,16 +18,16 @@ from django.utils import timezone
 
 from crons import api, ledger
 from crons.attempts import Begun, Chunk
-from crons.bodies import Body
 from crons.conf import conf
 from crons.dispatch import Dispatcher, Scribe
 from crons.exceptions import LedgerUnavailable, Refused, UnknownJob
-from crons.executors import child
 from crons.executors.capture import log_level
 from crons.executors.inline import InlineExecutor, kept_environment, kept_output
 from crons.executors.output import without_secrets
-from crons.instances import Instance
+from crons.executors.process import child
+from crons.hosts.instances import Instance
 from crons.jobs import Declaration, Job, check_args, not_declared, registry
+from crons.jobs.callables import Body
 from crons.ledger.begin import key_of
 from crons.models import Entry, OutputChunk, Run
 from crons.redaction import of_project

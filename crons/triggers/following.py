@@ -12,7 +12,7 @@ from django.db.models import Q
 from crons import api, ledger
 from crons.conf import conf
 from crons.exceptions import LedgerUnavailable
-from crons.instances import is_gone
+from crons.hosts.instances import is_gone
 from crons.models import Attempt, OutputChunk, Run
 from crons.moments import local
 from crons.verdicts import State

@@ -27,12 +27,12 @@ from django.http import Http404, HttpRequest, HttpResponse
 from django.views.decorators.cache import never_cache
 from django.views.decorators.csrf import csrf_exempt
 
-from crons import api, deployment, ledger, suite, watch
+from crons import api, deployment, in_tests, ledger, watch
 from crons.conf import conf
 from crons.dispatch import Dispatcher
 from crons.exceptions import CronsError, InvalidSetting, LedgerUnavailable
 from crons.executors.sending import Sender
-from crons.instances import Instance
+from crons.hosts.instances import Instance
 from crons.jobs import registry
 from crons.side_output import get_log
 from crons.triggers.tick import wait_for_boundary
@@ -142,7 +142,7 @@ def _in_turn() -> HttpResponse:
 
 
 def _look() -> dict[str, Any]:
-    suite.refuse_schedulers()
+    in_tests.refuse_schedulers()
     deployment.permit()
     wait_for_boundary(ledger.agenda())  # whoever calls at the full minute means that minute
     instance = Instance.start("http")

@@ -12,18 +12,18 @@ from contextlib import ExitStack, contextmanager, suppress
 from datetime import timedelta
 from types import FrameType, TracebackType
 
-from crons import ledger, suite, watch
-from crons.alerts import outbox
+from crons import in_tests, ledger, watch
 from crons.conf import conf
 from crons.dispatch import Dispatcher, Scribe
 from crons.exceptions import CronsError, LedgerUnavailable
 from crons.executors.base import Executor
 from crons.executors.forking import close_shared
 from crons.executors.sending import Sender
-from crons.instances import Instance
+from crons.hosts.instances import Instance
 from crons.jobs import registry
 from crons.ledger.silence import Watchdog, keep_alive
 from crons.side_output import Echo, get_log, is_terminal
+from crons.watch.alerts import outbox
 
 log = get_log("crons")
 # At a terminal nobody waits half a minute after Ctrl-C.
@@ -53,7 +53,7 @@ class Session:
         *,
         echo: Echo | None = None,
     ) -> None:
-        suite.refuse_schedulers()  # before anything of the test's is touched
+        in_tests.refuse_schedulers()  # before anything of the test's is touched
         # Before anything is forked, so that jobs find them loaded; and a module may ask the database.
         registry.load()
         # Forked processes must not share a connection with this one.

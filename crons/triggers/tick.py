@@ -10,7 +10,7 @@ from django.utils import timezone
 from crons import deployment, ledger, watch
 from crons.dispatch import Pass
 from crons.ledger import Agenda
-from crons.triggers.postman import Postman
+from crons.triggers.alert_sender import Postman
 from crons.triggers.session import LONGEST_LOOK_SECONDS, Session
 
 # Cron on a host whose clock is ahead fires before the database's minute has begun.

@@ -12,13 +12,13 @@ from datetime import datetime
 
 from django.db.models import Exists, OuterRef, Q
 
-from crons.alerts import Message, outbox
 from crons.conf import conf
 from crons.exceptions import LedgerUnavailable
 from crons.ledger import verb, writing
 from crons.models import Attempt, Incident, OutputChunk, Run
 from crons.side_output import get_log
 from crons.verdicts import Verdict, named_error
+from crons.watch.alerts import Message, outbox
 
 log = get_log("crons")
 FAILING = "failing"

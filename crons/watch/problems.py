@@ -28,7 +28,7 @@ from django.db.models.functions import Now
 from crons import ledger
 from crons.conf import conf
 from crons.exceptions import ClockInDoubt, CronsError, LedgerUnavailable
-from crons.instances import is_gone
+from crons.hosts.instances import is_gone
 from crons.jobs import registry
 from crons.models import Attempt, Entry, Heartbeat, Incident, Run
 from crons.schedules import FAR_FUTURE

@@ -9,8 +9,6 @@ from typing import TYPE_CHECKING
 
 from django.db.models import Q
 
-from crons import declarers
-from crons.alerts import Message, outbox
 from crons.conf import conf
 from crons.exceptions import LedgerUnavailable
 from crons.jobs import registry
@@ -18,7 +16,9 @@ from crons.ledger import verb, writing
 from crons.ledger.transactions import reading
 from crons.models import Entry, Heartbeat, Incident
 from crons.side_output import get_log
-from crons.sources import SOURCES
+from crons.sources import sources
+from crons.watch import declarers
+from crons.watch.alerts import Message, outbox
 
 if TYPE_CHECKING:
     from crons.watch.problems import Look, Problem
@@ -48,7 +48,7 @@ def find(schedulers: Sequence[Heartbeat], now: datetime) -> list[tuple[Entry, da
     known = declarers.declared_by(schedulers) if schedulers else set(registry.entries)
     if known is None or (not schedulers and registry.broken):
         return []
-    live = Entry.objects.using(conf.database).filter(retired_at=None, source__in=[each.name for each in SOURCES])
+    live = Entry.objects.using(conf.database).filter(retired_at=None, source__in=[each.name for each in sources()])
     unvouched = Q(vouched_until=None) | Q(vouched_until__lt=now)
     found = live.filter(unvouched).exclude(name__in=known)
     if not schedulers:

@@ -17,7 +17,7 @@ def race(name: str, gate: int, told: int, *, by_name: bool) -> NoReturn:
     """Wait for the gate, record and begin, tell "recorded begun state-of-the-run door", and end."""
     from crons import ledger
     from crons.dispatch import plan_entry
-    from crons.instances import Instance
+    from crons.hosts.instances import Instance
     from crons.models import Run
 
     code = 1

@@ -14,8 +14,8 @@ def main(entries: int, runs: int, state: str) -> None:
     """Write *runs* runs of each of *entries* entries."""
     from django.utils import timezone
 
+    from crons.jobs.policies import Policy
     from crons.models import Attempt, Entry, OutputChunk, Run
-    from crons.policies import Policy
 
     now = timezone.now()
     began = now - timedelta(days=400)

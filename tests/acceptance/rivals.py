@@ -22,7 +22,7 @@ def begin_and_finish() -> dict[str, Any]:
     """Begin what there is, count how many of the group go, finish them; until all runs are over."""
     from crons import ledger
     from crons.attempts import Finished
-    from crons.instances import Instance
+    from crons.hosts.instances import Instance
     from crons.models import Run
     from crons.verdicts import Ending, Outcome
 
@@ -72,7 +72,7 @@ def fail_again() -> dict[str, Any]:
     """Begin the run whenever it waits, and let it fail; the thirtieth try succeeds."""
     from crons import ledger
     from crons.attempts import Finished
-    from crons.instances import Instance
+    from crons.hosts.instances import Instance
     from crons.verdicts import Ending, Outcome
 
     instance, numbers = Instance.start("rival"), []

@@ -9,7 +9,7 @@ from pathlib import Path
 from tests.acceptance import namespaces
 from tests.acceptance.conftest import PATIENCE_SECONDS, ROOT, Site
 
-# As ProtectSystem=, ReadWritePaths=, CapabilityBoundingSet= and NoNewPrivileges= of crons/targets/units.py.
+# As ProtectSystem=, ReadWritePaths=, CapabilityBoundingSet= and NoNewPrivileges= of crons/contrib/systemd/units.py.
 WALLS = """
 mount --make-rprivate / && mount --bind "$1" "$1" && mount -o remount,bind,ro / || exit 70
 if touch "$2/written" 2>/dev/null; then exit 71; fi

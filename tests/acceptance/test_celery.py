@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from crons.instances import boot_id, is_gone
+from crons.hosts.instances import boot_id, is_gone
 from tests.acceptance import brokers
 from tests.acceptance.conftest import PATIENCE_SECONDS, ROOT, Site, wait_for_line, wait_until_nobody_reads
 

@@ -14,14 +14,16 @@ import pytest
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
-from crons import ledger, sync, zone_data
+from crons import ledger
 from crons.attempts import Begun, Finished, Scribe
+from crons.declarations import sync
 from crons.dispatch import Dispatcher
 from crons.executors.base import Executor
-from crons.instances import Instance
+from crons.hosts.instances import Instance
 from crons.jobs import Job, registry
+from crons.jobs.policies import Policy
 from crons.models import Attempt, Entry, Range, Run
-from crons.policies import Policy
+from crons.schedules import zone_data
 from crons.verdicts import Ending, Outcome
 from tests.acceptance.conftest import Site, moment
 

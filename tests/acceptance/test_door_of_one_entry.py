@@ -12,7 +12,7 @@ import pytest
 
 from tests.acceptance.conftest import HOURLY, PATIENCE_SECONDS, Site, wait_until_nobody_reads
 
-BY_BEAT = "import django; django.setup(); from crons.triggers import beat; print(beat.{})"
+BY_BEAT = "import django; django.setup(); from crons.contrib.celery.beat import trigger as beat; print(beat.{})"
 
 
 def make_due_again(site: Site, entry: str) -> None:

@@ -10,11 +10,11 @@ from email import message_from_string
 import pytest
 
 from crons import ledger
-from crons.alerts import Channel, Message, outbox
-from crons.instances import Instance
+from crons.hosts.instances import Instance
+from crons.jobs.policies import Policy
 from crons.models import Attempt, Delivery, Entry, Incident, Run
-from crons.policies import Policy
-from crons.triggers.postman import Postman
+from crons.triggers.alert_sender import Postman
+from crons.watch.alerts import Channel, Message, outbox
 from tests.acceptance.conftest import PATIENCE_SECONDS, Site, wait_for_line
 
 NOON = datetime(2026, 3, 2, 12, 0, tzinfo=UTC)

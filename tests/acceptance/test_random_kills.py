@@ -17,7 +17,7 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from crons.executors.processes import descendants
+from crons.executors.process.kernel import descendants
 from crons.schedules import parse
 from tests.acceptance.conftest import Site, moment
 

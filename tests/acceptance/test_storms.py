@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from crons.executors.processes import descendants
+from crons.executors.process.kernel import descendants
 from tests.acceptance import journal
 from tests.acceptance.conftest import PATIENCE_SECONDS, Site
 from tests.acceptance.freezing import freeze

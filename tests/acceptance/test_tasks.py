@@ -119,7 +119,7 @@ def test_a_task_that_a_project_has_is_put_on_a_schedule(queue: Site) -> None:
     queue.wait_for_row(DONE.format("counted", "succeeded"), taker)
     stop(taker)
 
-    assert sent == [("crons.receiver.run", "slow", 5, "READY")]
+    assert sent == [("crons.contrib.django_tasks.worker.run", "slow", 5, "READY")]
     assert [entry for entry, _, _ in queue.traces()] == ["counted"] * 3
     [(told,)] = queue.sql("SELECT CAST(return_value AS TEXT) FROM django_tasks_database_dbtaskresult")
     assert told.startswith('"begun: run ')

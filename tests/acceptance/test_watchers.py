@@ -7,7 +7,7 @@ import signal
 import subprocess
 from pathlib import Path
 
-from crons.executors.processes import descendants
+from crons.executors.process.kernel import descendants
 from tests.acceptance.conftest import PATIENCE_SECONDS, Site
 from tests.acceptance.freezing import freeze
 from tests.acceptance.test_stopping import Gate, gate

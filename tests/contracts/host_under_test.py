@@ -12,8 +12,8 @@ def main(job: str, path: str) -> None:
     """Start *job*, say who this instance is, and work for ever."""
     settings.configure(SECRET_KEY="a-host-under-test", INSTALLED_APPS=["crons"], USE_TZ=True)
     django.setup()
-    from crons.executors.process import ProcessExecutor
-    from crons.instances import Instance
+    from crons.executors.process.executor import ProcessExecutor
+    from crons.hosts.instances import Instance
     from crons.jobs import Job, registry
     from tests.contracts.hosting import Host
     from tests.contracts.jobs_under_test import BODIES

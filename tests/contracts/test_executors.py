@@ -27,13 +27,14 @@ import pytest
 from pytest_django.fixtures import Settings
 from pytest_django.plugin import DjangoDbBlocker
 
-from crons import instances
 from crons.exceptions import CronsError
-from crons.executors import capture, endings, forking, guard, process, processes
+from crons.executors import capture, forking
 from crons.executors.base import Executor
 from crons.executors.inline import InlineExecutor
-from crons.executors.process import ProcessExecutor
-from crons.executors.processes import descendants
+from crons.executors.process import endings, executor, kernel, supervisor
+from crons.executors.process.executor import ProcessExecutor
+from crons.executors.process.kernel import descendants
+from crons.hosts import instances
 from crons.jobs import Job, registry
 from crons.verdicts import Ending, Outcome
 from tests.contracts.hosting import PATIENCE_SECONDS, Gate, Host, Trail, hidden_connections
@@ -56,7 +57,7 @@ def make_host(monkeypatch: pytest.MonkeyPatch, django_db_blocker: DjangoDbBlocke
     """Prepares a host; after the test its executor must run one more attempt well, and be closed."""
     monkeypatch.setattr(registry, "jobs", {name: Job(name, each) for name, each in BODIES.items()})
     # On a busy machine a fork may take longer than a scheduler waits: the attempt would be refused, and not tried.
-    monkeypatch.setattr(process, "START_PATIENCE_SECONDS", PATIENCE_SECONDS)
+    monkeypatch.setattr(executor, "START_PATIENCE_SECONDS", PATIENCE_SECONDS)
     hosts: list[Host] = []
 
     def make(alias: str, **options: object) -> Host:
@@ -398,16 +399,16 @@ def test_a_job_that_the_kernel_killed_for_memory_is_told_so(
     """The kernel counts such kills: only its word is taken, also where the job was gone before its guard woke."""
     counts = tmp_path / "memory.events"
     counts.write_text("max 7\noom_kill 2\n")
-    watch = guard.Watch.__init__
+    watch = supervisor.Watch.__init__
 
-    def slow_watch(self: guard.Watch, pid: int, *rest: Any) -> None:
+    def slow_watch(self: supervisor.Watch, pid: int, *rest: Any) -> None:
         with suppress(ChildProcessError):  # the attempt that make_host runs at the end
             os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT)
         watch(self, pid, *rest)
 
     with monkeypatch.context() as patched:
-        patched.setattr(processes, "oom_kills", lambda: processes._oom_kills_in(counts))
-        patched.setattr(guard.Watch, "__init__", slow_watch)
+        patched.setattr(kernel, "oom_kills", lambda: kernel._oom_kills_in(counts))
+        patched.setattr(supervisor.Watch, "__init__", slow_watch)
         host = make_host(alias)
 
     ending = host.run("counts_a_kill_and_dies", counts=str(counts))
@@ -659,7 +660,7 @@ import atexit, glob, os, sys, django
 from django.conf import settings
 settings.configure(INSTALLED_APPS=["crons"])
 django.setup()
-from crons.executors.process import ProcessExecutor
+from crons.executors.process.executor import ProcessExecutor
 from crons.jobs import Job, registry
 from tests.contracts.hosting import Host
 from tests.contracts.jobs_under_test import BODIES, leave_before_the_fork
@@ -741,7 +742,7 @@ def test_a_program_of_another_user_holds_the_attempt(
 
     # The fork server, the guard and the job inherit both.
     monkeypatch.setattr(os, "kill", kill_what_is_ours)
-    monkeypatch.setattr(guard, "SWEEP_PATIENCE_SECONDS", 0.1)
+    monkeypatch.setattr(supervisor, "SWEEP_PATIENCE_SECONDS", 0.1)
     host = make_host(alias)
     attempt = host.start("leaves_daemon", path=trail.path, end="wait")
     # In its own session, so that what is sent to the job's group does not reach it.
@@ -902,9 +903,9 @@ def _parent_of(pid: int) -> int:
 @those_that("isolates")
 def test_a_vanished_guard_loses_its_job(host: Host, trail: Trail) -> None:
     attempt = host.start("waits", path=trail.path)
-    _, guard = host.lines(trail, 1)[0].split()
+    _, supervisor = host.lines(trail, 1)[0].split()
 
-    os.kill(int(guard), signal.SIGKILL)
+    os.kill(int(supervisor), signal.SIGKILL)
 
     assert host.ending(attempt) == Ending(Outcome.LOST, endings.VANISHED)
     host.silence(trail)
@@ -914,9 +915,9 @@ def test_a_vanished_guard_loses_its_job(host: Host, trail: Trail) -> None:
 @pytest.mark.parametrize("job", ["leaves_child", "leaves_daemon"])
 def test_what_a_vanished_guard_watched_is_killed(host: Host, trail: Trail, job: str) -> None:
     attempt = host.start(job, path=trail.path, end="wait")
-    guard = _parent_of(int(host.lines(trail, 2)[0]))
+    supervisor = _parent_of(int(host.lines(trail, 2)[0]))
 
-    os.kill(guard, signal.SIGKILL)
+    os.kill(supervisor, signal.SIGKILL)
 
     assert host.ending(attempt).outcome == Outcome.LOST
     host.silence(trail)
@@ -927,9 +928,9 @@ def test_a_guard_that_died_idle_is_replaced(host: Host) -> None:
     """An attempt handed to it has not begun: another guard takes it."""
     first = host.start("names_its_guard")
     host.ending(first)
-    guard = int(host.scribe.text(first))
-    life = os.pidfd_open(guard)
-    os.kill(guard, signal.SIGKILL)
+    supervisor = int(host.scribe.text(first))
+    life = os.pidfd_open(supervisor)
+    os.kill(supervisor, signal.SIGKILL)
     select.select([life], [], [])
     os.close(life)
 
@@ -1029,7 +1030,7 @@ def test_a_stopped_fork_server_is_replaced(host: Host, monkeypatch: pytest.Monke
     """What waits for it has not begun, and does not stay running for ever."""
     first, second = host.start("names_its_guard"), host.start("names_its_guard")
     guards = [int(host.scribe.text(each)) for each in (first, second) if host.ending(each)]
-    monkeypatch.setattr(process, "START_PATIENCE_SECONDS", 0.5)
+    monkeypatch.setattr(executor, "START_PATIENCE_SECONDS", 0.5)
     server = _parent_of(guards[0])
     os.kill(server, signal.SIGSTOP)
     for pid in guards:
@@ -1048,7 +1049,7 @@ def test_an_idle_guard_that_is_stopped_refuses_its_attempt(host: Host, monkeypat
     """It took the order, and never said that it begins."""
     first = host.start("names_its_guard")
     host.ending(first)
-    monkeypatch.setattr(process, "START_PATIENCE_SECONDS", 0.5)
+    monkeypatch.setattr(executor, "START_PATIENCE_SECONDS", 0.5)
     os.kill(int(host.scribe.text(first)), signal.SIGSTOP)
 
     why = host.refusal(host.start("noop", timeout=None))
@@ -1067,7 +1068,7 @@ def _kill_and_wait(pid: int) -> None:
 @those_that("isolates")
 def test_a_guard_that_is_stopped_is_replaced(host: Host, trail: Trail, monkeypatch: pytest.MonkeyPatch) -> None:
     """Nobody would end its job in time."""
-    monkeypatch.setattr(process, "GUARD_PATIENCE_SECONDS", 0.5)
+    monkeypatch.setattr(executor, "GUARD_PATIENCE_SECONDS", 0.5)
 
     ending = host.run("stops_its_guard", path=trail.path, timeout=3)
 
@@ -1080,9 +1081,9 @@ def test_a_killed_fork_server_is_replaced_at_once(host: Host, trail: Trail, gate
     """What runs goes on and ends as it should, and the next attempt is begun."""
     waiting = host.start("waits_at_gate", gate=gate.path)
     killed = host.start("waits", path=trail.path, timeout=5)
-    _, guard = host.lines(trail, 1)[0].split()
+    _, supervisor = host.lines(trail, 1)[0].split()
 
-    _kill_and_wait(_parent_of(int(guard)))
+    _kill_and_wait(_parent_of(int(supervisor)))
     third = host.ending(host.start("noop"))
     gate.open()
 
@@ -1160,7 +1161,7 @@ def test_an_open_connection_is_refused(django_db_blocker: DjangoDbBlocker, tmp_p
         "INSTALLED_APPS=['crons'], DATABASES={'default': {'ENGINE': 'django.db.backends.sqlite3', 'NAME': 'x.db'}})\n"
         "django.setup()\n"
         "from django.db import connection; connection.ensure_connection()\n"
-        "from crons.executors.process import ProcessExecutor\n"
+        "from crons.executors.process.executor import ProcessExecutor\n"
         "ProcessExecutor(alias='process').prepare()\n"
     )
 

@@ -10,10 +10,10 @@ import pytest
 
 from crons import ledger
 from crons.dispatch import plan_entry
-from crons.instances import Instance
+from crons.hosts.instances import Instance
 from crons.jobs import Registry, registry
+from crons.jobs.policies import Policy
 from crons.models import Entry
-from crons.policies import Policy
 from crons.testing import sandbox
 from crons.verdicts import Ending, Outcome
 from crons.watch import problems

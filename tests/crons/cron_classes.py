@@ -2,7 +2,7 @@
 
 from datetime import timedelta
 
-from crons.compat.django_cron.classes import CronJobBase, Schedule
+from crons.contrib.django_cron.classes import CronJobBase, Schedule
 
 calls: list[str] = []
 

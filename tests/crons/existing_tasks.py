@@ -2,7 +2,7 @@
 
 from celery import Celery, Task
 
-from crons.executors.tasks import framework
+from crons.contrib.django_tasks.executor import framework
 
 app = Celery("existing", broker="memory://", set_as_current=False)
 app.conf.task_routes = {"shop.*": {"queue": "slow", "priority": 1}}

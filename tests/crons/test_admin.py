@@ -16,9 +16,9 @@ from django.urls import reverse
 from django.utils import timezone
 
 from crons import api, models
-from crons.admin import base, output
 from crons.conf import conf
 from crons.moments import local
+from crons.web.admin import base, output
 from tests.crons.conftest import minutes
 from tests.crons.filling import fill, full_scans
 

@@ -10,7 +10,7 @@ from django.contrib.auth.models import Permission, User
 from django.utils import timezone
 
 from crons import api, models
-from crons.admin.acts import MOST
+from crons.web.admin.acts import MOST
 
 pytestmark = pytest.mark.django_db
 LOOKING = ["view_entry", "view_run", "view_attempt", "view_pause"]

@@ -9,12 +9,13 @@ from unittest import mock
 import pytest
 from django.db import IntegrityError
 
-from crons import api, heartbeat, job, ledger
+from crons import api, job, ledger
 from crons.exceptions import Refused, UnknownJob
-from crons.instances import Instance
+from crons.hosts.instances import Instance
 from crons.jobs import registry
 from crons.models import AuditEvent, Entry, Heartbeat, Incident, Range, Run
 from crons.schedules import FAR_FUTURE
+from crons.triggers import heartbeat
 from crons.watch.problems import Problem
 from tests.crons.conftest import NOON, minutes
 

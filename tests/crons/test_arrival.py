@@ -9,10 +9,10 @@ from types import SimpleNamespace
 import pytest
 
 from crons import ledger
-from crons.instances import host
+from crons.hosts.instances import host
 from crons.jobs import registry
 from crons.models import Run
-from crons.triggers import arrival
+from crons.triggers import worker
 from tests.crons.conftest import NOON
 
 
@@ -35,15 +35,15 @@ class Kept:
 @pytest.fixture(autouse=True)
 def sessions(monkeypatch):
     """The sessions of this process."""
-    monkeypatch.setattr(arrival, "_sessions", {})
-    return arrival._sessions
+    monkeypatch.setattr(worker, "_sessions", {})
+    return worker._sessions
 
 
 def test_a_session_is_kept_for_the_next_message(sessions):
     """Its fork server costs more than most jobs."""
-    first = arrival._session_of_this_process("celery", Kept)
+    first = worker._session_of_this_process("celery", Kept)
 
-    assert arrival._session_of_this_process("celery", Kept) is first
+    assert worker._session_of_this_process("celery", Kept) is first
 
 
 def test_a_broken_session_is_closed_once_and_made_anew(sessions):
@@ -51,9 +51,9 @@ def test_a_broken_session_is_closed_once_and_made_anew(sessions):
     broken = sessions["celery"] = Kept(broken=True)
     for _ in range(2):
         with pytest.raises(OSError, match="no process to be had"):
-            arrival._session_of_this_process("celery", lambda: Kept(opens=False))
+            worker._session_of_this_process("celery", lambda: Kept(opens=False))
 
-    made = arrival._session_of_this_process("celery", Kept)
+    made = worker._session_of_this_process("celery", Kept)
 
     assert broken.closed == 1
     assert (sessions, made.closed) == ({"celery": made}, 0)
@@ -69,7 +69,7 @@ def test_a_message_that_is_refused_again_and_again_has_its_pause(make_entry, mon
     about = {"slot_at": NOON, "planned_at": NOON, "recorded_at": NOON, "wake_at": NOON, "trigger": "test"}
     run = Run.objects.create(entry=entry, state="sent", sends=sends, **about)
 
-    arrived = arrival._not_begun(run.pk)
+    arrived = worker._not_begun(run.pk)
 
     run.refresh_from_db()
     assert arrived.text == f"run {run.pk} of away cannot be begun now; it is sent again when it can"

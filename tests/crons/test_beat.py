@@ -20,15 +20,15 @@ from hypothesis import settings as settings_of_hypothesis
 from hypothesis import strategies as st
 
 from crons import api, cron, job, schedule
+from crons.contrib.celery.beat import fields as beat_fields
+from crons.contrib.celery.beat import rows, trigger
+from crons.contrib.celery.beat.target import BeatTarget
 from crons.doctor import installed
 from crons.exceptions import CronsError, InvalidSchedule, Refused, TargetError
 from crons.jobs import Registry
 from crons.models import AuditEvent, Entry, Pause, Run
 from crons.schedules import any_of, parse
-from crons.targets import beat_fields, beat_rows
 from crons.targets.base import Unfit
-from crons.targets.beat import BeatTarget
-from crons.triggers import beat
 from tests.crons import existing_tasks
 from tests.crons.cli.conftest import Said, call_crons
 
@@ -62,7 +62,7 @@ def admin(admin_client: Client) -> Client:
 
 def told() -> list[str]:
     """Return our rows, a line each."""
-    return [row.told() for row in beat_rows.read()]
+    return [row.told() for row in rows.read()]
 
 
 def row_of(name: str = "crons:report") -> Any:
@@ -215,7 +215,7 @@ def test_apply_writes_a_row_per_entry_and_the_tick(crons: Any):
 
 def test_new_rows_go_to_the_queue_that_the_settings_name(crons: Any, settings: Any):
     """Workers that read no other would never see them; later it is people's to change."""
-    backend = {"BACKEND": "crons.executors.celery.CelerySender", "OPTIONS": {"queue": "jobs"}}
+    backend = {"BACKEND": "crons.contrib.celery.executor.CelerySender", "OPTIONS": {"queue": "jobs"}}
     settings.CRONS = {**settings.CRONS, "EXECUTORS": {"celery": backend}}
     crons("apply", "--to", "beat", "--tick")
     assert row_of("crons.tick").queue == "jobs"
@@ -275,14 +275,14 @@ def test_the_ledger_follows_a_time_that_is_changed_in_the_admin(crons: Any, admi
     planned = crons("plan", "--to", "beat")
     assert "report was made '30 7 * * 5' Europe/Berlin by people, who found '0 6 * * 1' Europe/Berlin" in planned.err
 
-    assert beat_rows.follow() == ["report falls due at '30 7 * * 5' Europe/Berlin"]
+    assert rows.follow() == ["report falls due at '30 7 * * 5' Europe/Berlin"]
 
     entry = Entry.objects.get()
     assert (entry.schedule, entry.zone) == ("30 7 * * 5", "Europe/Berlin")
     assert entry.overrides["declared"] == "0 6 * * MON"
     event = AuditEvent.objects.get(verb="reschedule")
     assert (event.actor, event.reason) == ("django-celery-beat", "changed in its admin")
-    assert beat_rows.follow() == []
+    assert rows.follow() == []
     planned = crons("plan", "--to", "beat")
     assert (planned.code, planned.err) == (
         0,
@@ -301,7 +301,7 @@ def test_a_fixed_time_that_is_moved_stays_fixed(crons: Any, empty_registry: Regi
     assert row_of().crontab.minute == "0,30"
 
     edit(crontab=crontab("0,30 3 * * *", "Europe/Berlin"))
-    beat_rows.follow()
+    rows.follow()
 
     assert Entry.objects.get(name="report").schedule == "0,30 3 * * *"
 
@@ -310,11 +310,11 @@ def test_a_time_that_is_set_back_is_the_declared_one_again(crons: Any):
     """The override goes; the next deploy moves the entry again."""
     crons("apply", "--to", "beat")
     edit(crontab=crontab("30 7 * * 5"))
-    beat_rows.follow()
+    rows.follow()
 
     edit(crontab=crontab("0 6 * * mon", "Europe/Berlin"))
 
-    assert beat_rows.follow() == ["report falls due as declared again"]
+    assert rows.follow() == ["report falls due as declared again"]
     entry = Entry.objects.get()
     assert (entry.schedule, entry.zone, entry.overrides) == ("0 6 * * MON", "Europe/Berlin", {})
 
@@ -325,7 +325,7 @@ def test_a_shared_crontab_that_is_edited_is_followed_too(crons: Any):
 
     models.CrontabSchedule.objects.filter(pk=row_of().crontab_id).update(hour="9")
 
-    assert beat_rows.follow() == ["report falls due at '0 9 * * 1' Europe/Berlin"]
+    assert rows.follow() == ["report falls due at '0 9 * * 1' Europe/Berlin"]
 
 
 def test_an_interval_of_a_persons_own_is_followed(crons: Any):
@@ -335,11 +335,11 @@ def test_an_interval_of_a_persons_own_is_followed(crons: Any):
 
     edit(crontab=None, interval=interval)
 
-    assert beat_rows.follow() == ["report falls due at 'every 600s'"]
+    assert rows.follow() == ["report falls due at 'every 600s'"]
     assert (Entry.objects.get().schedule, Entry.objects.get().zone) == ("every 600s", "Europe/Berlin")
     crons("apply", "--to", "beat")
     assert told()[1] == "crons:report: */10 * * * * UTC"  # the same moments, said so that beat keeps them
-    assert beat_rows.follow() == []
+    assert rows.follow() == []
     assert Entry.objects.get().schedule == "every 600s"
 
 
@@ -348,7 +348,7 @@ def test_a_schedule_that_the_ledger_cannot_follow_is_drift(crons: Any):
     crons("apply", "--to", "beat")
     edit(crontab=crontab("0 6 13 * 5"))
 
-    assert beat_rows.follow() == []
+    assert rows.follow() == []
 
     assert Entry.objects.get().schedule == "0 6 * * MON"
     planned = crons("plan", "--to", "beat")
@@ -363,7 +363,7 @@ def test_an_interval_without_end_stops_no_tick(crons: Any):
     crons("apply", "--to", "beat")
     edit(crontab=None, interval=models.IntervalSchedule.objects.create(every=2_147_483_647, period="days"))
 
-    assert beat_rows.follow() == []
+    assert rows.follow() == []
 
     planned = crons("plan", "--to", "beat")
     assert "report is not followed, the interval of 2147483647 days is none of crons': " in planned.err
@@ -383,13 +383,13 @@ def test_disabling_in_the_admin_pauses_and_enabling_resumes(crons: Any, admin: C
         assert admin.post(reverse("admin:django_celery_beat_periodictask_changelist"), chosen).status_code == 302
 
     switch("disable_tasks")
-    assert beat_rows.follow() == ["report is paused"]
+    assert rows.follow() == ["report is paused"]
     paused = Entry.objects.get()
     assert (paused.paused_by, paused.pause_reason) == ("django-celery-beat", "disabled in its admin")
-    assert beat_rows.follow() == []
+    assert rows.follow() == []
 
     switch("enable_tasks")
-    assert beat_rows.follow() == ["report is resumed"]
+    assert rows.follow() == ["report is resumed"]
     assert Entry.objects.get().paused_at is None
     assert list(AuditEvent.objects.filter(subject="report").values_list("verb", "actor")) == [
         ("pause", "django-celery-beat"),
@@ -403,9 +403,9 @@ def test_a_pause_of_somebody_else_is_neither_replaced_nor_ended(crons: Any):
     api.pause("report", by="ada", reason="flood")
 
     edit(enabled=False)
-    assert beat_rows.follow() == []
+    assert rows.follow() == []
     edit(enabled=True)
-    assert beat_rows.follow() == []
+    assert rows.follow() == []
 
     assert Pause.objects.get().by == "ada"
     assert Entry.objects.get().paused_at is not None
@@ -415,11 +415,11 @@ def test_a_pause_that_ended_elsewhere_is_not_begun_again(crons: Any):
     """A row that was disabled once is followed once: who resumes the entry here has the last word."""
     crons("apply", "--to", "beat")
     edit(enabled=False)
-    beat_rows.follow()
+    rows.follow()
 
     api.resume("report", by="ada")
 
-    assert beat_rows.follow() == []
+    assert rows.follow() == []
     assert Entry.objects.get().paused_at is None
     assert crons("plan", "--to", "beat").err == (
         "note: its row is disabled and it is not paused, so only crons.tick fires it: report\n"
@@ -434,18 +434,18 @@ def test_an_edit_that_cannot_be_followed_is_not_lost_by_apply(crons: Any, monkey
     def refuse(*_: Any, **__: Any) -> None:
         raise Refused("not today")
 
-    monkeypatch.setattr(beat_rows.api, "reschedule", refuse)
-    assert beat_rows.follow() == []
+    monkeypatch.setattr(rows.api, "reschedule", refuse)
+    assert rows.follow() == []
     done = crons("apply", "--to", "beat")
 
     assert (done.code, "not today" in done.err) == (1, True)
     monkeypatch.undo()
-    assert beat_rows.follow() == ["report falls due at '30 7 * * 5' UTC"]
+    assert rows.follow() == ["report falls due at '30 7 * * 5' UTC"]
 
 
 def test_what_is_put_back_is_as_it_came(monkeypatch: Any):
     """Without the limits of its own, the project's would end a job that may run longer."""
-    tasks = pytest.importorskip("crons.tasks")
+    tasks = pytest.importorskip("crons.contrib.celery.tasks")
     sent = []
     monkeypatch.setattr(tasks.run, "apply_async", lambda **given: sent.append(given))
     way = {"exchange": "", "routing_key": "slow", "priority": 3, "redelivered": False}
@@ -470,7 +470,7 @@ def test_what_is_put_back_is_as_it_came(monkeypatch: Any):
     ]
 
 
-@pytest.mark.parametrize("what", [lambda: beat.fire("report"), beat.tick], ids=["fire", "tick"])
+@pytest.mark.parametrize("what", [lambda: trigger.fire("report"), trigger.tick], ids=["fire", "tick"])
 def test_a_worker_with_threads_says_what_is_wrong_with_it(crons: Any, what: Callable[[], str]):
     """Where no job is sent to workers it is not refused at its start; and beat's messages come all the same."""
     crons("apply", "--to", "beat")
@@ -488,7 +488,7 @@ def test_a_worker_with_threads_says_what_is_wrong_with_it(crons: Any, what: Call
 @pytest.mark.parametrize(("name", "entry"), [("fire", {"entry": "report"}), ("tick", {})])
 def test_a_message_of_another_deployments_row_is_put_back_for_it(crons: Any, monkeypatch: Any, name: str, entry: Any):
     """A worker of another project, or of a copy, reads the same queue; after a while it says what to do."""
-    tasks = pytest.importorskip("crons.tasks")
+    tasks = pytest.importorskip("crons.contrib.celery.tasks")
     crons("apply", "--to", "beat")
     task, sent = getattr(tasks, name), []
     monkeypatch.setattr(task, "apply_async", lambda **given: sent.append(given))
@@ -513,7 +513,7 @@ def test_a_changed_declaration_is_no_edit_of_people(crons: Any, empty_registry: 
 
     crons("sync")
 
-    assert beat_rows.follow() == []
+    assert rows.follow() == []
     assert Entry.objects.get().schedule == "0 5 * * *"
     planned = crons("plan", "--to", "beat")
     assert planned.code == 3
@@ -534,7 +534,10 @@ def test_what_nobody_declares_any_more_loses_its_row(crons: Any, empty_registry:
 @pytest.fixture
 def tidy(settings: Any) -> None:
     """A task of Celery that is an entry of ours, and that beat fires by itself, too: by a row, and by its settings."""
-    backend = {"BACKEND": "crons.executors.celery.CelerySender", "OPTIONS": {"app": "tests.crons.existing_tasks.app"}}
+    backend = {
+        "BACKEND": "crons.contrib.celery.executor.CelerySender",
+        "OPTIONS": {"app": "tests.crons.existing_tasks.app"},
+    }
     settings.CRONS = {**settings.CRONS, "EXECUTORS": {"celery": backend}}
     schedule(existing_tasks.tidy, cron("0 1 * * *"))
     other(name="nightly", task="shop.tidy")
@@ -689,7 +692,7 @@ def test_arguments_that_somebody_edited_are_drift_and_written_anew(crons: Any):
     crons("apply", "--to", "beat")
     edit(kwargs='{"entry": "report"}', crontab=crontab("0 7 * * *"))
 
-    assert beat_rows.follow() == []
+    assert rows.follow() == []
     planned = crons("plan", "--to", "beat")
 
     assert (planned.code, "report has other arguments than ours" in planned.err) == (3, True)

@@ -9,12 +9,13 @@ import pytest
 from django.db import OperationalError, connection
 from django.test.utils import CaptureQueriesContext
 
-from crons import board, job
+from crons import job
 from crons.exceptions import LedgerUnavailable
 from crons.jobs import registry
 from crons.models import Attempt, Entry, Heartbeat, Incident, Range, Run
 from crons.schedules import FAR_FUTURE
 from crons.watch.waiting import waiting
+from crons.web import overview
 from tests.crons.conftest import NOON, minutes
 from tests.crons.filling import fill, full_scans, plan
 
@@ -51,7 +52,7 @@ def test_nothing_is_wrong_where_everything_is_planned(make_entry):
     """A page that cries wolf is not read."""
     looked(make_entry(), NOON)
 
-    seen = board.look(DAY, NOON)
+    seen = overview.look(DAY, NOON)
 
     assert seen.is_well
     assert (seen.problems.rows, seen.did_not_run.rows, seen.running.rows) == ([], [], [])
@@ -63,7 +64,7 @@ def test_cron_module_that_fails_is_wrong(make_entry, monkeypatch):
     looked(make_entry(), NOON)
     monkeypatch.setattr(registry, "broken", {"stock.cron": "NameError: name 'x' is not defined"})
 
-    seen = board.look(DAY, NOON)
+    seen = overview.look(DAY, NOON)
 
     assert [(each.kind, each.text, each.entry) for each in seen.problems.rows] == [
         ("broken", "no job of stock.cron is begun here: NameError: name 'x' is not defined", "")
@@ -76,7 +77,7 @@ def test_silence_of_all_triggers_is_said_with_its_moment(make_entry):
     looked(make_entry("a"), NOON - minutes(90))
     looked(make_entry("b"), NOON - minutes(60))
 
-    seen = board.look(DAY, NOON)
+    seen = overview.look(DAY, NOON)
 
     assert seen.unwatched_since == NOON - minutes(60)
     assert [(each.kind, each.entry) for each in seen.problems.rows] == [("overdue", "a"), ("overdue", "b")]
@@ -88,7 +89,7 @@ def test_one_late_entry_is_not_silence(make_entry):
     looked(make_entry("a"), NOON - minutes(90))
     looked(make_entry("b"), NOON)
 
-    seen = board.look(DAY, NOON)
+    seen = overview.look(DAY, NOON)
 
     assert seen.unwatched_since is None
     assert [each.entry for each in seen.problems.rows] == ["a"]
@@ -99,7 +100,7 @@ def test_declared_entry_that_nothing_ever_planned_is_overdue(make_entry):
     make_entry(since=NOON - minutes(10))
     Entry.objects.update(wake_at=None)
 
-    seen = board.look(DAY, NOON)
+    seen = overview.look(DAY, NOON)
 
     assert [(each.kind, each.text) for each in seen.problems.rows] == [
         ("overdue", "is declared, and nothing has looked yet")
@@ -113,7 +114,7 @@ def test_scheduler_that_fell_silent_is_wrong_and_one_that_beats_is_named(make_en
     beat(NOON - minutes(30), expected_by=NOON - minutes(29))
     alive = beat(NOON)
 
-    seen = board.look(DAY, NOON)
+    seen = overview.look(DAY, NOON)
 
     assert [(each.kind, each.text) for each in seen.problems.rows] == [
         ("scheduler", "resident on web1 (pid 7) is silent")
@@ -131,7 +132,7 @@ def test_parked_entries_and_open_incidents_are_wrong(make_entry):
     Incident.objects.create(open_key="failing:1", summary="failed: boom", count=3, **about)
     Incident.objects.create(open_key=None, closed_at=NOON, summary="failed: long ago", **about)
 
-    seen = board.look(DAY, NOON)
+    seen = overview.look(DAY, NOON)
 
     assert [(each.kind, each.text, each.run_id) for each in seen.problems.rows] == [
         ("parked", "cannot be planned: the zone 'Mars' is unknown", None),
@@ -147,7 +148,7 @@ def test_due_runs_that_nobody_begins_are_wrong_unless_one_is_in_the_way(make_ent
         run_of(entry, NOON - minutes(10), state="due", verdict="", wake_at=NOON - minutes(10))
     run_of(busy, NOON - minutes(20), state="running", verdict="", active_key=busy.pk)
 
-    seen = board.look(DAY, NOON)
+    seen = overview.look(DAY, NOON)
 
     [problem] = seen.problems.rows
     assert (problem.kind, problem.entry, problem.since) == ("waiting", "stuck", NOON - minutes(10))
@@ -163,7 +164,7 @@ def test_a_run_that_waits_for_the_broker_says_so(make_entry):
     refused = "could not be sent: OperationalError: Connection refused."
     run = run_of(entry, NOON - minutes(10), state="due", verdict="", wake_at=NOON - minutes(1), sends=4, detail=refused)
 
-    [problem] = board.look(DAY, NOON).problems.rows
+    [problem] = overview.look(DAY, NOON).problems.rows
 
     why = f"no worker begins it, after 4 message(s); of the last: {refused}"
     assert (problem.run_id, problem.text) == (run.pk, f"a run waits to be begun: {why}")
@@ -214,7 +215,7 @@ def test_what_did_not_run_is_grouped_and_says_why(make_entry):
     missed = {**skipped, "verdict": "missed", "reason": "catch_up", "count": 12}
     Range.objects.create(entry=nightly, first_at=NOON - 9 * DAY, last_at=NOON - minutes(200), **missed)
 
-    seen = board.look(DAY, NOON).did_not_run.rows
+    seen = overview.look(DAY, NOON).did_not_run.rows
 
     assert [(each.entry.name, each.verdict, each.reason, each.count) for each in seen] == [
         ("flapping", "failed", "", 3),
@@ -229,8 +230,8 @@ def test_window_says_how_far_back_it_asks(make_entry):
     """Last week's trouble is asked for, not shown unasked."""
     run_of(make_entry(), NOON - 3 * DAY, verdict="lost")
 
-    assert board.look(DAY, NOON).did_not_run.rows == []
-    assert [each.verdict for each in board.look(7 * DAY, NOON).did_not_run.rows] == ["lost"]
+    assert overview.look(DAY, NOON).did_not_run.rows == []
+    assert [each.verdict for each in overview.look(7 * DAY, NOON).did_not_run.rows] == ["lost"]
 
 
 def test_attempts_that_go_on_are_shown_and_ended_ones_not(make_entry):
@@ -240,27 +241,27 @@ def test_attempts_that_go_on_are_shown_and_ended_ones_not(make_entry):
     going = attempt_of(run, NOON, lease_until=NOON + minutes(1))
     attempt_of(run_of(entry, NOON - minutes(5)), NOON - minutes(5), outcome="succeeded", ended_at=NOON)
 
-    assert [each.pk for each in board.look(DAY, NOON).running.rows] == [going.pk]
+    assert [each.pk for each in overview.look(DAY, NOON).running.rows] == [going.pk]
 
 
 def test_long_lists_are_cut_and_counted(make_entry):
     """A page of ten thousand lines answers nothing; a silent cut would be a lie."""
-    for n in range(board.SHOWN + 3):
+    for n in range(overview.SHOWN + 3):
         run_of(make_entry(f"job{n:03}"), NOON - minutes(n), verdict="failed")
 
-    listed = board.look(DAY, NOON).did_not_run
+    listed = overview.look(DAY, NOON).did_not_run
 
-    assert (len(listed.rows), listed.more, listed.at_least) == (board.SHOWN, 3, False)
+    assert (len(listed.rows), listed.more, listed.at_least) == (overview.SHOWN, 3, False)
 
 
 def test_cut_says_at_least_where_not_all_was_read(make_entry, monkeypatch):
     """More were there than were read."""
-    monkeypatch.setattr(board, "READ", 4)
+    monkeypatch.setattr(overview, "READ", 4)
     entry = make_entry()
     for n in range(6):
         run_of(entry, NOON - minutes(n), verdict="failed")
 
-    listed = board.look(DAY, NOON).did_not_run
+    listed = overview.look(DAY, NOON).did_not_run
 
     assert (listed.rows[0].count, listed.at_least) == (4, True)
 
@@ -269,8 +270,8 @@ def test_time_is_the_databases_own(make_entry):
     """The machine that shows the page may be wrong about the time."""
     looked(make_entry(), NOON)
 
-    first = board.look(DAY).as_of
-    second = board.look(DAY).as_of
+    first = overview.look(DAY).as_of
+    second = overview.look(DAY).as_of
 
     assert first.tzinfo is not None
     assert NOON < first <= second
@@ -282,10 +283,10 @@ def test_database_that_does_not_answer_is_said(monkeypatch):
     def fail(*args):
         raise OperationalError("gone")
 
-    monkeypatch.setattr(board, "_look", fail)
+    monkeypatch.setattr(overview, "_look", fail)
 
     with pytest.raises(LedgerUnavailable, match=r"^the database did not answer: gone$"):
-        board.look(DAY, NOON)
+        overview.look(DAY, NOON)
 
 
 def test_board_costs_twelve_statements_and_no_scan_with_many_rows(empty_registry, make_entry):
@@ -295,7 +296,7 @@ def test_board_costs_twelve_statements_and_no_scan_with_many_rows(empty_registry
     fill(entries, 20_000, NOON)
 
     with CaptureQueriesContext(connection) as captured:
-        seen = board.look(7 * DAY, NOON)
+        seen = overview.look(7 * DAY, NOON)
 
     assert len(captured) == 12
     assert full_scans(captured) == []
@@ -316,9 +317,9 @@ def test_slots_that_are_filled_one_after_the_other_wait_well(make_entry):
     done = run_of(entry, NOON - minutes(70))
     attempt = attempt_of(done, NOON - minutes(3), ended_at=NOON - timedelta(seconds=20), outcome="succeeded")
 
-    served = [each.kind for each in board.look(DAY, NOON).problems.rows]
+    served = [each.kind for each in overview.look(DAY, NOON).problems.rows]
     Attempt.objects.filter(pk=attempt.pk).update(ended_at=NOON - minutes(2))
-    [stuck] = board.look(DAY, NOON).problems.rows
+    [stuck] = overview.look(DAY, NOON).problems.rows
 
     assert served == []
     assert (stuck.kind, stuck.entry, stuck.since) == ("waiting", entry.name, NOON - minutes(30))
@@ -331,7 +332,7 @@ def test_what_was_retired_in_the_last_week_is_shown(make_entry):
         make_entry(name.replace(" ", "_"))
         Entry.objects.filter(name=name.replace(" ", "_")).update(retired_at=NOON - days * DAY, wake_at=FAR_FUTURE)
 
-    seen = board.look(DAY, NOON)
+    seen = overview.look(DAY, NOON)
 
     assert [each.name for each in seen.retired.rows] == ["just_now", "lately"]
     assert seen.is_well

@@ -9,21 +9,26 @@ from types import ModuleType
 from zoneinfo import ZoneInfo
 
 import pytest
+from django.apps import apps as django_apps
 from django.core.checks import ERROR, WARNING, CheckMessage
 from django.core.checks import registry as django_checks
 from django.db import transaction as db_transaction
 from django.db.transaction import atomic as transaction_atomic
 
+import crons
 from crons import checks, current_context
 from crons.checks.asking import declarations_must_be_whole
-from crons.fences import uses_atomic
+from crons.contrib.celery import checks as celery_checks
+from crons.contrib.celery.fences import uses_atomic
+from crons.contrib.django_cron import checks as django_cron_checks
+from crons.contrib.django_crontab import checks as django_crontab_checks
+from crons.contrib.django_crontab import past_ledger
+from crons.contrib.django_crontab.lines import hash_of
+from crons.contrib.django_crontab.source import CronjobsSource
 from crons.jobs import command, entry, job, registry, shell
 from crons.schedules import NEVER, Schedule, cron, every
-from crons.sources import past_ledger
 from crons.sources.base import NOT_IMPORTED
 from crons.sources.code import FIX
-from crons.sources.cronjob_lines import hash_of
-from crons.sources.cronjobs import CronjobsSource
 from tests.crons import cronjobs
 
 pytestmark = pytest.mark.usefixtures("empty_registry")
@@ -33,8 +38,8 @@ INLINE = {"EXECUTORS": {"inline": {"BACKEND": "builtins.object"}, "process": {"B
 ALL = [
     checks.check_settings,
     checks.check_executors,
-    checks.check_celery_jobs,
-    checks.check_pickle,
+    celery_checks.check_celery_jobs,
+    celery_checks.check_pickle,
     checks.check_routes,
     checks.check_groups,
     checks.check_commands,
@@ -45,13 +50,13 @@ ALL = [
     checks.check_zones,
     checks.check_sources,
     checks.check_spelling,
-    checks.check_django_cron,
-    checks.check_django_crontab,
+    django_cron_checks.check_django_cron,
+    django_crontab_checks.check_django_crontab,
     checks.check_doubles,
     checks.check_elsewhere,
-    checks.check_lines_at_reboot,
-    checks.check_crontab_settings,
-    checks.check_clock_of_lines,
+    django_crontab_checks.check_lines_at_reboot,
+    django_crontab_checks.check_crontab_settings,
+    django_crontab_checks.check_clock_of_lines,
     checks.check_deployment,
 ]
 
@@ -62,7 +67,7 @@ def installed(monkeypatch):
 
     def put(*names):
         configs = [type("Config", (), {"name": name}) for name in names]
-        monkeypatch.setattr(checks.declarations.apps, "get_app_configs", lambda: configs)
+        monkeypatch.setattr(django_apps, "get_app_configs", lambda: configs)
 
     return put
 
@@ -456,7 +461,7 @@ def test_group_without_a_limit_is_a_warning(settings):
 
 def test_retry_of_a_job_that_is_not_idempotent_is_well():
     """Exceptions are retried; timed-out attempts are not, and that is what the job says."""
-    from crons.policies import Retry
+    from crons.jobs.policies import Retry
 
     job(every(minutes=5), name="heartbeat", retry=Retry(3))(cronjobs.beat)
 
@@ -563,7 +568,10 @@ def shop(settings):
     sys.modules[module.__name__] = module
     settings.CRONS = {
         "EXECUTORS": {
-            "far": {"BACKEND": "crons.executors.celery.CelerySender", "OPTIONS": {"app": "shop_of_the_checks.app"}}
+            "far": {
+                "BACKEND": "crons.contrib.celery.executor.CelerySender",
+                "OPTIONS": {"app": "shop_of_the_checks.app"},
+            }
         }
     }
     job(NEVER, name="heartbeat", executor="far", idempotent=True)(cronjobs.beat)
@@ -679,7 +687,7 @@ def test_line_on_the_same_schedule_is_well(settings):
 
 def test_line_in_other_words_is_well(settings):
     """What counts is what they mean."""
-    pytest.importorskip("crons.wallclock")
+    pytest.importorskip("crons.schedules.wallclock")
     job(cron("@daily"), name="heartbeat")(cronjobs.beat)
     settings.CRONJOBS = [("0 0 * * *", f"{HERE}.beat")]
 
@@ -688,7 +696,7 @@ def test_line_in_other_words_is_well(settings):
 
 def test_crontab_line_that_cannot_be_read_as_a_schedule_is_a_disagreement(settings, tmp_path, declared):
     """It has the form of a line, and no moment."""
-    pytest.importorskip("crons.wallclock")
+    pytest.importorskip("crons.schedules.wallclock")
     (tmp_path / "crontab.txt").write_text("0 25 * * * /srv/heartbeat.sh\n")
     settings.CRONS = {**INLINE, "CRONTAB_FILES": [tmp_path / "crontab.txt"]}
 
@@ -776,7 +784,7 @@ def test_class_says_something_that_nothing_reads_is_a_warning(settings):
 @pytest.mark.parametrize(
     ("names", "has"),
     [
-        (("crons.compat.django_cron", "django_cron"), "stands in for it"),
+        (("crons.contrib.django_cron", "django_cron"), "stands in for it"),
         (("django_cron",), "runs its classes through the ledger"),
     ],
 )
@@ -785,14 +793,14 @@ def test_django_cron_as_an_app_is_a_warning(installed, names, has):
     installed(*names)
 
     told(
-        f"django_cron is in INSTALLED_APPS, and crons.compat.django_cron {has}.",
-        "Put 'crons.compat.django_cron' first in INSTALLED_APPS, and take 'django_cron' away.",
+        f"django_cron is in INSTALLED_APPS, and crons.contrib.django_cron {has}.",
+        "Put 'crons.contrib.django_cron' first in INSTALLED_APPS, and take 'django_cron' away.",
     )
     assert only().id == "crons.W038"
 
 
 WAYS_OUT = (
-    "Put 'crons.compat.django_crontab' before 'django_crontab' in INSTALLED_APPS: its lines then go through the "
+    "Put 'crons.contrib.django_crontab' before 'django_crontab' in INSTALLED_APPS: its lines then go through the "
     "ledger. Or take the lines away: manage.py crontab remove."
 )
 
@@ -815,7 +823,7 @@ def test_django_crontab_without_its_stand_in_is_a_warning(installed, crontab):
     installed("crons", "django_crontab")
 
     told(
-        "django_crontab is installed without crons.compat.django_crontab: what its lines fire is not recorded, and "
+        "django_crontab is installed without crons.contrib.django_crontab: what its lines fire is not recorded, and "
         "runs twice as soon as crons serve or tick runs.",
         WAYS_OUT,
     )
@@ -829,11 +837,11 @@ def test_lines_that_are_installed_are_said_to_run_twice(installed, crontab, sett
     crontab(beat, load, ("@daily", "of.another.project"), text=f"# @daily crontab run {hash_of(other)}\n")
     installed("crons", "django_crontab")
 
-    [message] = checks.check_django_crontab()
+    [message] = django_crontab_checks.check_django_crontab()
 
     name = CronjobsSource().entry_name(load)
     assert message.msg == (
-        "django_crontab is installed without crons.compat.django_crontab: the crontab of "
+        "django_crontab is installed without crons.contrib.django_crontab: the crontab of "
         f"{past_ledger.find().account} holds its lines for heartbeat, {name}: each runs twice as soon as crons serve "
         "or tick runs, once without a record."
     )
@@ -841,10 +849,10 @@ def test_lines_that_are_installed_are_said_to_run_twice(installed, crontab, sett
 
 def test_stand_in_after_django_crontab_is_a_warning(installed, crontab):
     """Django takes the command of the first."""
-    installed("django_crontab", "crons.compat.django_crontab")
+    installed("django_crontab", "crons.contrib.django_crontab")
 
     told(
-        "crons.compat.django_crontab stands after django_crontab, whose command wins: what its lines fire "
+        "crons.contrib.django_crontab stands after django_crontab, whose command wins: what its lines fire "
         "is not recorded, and runs twice as soon as crons serve or tick runs.",
         WAYS_OUT,
     )
@@ -916,7 +924,7 @@ def machine_in(monkeypatch):
 
 def test_lines_that_cron_fires_by_another_clock_are_a_warning(settings, installed, machine_in):
     """TIME_ZONE names one, and django-crontab's lines go by the machine's."""
-    installed("crons", "crons.compat.django_crontab", "django_crontab")
+    installed("crons", "crons.contrib.django_crontab", "django_crontab")
     machine_in("UTC")
     settings.TIME_ZONE = "America/Sao_Paulo"
     settings.CRONJOBS = [("0 7 * * *", f"{HERE}.beat"), ("*/5 * * * *", f"{HERE}.load"), ("0 * * * *", f"{HERE}.fail")]
@@ -930,7 +938,7 @@ def test_lines_that_cron_fires_by_another_clock_are_a_warning(settings, installe
 
 def test_clocks_that_agree_half_the_year_do_not_agree(settings, installed, machine_in):
     """In winter London and UTC are one."""
-    installed("crons", "crons.compat.django_crontab", "django_crontab")
+    installed("crons", "crons.contrib.django_crontab", "django_crontab")
     machine_in("UTC")
     settings.TIME_ZONE = "Europe/London"
     settings.CRONJOBS = [("0 7 * * *", f"{HERE}.beat")]
@@ -942,7 +950,7 @@ def test_clocks_that_agree_half_the_year_do_not_agree(settings, installed, machi
 @pytest.mark.parametrize(("zone", "apps"), [("Europe/Berlin", ["django_crontab"]), ("UTC", [])])
 def test_one_clock_or_no_lines_is_well(settings, installed, machine_in, zone, apps):
     """Without the package no line is fired by the machine's clock."""
-    installed("crons", "crons.compat.django_crontab", *apps)
+    installed("crons", "crons.contrib.django_crontab", *apps)
     machine_in(zone)
     settings.CRONJOBS = [("0 7 * * *", f"{HERE}.beat")]
 
@@ -959,7 +967,7 @@ def test_line_that_calls_a_jobs_command_is_a_warning(settings, tmp_path):
     assert only().id == "crons.W082"
 
 
-@pytest.mark.parametrize("names", [(), ("crons.compat.django_crontab", "django_crontab"), ("crons",)])
+@pytest.mark.parametrize("names", [(), ("crons.contrib.django_crontab", "django_crontab"), ("crons",)])
 def test_stand_in_before_django_crontab_or_no_django_crontab_is_well(installed, names):
     """Nobody needs the stand-in without the real one."""
     installed(*names)
@@ -1065,17 +1073,13 @@ def test_a_suites_mark_left_in_an_environment_is_a_warning(monkeypatch):
 
 
 def test_every_id_is_documented_and_tested_once():
-    """An id is an address: the table in the module, the reference and these tests name the same ones."""
-    here = Path(checks.__file__).parent
-    source = "".join(path.read_text() for path in here.glob("*.py"))
-    sources = "".join(path.read_text() for path in here.parent.glob("sources/*.py"))
-    table = re.findall(r"^(crons\.[EW]\d{3})  ", checks.__doc__, re.MULTILINE)
+    """An id is an address: the code, the reference and these tests name the same ones."""
+    source = "".join(path.read_text() for path in Path(crons.__file__).parent.rglob("*.py"))
     raised = {*re.findall(r'id="(crons\.[EW]\d{3})"', source)}
-    raised |= {f"crons.{each}" for each in re.findall(r'Problem\(\s*"([EW]\d{3})"', sources)}
+    raised |= {f"crons.{each}" for each in re.findall(r'Problem\(\s*"([EW]\d{3})"', source)}
     headings = re.findall(r"^## (\S+)$", (ROOT / "docs/reference/checks.md").read_text(), re.MULTILINE)
     tests = "".join(path.read_text() for path in Path(__file__).parent.glob("test_*.py"))
     tested = {f"crons.{each}" for each in re.findall(r'"(?:crons\.)?([EW]\d{3})"', tests)}
 
-    assert len(table) == len(set(table))
-    assert sorted(table, key=lambda each: each[-3:]) == sorted(headings, key=lambda each: each[-3:])
-    assert set(table) == raised == tested
+    assert len(headings) == len(set(headings))
+    assert set(headings) == raised == tested

@@ -10,11 +10,12 @@ from types import SimpleNamespace
 
 import pytest
 
-from crons import api, deployment, heartbeat
+from crons import api, deployment
 from crons.dispatch import Dispatcher
 from crons.exceptions import ClockInDoubt
-from crons.instances import Instance
+from crons.hosts.instances import Instance
 from crons.models import Attempt, AuditEvent, Entry, Heartbeat, Incident, Range, Run
+from crons.triggers import heartbeat
 from crons.verdicts import Outcome
 from tests.crons.cli.conftest import call_crons
 from tests.crons.conftest import NOON, minutes

@@ -10,14 +10,14 @@ from django.core.management import CommandError, call_command
 from django.utils import timezone
 
 from crons import api, ledger
-from crons.compat.django_cron.classes import PrevSuccess, Schedule
-from crons.compat.django_cron.management.commands import runcrons as runcrons_module
+from crons.contrib.django_cron.classes import PrevSuccess, Schedule
+from crons.contrib.django_cron.management.commands import runcrons as runcrons_module
+from crons.contrib.django_cron.source import CronClassesSource
+from crons.declarations.retiring import Retire
+from crons.declarations.sync import sync
 from crons.dispatch import plan_entry
 from crons.exceptions import LedgerUnavailable
 from crons.models import Entry, Run
-from crons.retiring import Retire
-from crons.sources.cron_classes import CronClassesSource
-from crons.sync import sync
 from tests.crons import cron_classes
 
 HERE = "tests.crons.cron_classes"
@@ -38,7 +38,7 @@ def imported(code: str, *apps: str, classes: tuple[str, ...] = ()) -> str:
     return done.stdout or done.stderr.strip().rpartition("\n")[2]
 
 
-OURS = "crons.compat.django_cron"
+OURS = "crons.contrib.django_cron"
 
 
 # The name
@@ -62,12 +62,12 @@ def test_without_the_app_there_is_no_such_module():
     [
         (
             "from django_cron.models import CronJobLog",
-            "ImportError: django_cron.models.CronJobLog does not exist with crons.compat.django_cron: what ran is in "
+            "ImportError: django_cron.models.CronJobLog does not exist with crons.contrib.django_cron: what ran is in "
             "the ledger: crons.api.history(code), a query of crons.models.Run.",
         ),
         (
             "from django_cron import CronJobManager",
-            "ImportError: django_cron.CronJobManager does not exist with crons.compat.django_cron: the ledger runs "
+            "ImportError: django_cron.CronJobManager does not exist with crons.contrib.django_cron: the ledger runs "
             "jobs: crons.api.run_now(code, by=…).",
         ),
     ],

@@ -6,7 +6,7 @@ import sys
 import pytest
 from django.core.management import CommandError, call_command, get_commands, load_command_class
 
-from crons.compat.django_crontab.management.commands import crontab
+from crons.contrib.django_crontab.management.commands import crontab
 from crons.jobs import job
 from crons.schedules import cron
 from tests.crons import cronjobs
@@ -196,14 +196,14 @@ def test_other_subcommands_are_the_real_packages(capsys):
 
 def test_app_that_stands_first_has_the_command(settings):
     """Django takes a command from the first app that has it."""
-    settings.INSTALLED_APPS = ["crons.compat.django_crontab", "django_crontab", "crons"]
+    settings.INSTALLED_APPS = ["crons.contrib.django_crontab", "django_crontab", "crons"]
     get_commands.cache_clear()
     try:
         app = get_commands()["crontab"]
     finally:
         get_commands.cache_clear()
 
-    assert app == "crons.compat.django_crontab"
+    assert app == "crons.contrib.django_crontab"
     assert isinstance(load_command_class(app, "crontab"), crontab.Command)
 
 

@@ -3,12 +3,12 @@
 import pytest
 
 from crons import ledger
+from crons.contrib.django_crontab.lines import marked_name, read_line
+from crons.declarations.retiring import Retire
+from crons.declarations.sync import sync
 from crons.dispatch import plan_entry
 from crons.ledger.begin import key_of
 from crons.models import AuditEvent, Entry, Run
-from crons.retiring import Retire
-from crons.sources.cronjob_lines import marked_name, read_line
-from crons.sync import sync
 
 pytestmark = pytest.mark.usefixtures("empty_registry", "transactional_db")
 HERE = "tests.crons.cronjobs"

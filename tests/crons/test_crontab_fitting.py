@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from crons import cron, every, zones
+from crons import cron, every
 from crons.exceptions import TargetError
-from crons.schedules import NEVER, Schedule, any_of, parse
+from crons.schedules import NEVER, Schedule, any_of, parse, zones
 from crons.targets import crond, fitting
 from crons.targets.base import Unfit
 

@@ -7,13 +7,13 @@ import pytest
 from django.core.management import call_command
 
 from crons import api, ledger
+from crons.contrib.django_crontab.line_settings import Prefix, beyond_redirections, prefix
+from crons.contrib.django_crontab.source import CronjobsSource
+from crons.declarations.sync import sync
 from crons.dispatch import plan_entry
 from crons.jobs import job
 from crons.models import OutputChunk
 from crons.schedules import every
-from crons.sources.cronjobs import CronjobsSource
-from crons.sources.crontab_settings import Prefix, beyond_redirections, prefix
-from crons.sync import sync
 from tests.crons import cronjobs
 
 pytestmark = pytest.mark.usefixtures("empty_registry")

@@ -9,7 +9,7 @@ import pytest
 from crons import api, deployment
 from crons.deployment import Place
 from crons.exceptions import Disabled, NotAdopted
-from crons.instances import host
+from crons.hosts.instances import host
 from crons.models import AuditEvent, Deployment, Range, Run
 
 pytestmark = pytest.mark.django_db

@@ -13,11 +13,11 @@ from crons.attempts import Finished, Unstarted
 from crons.dispatch import Dispatcher, Scribe
 from crons.exceptions import CronsError, LedgerUnavailable
 from crons.executors.base import Executor
-from crons.instances import Instance
+from crons.hosts.instances import Instance
 from crons.jobs import Job, registry
+from crons.jobs.policies import Policy, Retry
 from crons.ledger.release import NOT_HELD
 from crons.models import Attempt, Entry, Incident, Run
-from crons.policies import Policy, Retry
 from crons.verdicts import Ending, Outcome
 from tests.crons.conftest import NOON, minutes
 

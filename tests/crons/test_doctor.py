@@ -20,7 +20,7 @@ from crons import command, cron, deployment, doctor, job
 from crons.doctor import bare, clocks, installed, missing, rows, start
 from crons.doctor.findings import BAD, GOOD, Finding
 from crons.exceptions import LedgerUnavailable, TargetError
-from crons.instances import boot_id, host
+from crons.hosts.instances import boot_id, host
 from crons.jobs import Registry
 from crons.models import Attempt, Deployment, Entry, Heartbeat, Run
 from crons.schedules import FAR_FUTURE
@@ -31,6 +31,7 @@ from tests.crons.test_crontab_target import Crontab, crontab  # noqa: F401 (a fi
 
 NOW = datetime(2026, 3, 2, 12, 0, tzinfo=UTC)
 ROOT = Path(__file__).resolve().parents[2]
+OURS = {"crontab": "crons.contrib.django_crontab", "runcrons": "crons.contrib.django_cron"}
 
 
 @pytest.fixture
@@ -234,7 +235,7 @@ def test_a_scheduler_that_lives_needs_no_crontab(machine: Crontab, monkeypatch: 
 def test_lines_written_by_hand_count(machine: Crontab, line: str, counts: bool | None, monkeypatch: Any):
     """Who wrote the line by hand must not be told that nothing fires; nor that something does which does not."""
     command("flush_mail", schedule=cron("0 6 * * *"))
-    monkeypatch.setattr(crontab_files, "get_commands", lambda: {} if counts is None else dict(crontab_files.OURS))
+    monkeypatch.setattr(crontab_files, "get_commands", lambda: {} if counts is None else dict(OURS))
     machine.content = f"MAILTO=x\n{line}\n".encode()
 
     found = list(installed.look(None))
@@ -246,7 +247,7 @@ def test_lines_written_by_hand_count(machine: Crontab, line: str, counts: bool |
 @pytest.mark.parametrize("line", ["crontab run 0123456789abcdef0123456789abcdef", "runcrons"])
 def test_lines_of_other_packages_count_with_their_stand_ins(machine: Crontab, line: str, monkeypatch: Any):
     """With them, they enter the ledger."""
-    monkeypatch.setattr(crontab_files, "get_commands", lambda: dict(crontab_files.OURS))
+    monkeypatch.setattr(crontab_files, "get_commands", lambda: dict(OURS))
     machine.content = f"* * * * * python {ROOT}/manage.py {line}\n".encode()
 
     assert installed._lines_by_hand(machine.content) == ["line 1"]

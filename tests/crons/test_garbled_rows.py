@@ -9,11 +9,11 @@ from django.db import connection
 from django.urls import reverse
 
 from crons import api, ledger
+from crons.declarations.sync import reschedule
 from crons.dispatch import plan_entry
 from crons.jobs import job
 from crons.models import Entry, Range, Run
 from crons.schedules import cron
-from crons.sync import reschedule
 from tests.crons.cli.conftest import call_crons
 from tests.crons.conftest import NOON, minutes
 

@@ -8,7 +8,7 @@ from types import SimpleNamespace
 from typing import Any
 
 from crons.attempts import Finished
-from crons.executors.process import ProcessExecutor
+from crons.executors.process.executor import ProcessExecutor
 from crons.verdicts import Ending, Outcome
 
 

@@ -9,8 +9,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from crons import instances
-from crons.instances import Instance
+from crons.hosts import instances
+from crons.hosts.instances import Instance
 
 
 @pytest.fixture

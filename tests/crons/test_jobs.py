@@ -17,8 +17,9 @@ import pytest
 from django.test import modify_settings
 
 from crons.exceptions import DuplicateJob, InvalidJob, UnknownJob
-from crons.jobs import CommandBody, Declaration, ShellBody, command, entry, job, shell
-from crons.policies import Policy, Retry
+from crons.jobs import Declaration, command, entry, job, shell
+from crons.jobs.callables import CommandBody, ShellBody
+from crons.jobs.policies import Policy, Retry
 from crons.schedules import NEVER, cron, every
 
 pytestmark = pytest.mark.usefixtures("empty_registry")

@@ -18,11 +18,11 @@ from crons.attempts import Chunk, Finished, Unstarted
 from crons.conf import conf
 from crons.dispatch import plan_entry
 from crons.exceptions import Fenced, LedgerUnavailable, Refused, UnknownJob
-from crons.executors.child import environment_of
-from crons.instances import Instance, hold_attempt
+from crons.executors.process.child import environment_of
+from crons.hosts.instances import Instance, hold_attempt
+from crons.jobs.policies import Retry
 from crons.ledger.transactions import reading, writing
 from crons.models import Attempt, Entry, OutputChunk, Range, Run
-from crons.policies import Retry
 from crons.schedules import FAR_FUTURE
 from crons.verdicts import Ending, Outcome
 from tests.crons.conftest import NOON, minutes
@@ -775,7 +775,7 @@ def test_a_program_that_outlived_its_job_is_killed_before_the_job_is_lost(orphan
 def test_a_program_that_cannot_be_killed_holds_its_entry(orphan, monkeypatch):
     """Another user's, or one that waits for a dead disk: no second run beside it, and the attempt says why."""
     program, attempt = orphan
-    monkeypatch.setattr("crons.orphans.PATIENCE_SECONDS", 0.0)
+    monkeypatch.setattr("crons.hosts.orphans.PATIENCE_SECONDS", 0.0)
     monkeypatch.setattr(signal, "pidfd_send_signal", lambda *_: None)
 
     assert ledger.expire(NOON + minutes(6)) == []

@@ -20,8 +20,8 @@ from crons import ledger
 from crons.attempts import Begun
 from crons.dispatch import plan_entry
 from crons.exceptions import Refused
+from crons.jobs.policies import Policy, Retry
 from crons.models import Attempt, Entry, Run
-from crons.policies import Policy, Retry
 from crons.schedules import FAR_FUTURE
 from crons.verdicts import Outcome
 from tests.crons.conftest import NOON, Ledger, minutes

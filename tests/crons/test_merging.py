@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import pytest
 
-from crons import Retry, cron, entry, job, ledger, sync
+from crons import Retry, cron, entry, job, ledger
+from crons.declarations import sync
+from crons.declarations.retiring import Retire
 from crons.dispatch import plan_entry
 from crons.jobs import registry
 from crons.models import AuditEvent, Entry, Heartbeat, Incident, Pause, Range, Run
-from crons.retiring import Retire
 from crons.verdicts import Outcome
 from crons.watch import inspect
 from tests.crons.conftest import NOON, minutes

@@ -6,12 +6,13 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import pytest
 
-from crons import ledger, sync, zone_data
+from crons import ledger
+from crons.declarations import sync
 from crons.dispatch import Dispatcher, plan_entry
-from crons.instances import host
+from crons.hosts.instances import host
 from crons.jobs import job
 from crons.models import Entry, Heartbeat, Run
-from crons.schedules import cron
+from crons.schedules import cron, zone_data
 from tests.crons.conftest import NOON, minutes
 
 pytestmark = pytest.mark.django_db

@@ -10,8 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from crons import cron, every
+from crons.contrib.systemd import oncalendar
 from crons.schedules import NEVER, Schedule, any_of
-from crons.targets import oncalendar
 from crons.targets.base import Unfit
 
 NOW = datetime(2026, 11, 23, 14, 0, tzinfo=UTC)

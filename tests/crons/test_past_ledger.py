@@ -5,15 +5,15 @@ from types import SimpleNamespace
 import pytest
 
 from crons import api, doctor, ledger
+from crons.contrib.django_crontab import past_ledger
+from crons.contrib.django_crontab.lines import hash_of
+from crons.declarations.retiring import Retire
+from crons.declarations.sync import sync
 from crons.dispatch import plan_entry
 from crons.doctor import installed as installed_lines
 from crons.jobs import job
 from crons.models import Entry
-from crons.retiring import Retire
 from crons.schedules import cron
-from crons.sources import past_ledger
-from crons.sources.cronjob_lines import hash_of
-from crons.sync import sync
 from tests.crons import cronjobs
 
 pytestmark = pytest.mark.usefixtures("empty_registry", "transactional_db")
@@ -97,7 +97,7 @@ def test_line_at_reboot_runs_nothing_twice(crontab, installed, settings):
 
 def test_stand_in_lets_them_run(names, installed):
     """The first way out: what the lines fire goes through the ledger then."""
-    installed("crons", "crons.compat.django_crontab", "django_crontab")
+    installed("crons", "crons.contrib.django_crontab", "django_crontab")
 
     sync(ledger.database_now(), plan_entry)
 
@@ -171,7 +171,7 @@ def test_line_that_comes_back_is_paused_again(names, settings):
 
 def test_nothing_is_asked_where_the_stand_in_has_the_command(crontab, installed, settings):
     """A sync costs no program then."""
-    installed("crons", "crons.compat.django_crontab", "django_crontab")
+    installed("crons", "crons.contrib.django_crontab", "django_crontab")
     settings.CRONTAB_EXECUTABLE = "/no/such/crontab"
 
     assert past_ledger.find() == past_ledger.PastLedger(past_ledger.find().account)

@@ -9,11 +9,12 @@ import pytest
 from django.db import connection, connections
 from django.db.migrations.executor import MigrationExecutor
 
-from crons import api, cron, job, ledger, sync
+from crons import api, cron, job, ledger
+from crons.declarations import sync
+from crons.declarations.retiring import Retire
 from crons.dispatch import plan_entry
 from crons.exceptions import Refused, UnknownJob
 from crons.models import AuditEvent, Deployment, Entry, Pause, Range, Run
-from crons.retiring import Retire
 from tests.crons.conftest import NOON, minutes
 
 pytestmark = pytest.mark.django_db

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from crons.jobs.policies import Policy
 from crons.planner import Account, plan
-from crons.policies import Policy
 from crons.schedules import FAR_FUTURE, NEVER, cron, every
 from crons.verdicts import Reason, Verdict
 

@@ -8,15 +8,16 @@ from unittest import mock
 import pytest
 from django.db import OperationalError, connection
 
-from crons import api, board, cron, job, ledger
+from crons import api, cron, job, ledger
 from crons.conf import conf
 from crons.exceptions import LedgerUnavailable
-from crons.executors.process import ProcessExecutor
+from crons.executors.process.executor import ProcessExecutor
 from crons.models import Entry, Heartbeat
-from crons.triggers.resident import Resident
+from crons.triggers.serve import Resident
 from crons.watch import hosts
 from crons.watch import problems as asked
 from crons.watch.problems import Look, problems
+from crons.web import overview
 from tests.crons.cli.conftest import call_crons
 from tests.crons.conftest import NOON, minutes
 
@@ -46,7 +47,7 @@ def test_command_line_and_first_page_give_one_answer(make_entry):
         ("overdue", "new"),
         ("parked", "parked"),
     ]
-    assert board.look(DAY, NOON).problems.rows == told
+    assert overview.look(DAY, NOON).problems.rows == told
 
 
 def test_every_problem_of_an_entry_says_since_when_and_what_to_do(make_entry):
@@ -228,7 +229,7 @@ def test_a_read_only_server_is_wrong(make_entry, entries):
 def test_a_scheduler_whose_looks_fail_says_so_in_its_heartbeat(db, monkeypatch):
     """Where a full disk refuses some writes and takes others, its beats go on and it looks well."""
     told = []
-    monkeypatch.setattr("crons.heartbeat.beat", lambda *args, **given: told.append(given["troubles"]))
+    monkeypatch.setattr("crons.triggers.heartbeat.beat", lambda *args, **given: told.append(given["troubles"]))
     session = mock.Mock(executors={"process": mock.Mock(trouble="")})
     session.dispatcher.turn.side_effect = LedgerUnavailable("database or disk is full")
     session.dispatcher.lacking = set()

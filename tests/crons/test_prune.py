@@ -11,11 +11,11 @@ import pytest
 from django.core.management import call_command
 
 from crons import api, ledger
+from crons.built_in_jobs import PRUNE, declare
 from crons.conf import conf
 from crons.exceptions import InvalidSetting
-from crons.ledger.prune import LARGEST, SMALLEST, Pace, Pruned, doomed, old_ranges, prune, window_of
+from crons.ledger.maintenance.prune import LARGEST, SMALLEST, Pace, Pruned, doomed, old_ranges, prune, window_of
 from crons.models import Attempt, AuditEvent, Delivery, Entry, Heartbeat, Incident, OutputChunk, Range, Run
-from crons.own_jobs import PRUNE, declare
 from tests.crons.conftest import NOON
 from tests.crons.filling import fill
 
@@ -309,7 +309,7 @@ def test_run_that_was_reopened_meanwhile_stays(entry, monkeypatch):
     """Between the look and the lock somebody retries it."""
     make_run(entry, 1)
     run = make_run(entry, 390, "failed")
-    module = sys.modules["crons.ledger.prune"]  # the package has the function of that name
+    module = sys.modules["crons.ledger.maintenance.prune"]  # the package has the function of that name
     real = module._delete_runs
 
     def reopen_first(*args):
@@ -469,11 +469,11 @@ def test_schedule_that_cannot_be_read_is_a_problem_of_the_setting(settings):
 
 def test_built_in_job_prints_what_it_did(monkeypatch, capsys):
     """Its output is its report."""
-    from crons import own_jobs
+    from crons import built_in_jobs
 
-    monkeypatch.setattr(own_jobs.api, "prune", lambda **options: Pruned(runs={"failed": 2}, finished=False))
+    monkeypatch.setattr(built_in_jobs.api, "prune", lambda **options: Pruned(runs={"failed": 2}, finished=False))
 
-    own_jobs.prune()
+    built_in_jobs.prune()
 
     assert (
         capsys.readouterr().out == "deleted: 2 failed run(s); 1:00:00 were not enough: the rest goes at the next slot\n"

@@ -19,7 +19,7 @@ from crons.redaction import (
     without_secrets_in,
     without_secrets_of,
 )
-from crons.secret_shapes import Secrecy, is_secret, secrecy_of
+from crons.redaction.shapes import Secrecy, is_secret, secrecy_of
 
 SECRET = "correct-horse-battery"
 TOKEN = "x0XoQ7zB1pT9kV4mN8sLrW2d"

@@ -9,8 +9,8 @@ import resource
 
 import pytest
 
-from crons.executors import resting
-from crons.executors.resting import Rest, explain
+from crons.executors.process import resting
+from crons.executors.process.resting import Rest, explain
 
 
 @pytest.fixture

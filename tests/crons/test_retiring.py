@@ -5,11 +5,12 @@ from __future__ import annotations
 import pytest
 from django.core import mail
 
-from crons import api, command, cron, every, job, ledger, sync
+from crons import api, command, cron, every, job, ledger
+from crons.declarations import sync
+from crons.declarations.retiring import Retire
 from crons.dispatch import plan_entry
 from crons.jobs import registry
 from crons.models import AuditEvent, Delivery, Entry, Heartbeat, Incident
-from crons.retiring import Retire
 from tests.crons.conftest import NOON, minutes
 
 pytestmark = pytest.mark.django_db

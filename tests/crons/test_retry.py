@@ -11,8 +11,8 @@ from django.db import connections
 from crons import api, ledger, watch
 from crons.dispatch import plan_entry
 from crons.exceptions import Refused
+from crons.jobs.policies import Retry
 from crons.models import Attempt, AuditEvent, Entry, Incident, Run
-from crons.policies import Retry
 from crons.verdicts import Outcome
 from tests.crons.conftest import NOON, minutes
 

@@ -6,16 +6,18 @@ from typing import Any, cast
 
 import pytest
 
-from crons import api, deployment, heartbeat, ledger, sync, watch
-from crons.alerts import outbox
+from crons import api, deployment, ledger, watch
 from crons.attempts import Unstarted
+from crons.declarations import sync
 from crons.dispatch import Dispatcher, plan_entry
 from crons.jobs import Job, registry
+from crons.jobs.policies import Retry
 from crons.models import Run
-from crons.policies import Retry
-from crons.triggers.named import Door
+from crons.triggers import heartbeat
+from crons.triggers.entry import Door
 from crons.triggers.session import Session
 from crons.verdicts import Outcome
+from crons.watch.alerts import outbox
 from tests.crons.conftest import NOON, minutes
 
 pytestmark = pytest.mark.django_db

@@ -8,12 +8,15 @@ import pytest
 from django.apps import apps
 from django.db import connection, models
 
-from crons import board, declarers, heartbeat, ledger, watch
+from crons import ledger, watch
 from crons.dispatch import Dispatcher
 from crons.models import Attempt, AuditEvent, Entry, Heartbeat, Pause, Run
 from crons.row_moments import UNREAD
 from crons.testing import clock as stopped
+from crons.triggers import heartbeat
 from crons.verdicts import Outcome
+from crons.watch import declarers
+from crons.web import overview
 from tests.crons.cli.conftest import call_crons
 from tests.crons.conftest import NOON, minutes
 
@@ -68,7 +71,7 @@ def test_what_is_no_moment_stops_its_own_row_only(led, rows, instance, model, co
             heartbeat.beat(instance, at)
             watch.inspect_declarations(at)
             assert [call_crons(verb).code for verb in ("list", "history")] == [0, 0]
-            assert [each for each in board.look().problems.rows if each.kind == "crons"] == []
+            assert [each for each in overview.look().problems.rows if each.kind == "crons"] == []
 
     led.finish(begun["good"], NOON + minutes(6))
     done = led.record(NOON + minutes(10))

@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 
-from crons.bodies import ShellBody
 from crons.exceptions import Fenced
+from crons.jobs.callables import ShellBody
 from crons.runner import Context, call, current_context
 from crons.verdicts import Ending, Outcome
 

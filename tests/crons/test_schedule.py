@@ -11,11 +11,11 @@ import pytest
 
 from crons.attempts import Message
 from crons.checks import check_routes
+from crons.contrib.django_tasks.executor import TasksSender, framework, receiver
+from crons.contrib.django_tasks.worker import run as run_message
 from crons.exceptions import InvalidJob, InvalidSetting
-from crons.executors.tasks import TasksSender, framework, receiver
 from crons.jobs import job, schedule
-from crons.policies import Retry
-from crons.receiver import run as run_message
+from crons.jobs.policies import Retry
 from crons.runner import Context, call
 from crons.schedules import cron
 from crons.verdicts import Ending, Outcome
@@ -130,7 +130,7 @@ def test_a_coroutine_is_run_as_anywhere():
 def test_what_is_no_task_is_refused_with_what_to_write():
     """A function has its own decorator."""
     assert refusal(len) == (
-        "schedule(<built-in function len>): expected a task of Django's Tasks framework or of Celery. "
+        "schedule(<built-in function len>): expected a task of Celery or of Django's Tasks framework. "
         "For a function of your own: @job(cron(…)); for one of others: job(cron(…), name='…')(function)."
     )
 
@@ -213,7 +213,7 @@ def test_workers_can_import_the_receiver_whatever_backends_there_are(backends, b
 
 
 def for_the_receiver(context):
-    """Stand for crons.receiver.run, which is made when it is imported."""
+    """Stand for crons.contrib.django_tasks.worker.run, which is made when it is imported."""
 
 
 def test_without_a_backend_the_receiver_says_so(backends):
@@ -315,7 +315,9 @@ def test_where_the_framework_is_missing_it_is_said_what_to_install(monkeypatch):
 def test_routes_that_lead_nowhere_are_an_error(backends, settings, options, said):
     """Before the first slot is sent."""
     settings.CRONS = {
-        "EXECUTORS": {"mail": {"BACKEND": "crons.executors.tasks.TasksSender", "OPTIONS": {"backend": "mail"}}}
+        "EXECUTORS": {
+            "mail": {"BACKEND": "crons.contrib.django_tasks.executor.TasksSender", "OPTIONS": {"backend": "mail"}}
+        }
     }
     backends(default={"BACKEND": DATABASE})
     schedule(existing_tasks.send_report, MONDAYS, args={"to": "ann"}, **options)

@@ -12,7 +12,6 @@ from zoneinfo import ZoneInfo, available_timezones
 
 import pytest
 
-from crons import zones
 from crons.exceptions import InvalidSchedule
 from crons.schedules import (
     EPOCH,
@@ -26,6 +25,7 @@ from crons.schedules import (
     cron,
     every,
     parse,
+    zones,
 )
 
 ROOT = Path(__file__).parents[2]

@@ -13,7 +13,7 @@ from zoneinfo import ZoneInfo, available_timezones
 import pytest
 
 from crons.schedules import Schedule, cron, every
-from crons.zones import changes
+from crons.schedules.zones import changes
 
 TICK = timedelta.resolution
 SECOND = timedelta(seconds=1)
@@ -194,7 +194,7 @@ def offset(moment: datetime, tz: tzinfo) -> timedelta:
 
 @cache
 def changes_of(zone: str) -> list[datetime]:
-    """Find the changes by looking each day, then each minute: independently of crons.zones."""
+    """Find the changes by looking each day, then each minute: independently of crons.schedules.zones."""
     tz = ZoneInfo(zone)
     days = [SINCE + timedelta(days=number) for number in range((TO - SINCE).days + 1)]
     offsets = [offset(day, tz) for day in days]

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from crons.exceptions import InvalidSchedule
 from crons.schedules import FAR_FUTURE, Schedule, cron, every, parse
-from crons.wallclock import FIELDS, Field
+from crons.schedules.wallclock import FIELDS, Field
 
 MONTHS = ["jan", "Feb", "MAR", "apr", "may", "JUN", "jul", "Aug", "sep", "oct", "nov", "DEC"]
 WEEKDAYS = ["sun", "Mon", "TUE", "wed", "thu", "Fri", "SAT"]

@@ -8,16 +8,16 @@ from django.db import connection
 from django.urls import reverse
 
 from crons import api, ledger
-from crons.compat.django_crontab.management.commands import crontab
+from crons.contrib.django_cron.source import CronClassesSource
+from crons.contrib.django_crontab.lines import hash_of
+from crons.contrib.django_crontab.management.commands import crontab
+from crons.declarations.sync import sync
 from crons.dispatch import plan_entry
 from crons.jobs import Declaration, job
 from crons.models import AuditEvent, Entry, Run
 from crons.redaction import for_people
 from crons.schedules import cron
-from crons.sources.cron_classes import CronClassesSource
-from crons.sources.cronjob_lines import hash_of
-from crons.sync import sync
-from crons.targets import TARGETS
+from crons.targets import CrontabTarget, targets
 from crons.targets.base import Plan, Target
 from tests.crons import cron_classes, cronjobs
 from tests.crons.cli.conftest import call_crons
@@ -101,6 +101,7 @@ def test_plans_show_no_secrets(monkeypatch, name):
 
     class Edited(Target):
         name, modes = "crontab", ()
+        words = CrontabTarget.words
 
         def plan(self, declarations, *, mode=None):
             line = f"@daily curl -H region https://ann:{BY_FORM}@example.org --token={BY_NAME} {OF_PROJECT}"
@@ -111,7 +112,7 @@ def test_plans_show_no_secrets(monkeypatch, name):
 
         plan_undo = write_undo = write
 
-    monkeypatch.setitem(TARGETS, "crontab", Edited)
+    monkeypatch.setitem(targets(), "crontab", Edited)
 
     planned, as_json = call_crons("plan"), call_crons("plan", "--json")
     Edited().apply(Edited().plan([]), "ann")

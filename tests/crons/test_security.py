@@ -13,7 +13,7 @@ pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("empty_registry")]
 
 
 @pytest.mark.parametrize(
-    "named", ["os.system", "os:system", "subprocess.run", "touch", "builtins.exec", "crons.bodies.ShellBody"]
+    "named", ["os.system", "os:system", "subprocess.run", "touch", "builtins.exec", "crons.jobs.callables.ShellBody"]
 )
 def test_a_row_that_names_code_is_never_begun(make_entry, tmp_path, named):
     """Whoever can write rows decides when declared jobs run; a path to a function is not one of them."""

@@ -10,16 +10,17 @@ import pytest
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
-from crons import api, cron, job, ledger, sync
+from crons import api, cron, job, ledger
 from crons.attempts import Message
+from crons.contrib.celery.executor import CelerySender
+from crons.declarations import sync
 from crons.dispatch import Dispatcher, plan_entry
 from crons.exceptions import InvalidJob, LedgerUnavailable
-from crons.executors.celery import CelerySender
 from crons.executors.sending import LONGEST_PAUSE_SECONDS, Courier, Sender
+from crons.jobs.policies import Policy, Retry
 from crons.ledger.send import pause_after
 from crons.models import Deployment, Entry, Run
-from crons.policies import Policy, Retry
-from crons.triggers import arrival
+from crons.triggers import worker
 from crons.verdicts import Outcome
 from tests.crons import filling
 from tests.crons.conftest import NOON, minutes
@@ -669,10 +670,10 @@ def test_a_redis_that_says_nothing_is_waited_for_so_long_and_no_longer(transport
 
 def test_a_message_that_names_no_executor_of_the_project_makes_nothing(away, monkeypatch):
     """A stranger on the broker could have a fork server made for each name that comes to mind."""
-    monkeypatch.setattr(arrival.deployment, "permit", lambda: None)
-    monkeypatch.setattr(arrival, "Session", lambda *args: pytest.fail("a session was made"))
+    monkeypatch.setattr(worker.deployment, "permit", lambda: None)
+    monkeypatch.setattr(worker, "Session", lambda *args: pytest.fail("a session was made"))
 
-    arrived = arrival.take(away.pk, arrival.deployment.here().identity, executor="x" * 50)
+    arrived = worker.take(away.pk, worker.deployment.here().identity, executor="x" * 50)
 
     assert (arrived.fate, arrived.text) == (
         "over",

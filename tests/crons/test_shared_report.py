@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from crons.executors import endings, shared_report
-from crons.executors.shared_report import Said, SharedReport
+from crons.executors.process import endings, shared_report
+from crons.executors.process.shared_report import Said, SharedReport
 from crons.verdicts import Outcome
 from tests.contracts.hosting import begun
 

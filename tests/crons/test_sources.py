@@ -8,16 +8,16 @@ from hypothesis import HealthCheck, given
 from hypothesis import settings as settings_of_hypothesis
 from hypothesis import strategies as st
 
-from crons.bodies import CommandBody
+from crons.contrib.django_cron.source import CronClassesSource
+from crons.contrib.django_crontab.lines import Line, plain_name, read_line
+from crons.contrib.django_crontab.source import FIX, TIMES, CronjobsSource
 from crons.exceptions import DeclarationError, InvalidSchedule
 from crons.jobs import Declaration, command, entry, job, registry, schedule
+from crons.jobs.callables import CommandBody
 from crons.redaction import Redaction
 from crons.schedules import NEVER, cron, every
 from crons.sources.base import LEFT, NOT_IMPORTED, Binding, Reading, says
 from crons.sources.code import CodeSource
-from crons.sources.cron_classes import CronClassesSource
-from crons.sources.cronjob_lines import Line, plain_name, read_line
-from crons.sources.cronjobs import FIX, TIMES, CronjobsSource
 from crons.sources.crontab_files import FIX as BAD_LINE
 from crons.sources.crontab_files import UNREADABLE, CrontabFilesSource, job_of
 from tests.crons import cronjobs, existing_tasks
@@ -594,7 +594,7 @@ def test_text_says_what_it_says():
 
 def test_nicknames_and_names_say_what_their_fields_say():
     """@daily and 0 0 * * * is no disagreement."""
-    pytest.importorskip("crons.wallclock")
+    pytest.importorskip("crons.schedules.wallclock")
 
     assert says(cron("@daily"), "0 0 * * *")
     assert says(cron("0 2 * * SUN"), "0 2 * * 7")

@@ -6,14 +6,14 @@ from types import SimpleNamespace
 
 import pytest
 
-from crons.compat.django_cron.classes import Schedule
+from crons.contrib.django_cron.class_schedules import schedule_of
+from crons.contrib.django_cron.classes import Schedule
+from crons.contrib.django_cron.source import FIX, CronClassesSource, paths
 from crons.exceptions import DeclarationError
 from crons.jobs import job
-from crons.policies import Retry
+from crons.jobs.policies import Retry
 from crons.schedules import cron, every
 from crons.sources.base import NOT_IMPORTED, Binding, Problem, Reading
-from crons.sources.class_schedules import schedule_of
-from crons.sources.cron_classes import FIX, CronClassesSource, paths
 from tests.crons import cron_classes
 
 pytestmark = pytest.mark.usefixtures("empty_registry")
@@ -425,7 +425,7 @@ def test_absent_package_names_the_stand_in(settings, monkeypatch):
 
     assert problem.text == (
         "CRON_CLASSES[0] names 'django_cron.CronJobBase', which cannot be imported: import of django_cron halted; "
-        "None in sys.modules. Put 'crons.compat.django_cron' first in INSTALLED_APPS: it stands in for that package."
+        "None in sys.modules. Put 'crons.contrib.django_cron' first in INSTALLED_APPS: it stands in for that package."
     )
 
 
@@ -448,7 +448,7 @@ def test_package_that_is_installed_and_cannot_be_loaded_is_named(settings, tmp_p
     assert problem.text == (
         "CRON_CLASSES[0] names 'old_shop.Old', which cannot be imported: TypeError: 'class Meta' got invalid "
         "attribute(s): index_together. That is the package django-cron itself, which Django 5.1 and later cannot "
-        "load: uninstall it, and put 'crons.compat.django_cron' first in INSTALLED_APPS, which stands in for it."
+        "load: uninstall it, and put 'crons.contrib.django_cron' first in INSTALLED_APPS, which stands in for it."
     )
 
 

@@ -11,7 +11,7 @@ import pytest
 from django.core.management import CommandError, call_command
 from django.test.utils import _TestState
 
-from crons import suite
+from crons import in_tests
 from crons.exceptions import Disabled
 from crons.models import Deployment, Run
 from crons.testing import schedulers
@@ -26,7 +26,7 @@ REFUSED = (
 @pytest.fixture
 def unasked(monkeypatch):
     """As a project's suite is that has asked for nothing: this one wants schedulers in all tests."""
-    monkeypatch.delenv(suite.VARIABLE)
+    monkeypatch.delenv(in_tests.VARIABLE)
 
 
 @pytest.mark.django_db
@@ -42,39 +42,39 @@ def test_serve_tick_and_run_refuse_in_a_suite_and_touch_nothing(unasked, verb):
 
 def test_the_variable_says_so_too(monkeypatch):
     """What a subprocess of a suite inherits."""
-    monkeypatch.setenv(suite.VARIABLE, "1")
+    monkeypatch.setenv(in_tests.VARIABLE, "1")
 
     with pytest.raises(Disabled, match=r"^CRONS_IN_TESTS is set: this process belongs to a test suite"):
-        suite.refuse_schedulers()
+        in_tests.refuse_schedulers()
 
 
 def test_a_test_that_asks_gets_schedulers_for_itself_and_its_subprocesses(unasked):
     """Explicit, and over when the test is."""
     with schedulers():
-        assert not suite.is_suite()
-        assert os.environ[suite.VARIABLE] == "0"
-        suite.refuse_schedulers()
+        assert not in_tests.is_suite()
+        assert os.environ[in_tests.VARIABLE] == "0"
+        in_tests.refuse_schedulers()
 
-    assert suite.VARIABLE not in os.environ
-    assert suite.is_suite()
+    assert in_tests.VARIABLE not in os.environ
+    assert in_tests.is_suite()
 
 
 def test_a_test_runner_hands_the_mark_on_when_it_makes_its_tables(unasked, monkeypatch):
     """A subprocess would work on the real database."""
-    suite.mark_by_test_database()
-    assert os.environ[suite.VARIABLE] == "1"
+    in_tests.mark_by_test_database()
+    assert os.environ[in_tests.VARIABLE] == "1"
 
-    monkeypatch.delenv(suite.VARIABLE)
+    monkeypatch.delenv(in_tests.VARIABLE)
     monkeypatch.delattr(_TestState, "saved_data")
-    suite.mark_by_test_database()
-    assert suite.VARIABLE not in os.environ
+    in_tests.mark_by_test_database()
+    assert in_tests.VARIABLE not in os.environ
 
 
 LOOKS_LIKE_A_SUITE = """
 import sys, unittest, pytest, django.test, django.test.utils, django.test.runner
 sys.argv = ["manage.py", "test"]
 import crons.testing, crons.pytest_plugin
-from crons import suite
+from crons import in_tests as suite
 print(suite.is_suite())
 """
 
@@ -130,8 +130,8 @@ def project(tmp_path):
     (tmp_path / "manage.py").write_text(MANAGE)
     (tmp_path / "test_accident.py").write_text(ACCIDENTS)
     ours = ("CRONS_", "CRM_", "PYTEST_", "DJANGO_", "DATABASE_URL")
-    kept = {suite.VARIABLE: "", **{name: value for name, value in os.environ.items() if not name.startswith(ours)}}
-    del kept[suite.VARIABLE]
+    kept = {in_tests.VARIABLE: "", **{name: value for name, value in os.environ.items() if not name.startswith(ours)}}
+    del kept[in_tests.VARIABLE]
     env = {**kept, "PYTHONPATH": f"{ROOT}{os.pathsep}{tmp_path}"}
 
     def call(*command, **more):

@@ -9,10 +9,10 @@ from unittest.mock import MagicMock
 
 import pytest
 
-from crons import instances, orphans
 from crons.dispatch import Pass
 from crons.exceptions import LedgerUnavailable
-from crons.triggers import resident, session, tick
+from crons.hosts import instances, orphans
+from crons.triggers import serve, session, tick
 
 
 @pytest.fixture(autouse=True)
@@ -85,13 +85,13 @@ def test_a_turn_that_fails_while_it_drains_cuts_no_grace_short(error):
 
 def test_a_scheduler_outlives_a_sign_of_life_that_fails(monkeypatch):
     """After three failed looks it says so at once: that raised what the look had raised, and ended the scheduler."""
-    serving = resident.Resident(SimpleNamespace(), say=print)
+    serving = serve.Resident(SimpleNamespace(), say=print)
     monkeypatch.setattr(serving, "_beat", lambda: os.open("/nowhere", os.O_RDONLY))
 
-    pauses = [serving._note(OSError(errno.EMFILE, "Too many open files")) for _ in range(resident.TELLING_FAILURES)]
+    pauses = [serving._note(OSError(errno.EMFILE, "Too many open files")) for _ in range(serve.TELLING_FAILURES)]
 
     assert pauses == sorted(pauses)
-    assert serving.failures == resident.TELLING_FAILURES
+    assert serving.failures == serve.TELLING_FAILURES
 
 
 def test_who_may_open_nothing_more_says_of_nobody_that_he_is_gone(monkeypatch):

@@ -6,12 +6,13 @@ from datetime import timedelta
 
 import pytest
 
-from crons import Retry, command, cron, entry, every, job, ledger, sync
+from crons import Retry, command, cron, entry, every, job, ledger
+from crons.declarations import sync
+from crons.declarations.retiring import Retire
 from crons.dispatch import plan_entry
 from crons.exceptions import InvalidSchedule, Refused
 from crons.jobs import registry
 from crons.models import AuditEvent, Entry, Range, Run
-from crons.retiring import Retire
 from crons.schedules import FAR_FUTURE
 from crons.verdicts import Outcome
 from tests.crons.conftest import NOON, minutes

@@ -17,12 +17,12 @@ from typing import Any
 import pytest
 
 from crons import cron, every, job
+from crons.contrib.systemd import target, units
+from crons.contrib.systemd.target import SystemdTarget
 from crons.doctor import installed
 from crons.doctor.findings import BAD, GOOD, Finding
 from crons.jobs import Registry
 from crons.models import AuditEvent, Entry
-from crons.targets import systemd, units
-from crons.targets.systemd import SystemdTarget
 from tests.crons.cli.conftest import Said, call_crons
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -80,8 +80,8 @@ def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, settings: Any) -> M
     program.write_text(SYSTEMCTL.format(store=tmp_path))
     program.chmod(0o755)
     monkeypatch.setenv("PATH", f"{program.parent}:{os.environ['PATH']}")
-    monkeypatch.setattr(systemd, "_home", lambda: tmp_path / "home")
-    monkeypatch.setattr(systemd, "SYSTEM_UNITS", tmp_path / "etc")
+    monkeypatch.setattr(target, "_home", lambda: tmp_path / "home")
+    monkeypatch.setattr(target, "SYSTEM_UNITS", tmp_path / "etc")
     settings.CRONS = {"STATE_DIR": str(tmp_path / "state"), "IDENTITY": "shop"}
     settings.CRONJOBS = []
     return Machine(tmp_path, tmp_path / "home")

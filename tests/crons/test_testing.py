@@ -21,7 +21,7 @@ from crons import Retry, api, command, cron, current_context, entry, every, job,
 from crons.exceptions import InvalidJob, LedgerUnavailable, Refused, UnknownJob
 from crons.jobs import registry
 from crons.models import Attempt, Entry, OutputChunk, Range, Run
-from crons.sources import SOURCES
+from crons.sources import sources
 from crons.testing import clock, due, play, run, run_recorded, sandbox
 from crons.verdicts import Outcome
 
@@ -111,14 +111,14 @@ def test_what_a_test_declares_is_forgotten_and_what_the_project_declares_comes_b
 def test_an_empty_sandbox_reads_no_settings_and_changes_none(settings):
     """pytest-django restores settings in the order of fixtures: one that changed them besides would leave a trace."""
     settings.CRONJOBS = [("0 5 * * *", "os.getcwd")]
-    wrapped, sources = django_settings._wrapped, list(SOURCES)
+    wrapped, before = django_settings._wrapped, list(sources())
 
     with sandbox():
         assert django_settings._wrapped is wrapped
         job(every(hours=1), name="inner")(lambda: None)
         assert api.sync().created == ["inner"]
 
-    assert sources == SOURCES
+    assert before == sources()
 
 
 # ── run ───────────────────────────────────────────────────────────────────────────────────────────

@@ -6,13 +6,15 @@ from types import SimpleNamespace
 
 import pytest
 
-from crons import api, cron, declarers, heartbeat, job, ledger, sync
+from crons import api, cron, job, ledger
+from crons.declarations import sync
+from crons.declarations.retiring import Retire
 from crons.dispatch import plan_entry
 from crons.jobs import registry
 from crons.models import Delivery, Entry, Heartbeat, Incident
-from crons.retiring import Retire
-from crons.triggers.resident import Resident
-from crons.watch import inspect_declarations
+from crons.triggers import heartbeat
+from crons.triggers.serve import Resident
+from crons.watch import declarers, inspect_declarations
 from crons.watch.problems import Look, problems
 from tests.crons.conftest import NOON, minutes
 

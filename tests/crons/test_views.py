@@ -12,10 +12,11 @@ from django.test.utils import CaptureQueriesContext
 from django.urls import NoReverseMatch, reverse
 from django.utils import timezone
 
-from crons import board, job
+from crons import job
 from crons.exceptions import LedgerUnavailable
 from crons.models import Entry, Run
 from crons.upcoming import slots_of
+from crons.web import overview
 from tests.crons.filling import fill, full_scans
 
 pytestmark = pytest.mark.django_db
@@ -159,7 +160,7 @@ def test_database_that_does_not_answer_is_a_page_of_its_own(staff, monkeypatch):
     def fail(window):
         raise LedgerUnavailable("the database did not answer: gone")
 
-    monkeypatch.setattr(board, "look", fail)
+    monkeypatch.setattr(overview, "look", fail)
 
     response = staff("view_entry", "view_run").get(PAGE)
 

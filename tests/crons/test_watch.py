@@ -10,12 +10,13 @@ import pytest
 from django.core import mail
 from django.db import OperationalError
 
-from crons import alerts, ledger, watch
-from crons.alerts import Channel, Message, outbox
+from crons import ledger, watch
 from crons.attempts import Chunk
 from crons.models import Delivery, Entry, Incident, Run
-from crons.triggers.postman import Postman
+from crons.triggers.alert_sender import Postman
 from crons.verdicts import Outcome, named_error
+from crons.watch import alerts
+from crons.watch.alerts import Channel, Message, outbox
 from tests.crons.conftest import NOON, minutes
 
 pytestmark = pytest.mark.django_db

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from crons.exceptions import InvalidSchedule
 from crons.schedules import Cron, Schedule, cron, every
-from crons.wallclock import FIELDS
+from crons.schedules.wallclock import FIELDS
 
 DAYS = timedelta(days=30)  # the clocks change in them
 WORDS = [

@@ -14,10 +14,10 @@ import pytest
 
 import crons
 from crons import api
-from crons.conf import DEFAULTS
+from crons.conf import DEFAULTS, default_executors
 from crons.jobs import Registry
+from crons.jobs.policies import Policy
 from crons.management.verbs import VERBS, load
-from crons.policies import Policy
 from crons.runner import Context
 from crons.verdicts import MEANINGS, Kind, Outcome, Reason, State, Verdict
 
@@ -72,7 +72,7 @@ def test_every_setting_has_its_heading_and_its_default():
 
     assert list(documented) == list(DEFAULTS)
     values = {name: eval(match[1], {"timedelta": timedelta}) for name, match in told.items() if match}
-    assert values == DEFAULTS
+    assert values == {**DEFAULTS, "EXECUTORS": default_executors()}
 
 
 def test_every_variable_of_the_crm_is_in_the_settings_page():

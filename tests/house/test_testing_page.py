@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from crons import suite, testing
+from crons import in_tests, testing
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGE = (ROOT / "docs" / "howto" / "testing.md").read_text()
@@ -95,4 +95,4 @@ def test_every_public_name_is_on_the_page():
 
     assert [name for name in unexplained if name not in ("Due", "Result")] == []
     assert re.findall(r"^\| `(crons_\w+)` \|", PAGE, re.MULTILINE) == fixtures
-    assert suite.VARIABLE in PAGE
+    assert in_tests.VARIABLE in PAGE

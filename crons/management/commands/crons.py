@@ -14,10 +14,10 @@ from django.db import Error as DatabaseTrouble
 from django.db import connections
 
 from crons.checks.asking import declarations_must_be_whole
-from crons.commandline import CommandLine
 from crons.conf import conf
 from crons.exceptions import CronsError, LedgerUnavailable
 from crons.jobs import registry
+from crons.management.commandline import CommandLine
 from crons.management.output import Out
 from crons.management.verbs import VERBS, load
 from crons.management.verbs.base import Verb

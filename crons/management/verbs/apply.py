@@ -7,12 +7,12 @@ from collections.abc import Mapping
 from typing import Any
 
 from crons import api
+from crons.declarations.retiring import Retire
 from crons.jobs import registry
 from crons.management.output import Out
 from crons.management.verbs.base import Verb, operator
-from crons.management.verbs.plan import WORDS, add_mode, add_target, make_target, show
-from crons.retiring import Retire
-from crons.targets import declared
+from crons.management.verbs.plan import add_mode, add_target, make_target, show
+from crons.targets import declared, targets
 
 
 class Apply(Verb):
@@ -42,7 +42,9 @@ class Apply(Verb):
         backup = None if plan.is_in_step else target.apply(plan, operator())
         show(plan, out, backup=str(backup) if backup else None, problems=done.problems)
         if backup and not out.json:
-            out.line(f"Installed in {WORDS[plan.target][0]} ({plan.mode}). What it was before: {backup}", "good")
+            out.line(
+                f"Installed in {targets()[plan.target].words.whole} ({plan.mode}). What it was before: {backup}", "good"
+            )
         if done.retired and not out.json:
             out.line(f"retired: {', '.join(done.retired)}", "warn")
         for rename in done.renames:

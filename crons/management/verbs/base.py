@@ -16,7 +16,7 @@ from django.utils.dateparse import parse_date, parse_datetime
 
 from crons.conf import conf
 from crons.exceptions import Refused
-from crons.instances import host
+from crons.hosts.instances import host
 from crons.management.output import Out
 from crons.side_output import is_terminal
 

@@ -11,14 +11,14 @@ from django.db.models import OuterRef, Subquery
 
 from crons import api, ledger
 from crons.conf import conf
+from crons.jobs.policies import OURS
 from crons.management import rows
 from crons.management.moments import distance, local
 from crons.management.output import Cell, Out
 from crons.management.verbs.base import Verb
 from crons.models import Attempt, Entry, Range, Run
-from crons.policies import OURS
+from crons.presentation import explained, state
 from crons.schedules import FAR_FUTURE
-from crons.telling import explained, state
 from crons.verdicts import State
 from crons.watch import problems
 

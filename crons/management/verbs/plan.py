@@ -12,17 +12,11 @@ from crons.exceptions import Refused
 from crons.management.output import Out
 from crons.management.verbs.base import Verb
 from crons.redaction import for_people
-from crons.targets import TARGETS, declared
 from crons.targets import Plan as Planned
+from crons.targets import declared, targets
 from crons.targets.base import PER_JOB, SERVE, TICK, Target
 
 DIFFERS = 3
-# What a target is called, what is ours in it, and what one entry has there.
-WORDS = {
-    "crontab": ("the crontab", "our block", "line"),
-    "systemd": ("the set of systemd units", "our part", "timer"),
-    "beat": ("django-celery-beat", "what is ours", "row"),
-}
 TONES = {"+": "good", "-": "bad", " ": ""}
 
 
@@ -52,14 +46,13 @@ class Plan(Verb):
 
 
 def add_target(parser: argparse.ArgumentParser) -> None:
-    """Take --to, and what is for systemd only."""
-    parser.add_argument("--to", default="crontab", choices=sorted(TARGETS), help="The foreign schedule.")
-    parser.add_argument("--system", action="store_true", help="systemd: the machine's units, not this account's.")
-    parser.add_argument("--account", metavar="NAME", help="systemd --system: who the jobs run as; manage.py's owner.")
+    """Take --to, and what is for one target only."""
+    parser.add_argument("--to", default="crontab", choices=sorted(targets()), help="The foreign schedule.")
+    _add_options(parser, *(each.options for each in targets().values()))
 
 
 def add_mode(parser: argparse.ArgumentParser) -> None:
-    """Take --tick, --per-job and --take-over."""
+    """Take the mode, what is for one target only, and --take-over."""
     mode = parser.add_mutually_exclusive_group()
     mode.add_argument(
         "--tick", dest="mode", action="store_const", const=TICK, help="One line, each minute, that runs what is due."
@@ -67,16 +60,8 @@ def add_mode(parser: argparse.ArgumentParser) -> None:
     mode.add_argument(
         "--per-job", dest="mode", action="store_const", const=PER_JOB, help="A line per entry, on its own schedule."
     )
-    mode.add_argument(
-        "--serve", dest="mode", action="store_const", const=SERVE, help="systemd: a scheduler that is kept alive."
-    )
-    parser.add_argument(
-        "--switch-off",
-        action="append",
-        default=[],
-        metavar="ROW",
-        help="beat: disable this row of others, which fires the task of an entry past the ledger; may be repeated.",
-    )
+    mode.add_argument("--serve", dest="mode", action="store_const", const=SERVE, help="A scheduler that is kept alive.")
+    _add_options(parser, *(each.plan_options for each in targets().values()))
     parser.add_argument(
         "--take-over", action="store_true", help="Take over what this IDENTITY installed though its database moved."
     )
@@ -87,19 +72,29 @@ def make_target(options: Mapping[str, Any]) -> Target:
 
     Raises: Refused for an option that is another target's.
     """
-    kind = TARGETS[options["to"]]
-    given = {name: options[name] for name in ("system", "account", "switch_off") if options.get(name)}
-    if others := sorted(given.keys() - kind.taken):
-        takes = next(each.name for each in TARGETS.values() if others[0] in each.taken)
+    kind = targets()[options["to"]]
+    given = {name: options[name] for each in targets().values() for name in _taken(each) if options.get(name)}
+    if others := sorted(given.keys() - _taken(kind)):
+        takes = next(each.name for each in targets().values() if others[0] in _taken(each))
         raise Refused(f"--{others[0].replace('_', '-')} is not for --to {kind.name}; it is for --to {takes}.")
     if (mode := options.get("mode")) and mode not in kind.modes:
         raise Refused(f"--{mode} is not for --to {kind.name}: expected --{' or --'.join(kind.modes)}.")
     return kind(take_over=options["take_over"], **given)
 
 
+def _add_options(parser: argparse.ArgumentParser, *options: Mapping[str, Mapping[str, Any]]) -> None:
+    for of_target in options:
+        for name, how in of_target.items():
+            parser.add_argument(f"--{name.replace('_', '-')}", dest=name, **how)
+
+
+def _taken(kind: type[Target]) -> set[str]:
+    return {*kind.options, *kind.plan_options}
+
+
 def show(plan: Planned, out: Out, **more: Any) -> None:
     """Print a plan: its difference, how the installed part is not ours any more, and what has no line."""
-    where, part, piece = WORDS[plan.target]
+    where, part, piece = targets()[plan.target].words
     if out.json:
         out.row(
             {

@@ -49,7 +49,7 @@ class Run(Verb):
     def handle(self, options: Mapping[str, Any], out: Out) -> int:
         """Run; 0 when it succeeded or somebody else has it, 1 when it failed or was refused."""
         from crons.management.verbs.history import run_as_json
-        from crons.triggers.named import Door, do_the_work
+        from crons.triggers.entry import Door, do_the_work
         from crons.triggers.session import Session
 
         name, args = options["entry"], _args(options)

@@ -29,7 +29,7 @@ class Serve(Verb):
         from django.conf import settings
 
         from crons.exceptions import CronsError
-        from crons.triggers.resident import Resident, start_anew
+        from crons.triggers.serve import Resident, start_anew
         from crons.triggers.session import Session
 
         if options["reload"] and not settings.DEBUG:

@@ -8,10 +8,10 @@ from dataclasses import asdict
 from typing import Any
 
 from crons import api
+from crons.declarations.retiring import Retire
 from crons.jobs import registry
 from crons.management.output import Out
 from crons.management.verbs.base import Verb, operator
-from crons.retiring import Retire
 
 DEEDS = (("created", "good"), ("changed", "warn"), ("renamed", "warn"), ("retired", "warn"))
 

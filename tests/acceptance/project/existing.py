@@ -1,6 +1,6 @@
 """A task as a project has it already, before it hears of crons."""
 
-from crons.executors.tasks import framework
+from crons.contrib.django_tasks.executor import framework
 
 
 @framework().task(queue_name="slow", priority=5)

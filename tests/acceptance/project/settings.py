@@ -38,7 +38,7 @@ if executor := os.environ.get("TEST_EXECUTOR"):
     CRONS["DEFAULTS"] = {"executor": executor}
     CRONS["EXECUTORS"] = {
         "celery": {
-            "BACKEND": "crons.executors.celery.CelerySender",
+            "BACKEND": "crons.contrib.celery.executor.CelerySender",
             "OPTIONS": {"app": "tests.acceptance.project.celery.app"},
         }
     }

@@ -10,8 +10,8 @@ from uuid import uuid4
 import pytest
 from django.core.management import CommandError, call_command
 
+from crons.jobs.policies import Policy
 from crons.models import Attempt, Entry, Run
-from crons.policies import Policy
 from crons.testing import clock as stopped
 from crons.verdicts import Kind, State
 

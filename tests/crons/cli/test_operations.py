@@ -12,12 +12,12 @@ from django.core.management.base import OutputWrapper
 from django.db import OperationalError
 
 from crons import api, job
-from crons.instances import Instance
+from crons.hosts.instances import Instance
+from crons.jobs.policies import Policy
 from crons.management.following import Follower
 from crons.management.output import Out
 from crons.management.verbs.base import argument
 from crons.models import Attempt, AuditEvent, OutputChunk, Range, Run
-from crons.policies import Policy
 from tests.crons.cli.conftest import NOW, Terminal, refuse
 
 pytestmark = pytest.mark.django_db

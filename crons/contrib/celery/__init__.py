@@ -1,0 +1,1 @@
+"""Celery: jobs run by its workers, fired by its beat."""

@@ -1,0 +1,56 @@
+"""What a worker does when Celery's beat fires: the doors of system cron, opened by a message.
+
+A message may come twice, from two beats or from one that was killed after it had sent: the ledger has each slot once.
+"""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+from crons import deployment
+from crons.side_output import get_log
+from crons.triggers import worker
+from crons.triggers.entry import Door
+from crons.triggers.session import Session
+from crons.triggers.tick import tick as look
+
+log = get_log("crons")
+NO_PATIENCE = timedelta(0)  # a retry is begun by a later tick, not waited for
+
+
+def fire(entry: str) -> str:
+    """Record the slots of *entry* that are due, and begin or send them, unless somebody has; say what was done.
+
+    Raises: NotAdopted, Disabled, LedgerUnavailable, UnknownJob.
+    """
+    said: list[str] = []
+    with worker.at_work("beat", _session) as session:
+        door = Door(session, said.append, patience=NO_PATIENCE)
+        door.scheduled(entry)
+        if door.run is not None and not said:
+            said.append(f"run {door.run.pk} of {entry}: {door.run.verdict or door.run.state}")
+    return " ".join(said)
+
+
+def tick() -> str:
+    """Look at the clock once, for all entries, and see through what is begun here; say what was done.
+
+    Raises: NotAdopted, Disabled, LedgerUnavailable.
+    """
+    with worker.at_work("beat", _session) as session:
+        sent = session.dispatcher.sent
+        done = look(session)
+        sent = session.dispatcher.sent - sent
+    return (
+        f"{done.runs} slot(s) recorded, {done.written_off} written off, {len(done.begun)} attempt(s) begun, "
+        f"{len(done.lost)} found lost, {sent} sent"
+    )
+
+
+def belongs_here(sent_by: str) -> bool:
+    """Say whether a message with that mark was sent by the beat of this deployment."""
+    return sent_by == deployment.here().identity
+
+
+def _session() -> Session:
+    return Session("worker", "beat")

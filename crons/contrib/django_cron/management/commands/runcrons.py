@@ -1,0 +1,161 @@
+"""django-cron's command: runs what is due of CRON_CLASSES, through the ledger."""
+
+from __future__ import annotations
+
+import difflib
+import getpass
+import sys
+from argparse import ArgumentParser
+from collections.abc import Callable, Sequence
+from datetime import timedelta
+from typing import Any
+
+from django.core.management.base import CommandError
+
+from crons import deployment, ledger
+from crons.conf import conf
+from crons.contrib.django_cron.source import CronClassesSource, paths
+from crons.dispatch import plan_entry
+from crons.exceptions import CronsError, LedgerUnavailable, UnknownJob
+from crons.hosts.instances import host
+from crons.management.commandline import CommandLine
+from crons.models import Attempt, Entry, Run
+from crons.schedules import FAR_PAST
+from crons.side_output import Echo
+from crons.triggers.entry import Door
+from crons.triggers.session import LONGEST_LOOK_SECONDS, Session
+from crons.verdicts import State, Verdict
+
+DID, DUE_NOT, FAILED = "[✔]", "[ ]", "[✘]"
+OPEN = (State.DUE, State.SENT, State.WAITING)
+
+
+class Command(CommandLine):
+    """One look at the clock for the classes named, or for all: a slot that somebody else has is left to them."""
+
+    help = "Run the due slots of CRON_CLASSES; exit code 1 when one that was run here did not succeed."
+    output_decides = False
+    requires_system_checks = []  # a slot must not wait for them, nor be lost for a warning elsewhere
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        """Take django-cron's arguments."""
+        parser.add_argument("cron_classes", nargs="*", metavar="CLASS", help="paths of classes, or their codes")
+        parser.add_argument("--force", action="store_true", help="run each once, besides its schedule")
+        parser.add_argument("--dry-run", action="store_true", help="say what is due, and run nothing")
+        parser.add_argument(
+            "--silent", action="store_true", help="print nothing of what ran; the exit code says how it went"
+        )
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        """Run, and end with 1 where something that was begun here failed or a line of the setting cannot work."""
+        try:
+            names, broken = _names(options["cron_classes"])
+            deployment.permit()
+            entries = [_entry(name) for name in names]
+            failed = self._dry(entries) if options["dry_run"] else self._run(entries, options)
+        except LedgerUnavailable as error:
+            raise CommandError(f"{error}. Nothing was run. Where tables are missing: manage.py migrate") from error
+        except CronsError as error:
+            raise CommandError(str(error)) from error
+        if not entries and not broken:
+            broken = [
+                "CRON_CLASSES names no class, so nothing was run. Is the setting spelt right? See: manage.py check"
+            ]
+        for text in broken:
+            self.stderr.write(text)
+        if failed or broken:
+            sys.exit(1)
+
+    def _dry(self, entries: Sequence[Entry]) -> list[str]:
+        now = ledger.database_now()
+        for entry in entries:
+            account = ledger.account_of(entry)
+            waiting = Run.objects.using(conf.database).filter(entry=entry, state__in=OPEN, wake_at__lte=now)
+            slot_at = account.schedule.latest(now, account.tz)
+            fallen = slot_at > max(account.accounted_until, FAR_PAST) and entry.retired_at is None
+            if waiting.exists() or (fallen and entry.paused_at is None):
+                self.stdout.write(f"{DID} {entry.name}: due, and not run, because this is a dry run")
+            else:
+                self.stdout.write(f"{DUE_NOT} {entry.name}: not due")
+        return []
+
+    def _run(self, entries: Sequence[Entry], options: dict[str, Any]) -> list[str]:
+        silent = options["silent"]
+        failed = []
+        with Session("run", "runcrons", echo=None if silent else Echo()) as session:
+            for entry in entries:
+                if session.stopping is not None:
+                    break
+                mark = _forced(session, entry, self._say(silent)) if options["force"] else _due(session, entry)
+                if mark == FAILED:
+                    failed.append(entry.name)
+                if not silent:
+                    self.stdout.write(f"{mark} {entry.name}")
+            session.drain()
+            session.report()
+        return failed
+
+    def _say(self, silent: bool) -> Callable[[str], None]:
+        return (lambda text: None) if silent else (lambda text: self.stderr.write(text, style_func=str))
+
+
+def _names(asked: Sequence[str]) -> tuple[list[str], list[str]]:
+    """Return the entries asked for, and what is wrong with the setting where all of it is asked for."""
+    known = paths()
+    if not asked:
+        return list(dict.fromkeys(known.values())), [
+            each.text for each in CronClassesSource().read().problems if each.is_broken
+        ]
+    return [_named(each, known) for each in asked], []
+
+
+def _named(asked: str, known: dict[str, str]) -> str:
+    if asked in known or asked in known.values():
+        return known.get(asked, asked)
+    near = difflib.get_close_matches(asked, [*known, *known.values()], n=1)
+    hint = f" Did you mean {near[0]!r}?" if near else ""
+    listed = ", ".join(known) or "nothing that can be imported"
+    raise UnknownJob(
+        f"{asked!r} is no class of CRON_CLASSES.{hint} It has: {listed}. "
+        "Add the class there and run manage.py crons sync; manage.py check says what is wrong with a line."
+    )
+
+
+def _entry(name: str) -> Entry:
+    found = Entry.objects.using(conf.database).filter(name=name).first()
+    if found is None:
+        raise UnknownJob(f"{name!r} is declared but not in the database yet. Run: manage.py crons sync")
+    return found
+
+
+def _due(session: Session, entry: Entry) -> str:
+    """Record what has fallen due of *entry* and see through what nobody else has begun."""
+    now = ledger.database_now()
+    ledger.record_entry(entry.name, now, plan_entry, session.dispatcher.trigger)
+    due = Run.objects.using(conf.database).filter(entry=entry, state__in=OPEN, wake_at__lte=now)
+    marks = [_see_through(session, run) for run in due.order_by("wake_at", "pk").values_list("pk", flat=True)]
+    return next((mark for mark in (FAILED, DID) if mark in marks), DUE_NOT)
+
+
+def _see_through(session: Session, run: int) -> str:
+    if not session.dispatcher.begin(ledger.database_now(), only_run=run):
+        return DUE_NOT
+    while session.dispatcher.running() and session.stopping is None:
+        session.work(LONGEST_LOOK_SECONDS)
+    session.drain()
+    mine = Attempt.objects.using(conf.database).filter(run=run, instance=session.instance.name)
+    newest = mine.order_by("-number").values_list("outcome", flat=True).first()
+    return DID if newest == Verdict.SUCCEEDED else FAILED
+
+
+def _forced(session: Session, entry: Entry, say: Callable[[str], None]) -> str:
+    # The next call begins the retries: this one must not stay for minutes.
+    door = Door(session, say, wait=True, patience=timedelta(0))
+    return FAILED if door.manual(entry.name, by=f"runcrons --force by {_who()}") else DID
+
+
+def _who() -> str:
+    try:
+        return f"{getpass.getuser()}@{host()}"
+    except (OSError, KeyError):  # a container's user id without a name
+        return host()

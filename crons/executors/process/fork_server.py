@@ -1,0 +1,138 @@
+"""The fork server: a warm copy of Django, without threads or connections, that new guards are forked from."""
+
+from __future__ import annotations
+
+import faulthandler
+import gc
+import os
+import select
+import signal
+import socket
+import time
+import traceback
+from typing import NoReturn
+
+from crons.executors import capture
+from crons.executors.forking import end_copies
+from crons.executors.process import kernel, supervisor, wire
+from crons.executors.process.exiting import Exit, Inherited
+from crons.executors.process.resting import explain
+
+# Sent to whole groups by terminals and service managers; only the host decides when this ends.
+_IGNORED_SIGNALS = ("SIGINT", "SIGTERM", "SIGHUP", "SIGQUIT")
+_SWEEP_MS = 100
+_FAREWELL_SECONDS = supervisor.SWEEP_PATIENCE_SECONDS + 5
+
+
+def live(line: socket.socket, log_level: int, kill_wait_seconds: float, inherited: Inherited) -> NoReturn:
+    """Be the fork server in this freshly forked process until the host hangs up."""
+    code = 1
+    try:
+        _reset_signals()
+        end_copies()
+        capture.settle_streams()
+        log = capture.take_over_logging(log_level)
+        # A job that crashes the interpreter leaves its Python stack in its own stderr.
+        faulthandler.enable(2)
+        kernel.adopt_orphans()
+        leaving = Exit(inherited)
+        # What lives now lives on in every fork: a collection there would copy all of its pages.
+        gc.collect()
+        gc.freeze()
+        Zygote(line, log, kill_wait_seconds, leaving).serve()
+        code = 0
+    except BaseException:  # noqa: BLE001 (the host's stack must not unwind in this process)
+        traceback.print_exc()
+    finally:
+        os._exit(code)
+
+
+class Zygote:
+    """Forks guards on demand, buries them, and kills what a guard that died early left behind."""
+
+    def __init__(self, line: socket.socket, log: capture.LogPipe, kill_wait_seconds: float, leaving: Exit) -> None:
+        self._inbox = wire.Inbox(line)
+        self._log = log
+        self._leaving = leaving
+        self._kill_wait_seconds = kill_wait_seconds
+        self._bell = kernel.ChildBell()
+        self._guards: set[int] = set()
+        self._has_strangers = False
+
+    def serve(self) -> None:
+        """Obey until the host hangs up; return when every process below is gone, or cannot be killed."""
+        poll = select.poll()
+        poll.register(self._inbox.end, select.POLLIN)
+        poll.register(self._bell, select.POLLIN)
+        while True:
+            poll.poll(_SWEEP_MS if self._has_strangers else None)
+            orders = self._inbox.read()
+            if orders is None:
+                break
+            for order in orders:
+                self._fork(order["fork"])
+            self._tend()
+        self._say_farewell()
+
+    def _fork(self, what: str) -> None:
+        if not self._inbox.descriptors:
+            return  # the kernel leaves out those that a process may not have: the host sees the line's end
+        line = socket.socket(fileno=self._inbox.descriptors.popleft())
+        line.setblocking(False)
+        try:
+            pid = os.fork()
+        except OSError as error:
+            wire.send(line, {"refused": explain(error)})
+        else:
+            if pid == 0:
+                self._become_guard(line) if what == "guard" else self._become_spare(line)
+            self._guards.add(pid)
+        line.close()
+
+    def _become_guard(self, line: socket.socket) -> NoReturn:
+        self._inbox.end.close()
+        self._bell.close()
+        supervisor.stand(line, self._log, self._kill_wait_seconds, self._leaving)
+
+    def _become_spare(self, line: socket.socket) -> NoReturn:
+        """Be another fork server, as this one was when it began: it takes over when this one is gone."""
+        code = 1
+        try:
+            self._inbox.end.close()
+            self._bell.close()
+            wire.send(line, {"pid": os.getpid()})
+            Zygote(line, self._log, self._kill_wait_seconds, self._leaving).serve()
+            code = 0
+        except BaseException:  # noqa: BLE001 (the stack of the other must not unwind in this process)
+            traceback.print_exc()
+        finally:
+            os._exit(code)
+
+    def _tend(self) -> None:
+        self._bell.hush()
+        departed = [each.pid for each in kernel.reap() if each is not None]
+        if departed or self._has_strangers:
+            self._guards.difference_update(departed)
+            # A guard that was killed leaves its job's processes to the next foster parent, which is this one.
+            self._has_strangers = bool(kernel.kill_below(os.getpid(), spare=self._guards))
+
+    def _say_farewell(self) -> None:
+        # The guards hear of the host's end on their own lines, and kill what they watch.
+        ends_at = time.monotonic() + _FAREWELL_SECONDS
+        departures = select.poll()
+        departures.register(self._bell, select.POLLIN)
+        while self._guards and time.monotonic() < ends_at:
+            departures.poll(_SWEEP_MS)
+            self._tend()
+        supervisor.end_all()
+
+
+def _reset_signals() -> None:
+    signal.set_wakeup_fd(-1)
+    signal.pthread_sigmask(signal.SIG_SETMASK, ())
+    for number in signal.valid_signals():
+        # The host's handlers are not ours to run; what it ignores (SIGPIPE) stays ignored.
+        if callable(signal.getsignal(number)):
+            signal.signal(number, signal.SIG_DFL)
+    for name in _IGNORED_SIGNALS:
+        signal.signal(getattr(signal, name), signal.SIG_IGN)

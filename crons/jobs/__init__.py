@@ -1,0 +1,41 @@
+"""What to run, and under which policies: pure values, importable anywhere, any time; declared once, known by name."""
+
+from crons.jobs.checking import (
+    NAME,
+    check_args,
+    check_body,
+    check_name,
+    check_text,
+    check_texts,
+    make_policy,
+    missing_args,
+)
+from crons.jobs.declare import F, command, entry, job, schedule, shell
+from crons.jobs.registry import Registry, T, nearest, no_entry, not_declared, registry, unknown_here
+from crons.jobs.values import Declaration, Job
+
+__all__ = [
+    "NAME",
+    "Declaration",
+    "F",
+    "Job",
+    "Registry",
+    "T",
+    "check_args",
+    "check_body",
+    "check_name",
+    "check_text",
+    "check_texts",
+    "command",
+    "entry",
+    "job",
+    "make_policy",
+    "missing_args",
+    "nearest",
+    "no_entry",
+    "not_declared",
+    "registry",
+    "schedule",
+    "shell",
+    "unknown_here",
+]

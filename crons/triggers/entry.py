@@ -1,0 +1,253 @@
+"""The door to one entry: `crons run NAME`, from a crontab line, a script, or a person at a terminal."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
+from typing import Any
+
+from crons import api, arguments, deployment, ledger, watch
+from crons.conf import conf
+from crons.dispatch import plan_entry
+from crons.exceptions import UnknownJob
+from crons.executors.process import child
+from crons.jobs import registry, unknown_here
+from crons.models import Attempt, Entry, Range, Run
+from crons.side_output import BestEffort, Echo
+from crons.triggers.following import LOOK_SECONDS, Following
+from crons.triggers.session import LONGEST_LOOK_SECONDS, Session
+from crons.triggers.tick import LONGEST_AHEAD
+from crons.verdicts import Kind, Outcome, State, Verdict
+
+# A bare crontab line may fire a little early or late; further away it is a person's wish.
+NEAR = timedelta(seconds=60)
+# A door stays for a retry that is near, so that its exit code is the verdict; not for one in an hour.
+RETRY_PATIENCE = timedelta(minutes=5)
+OPEN = (State.DUE, State.SENT, State.WAITING)
+
+
+@dataclass
+class Door:
+    """One `crons run NAME`. *say* writes to stderr: stdout belongs to the job's output."""
+
+    session: Session
+    say: Callable[[str], None]
+    wait: bool = False
+    patience: timedelta = RETRY_PATIENCE
+    run: Run | None = None
+    echo: Echo = field(default_factory=Echo)
+    _following: Following | None = None
+
+    def scheduled(self, name: str, *, guess: bool = False) -> int:
+        """Run the slot that is due now, unless somebody has it; return the exit code.
+
+        With *guess*, a start that is near no slot is a manual run.
+        """
+        deployment.permit()
+        entry = _known(name)
+        now = self._at_slot(entry)
+        slot_at = _slot_near(entry, now)
+        if guess and slot_at is None:
+            return self.manual(name, by="no terminal, near no slot")
+        by = "no terminal, taken for its slot" if guess else ""
+        ledger.record_entry(name, now, plan_entry, self.session.dispatcher.trigger, by=by)
+        watch.inspect_declarations(now, "run")
+        account = ledger.account_of(entry)
+        newest = account.schedule.latest(now, account.tz)
+        run = Run.objects.using(conf.database).filter(entry=entry, slot_at=newest).first()
+        if run is None:
+            return self._no_run(entry, newest)
+        # With catch_up="all" older slots wait their turn; where lines like this one are the only trigger,
+        # nobody else would ever begin them.
+        waiting = Run.objects.using(conf.database).select_related("entry").filter(entry=entry, state=State.DUE)
+        for older in waiting.filter(slot_at__lt=newest).order_by("slot_at"):
+            self._see_through(older)
+        code = self._see_through(run)
+        if self.patience:  # beat has none, and a tick besides
+            self._take_up(entry)
+            self.run = run
+        return code
+
+    def manual(self, name: str, *, by: str, args: Mapping[str, Any] | None = None) -> int:
+        """Run the entry once, now, besides its schedule, with *args* that were checked; return the exit code."""
+        deployment.permit()
+        entry = _known(name)
+        if why := unknown_here(entry.job, entry.source_ref):
+            raise UnknownJob(f"{name} cannot be run here: {why}")
+        arguments.check_complete(entry, args or {})
+        run = ledger.request(name, ledger.database_now(), self.session.dispatcher.trigger, by=by, args=args or None)
+        return self._see_through(run)
+
+    def _see_through(self, run: Run) -> int:
+        self.run = run
+        while True:
+            begun = self.session.dispatcher.begin(ledger.database_now(), only_run=run.pk)
+            if begun:
+                self._supervise()
+            _read_anew(run)
+            if run.state == State.DONE:
+                return self._verdict(run, mine=bool(begun) or run.kind == Kind.MANUAL)
+            if self.session.stopping is not None:
+                return 1
+            if run.state in (State.SENT, State.RUNNING):
+                code = self._elsewhere(run) if run.state == State.SENT else self._somebody_has_it(run)
+                if code is not None:
+                    return code
+            elif not self._worth_waiting(run):
+                return 1
+
+    def _take_up(self, entry: Entry) -> None:
+        """Begin, or send again, what else of the entry is due: a retry whose pause was long, a message that is lost.
+
+        Nobody else may ever look.
+        """
+        tried: list[int] = []
+        while self.session.stopping is None:
+            now = ledger.database_now()
+            open_runs = Run.objects.using(conf.database).filter(entry=entry, state__in=OPEN)
+            left = open_runs.filter(wake_at__lte=now).exclude(pk__in=tried).order_by("wake_at", "pk").first()
+            if left is None:
+                break
+            tried.append(left.pk)
+            if self.session.dispatcher.begin(now, only_run=left.pk):
+                self._supervise()
+        self.session.dispatcher.finish_sending()
+
+    def _supervise(self) -> None:
+        while self.session.dispatcher.running() and self.session.stopping is None:
+            self.session.guarded(lambda: self.session.work(LONGEST_LOOK_SECONDS))
+        self.session.drain()
+        self.session.report()
+
+    def _worth_waiting(self, run: Run) -> bool:
+        who, now = f"run {run.pk} of {run.entry.name}", ledger.database_now()
+        if run.wake_at is None or run.wake_at <= now:
+            if self.wait:
+                self.session.work(LOOK_SECONDS)
+                return True
+            why = unknown_here(run.entry.job, run.entry.source_ref)
+            self.say(f"{who} is recorded" + (f", and left to others: {why}" if why else " and waits for its turn."))
+            return False
+        if run.wake_at - now > self.patience:
+            self.say(f"{who}: {run.detail}; it is tried again at {run.wake_at:%Y-%m-%d %H:%M:%S} UTC.")
+            return False
+        self.say(f"{who}: {run.detail}; again at {run.wake_at:%H:%M:%S} UTC.")
+        while run.wake_at > now and self.session.stopping is None:
+            self.session.work(min(LONGEST_LOOK_SECONDS, (run.wake_at - now).total_seconds()))
+            now = ledger.database_now()
+        return True
+
+    def _verdict(self, run: Run, *, mine: bool) -> int:
+        if run.verdict == Verdict.SUCCEEDED:
+            if not mine:
+                self.say(f"run {run.pk} of {run.entry.name} has succeeded already.")
+            return 0
+        told = run.verdict.replace("_", " ") + (f" ({run.reason})" if run.reason else "")
+        self.say(f"run {run.pk} of {run.entry.name}: {told}" + (f": {run.detail}" if run.detail else ""))
+        return 0 if run.verdict in (Verdict.SKIPPED, Verdict.SUPERSEDED) and run.kind != Kind.MANUAL else 1
+
+    def _elsewhere(self, run: Run) -> int | None:
+        """It was sent to be begun by others: see that it is on its way, and through to its end if asked."""
+        self.session.dispatcher.finish_sending()
+        _read_anew(run)
+        executor = run.entry.policy.get("executor")
+        if run.state in (State.DUE, State.WAITING):
+            self.say(f"run {run.pk} of {run.entry.name} {run.detail}; a scheduler sends it again.")
+            return 1
+        if not self.wait:
+            self.say(
+                f"run {run.pk} of {run.entry.name} was sent to {executor}. See: manage.py crons log {run.pk} --follow"
+            )
+            return 0
+        return self._follow(run)
+
+    def _somebody_has_it(self, run: Run) -> int | None:
+        attempt = Attempt.objects.using(conf.database).filter(pk=run.current_attempt or 0).first()
+        who = f"{run.trigger} on {attempt.host}, attempt {attempt.pk}" if attempt else run.trigger
+        if not self.wait:
+            self.say(f"run {run.pk} of {run.entry.name} is being run already ({who}).")
+            return 0
+        return self._follow(run)
+
+    def _follow(self, run: Run) -> int | None:
+        """Show what *run* writes until it is over; None once nobody runs it any more, so that it is looked at again."""
+        if self._following is None or self._following.run.pk != run.pk:
+            self._following = Following(run, self.say, lambda chunk: self.echo.show(chunk.stream, chunk.text))
+        following = self._following
+        while self.session.stopping is None:
+            is_over = following.look()
+            if following.was_deleted:
+                return 1
+            if is_over:
+                return self._verdict(following.run, mine=True)
+            # Where this line is the only trigger nobody else would ever look: what was killed, or requeued, is for it.
+            time.sleep(LOOK_SECONDS)
+            if following.has_vanished or following.run.state in (State.DUE, State.WAITING):
+                return None
+        return 1
+
+    def _no_run(self, entry: Entry, slot_at: datetime) -> int:
+        off = (
+            Range.objects.using(conf.database).filter(entry=entry, first_at__lte=slot_at, last_at__gte=slot_at).first()
+        )
+        if entry.retired_at is not None:
+            self.say(f"{entry.name} is retired since {entry.retired_at:%Y-%m-%d %H:%M:%S} UTC: nobody declares it.")
+        elif off is not None:
+            self.say(f"the slot {slot_at:%Y-%m-%d %H:%M:%S} UTC of {entry.name} is {off.verdict} ({off.reason}).")
+        else:
+            self.say(f"no slot of {entry.name} has fallen due since {entry.first_seen_at:%Y-%m-%d %H:%M:%S} UTC.")
+        return 0
+
+    def _at_slot(self, entry: Entry) -> datetime:
+        """Return the database's time; where cron fired a little before a slot, only once that has come."""
+        now = ledger.database_now()
+        account = ledger.account_of(entry)
+        due = account.schedule.latest(now, account.tz) > account.accounted_until
+        ahead = account.schedule.next_after(now, account.tz) - now
+        if due or ahead > LONGEST_AHEAD:
+            return now
+        time.sleep(ahead.total_seconds())
+        return ledger.database_now()
+
+
+def do_the_work(name: str) -> int:
+    """Call the job itself: this process was started by an attempt, which has the ledger's part.
+
+    Raises: UnknownJob if the attempt that the environment names is not running.
+    """
+    given = os.environ["CRONS_ATTEMPT"]
+    begun = ledger.read_attempt(int(given)) if given.isdecimal() else None
+    if begun is None:
+        raise UnknownJob(
+            f"CRONS_ATTEMPT is {given!r}, which is no running attempt in this database. "
+            "It is set for what an attempt starts; unset it to start a run from here."
+        )
+    ending = child.run(replace(begun, job=registry.get(name).name))
+    if ending.outcome != Outcome.SUCCEEDED:
+        BestEffort(sys.stderr).write(ending.error.rstrip() + "\n")
+        return ending.exit_code or 1
+    return 0
+
+
+def _known(name: str) -> Entry:
+    try:
+        return api.entry(name)
+    except UnknownJob:
+        if name in registry.entries:
+            raise UnknownJob(f"{name!r} is declared but not in the database yet. Run: manage.py crons sync") from None
+        raise
+
+
+def _read_anew(run: Run) -> None:
+    # With its entry: read later, that would be asked of whatever a router reads from.
+    run.refresh_from_db(from_queryset=Run.objects.using(conf.database).select_related("entry"))
+
+
+def _slot_near(entry: Entry, now: datetime) -> datetime | None:
+    account = ledger.account_of(entry)
+    newest = account.schedule.latest(now, account.tz)
+    return newest if now - newest <= NEAR else None

@@ -1,0 +1,207 @@
+"""The built-in scheduler: looks at the clock the moment something is due, as many at once as you like."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from dataclasses import dataclass, field
+from datetime import timedelta
+from pathlib import Path
+
+from django.utils import timezone
+from django.utils.autoreload import iter_all_python_module_files
+
+from crons import api, deployment, ledger, watch
+from crons.declarations import sync
+from crons.dispatch import Pass
+from crons.exceptions import ClockInDoubt, LedgerUnavailable, NotAdopted
+from crons.side_output import get_log, let_go
+from crons.triggers import heartbeat
+from crons.triggers.alert_sender import Postman
+from crons.triggers.session import LONGEST_LOOK_SECONDS, Session
+from crons.watch.unsynced import absent
+
+log = get_log("crons")
+LONGEST_PAUSE_SECONDS = 5.0
+# One look may fail because somebody else holds a lock; so many in a row are told.
+TELLING_FAILURES = 3
+CONTENDED_SECONDS = 0.02
+# At the end, for a mail that is on its way.
+SENDING_SECONDS = 5.0
+
+
+@dataclass
+class Resident:
+    """One `crons serve`. *say* tells a person what happens; *reload* starts anew when code changes."""
+
+    session: Session
+    say: Callable[[str], None]
+    reload: bool = False
+    postman: Postman = field(default_factory=Postman)
+    failures: int = 0
+    last_error: str = ""
+    beat_at: float = 0.0
+    seen: dict[Path, float] = field(default_factory=dict)
+    unwritten: set[str] = field(default_factory=set)
+    told: set[str] = field(default_factory=set)
+
+    def run(self) -> bool:
+        """Serve until told to stop; True if it should be started anew.
+
+        Raises: NotAdopted, Disabled, LedgerUnavailable before the first turn; later ones are waited out.
+        """
+        deployment.permit()
+        synced = api.sync(kind="serve")
+        for problem in synced.problems:
+            log.error(problem)
+        zones = sync.replan_changed_zones()
+        self.unwritten = absent()
+        self.say(_greeting(self.session, synced, zones))
+        anew = False
+        while self.session.stopping is None and not anew:
+            self._turn()
+            anew = self._code_changed() or self._is_broken()
+        self.say("Draining: nothing new is begun." if not anew else "Starting anew.")
+        self.session.drain()
+        with self.session.watchdog:
+            self.session.report()
+        self.postman.finish(SENDING_SECONDS)
+        try:
+            with self.session.watchdog:
+                heartbeat.stop(self.session.instance)
+        except Exception as error:  # noqa: BLE001 (it ends as it was told to)
+            log.warning("the heartbeat's row could not be taken away; it will be called silent: %s", error)
+        return anew and self.session.stopping is None
+
+    def _turn(self) -> None:
+        """Look, do what is due, then work until something is due again."""
+        try:
+            with self.session.watchdog:
+                wait = self._look()
+        except Exception as error:  # noqa: BLE001 (one turn of the resident loop: it is said, the next tries again)
+            wait = self._note(error)
+        try:
+            self.session.work(wait)
+        except Exception as error:  # noqa: BLE001 (what runs goes on, whatever is wrong with one ending)
+            time.sleep(self._note(error))
+
+    def _look(self) -> float:
+        """Do what is due and say for how many seconds nothing is."""
+        started = time.monotonic()
+        if started >= self.beat_at:
+            # Another deployment may have adopted this database since: then nothing is recorded or begun.
+            deployment.permit()
+            self._write_what_is_gone()
+        done = self.session.dispatcher.turn()
+        if self.failures:
+            log.warning("the ledger answers again after %d failed turn(s)", self.failures)
+            self.failures, self.beat_at = 0, 0.0
+        self._beat()
+        if done.agenda.must_deliver:
+            self.postman.go()
+        return _seconds_until_due(done, self.session, time.monotonic() - started)
+
+    def _write_what_is_gone(self) -> None:
+        """Declare again what has lost its row: somebody emptied the database, or put an empty one in its place."""
+        gone = absent() - self.unwritten
+        if not gone:
+            return
+        self.say(f"Not in the database any more, declared again: {', '.join(sorted(gone))}.")
+        for problem in api.sync(kind="serve").problems:
+            log.error(problem)
+        # What cannot be written is said once, not at every heartbeat.
+        self.unwritten = absent()
+
+    def _note(self, error: Exception) -> float:
+        """Say what went wrong, and for how long to wait."""
+        self.failures += 1
+        self.last_error = " ".join(str(error).split())
+        pause: float = min(0.1 * 2 ** min(self.failures, 10), LONGEST_PAUSE_SECONDS)
+        known = isinstance(error, LedgerUnavailable | NotAdopted)
+        log.warning("a turn failed; the next in %.1f s: %s", pause, error, exc_info=not known)
+        if self.failures == TELLING_FAILURES:
+            self.beat_at = 0.0
+        with suppress(Exception):  # whatever it is, the next turn says it
+            # Where only some writes are refused, what is wrong is told by the heartbeat.
+            if not isinstance(error, NotAdopted | ClockInDoubt):
+                self._beat()
+        return pause
+
+    def _beat(self) -> None:
+        troubles = list(self._troubles())
+        # What is new is told at once: who looks between two beats must not read that all is well.
+        news = {kind for kind, _ in troubles} | self.session.dispatcher.lacking
+        if time.monotonic() < self.beat_at and news <= self.told:
+            return
+        self.told = news
+        self.beat_at = time.monotonic() + heartbeat.EVERY.total_seconds()
+        now = ledger.database_now()
+        heartbeat.beat(
+            self.session.instance,
+            now,
+            skew_seconds=(timezone.now() - now).total_seconds(),
+            troubles=troubles,
+            lacks=self.session.dispatcher.lacking,
+        )
+        watch.inspect_declarations(now)
+
+    def _troubles(self) -> Iterator[tuple[str, str]]:
+        if self.failures >= TELLING_FAILURES:
+            yield "database", f"{self.failures} looks in a row failed: {self.last_error}"
+        for executor in self.session.executors.values():
+            if executor.trouble:
+                yield "host", executor.trouble
+
+    def _is_broken(self) -> bool:
+        broken = any(getattr(executor, "broken", False) for executor in self.session.executors.values())
+        if broken:
+            log.error("the fork server is gone; this scheduler starts anew")
+        return broken
+
+    def _code_changed(self) -> bool:
+        if not self.reload:
+            return False
+        changed = [path for path, mtime in _modified() if self.seen.setdefault(path, mtime) != mtime]
+        if changed:
+            self.say(f"{changed[0]} changed.")
+        return bool(changed)
+
+
+def start_anew() -> None:
+    """Replace this process by a fresh one with the same command line."""
+    let_go(waits=False)
+    os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])
+
+
+def _seconds_until_due(done: Pass, session: Session, spent: float) -> float:
+    if done.agenda.must_record:
+        # The agenda is from before: look again at once, or a little later where others hold the entries.
+        return 0.0 if done.runs or done.written_off or done.parked else CONTENDED_SECONDS
+    if done.begun and session.free():
+        return 0.0  # there may be more to begin than one look takes
+    at = done.agenda.next_at()
+    if at is None:
+        return LONGEST_LOOK_SECONDS
+    return min(LONGEST_LOOK_SECONDS, max(0.0, (at - done.agenda.now) / timedelta(seconds=1) - spent))
+
+
+def _modified() -> Iterator[tuple[Path, float]]:
+    for path in iter_all_python_module_files():
+        try:
+            yield path, path.stat().st_mtime
+        except OSError:
+            continue
+
+
+def _greeting(session: Session, synced: sync.Synced, zones: list[str]) -> str:
+    told = [f"crons serve: pid {session.instance.pid}, at most {session.free()} jobs at once."]
+    for deed in ("created", "changed", "renamed", "undeclared"):
+        names = getattr(synced, deed)
+        if names:
+            told.append(f"{deed}: {', '.join(names)}.")
+    if zones:
+        told.append(f"new time zone data: {', '.join(zones)}.")
+    return " ".join(told)

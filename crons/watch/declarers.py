@@ -1,0 +1,103 @@
+"""Who declares what: which entries a process's code has, and which other processes say so of theirs.
+
+A running scheduler says it in the row of its heartbeat, for as long as it lives. A process that comes and goes, a tick
+or a `run` of one entry, vouches for its entries for a while. Nothing of this changes what an entry is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable
+from contextlib import suppress
+from datetime import datetime, timedelta
+
+from django.db.models import Q, QuerySet
+
+from crons.conf import conf
+from crons.exceptions import LedgerUnavailable
+from crons.hosts.instances import host, is_gone
+from crons.jobs import registry
+from crons.ledger import verb
+from crons.models import Entry, Heartbeat
+
+# Long enough for a tick every half hour; it is written anew when half of it is over.
+VOUCHED = timedelta(hours=1)
+# Every project has the jobs that crons brings along.
+OWN = "crons."
+
+
+@verb
+def note_declared(kind: str, now: datetime) -> None:
+    """Write down that a process of *kind* declares what this one's code does; `serve` and `sync` do when they start."""
+    _entries().update(declared_at=now, declared_by=_who(kind))
+
+
+def vouch(kind: str, now: datetime) -> None:
+    """Have the entries of this code count as declared for a while, though no scheduler may run.
+
+    Cost: one statement, two where half of the time is over. A database that is away stops nobody.
+    """
+    with suppress(LedgerUnavailable):
+        _vouch(kind, now)
+
+
+@verb
+def _vouch(kind: str, now: datetime) -> None:
+    fading = _entries().filter(Q(vouched_until=None) | Q(vouched_until__lt=now + VOUCHED / 2))
+    if fading.exists():
+        fading.update(declared_at=now, declared_by=_who(kind), vouched_until=now + VOUCHED)
+
+
+def living(now: datetime) -> list[Heartbeat]:
+    """List the running schedulers, by host: those that are not silent and that this machine's kernel still knows."""
+    beats = Heartbeat.objects.using(conf.database).filter(expected_by__gte=now).order_by("host", "started_at")
+    return [beat for beat in beats if not is_gone(beat.instance, beat.boot_id)]
+
+
+def declared_by(schedulers: Iterable[Heartbeat]) -> set[str] | None:
+    """Return the names that *schedulers* declare together, or None where one of them has not said which."""
+    names: set[str] = set()
+    for beat in schedulers:
+        if beat.declares is None:
+            return None
+        names.update(beat.declares)
+    return names
+
+
+def of_other_projects(names: Collection[str], former: Collection[str], now: datetime) -> dict[str, str]:
+    """Say of entries which living scheduler declares them that shares none with *names*: it is another project's.
+
+    Args: *former* are names that ours once had: who declares nothing but such is an older release.
+    """
+    mine = _shared(names)
+    others: dict[str, str] = {}
+    for beat in living(now):
+        theirs = _shared(beat.declares or ())
+        if mine and not mine & theirs and not theirs <= set(former):
+            others.update(dict.fromkeys(theirs, said(beat)))
+    return others
+
+
+def last_declared(entry: Entry) -> str:
+    """Say when a process last declared *entry*, and which."""
+    if entry.declared_at is None:
+        return "it is not known who declared it last"
+    return f"last declared {entry.declared_at:%Y-%m-%d %H:%M} UTC by {entry.declared_by}"
+
+
+def said(beat: Heartbeat) -> str:
+    """Name a scheduler in words."""
+    release = f", release {beat.release}" if beat.release else ""
+    return f"{beat.kind} on {beat.host} (pid {beat.pid}{release})"
+
+
+def _shared(names: Iterable[str]) -> set[str]:
+    return {name for name in names if not name.startswith(OWN)}
+
+
+def _entries() -> QuerySet[Entry]:
+    return Entry.objects.using(conf.database).filter(retired_at=None, name__in=list(registry.entries))
+
+
+def _who(kind: str) -> str:
+    release = f", release {conf.release}" if conf.release else ""
+    return f"{kind} on {host()}{release}"[:255]

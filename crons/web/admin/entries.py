@@ -1,0 +1,127 @@
+"""Entries: jobs on their schedules."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.contrib import admin
+from django.db.models import QuerySet
+from django.http import HttpRequest
+from django.utils.safestring import SafeString
+
+from crons import ledger
+from crons.conf import conf
+from crons.exceptions import CronsError
+from crons.models import Entry, Range, Run
+from crons.presentation import explained, rules, state
+from crons.redaction import for_people
+from crons.schedules import FAR_FUTURE
+from crons.templatetags.crons_pages import at
+from crons.upcoming import slots_of
+from crons.web.admin.acts import PAUSE, RESUME, RUN, Operated, in_lists
+from crons.web.admin.base import Detailed, shown
+
+NEXT = 5
+LAST = 20
+
+
+class Standing(admin.SimpleListFilter):
+    """What holds an entry."""
+
+    title = "state"
+    parameter_name = "state"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
+        """Offer the states."""
+        return [("paused", "Paused"), ("parked", "Parked: cannot be planned"), ("retired", "Retired")]
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
+        """Keep what is so; retired entries only where they are asked for."""
+        if self.value() == "retired":
+            return queryset.filter(retired_at__isnull=False)
+        live = queryset.filter(retired_at=None)
+        if self.value() == "paused":
+            return live.filter(paused_at__isnull=False)
+        return live.exclude(parked_reason="") if self.value() == "parked" else live
+
+
+@admin.register(Entry)
+class EntryAdmin(Operated, Detailed):
+    """What a scheduler looks at: when each is due, and what holds it."""
+
+    list_display = ("name", "says", "next_slot", "holds", "owner", "source")
+    list_filter = (Standing, "source")
+    search_fields = ("name", "job", "description", "owner")
+    ordering = ("name",)
+    acts = (RUN, PAUSE, RESUME)
+    actions = in_lists(*acts)
+    detail_template = "admin/crons/entry.html"
+
+    def has_run_entry_permission(self, request: HttpRequest) -> bool:
+        """Say who may run an entry now."""
+        return self.has_view_permission(request) and request.user.has_perm("crons.run_entry")
+
+    def has_pause_entry_permission(self, request: HttpRequest) -> bool:
+        """Say who may pause and resume an entry."""
+        return self.has_view_permission(request) and request.user.has_perm("crons.pause_entry")
+
+    @admin.display(description="schedule")
+    def says(self, entry: Entry) -> str:
+        """Say the schedule in English."""
+        return explained(entry)
+
+    @admin.display(description="next slot")
+    def next_slot(self, entry: Entry) -> str | SafeString:
+        """Write the next slot as planning last saw it."""
+        if entry.wake_at is None:
+            return "not planned yet"
+        return "none" if entry.wake_at >= FAR_FUTURE else at(entry.wake_at, entry.zone)
+
+    @admin.display(description="state")
+    def holds(self, entry: Entry) -> SafeString:
+        """Say what holds it."""
+        return shown(state(entry))
+
+    def told(self, request: HttpRequest, row: Any) -> dict[str, Any]:
+        """Say all of one entry: its slots to come, its rules, what became of its last slots."""
+        now = ledger.database_now()
+        entry: Entry = row
+        runs = Run.objects.using(conf.database).filter(entry=entry).order_by("-planned_at", "-pk")
+        ranges = Range.objects.using(conf.database).filter(entry=entry).order_by("-last_at", "-pk")
+        may_see_runs = request.user.has_perm("crons.view_run")
+        return {
+            "title": entry.name,
+            "now": now,
+            "buttons": self.buttons(request, entry),
+            "facts": _facts(entry),
+            "rules": _rules(entry),
+            "coming": list(slots_of(entry, now, NEXT)),
+            "may_see_runs": may_see_runs,
+            "runs": list(runs.select_related("entry")[:LAST]) if may_see_runs else [],
+            "ranges": list(ranges[:NEXT]) if request.user.has_perm("crons.view_range") else [],
+        }
+
+
+def _facts(entry: Entry) -> list[tuple[str, Any]]:
+    told = [
+        ("state", shown(state(entry))),
+        ("schedule", explained(entry)),
+        ("zone", entry.zone),
+        ("job", entry.job),
+        ("description", entry.description),
+        ("owner", entry.owner),
+        ("tags", ", ".join(map(str, entry.tags))),
+        ("arguments", str(for_people(entry.args)) if entry.args else ""),
+        ("changed here", str(entry.overrides) if entry.overrides else ""),
+        ("declared in", f"{entry.source}: {entry.source_ref}" if entry.source_ref else entry.source),
+        ("first seen", at(entry.first_seen_at, entry.zone)),
+        ("accounted until", at(entry.accounted_until, entry.zone)),
+    ]
+    return [(label, value) for label, value in told if value]
+
+
+def _rules(entry: Entry) -> list[tuple[str, str]]:
+    try:
+        return rules(ledger.policy_of(entry))
+    except CronsError as error:
+        return [("policy", f"cannot be read: {error}")]

@@ -1,0 +1,55 @@
+"""Pauses that hold now: of everything, of a tag, of one entry."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.contrib import admin
+from django.db.models import QuerySet
+from django.http import HttpRequest
+from django.utils import timezone
+from django.utils.safestring import SafeString
+
+from crons import ledger
+from crons.conf import conf
+from crons.models import Pause
+from crons.presentation import paused_what
+from crons.templatetags.crons_pages import at
+from crons.web.admin.acts import END, Operated, in_lists
+
+
+@admin.register(Pause)
+class PauseAdmin(Operated):
+    """What somebody has paused, and that can be ended."""
+
+    list_display = ("what", "since", "till", "by", "reason")
+    list_display_links = None
+    acts = (END,)
+    actions = in_lists(*acts)
+
+    def has_pause_entry_permission(self, request: HttpRequest) -> bool:
+        """Say who may end a pause."""
+        return self.has_view_permission(request) and request.user.has_perm("crons.pause_entry")
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
+        """Leave out those that have ended by themselves."""
+        return ledger.standing(timezone.now(), conf.database)
+
+    @admin.display(description="paused")
+    def what(self, pause: Pause) -> str:
+        """Say what it holds."""
+        return paused_what(pause)
+
+    @admin.display(description="since")
+    def since(self, pause: Pause) -> SafeString:
+        """Write when it began."""
+        return at(pause.paused_at, _zone(pause))
+
+    @admin.display(description="until")
+    def till(self, pause: Pause) -> str | SafeString:
+        """Write when it ends by itself."""
+        return at(pause.until, _zone(pause)) if pause.until else "somebody resumes it"
+
+
+def _zone(pause: Pause) -> str:
+    return pause.entry.zone if pause.entry else conf.time_zone

@@ -1,0 +1,188 @@
+"""Runs and ranges: what became of each slot."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+from django.contrib import admin
+from django.db.models import QuerySet
+from django.http import HttpRequest
+from django.utils.html import format_html
+from django.utils.safestring import SafeString
+
+from crons import ledger
+from crons.conf import conf
+from crons.models import Attempt, Range, Run
+from crons.moments import distance, length
+from crons.presentation import verdict, words
+from crons.readable import readable
+from crons.redaction import for_people
+from crons.templatetags.crons_pages import at, standing
+from crons.verdicts import MEANINGS, Kind, State, Verdict
+from crons.web.admin import output
+from crons.web.admin.acts import CANCEL, RETRY, Operated, in_lists
+from crons.web.admin.attempts import facts_of
+from crons.web.admin.base import Detailed, OfEntries, Within, among, shown
+from crons.web.overview import not_well
+
+OPEN = [State.DUE, State.SENT, State.RUNNING, State.WAITING]
+# A run with more tries than these shows the last ones; all of them stand in the list of attempts.
+ATTEMPTS = 20
+
+
+class Ending(admin.SimpleListFilter):
+    """How a run stands or ended; each choice has an index that holds just these, or nearly all are so."""
+
+    title = "verdict"
+    parameter_name = "ended"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
+        """Offer what people look for first."""
+        verdicts = [(word.value, words(word).capitalize()) for word in Verdict]
+        return [("open", "Not over yet"), ("unwell", "Other than succeeded"), *verdicts]
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
+        """Keep what ended so."""
+        asked = self.value()
+        if not asked:
+            return queryset
+        if asked == "open":
+            return among(queryset, Run.objects.using(conf.database).filter(state__in=OPEN).order_by("state", "wake_at"))
+        if asked == Verdict.SUCCEEDED:
+            return queryset.filter(verdict=asked)
+        found = not_well(queryset, "verdict")
+        return found if asked == "unwell" else found.filter(verdict=asked)
+
+
+@admin.register(Run)
+class RunAdmin(Operated, Detailed, OfEntries):
+    """Slots and requests, newest first."""
+
+    list_display = ("number", "entry_name", "slot", "stands", "tries", "came_by")
+    list_filter = (Ending, Within)
+    ordering = ("-planned_at", "-pk")
+    acts = (CANCEL, RETRY)
+    actions = in_lists(*acts)
+    detail_template = "admin/crons/run.html"
+
+    def has_cancel_run_permission(self, request: HttpRequest) -> bool:
+        """Say who may cancel a run."""
+        return self.has_view_permission(request) and request.user.has_perm("crons.cancel_run")
+
+    def has_retry_run_permission(self, request: HttpRequest) -> bool:
+        """Say who may try a run again."""
+        return self.has_view_permission(request) and request.user.has_perm("crons.retry_run")
+
+    @admin.display(description="run")
+    def number(self, run: Run) -> str:
+        """Write the number without the marks of thousands: people copy it."""
+        return str(run.pk)
+
+    @admin.display(description="entry")
+    def entry_name(self, run: Run) -> str:
+        """Name the entry."""
+        return run.entry.name
+
+    @admin.display(description="slot")
+    def slot(self, run: Run) -> SafeString:
+        """Write the slot in the entry's zone; of a request, when it was made."""
+        when = at(run.slot_at or run.planned_at, run.entry.zone)
+        return when if run.slot_at else format_html("{} ({})", when, words(run.kind))
+
+    @admin.display(description="verdict")
+    def stands(self, run: Run) -> SafeString:
+        """Say how it ended, or where it stands."""
+        return standing(run)
+
+    @admin.display(description="trigger")
+    def came_by(self, run: Run) -> str:
+        """Say who looked at the clock, and who asked."""
+        return f"{run.trigger} ({run.requested_by})" if run.requested_by else run.trigger
+
+    def told(self, request: HttpRequest, row: Any) -> dict[str, Any]:
+        """Say all of one run: its slot, its verdict, and each attempt with what it wrote last."""
+        run: Run = row
+        now = ledger.database_now()
+        attempts = list(run.attempts.using(conf.database).order_by("-number")[:ATTEMPTS])
+        last = attempts[0] if attempts else None
+        # What a job wrote may hold more than its verdict: customers, say.
+        may_read = request.user.has_perm("crons.view_attempt")
+        return {
+            "title": f"Run {run.pk} of {run.entry.name}",
+            "now": now,
+            "buttons": self.buttons(request, run),
+            "facts": _facts(run, attempts, now),
+            "attempts": [
+                (each, facts_of(each, run.entry.zone, now), readable(each.error) if may_read else "")
+                for each in attempts
+            ],
+            "may_read": may_read,
+            "left_out": max(run.tries - len(attempts), 0),
+            "last": last,
+            "written": output.tail(last) if last and may_read else None,
+        }
+
+
+class LastWithin(Within):
+    """How far back ranges go, by their last slot."""
+
+    column = "last_at"
+
+
+@admin.register(Range)
+class RangeAdmin(OfEntries):
+    """Slots written off together."""
+
+    list_display = ("entry_name", "last", "first", "count", "ended", "why")
+    list_display_links = None
+    list_filter = (LastWithin, "verdict", "reason")
+    ordering = ("-last_at", "-pk")
+
+    @admin.display(description="entry")
+    def entry_name(self, row: Range) -> str:
+        """Name the entry."""
+        return row.entry.name
+
+    @admin.display(description="last slot")
+    def last(self, row: Range) -> SafeString:
+        """Write the last slot in the entry's zone."""
+        return at(row.last_at, row.entry.zone)
+
+    @admin.display(description="first slot")
+    def first(self, row: Range) -> SafeString:
+        """Write the first slot in the entry's zone."""
+        return at(row.first_at, row.entry.zone)
+
+    @admin.display(description="verdict")
+    def ended(self, row: Range) -> SafeString:
+        """Say how they ended."""
+        return shown(verdict(row.verdict, row.reason))
+
+    @admin.display(description="why")
+    def why(self, row: Range) -> str:
+        """Say why in a sentence."""
+        return MEANINGS.get(row.reason or row.verdict, "")
+
+
+def _facts(run: Run, attempts: list[Attempt], now: datetime) -> list[tuple[str, Any]]:
+    zone = run.entry.zone
+    first = next((each for each in attempts if each.number == 1), None)
+    lag = first.begun_at - run.planned_at if first else None
+    by = f" ({run.requested_by})" if run.requested_by else ""
+    asked = "a person filled a hole" if run.kind == Kind.BACKFILL else "none: somebody asked for it"
+    told: list[tuple[str, Any]] = [
+        ("slot", at(run.slot_at, zone, now) if run.slot_at else asked),
+        ("verdict", standing(run)),
+        ("meaning", MEANINGS.get(run.reason or run.verdict, "")),
+        ("recorded", at(run.recorded_at, zone)),
+        ("by", f"{run.trigger}{by}"),
+        ("begun after", length(lag) if lag is not None else ""),
+        ("ended", at(run.ended_at, zone) if run.ended_at else ""),
+        ("took in all", length(run.ended_at - first.begun_at) if run.ended_at and first else ""),
+        ("next try", f"{distance(run.wake_at, now)}" if run.wake_at and run.state == State.WAITING else ""),
+        ("not begun after", at(run.start_before, zone) if run.start_before else ""),
+        ("arguments", str(for_people({**run.entry.args, **(run.args or {})}) or "")),
+        ("owner", run.entry.owner),
+    ]
+    return [(label, value) for label, value in told if value]

@@ -1,0 +1,187 @@
+"""What the first page asks: what is wrong now, what did not run, what runs now and next.
+
+Thirteen statements, whatever the number of rows; each reads along an index, and stops after READ rows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import Generic, TypeVar
+
+from django.db import DatabaseError
+from django.db.models import BooleanField, Model, QuerySet
+from django.db.models.expressions import RawSQL
+
+from crons import ledger
+from crons.conf import conf
+from crons.exceptions import LedgerUnavailable
+from crons.models import UNREMARKABLE, Attempt, Entry, Heartbeat, Pause, Range, Run
+from crons.presentation import BAD
+from crons.upcoming import UpcomingSlot, slots_of
+from crons.verdicts import MEANINGS
+from crons.watch.problems import READ, Look, Problem, problems
+
+T = TypeVar("T")
+M = TypeVar("M", bound=Model)
+SHOWN = 20
+# Retiring may have been a mistake, and what is missing does not show by itself.
+RETIRED_LATELY = timedelta(days=7)
+# Before any lease: an attempt that goes on has one, all others have none, so that this reads the few rows of an index.
+EVER = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+@dataclass(frozen=True)
+class Listed(Generic[T]):
+    """The first rows of a list, and how many follow; *at_least* where not all of them were read."""
+
+    rows: list[T]
+    more: int = 0
+    at_least: bool = False
+
+    @classmethod
+    def of(cls, rows: Sequence[T], shown: int = SHOWN, read: int = READ) -> Listed[T]:
+        """Keep the first *shown* of *rows*, of which one more than *read* were asked for."""
+        whole = rows[:read]
+        return cls(list(whole[:shown]), max(len(whole) - shown, 0), len(rows) > read)
+
+
+@dataclass
+class Ended:
+    """Slots of one entry that ended alike, other than well; *run_id* is the newest of them that has a run."""
+
+    entry: Entry
+    verdict: str
+    reason: str
+    first_at: datetime
+    last_at: datetime
+    count: int = 0
+    detail: str = ""
+    run_id: int | None = None
+
+    @property
+    def meaning(self) -> str:
+        """Why it ended so, in a sentence."""
+        return MEANINGS.get(self.reason or self.verdict, "")
+
+    @property
+    def is_bad(self) -> bool:
+        """Whether nobody wanted it so."""
+        return self.verdict in BAD
+
+
+@dataclass(frozen=True)
+class Board:
+    """One look at everything. *unwatched_since*: nothing has looked at the clock since then, though it should have."""
+
+    as_of: datetime
+    since: datetime
+    unwatched_since: datetime | None
+    problems: Listed[Problem]
+    paused: Listed[Pause]
+    schedulers: list[Heartbeat]
+    running: Listed[Attempt]
+    did_not_run: Listed[Ended]
+    upcoming: Listed[UpcomingSlot]
+    retired: Listed[Entry]
+    entries: int = field(default=0)
+
+    @property
+    def is_well(self) -> bool:
+        """Whether nothing is wrong now."""
+        return not self.problems.rows
+
+
+def look(window: timedelta = timedelta(days=1), now: datetime | None = None) -> Board:
+    """Read the board as it stands; *window* is how far back it asks what did not run.
+
+    Raises: LedgerUnavailable if that cannot be told.
+    Cost: twelve statements, one more where a declared job has no row.
+    """
+    try:
+        return _look(window, now)
+    except DatabaseError as error:
+        raise LedgerUnavailable(f"the database did not answer: {error}") from error
+
+
+def not_well(rows: QuerySet[M], column: str) -> QuerySet[M]:
+    """Keep the rows that ended other than well; *column* is where their ending stands.
+
+    Written out, not as parameters: else SQLite does not see that an index holds just these.
+    """
+    words = ", ".join(f"'{word}'" for word in UNREMARKABLE)
+    term = f"NOT ({rows.model._meta.db_table}.{column} IN ({words}))"
+    return rows.filter(RawSQL(term, (), output_field=BooleanField()))
+
+
+def going() -> QuerySet[Attempt]:
+    """Return the attempts that go on, the oldest first, with their runs and entries."""
+    rows = Attempt.objects.using(conf.database).filter(lease_until__gt=EVER)
+    return rows.select_related("run__entry").defer("error").order_by("begun_at", "pk")
+
+
+def _look(window: timedelta, now: datetime | None) -> Board:
+    seen = Look(now)
+    since = seen.now - window
+    return Board(
+        as_of=seen.now,
+        since=since,
+        unwatched_since=_unwatched_since(seen),
+        problems=Listed.of(problems(seen)),
+        paused=Listed.of(list(ledger.standing(seen.now, conf.database)[: READ + 1])),
+        schedulers=seen.schedulers,
+        running=Listed.of(list(going()[: READ + 1])),
+        did_not_run=_did_not_run(since),
+        upcoming=_upcoming(seen.entries, seen.now),
+        retired=_retired(seen.now),
+        entries=len(seen.entries),
+    )
+
+
+def _retired(now: datetime) -> Listed[Entry]:
+    """List the entries that were retired lately, the newest first."""
+    rows = Entry.objects.using(conf.database).filter(retired_at__gte=now - RETIRED_LATELY)
+    return Listed.of(list(rows.order_by("-retired_at", "name")[: READ + 1]))
+
+
+def _unwatched_since(seen: Look) -> datetime | None:
+    """Return when anything last planned any entry; None where that was just now, or a scheduler lives."""
+    if seen.schedulers or not seen.overdue:
+        return None
+    newest = max((each.accounted_until for each in [*seen.entries, *seen.overdue]), default=seen.now)
+    return newest if newest < seen.late else None
+
+
+def _did_not_run(since: datetime) -> Listed[Ended]:
+    """Group what ended other than well, so that a job that fails each minute does not hide the others."""
+    runs = not_well(Run.objects.using(conf.database), "verdict").filter(planned_at__gte=since)
+    ended = list(runs.select_related("entry").order_by("-planned_at", "-pk")[: READ + 1])
+    ranges = Range.objects.using(conf.database).filter(last_at__gte=since).select_related("entry")
+    written_off = list(ranges.order_by("-last_at", "-pk")[: READ + 1])
+    groups: dict[tuple[int, str, str], Ended] = {}
+    for run in ended[:READ]:
+        group = _group(groups, run, run.planned_at, run.planned_at)
+        group.count += 1
+        group.run_id, group.detail = group.run_id or run.pk, group.detail or run.detail
+    for each in written_off[:READ]:
+        _group(groups, each, each.first_at, each.last_at).count += each.count
+    found = sorted(groups.values(), key=lambda group: group.last_at, reverse=True)
+    found.sort(key=lambda group: not group.is_bad)
+    listed = Listed.of(found)
+    return Listed(listed.rows, listed.more, len(ended) > READ or len(written_off) > READ)
+
+
+def _group(groups: dict[tuple[int, str, str], Ended], row: Run | Range, first: datetime, last: datetime) -> Ended:
+    key = (row.entry_id, row.verdict, row.reason)
+    if key not in groups:
+        groups[key] = Ended(row.entry, row.verdict, row.reason, first, last)
+    group = groups[key]
+    group.first_at, group.last_at = min(group.first_at, first), max(group.last_at, last)
+    return group
+
+
+def _upcoming(soonest: Sequence[Entry], now: datetime) -> Listed[UpcomingSlot]:
+    """Take the next slot of each entry: a job that runs each minute must not hide the others."""
+    slots = [slot for each in soonest for slot in slots_of(each, now, 1)]
+    return Listed.of(sorted(slots, key=lambda slot: (slot.at, slot.entry)), read=READ - 1)
