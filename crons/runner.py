@@ -15,7 +15,7 @@ from datetime import datetime
 from typing import Any
 
 from crons.exceptions import GiveUp
-from crons.jobs.callables import Body
+from crons.jobs.callables import Body, ProgramNotStarted
 from crons.verdicts import Ending, Outcome
 
 # What tracks errors hangs on logging, or on what a job logs itself; without this it would see none of them.
@@ -89,6 +89,8 @@ def _call(body: Body, context: Context) -> tuple[Ending, BaseException | None]:
         return _exited(error), error
     except subprocess.CalledProcessError as error:
         return Ending(Outcome.FAILED, _program_failed(error), error.returncode), error
+    except ProgramNotStarted as error:
+        return Ending(Outcome.FAILED, traceback.format_exc(), unstarted=error.error), None
     except GiveUp as error:
         return Ending(Outcome.FAILED, traceback.format_exc(), final=True), error
     except BaseException as error:  # noqa: BLE001 (the one place where everything is recorded)

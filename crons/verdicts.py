@@ -93,7 +93,7 @@ class Ending:
     *error* is a traceback or a sentence, empty when it succeeded; *exit_code* is the process's
     (negative: killed by that signal); *cpu_seconds* includes everything the job started and
     waited for; *peak_memory_bytes* is the largest resident size of its process; *final*: the job
-    said that trying again is of no use.
+    said that trying again is of no use; *unstarted*: why nothing of it has begun, where that is sure.
     """
 
     outcome: Outcome
@@ -102,6 +102,7 @@ class Ending:
     cpu_seconds: float | None = None
     peak_memory_bytes: int | None = None
     final: bool = False
+    unstarted: OSError | None = None
 
 
 def named_error(error: str) -> str:

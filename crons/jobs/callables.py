@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import subprocess
 import sys
 from collections.abc import Callable
@@ -9,6 +10,16 @@ from dataclasses import dataclass
 from typing import Any
 
 Body = Callable[..., Any]
+# What the machine says that has no room for one more process.
+NO_ROOM = frozenset({errno.EMFILE, errno.ENFILE, errno.EAGAIN, errno.ENOMEM})
+
+
+class ProgramNotStarted(Exception):
+    """The machine had no room for the program's process: nothing of it has begun. *error* is what it said."""
+
+    def __init__(self, error: OSError) -> None:
+        super().__init__(str(error))
+        self.error = error
 
 
 @dataclass(frozen=True)
@@ -33,4 +44,17 @@ class ShellBody:
 
     def __call__(self) -> None:
         sys.stdout.flush()
-        subprocess.run(self.program, cwd=self.cwd, check=True, stdin=subprocess.DEVNULL)
+        try:
+            program = subprocess.Popen(self.program, cwd=self.cwd, stdin=subprocess.DEVNULL)
+        except OSError as error:
+            if error.errno in NO_ROOM:
+                raise ProgramNotStarted(error) from error
+            raise
+        with program:
+            try:
+                code = program.wait()
+            except BaseException:
+                program.kill()
+                raise
+        if code:
+            raise subprocess.CalledProcessError(code, self.program)

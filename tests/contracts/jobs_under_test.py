@@ -27,6 +27,7 @@ from multiprocessing import shared_memory
 from typing import Any
 
 from crons import GiveUp
+from crons.jobs.callables import ShellBody
 from crons.runner import Context
 
 _OF_THE_TESTS = frozenset(map(int, os.listdir("/proc/self/fd")))
@@ -51,6 +52,10 @@ def wait_for_ever() -> None:
     """Wait for a signal that ends the process, as often as one comes that does not."""
     while True:
         signal.pause()
+
+
+BODIES["starts_a_program"] = ShellBody(("/bin/true",))
+BODIES["starts_a_program_that_is_not_there"] = ShellBody(("/nosuch",))
 
 
 @body

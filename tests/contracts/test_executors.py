@@ -1003,6 +1003,32 @@ def test_a_fork_that_is_refused_refuses_the_attempt(
 
 
 @pytest.mark.parametrize("alias", ["process"])
+def test_a_program_that_the_machine_has_no_room_for_refuses_the_attempt(
+    make_host: Callable[[str], Host], alias: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The job is that program, so nothing of it has begun; one that is not there has failed."""
+    popen, mark = subprocess.Popen, tmp_path / "no more files"
+
+    def full(*args: Any, **options: Any) -> Any:
+        if mark.exists():
+            raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+        return popen(*args, **options)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(subprocess, "Popen", full)
+        host = make_host(alias)
+    mark.touch()
+
+    why = host.refusal(host.start("starts_a_program"))
+    mark.unlink()
+
+    assert why.startswith("the job's process could not be started: [Errno 24] Too many open files (the limit of open ")
+    assert host.scribe.finished == {}
+    assert host.run("starts_a_program").outcome == Outcome.SUCCEEDED
+    assert host.run("starts_a_program_that_is_not_there").outcome == Outcome.FAILED
+
+
+@pytest.mark.parametrize("alias", ["process"])
 def test_a_process_that_ends_before_the_call_refuses_the_attempt(
     make_host: Callable[[str], Host], alias: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

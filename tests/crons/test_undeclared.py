@@ -215,7 +215,7 @@ def test_a_scheduler_looks_at_each_heartbeat(instance):
     declare("load")
     sync.sync(ledger.database_now() - minutes(60), plan_entry)
     declare("report")
-    dispatcher = SimpleNamespace(lacking=[])
+    dispatcher = SimpleNamespace(lacking=set())
     resident = Resident(SimpleNamespace(instance=instance, executors={}, dispatcher=dispatcher), print)
 
     resident._beat()

@@ -20,6 +20,7 @@ from crons.exceptions import UnknownJob
 from crons.executors import capture
 from crons.executors.process import kernel, wire
 from crons.executors.process.exiting import Exit
+from crons.executors.process.resting import explain
 from crons.executors.process.shared_report import SharedReport
 from crons.hosts import orphans
 from crons.jobs import registry
@@ -49,6 +50,9 @@ def become_job(
     leaving.watch_threads()
     report.note_call()
     ending = run(begun)
+    if ending.unstarted is not None:
+        report.note_refusal(explain(ending.unstarted))
+        os._exit(0)
     if ending.error and os.getpid() == me:
         report.note_failure(ending.error)
     ending = _with_failures(ending, leaving.run())

@@ -13,7 +13,8 @@ from typing import Any
 from crons.verdicts import Outcome
 
 _AREA_BYTES = 1 << 20
-_CALLED, _FAILURE, _ENDING = 0, 4096, 4096 + _AREA_BYTES
+_CALLED, _REFUSAL, _FAILURE, _ENDING = 0, 8, 4096, 4096 + _AREA_BYTES
+_LONGEST_REFUSAL = 600  # characters, of which JSON makes up to six bytes each
 _LENGTH_BYTES = 4
 # What a job can say; the rest is seen from outside.
 _OUTCOMES = frozenset({Outcome.SUCCEEDED, Outcome.FAILED})
@@ -21,9 +22,13 @@ _OUTCOMES = frozenset({Outcome.SUCCEEDED, Outcome.FAILED})
 
 @dataclass(frozen=True)
 class Said:
-    """*is_called*: the job's function has begun. *failure* is its error, *ending* how the attempt ended, if it has."""
+    """*is_called*: the job's function has begun. *failure* is its error, *ending* how the attempt ended, if it has.
+
+    *refusal*: why nothing of the job has begun, where its process says so.
+    """
 
     is_called: bool
+    refusal: str = ""
     failure: str = ""
     ending: dict[str, Any] | None = None
     is_garbled: bool = False
@@ -37,12 +42,17 @@ class SharedReport:
 
     def clear(self) -> None:
         """Be empty, for the next job."""
-        for start in (_CALLED, _FAILURE, _ENDING):
+        for start in (_CALLED, _REFUSAL, _FAILURE, _ENDING):
             self._memory[start : start + _LENGTH_BYTES] = bytes(_LENGTH_BYTES)
 
     def note_call(self) -> None:
         """Say that the job's function is about to be called."""
         self._memory[_CALLED] = 1
+
+    def note_refusal(self, why: str) -> None:
+        """Take back that the function was called: the machine had no room for the program that it is."""
+        self._write(_REFUSAL, why[:_LONGEST_REFUSAL])
+        self._memory[_CALLED] = 0
 
     def note_failure(self, error: str) -> None:
         """Say how the function has failed; the process has not ended yet."""
@@ -61,9 +71,12 @@ class SharedReport:
         """Return what is said, checked: a job can write to all memory of its process."""
         failure, ending = self._read(_FAILURE), self._read(_ENDING)
         is_garbled = self.has_ended and not _is_ending(ending)
+        # Said to have ended, it has begun, whatever else is overwritten: taken for unbegun it would run again.
+        is_called = self._memory[_CALLED] != 0 or self.has_ended or self._length(_FAILURE) != 0
+        refusal = "" if is_called else self._read(_REFUSAL)
         return Said(
-            # Said to have ended, it has begun, whatever else is overwritten: taken for unbegun it would run again.
-            is_called=self._memory[_CALLED] != 0 or self.has_ended or self._length(_FAILURE) != 0,
+            is_called=is_called,
+            refusal=refusal if isinstance(refusal, str) else "",
             failure=failure if isinstance(failure, str) else "",
             ending=None if is_garbled else ending,
             is_garbled=is_garbled,

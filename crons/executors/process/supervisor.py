@@ -228,6 +228,7 @@ class Watch:
             "stopped_by": self._stopped_by,
             "said": said.ending,
             "is_called": said.is_called,
+            **({"refused": said.refusal} if said.refusal else {}),
             "is_garbled": said.is_garbled,
             "failure": said.failure,
             "is_out_of_memory": self._is_out_of_memory(self._job.code),
