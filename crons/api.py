@@ -236,7 +236,7 @@ def history(name: str | None = None) -> QuerySet[Run]:
 
 
 def ranges(name: str | None = None) -> QuerySet[Range]:
-    """Return ranges of slots written off together, newest first, with their entries."""
+    """Return ranges of slots missed or skipped together, newest first, with their entries."""
     rows = Range.objects.using(conf.database).select_related("entry").order_by("-last_at", "-pk")
     return rows.filter(entry=entry(name)) if name else rows
 

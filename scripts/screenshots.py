@@ -204,7 +204,7 @@ def fire() -> dict[str, Any]:
     long, skipped, *_ = slots(prices, 4)
     slow = ended_run(prices, long, "timed_out", "killed after 20 min")
     ended_run(prices, skipped, "skipped", f"run {slow.pk} was still going", "overlap")
-    off = {"trigger": "resident", "recorded_at": died}
+    off = {"trigger": "serve", "recorded_at": died}
     models.Range.objects.create(
         entry=entries["log_crm_heartbeat"], first_at=NOW - timedelta(hours=12), last_at=NOW - timedelta(hours=9),
         count=37, verdict="missed", reason="catch_up", **off,
@@ -235,7 +235,7 @@ def ended_run(entry: Any, at: datetime, verdict: str = "succeeded", detail: str 
     begun = verdict != "skipped"
     run = models.Run.objects.create(
         entry=entry, slot_at=at, planned_at=at, recorded_at=at, state="done", verdict=verdict, reason=reason,
-        detail=detail, tries=int(begun), trigger="resident", ended_at=at + timedelta(seconds=9),
+        detail=detail, tries=int(begun), trigger="serve", ended_at=at + timedelta(seconds=9),
     )  # fmt: skip
     if begun:
         failed = verdict == "failed"
@@ -275,7 +275,7 @@ def beat(at: datetime) -> None:
     from crons import models
 
     models.Heartbeat.objects.create(
-        instance=uuid.uuid4().hex, kind="resident", host="web2", pid=811, boot_id="elsewhere", release="2026.10",
+        instance=uuid.uuid4().hex, kind="serve", host="web2", pid=811, boot_id="elsewhere", release="2026.10",
         started_at=NOW - timedelta(days=3), beat_at=at, expected_by=at + timedelta(seconds=30),
     )  # fmt: skip
 

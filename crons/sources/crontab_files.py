@@ -138,7 +138,7 @@ def looks_at_clock(words: list[str]) -> bool:
     if verb == "crons":
         return next((word for word in args if word in ("run", *LOOKS)), "") in LOOKS
     apps = {app for each in extensions() for command, app in each.commands.items() if command == verb}
-    return get_commands().get(verb) in apps
+    return bool(apps) and get_commands().get(verb) in apps
 
 
 def begins_jobs(words: list[str]) -> bool:

@@ -34,7 +34,7 @@ SENDING_SECONDS = 5.0
 
 
 @dataclass
-class Resident:
+class Scheduler:
     """One `crons serve`. *say* tells a person what happens; *reload* starts anew when code changes."""
 
     session: Session
@@ -81,7 +81,7 @@ class Resident:
         try:
             with self.session.watchdog:
                 wait = self._look()
-        except Exception as error:  # noqa: BLE001 (one turn of the resident loop: it is said, the next tries again)
+        except Exception as error:  # noqa: BLE001 (one turn of the loop: it is said, the next tries again)
             wait = self._note(error)
         try:
             self.session.work(wait)

@@ -124,7 +124,7 @@ def test_beat_leaves_such_a_retry_to_its_tick(site: Site) -> None:
 
     assert fired.returncode == 0, fired.stderr
     assert after_message == [("waiting", 1, "failed"), ("waiting", 1, "failed")]
-    assert ticked.stdout == "0 slot(s) recorded, 0 written off, 1 attempt(s) begun, 0 found lost, 0 sent\n", (
+    assert ticked.stdout == "0 slot(s) recorded, 0 missed or skipped, 1 attempt(s) begun, 0 found lost, 0 sent\n", (
         ticked.stderr
     )
     assert site.verdicts(entry) == [("waiting", 2, "failed failed"), ("waiting", 1, "failed")]

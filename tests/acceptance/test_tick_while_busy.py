@@ -32,7 +32,7 @@ def test_what_falls_due_while_a_tick_is_busy_is_run(site: Site, tmp_path: Path) 
     output = process.communicate()[0]
 
     assert process.returncode == 0, output
-    assert output.endswith("2 slot(s) recorded, 0 written off, 2 attempt(s) begun, 0 found lost.\n")
+    assert output.endswith("2 slot(s) recorded, 0 missed or skipped, 2 attempt(s) begun, 0 found lost.\n")
     assert site.verdicts("waits_for_release") == [("succeeded", 1, "succeeded")]
     site.wait_until_nothing_runs()
 

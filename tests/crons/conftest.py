@@ -91,7 +91,7 @@ class Ledger:
     def __init__(self, instance: Instance) -> None:
         self.instance = instance
 
-    def record(self, now: datetime, trigger: str = "resident") -> ledger.Recorded:
+    def record(self, now: datetime, trigger: str = "serve") -> ledger.Recorded:
         return ledger.record(now, plan_entry, trigger)
 
     def begin(self, now: datetime, room: int = 10, *, instance: Instance | None = None, **kwargs: Any) -> list[Any]:

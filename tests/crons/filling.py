@@ -85,7 +85,7 @@ def _run(entry: models.Entry, n: int, now: datetime, first_attempt: int) -> mode
     at = now - timedelta(minutes=10 * (n + 1))
     verdict = "failed" if n % EVERY == 0 else "succeeded"
     return models.Run(
-        entry_id=entry.pk, slot_at=at, planned_at=at, state="done", verdict=verdict, trigger="resident",
+        entry_id=entry.pk, slot_at=at, planned_at=at, state="done", verdict=verdict, trigger="serve",
         recorded_at=now, ended_at=at, tries=1, current_attempt=first_attempt + n,
         detail="ValueError: no rows" if verdict == "failed" else "",
     )  # fmt: skip
@@ -100,5 +100,5 @@ def _attempt(run: int, at: datetime, outcome: str) -> models.Attempt:
 
 def _range(entry: models.Entry, n: int, now: datetime) -> models.Range:
     at = now - timedelta(hours=n + 1)
-    fixed: dict[str, Any] = {"count": 1, "verdict": "missed", "reason": "catch_up", "trigger": "resident"}
+    fixed: dict[str, Any] = {"count": 1, "verdict": "missed", "reason": "catch_up", "trigger": "serve"}
     return models.Range(entry_id=entry.pk, first_at=at, last_at=at, recorded_at=at, **fixed)

@@ -42,7 +42,7 @@ def run(make_entry):
     at = datetime(2026, 11, 1, 6, 30, tzinfo=UTC)
     return models.Run.objects.create(
         entry=entry, slot_at=at, planned_at=at, recorded_at=at, state="done", verdict="failed", tries=1,
-        detail="ValueError: no", trigger="resident", ended_at=at + minutes(2), requested_by="dana",
+        detail="ValueError: no", trigger="serve", ended_at=at + minutes(2), requested_by="dana",
     )  # fmt: skip
 
 
@@ -227,7 +227,7 @@ def test_run_page_says_all_of_it(admin_client, run, attempt):
         f"Run {run.pk} of nightly",
         "2026-11-01 01:30:00 -05:00",  # the second 01:30 of that night
         "The job raised, or its program exited with a code other than 0, on its last try.",
-        "resident (dana)",
+        "serve (dana)",
         "<dt>begun after</dt><dd>3.0 s</dd>",
         "<dt>took</dt><dd>1 min</dd>",
         "{&#x27;city&#x27;: &#x27;Oslo&#x27;}",
@@ -288,7 +288,7 @@ def test_what_people_and_sources_call_things_is_text_only(admin_client, make_ent
     entry = make_entry(name, since=now, args={"city": name})
     run = models.Run.objects.create(
         entry=entry, slot_at=now, planned_at=now, recorded_at=now, state="done", verdict="failed", detail=name,
-        trigger="resident", requested_by=name, tries=1,
+        trigger="serve", requested_by=name, tries=1,
     )  # fmt: skip
     where = {"executor": "process", "instance": "i", "host": name, "pid": 7, "boot_id": "b", "begun_at": now}
     attempt = models.Attempt.objects.create(

@@ -40,7 +40,7 @@ def run_of(entry, **fields):
     """A run that waits to be begun, unless *fields* say otherwise."""
     now = timezone.now()
     given = {"state": "due", "wake_at": now, "planned_at": now, "recorded_at": now, "slot_at": now, **fields}
-    return models.Run.objects.create(entry=entry, trigger="resident", **given)
+    return models.Run.objects.create(entry=entry, trigger="serve", **given)
 
 
 def pause_of(tag="", **fields):

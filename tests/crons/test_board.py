@@ -26,7 +26,7 @@ DAY = timedelta(days=1)
 def run_of(entry, at, **fields):
     """A run that is over, unless *fields* say otherwise."""
     given = {"state": "done", "verdict": "succeeded", "slot_at": at, "planned_at": at, "recorded_at": at, **fields}
-    return Run.objects.create(entry=entry, trigger="resident", **given)
+    return Run.objects.create(entry=entry, trigger="serve", **given)
 
 
 def attempt_of(run, at, **fields):
@@ -38,9 +38,7 @@ def attempt_of(run, at, **fields):
 def beat(now, **fields):
     """A scheduler on another machine: this one's kernel says nothing of it."""
     given = {"beat_at": now, "expected_by": now + minutes(1), "started_at": now - minutes(60), **fields}
-    return Heartbeat.objects.create(
-        instance=uuid.uuid4().hex, kind="resident", host="web1", pid=7, boot_id="b", **given
-    )
+    return Heartbeat.objects.create(instance=uuid.uuid4().hex, kind="serve", host="web1", pid=7, boot_id="b", **given)
 
 
 def looked(entry, at, **fields):
@@ -116,9 +114,7 @@ def test_scheduler_that_fell_silent_is_wrong_and_one_that_beats_is_named(make_en
 
     seen = overview.look(DAY, NOON)
 
-    assert [(each.kind, each.text) for each in seen.problems.rows] == [
-        ("scheduler", "resident on web1 (pid 7) is silent")
-    ]
+    assert [(each.kind, each.text) for each in seen.problems.rows] == [("scheduler", "serve on web1 (pid 7) is silent")]
     assert seen.schedulers == [alive]
 
 

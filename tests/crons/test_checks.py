@@ -12,6 +12,7 @@ import pytest
 from django.apps import apps as django_apps
 from django.core.checks import ERROR, WARNING, CheckMessage
 from django.core.checks import registry as django_checks
+from django.core.management import get_commands
 from django.db import transaction as db_transaction
 from django.db.transaction import atomic as transaction_atomic
 
@@ -64,6 +65,7 @@ ALL = [
 @pytest.fixture
 def installed(monkeypatch):
     """Say which apps are installed, in which order, without loading them."""
+    get_commands()  # Django remembers them: asked for below first, it would look for them in apps that are none
 
     def put(*names):
         configs = [type("Config", (), {"name": name}) for name in names]

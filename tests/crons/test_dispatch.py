@@ -78,7 +78,7 @@ def dispatcher(instance, desk, make_entry):
     """A scheduler that knows the job heartbeat, which is due each five minutes."""
     registry.jobs["heartbeat"] = Job("heartbeat", print)
     make_entry()
-    return Dispatcher("resident", instance, {"process": desk})
+    return Dispatcher("serve", instance, {"process": desk})
 
 
 def test_a_turn_records_begins_and_hands_over(dispatcher, desk):

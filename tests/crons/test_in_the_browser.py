@@ -97,7 +97,7 @@ def on_fire(make_entry):
     said = {"paused_at": now, "by": "dana"}
     models.Pause.objects.create(scope=f"entry:{held.pk}", entry=held, reason="moving house", **said)
     models.Pause.objects.create(scope="tag:billing", tag="billing", reason="the bank is down", **said)
-    given = {"planned_at": now, "recorded_at": now, "trigger": "resident", "tries": 1}
+    given = {"planned_at": now, "recorded_at": now, "trigger": "serve", "tries": 1}
     detail = "ApiError: https://shop.example.com/a/very/long/address/without/any/place/to/break/it answered 503"
     failed = models.Run.objects.create(
         entry=failing, state="done", verdict="failed", slot_at=now, ended_at=now, detail=detail, **given

@@ -47,7 +47,7 @@ def test_second_scheduler_records_nothing_when_the_slot_is_recorded(led, make_en
     second = led.record(NOON + minutes(5), trigger="crontab")
 
     assert second.runs == []
-    assert [(run.slot_at, run.trigger) for run in Run.objects.all()] == [(NOON + minutes(5), "resident")]
+    assert [(run.slot_at, run.trigger) for run in Run.objects.all()] == [(NOON + minutes(5), "serve")]
 
 
 def test_an_account_set_back_by_hand_gives_no_slot_a_second_verdict(led, make_entry):
@@ -123,7 +123,7 @@ def test_dropped_slots_are_one_range(led, make_entry):
     assert verdicts() == [("12:00", "due", "")]
     row = Range.objects.get()
     assert (row.first_at, row.last_at, row.count) == (NOON + minutes(5), NOON + minutes(24 * 60 - 5), 287)
-    assert (row.verdict, row.reason, row.trigger) == ("missed", "catch_up", "resident")
+    assert (row.verdict, row.reason, row.trigger) == ("missed", "catch_up", "serve")
 
 
 def test_clock_an_hour_back_repeats_nothing(led, make_entry):

@@ -28,7 +28,7 @@ def rows(make_entry):
     entry = make_entry("nightly", since=now, args={"plain": "keyword"})
     run = models.Run.objects.create(
         entry=entry, slot_at=now, planned_at=now, recorded_at=now, state="done", verdict="failed", tries=1,
-        detail="the-last-line", trigger="resident", ended_at=now,
+        detail="the-last-line", trigger="serve", ended_at=now,
     )  # fmt: skip
     attempt = models.Attempt.objects.create(
         run=run, number=1, token=uuid.uuid4(), executor="process", instance="i", host="web1", pid=7, boot_id="b",
@@ -47,7 +47,7 @@ def rows(make_entry):
             incident=incident, event="failing:x", channel="admins", subject="nightly failed", text=f"output: {WROTE}"
         ),
         models.Heartbeat.objects.create(
-            instance="i", kind="resident", host="web1", pid=7, boot_id="b", started_at=now, beat_at=now,
+            instance="i", kind="serve", host="web1", pid=7, boot_id="b", started_at=now, beat_at=now,
             expected_by=now + timedelta(minutes=1),
         ),
         models.AuditEvent.objects.create(at=now, actor="ann", verb="run", subject_type="entry", subject="nightly"),
@@ -119,7 +119,7 @@ def test_an_entrys_page_shows_runs_to_who_may_see_runs(staff, rows):
     )
     having = client.get(address).text
 
-    for told in ("the-last-line", "Last slots written off"):
+    for told in ("the-last-line", "Last slots missed or skipped"):
         assert told not in without
         assert told in having
     assert "crons.view_run" in without

@@ -13,7 +13,7 @@ from crons.conf import conf
 from crons.exceptions import LedgerUnavailable
 from crons.executors.process.executor import ProcessExecutor
 from crons.models import Entry, Heartbeat
-from crons.triggers.serve import Resident
+from crons.triggers.serve import Scheduler
 from crons.watch import hosts
 from crons.watch import problems as asked
 from crons.watch.problems import Look, problems
@@ -138,14 +138,14 @@ def test_a_running_scheduler_declares_again_what_has_lost_its_row(empty_registry
     """`manage.py flush` under a running `serve` left it idle for ever."""
     job(cron("0 3 * * *"), name="nightly")(lambda: None)
     said = []
-    resident = Resident(mock.Mock(), said.append)
+    scheduler = Scheduler(mock.Mock(), said.append)
     api.sync()
 
-    resident._write_what_is_gone()
+    scheduler._write_what_is_gone()
     quiet = list(said)
     Entry.objects.all().delete()
-    resident._write_what_is_gone()
-    resident._write_what_is_gone()
+    scheduler._write_what_is_gone()
+    scheduler._write_what_is_gone()
 
     assert quiet == []
     [line] = said
@@ -233,10 +233,10 @@ def test_a_scheduler_whose_looks_fail_says_so_in_its_heartbeat(db, monkeypatch):
     session = mock.Mock(executors={"process": mock.Mock(trouble="")})
     session.dispatcher.turn.side_effect = LedgerUnavailable("database or disk is full")
     session.dispatcher.lacking = set()
-    resident = Resident(session, print)
+    scheduler = Scheduler(session, print)
 
     for _ in range(4):
-        resident._note(LedgerUnavailable("database or disk is full"))
+        scheduler._note(LedgerUnavailable("database or disk is full"))
 
     assert told == [[], [("database", "3 looks in a row failed: database or disk is full")]]
 
@@ -283,15 +283,15 @@ def test_what_keeps_a_host_from_starting_jobs_is_told_at_once_and_ends_with_a_st
     monkeypatch.setattr(executor, "_pool", mock.Mock())
     session = mock.Mock(executors={"process": executor}, instance=instance)
     session.dispatcher.lacking = set()
-    resident = Resident(session, print)
+    scheduler = Scheduler(session, print)
     ours = f"serve on {instance.host} (pid {instance.pid})".replace("serve", instance.kind)
     started = mock.Mock(cancel_reason=None, line="line")
     executor._by_line["line"] = started
     told = []
 
     def beat(*, is_time):
-        resident.beat_at = 0.0 if is_time else resident.beat_at
-        resident._beat()
+        scheduler.beat_at = 0.0 if is_time else scheduler.beat_at
+        scheduler._beat()
         told.append([each.text for each in problems() if each.kind == "host"])
 
     beat(is_time=True)

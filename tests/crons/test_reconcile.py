@@ -27,7 +27,7 @@ def reconciled(since=BACKUP, until=STOPPED, now=NOW, **options):
 
 def plan(now):
     """Record what is due, as the scheduler does after it was switched on; give the slots, in minutes after noon."""
-    ledger.record(now, plan_entry, "resident")
+    ledger.record(now, plan_entry, "serve")
     slots = Run.objects.filter(recorded_at=now).order_by("entry__name", "slot_at").values_list("entry__name", "slot_at")
     return [(name, round((at - NOON).total_seconds() / 60)) for name, at in slots]
 

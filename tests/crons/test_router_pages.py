@@ -28,7 +28,7 @@ def rows(make_entry: Callable[..., Entry]) -> dict[str, Any]:
     registry.jobs["heartbeat"] = Job("heartbeat", print)
     entry = make_entry(since=now - timedelta(hours=1))
     run = Run.objects.create(
-        entry=entry, kind="slot", slot_at=now, planned_at=now, state="done", verdict="failed", trigger="resident",
+        entry=entry, kind="slot", slot_at=now, planned_at=now, state="done", verdict="failed", trigger="serve",
         recorded_at=now, ended_at=now, tries=1,
     )  # fmt: skip
     attempt = Attempt.objects.create(

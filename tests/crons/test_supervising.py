@@ -85,7 +85,7 @@ def test_a_turn_that_fails_while_it_drains_cuts_no_grace_short(error):
 
 def test_a_scheduler_outlives_a_sign_of_life_that_fails(monkeypatch):
     """After three failed looks it says so at once: that raised what the look had raised, and ended the scheduler."""
-    serving = serve.Resident(SimpleNamespace(), say=print)
+    serving = serve.Scheduler(SimpleNamespace(), say=print)
     monkeypatch.setattr(serving, "_beat", lambda: os.open("/nowhere", os.O_RDONLY))
 
     pauses = [serving._note(OSError(errno.EMFILE, "Too many open files")) for _ in range(serve.TELLING_FAILURES)]

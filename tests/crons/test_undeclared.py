@@ -13,7 +13,7 @@ from crons.dispatch import plan_entry
 from crons.jobs import registry
 from crons.models import Delivery, Entry, Heartbeat, Incident
 from crons.triggers import heartbeat
-from crons.triggers.serve import Resident
+from crons.triggers.serve import Scheduler
 from crons.watch import declarers, inspect_declarations
 from crons.watch.problems import Look, problems
 from tests.crons.conftest import NOON, minutes
@@ -216,13 +216,13 @@ def test_a_scheduler_looks_at_each_heartbeat(instance):
     sync.sync(ledger.database_now() - minutes(60), plan_entry)
     declare("report")
     dispatcher = SimpleNamespace(lacking=set())
-    resident = Resident(SimpleNamespace(instance=instance, executors={}, dispatcher=dispatcher), print)
+    scheduler = Scheduler(SimpleNamespace(instance=instance, executors={}, dispatcher=dispatcher), print)
 
-    resident._beat()
+    scheduler._beat()
     told_at_its_start = mails()
     Heartbeat.objects.update(started_at=ledger.database_now() - minutes(2))
-    resident.beat_at = 0.0
-    resident._beat()
+    scheduler.beat_at = 0.0
+    scheduler._beat()
 
     assert Heartbeat.objects.get().declares == ["report"]
     assert told_at_its_start == []

@@ -49,7 +49,7 @@ def failed(entry, detail="ValueError: <b>no</b>", **fields):
     """A run of *entry* that failed a moment ago."""
     at = timezone.now() - timedelta(minutes=5)
     given = {"state": "done", "verdict": "failed", "slot_at": at, "planned_at": at, "recorded_at": at, **fields}
-    return Run.objects.create(entry=entry, trigger="resident", detail=detail, **given)
+    return Run.objects.create(entry=entry, trigger="serve", detail=detail, **given)
 
 
 def test_stranger_is_sent_to_the_login(client):

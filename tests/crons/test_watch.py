@@ -63,7 +63,7 @@ def test_the_first_failure_is_mailed_with_what_is_needed_to_act(run_slot):
     body = mail.outbox[0].body
     for part in (
         "heartbeat failed",
-        "slot 2026-03-02 12:05:00 UTC, begun 1 time(s), trigger resident",
+        "slot 2026-03-02 12:05:00 UTC, begun 1 time(s), trigger serve",
         "ValueError: order 17 has no customer",
         "output of slot 1",
         f"manage.py crons show {begun.run}",

@@ -17,7 +17,7 @@ class Backfill(Verb):
 
     name = "backfill"
     help = (
-        "Run the slots of an entry in a span that have no success: written off, missed, failed, or from before\n"
+        "Run the slots of an entry in a span that have no success: missed, skipped, failed, or from before\n"
         "it was declared. Oldest first, one at a time unless the job allows overlap, and after what falls due.\n"
         "Each has the context.key and the window of its slot. Repeating it adds nothing that waits or has succeeded."
     )

@@ -24,7 +24,7 @@ class History(Verb):
     """What became of every slot."""
 
     name = "history"
-    help = "List what became of past slots, newest first: runs, and ranges of slots written off together."
+    help = "List what became of past slots, newest first: runs, and ranges of slots missed or skipped together."
     example = "history nightly_report --verdict failed --since 2026-10-01"
     ends_with_reader = True
 

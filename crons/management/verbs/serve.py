@@ -29,13 +29,13 @@ class Serve(Verb):
         from django.conf import settings
 
         from crons.exceptions import CronsError
-        from crons.triggers.serve import Resident, start_anew
+        from crons.triggers.serve import Scheduler, start_anew
         from crons.triggers.session import Session
 
         if options["reload"] and not settings.DEBUG:
             raise CronsError("--reload needs DEBUG = True: in production a deploy restarts the scheduler.")
-        with Session("serve", "resident") as session:
-            anew = Resident(session, out.note, reload=options["reload"]).run()
+        with Session("serve", "serve") as session:
+            anew = Scheduler(session, out.note, reload=options["reload"]).run()
         if anew:
             start_anew()
         return 0

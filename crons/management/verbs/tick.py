@@ -49,8 +49,8 @@ class Tick(Verb):
             # Cron mails whatever a line prints: with nothing to do it must be silent.
             sent = f", {counts['sent']} sent" if counts["sent"] else ""
             out.note(
-                f"{done.runs} slot(s) recorded, {done.written_off} written off, {len(done.begun)} attempt(s) begun, "
-                f"{len(done.lost)} found lost{sent}."
+                f"{done.runs} slot(s) recorded, {done.written_off} missed or skipped, "
+                f"{len(done.begun)} attempt(s) begun, {len(done.lost)} found lost{sent}."
             )
         for name in done.parked:
             out.note(f"{name} is parked: see manage.py crons health")

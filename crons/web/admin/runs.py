@@ -132,7 +132,7 @@ class LastWithin(Within):
 
 @admin.register(Range)
 class RangeAdmin(OfEntries):
-    """Slots written off together."""
+    """Slots missed or skipped together."""
 
     list_display = ("entry_name", "last", "first", "count", "ended", "why")
     list_display_links = None

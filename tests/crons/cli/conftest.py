@@ -56,7 +56,7 @@ def make_run() -> Callable[..., Run]:
             "planned_at": slot_at or NOW,
             "state": State.DONE,
             "verdict": "succeeded",
-            "trigger": "resident",
+            "trigger": "serve",
             "recorded_at": slot_at or NOW,
             "ended_at": slot_at or NOW,
         }

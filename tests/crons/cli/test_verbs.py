@@ -207,7 +207,7 @@ def test_history_merges_runs_and_ranges_by_time(crons, clock, make_entry, make_r
             "running",
             "1",
             "1 min so far",
-            "resident",
+            "serve",
             "web1",
         ],
         [
@@ -223,7 +223,7 @@ def test_history_merges_runs_and_ranges_by_time(crons, clock, make_entry, make_r
             "failed: ValueError: no",
             "1",
             "1 min 30 s",
-            "resident",
+            "serve",
             "web1",
         ],
     ]
@@ -309,7 +309,7 @@ def test_show_tells_all_of_a_run(crons, clock, make_entry, make_run, make_attemp
         "  slot      2026-10-25 02:15:00 +02:00 (Europe/Berlin)\n"
         "  verdict   failed: ValueError: no\n"
         "  meaning   The job raised, or its program exited with a code other than 0, on its last try.\n"
-        "  recorded  2026-10-25 02:15:00 +02:00 by resident\n"
+        "  recorded  2026-10-25 02:15:00 +02:00 by serve\n"
         "  ended     2026-10-25 02:15:00 +02:00\n"
         "  owner     ops\n"
         "\n"

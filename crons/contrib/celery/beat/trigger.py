@@ -42,7 +42,7 @@ def tick() -> str:
         done = look(session)
         sent = session.dispatcher.sent - sent
     return (
-        f"{done.runs} slot(s) recorded, {done.written_off} written off, {len(done.begun)} attempt(s) begun, "
+        f"{done.runs} slot(s) recorded, {done.written_off} missed or skipped, {len(done.begun)} attempt(s) begun, "
         f"{len(done.lost)} found lost, {sent} sent"
     )
 
