@@ -20,7 +20,7 @@ VARIABLE = "TEST_JOURNAL"
 INTERVALS = {"journal_once": 1, "journal_again": 1, "journal_long": 2}
 AGAIN = {"journal_again"}
 STEP_SECONDS = 0.05
-# How long after its last sign a job may still be said to be going: its guard and its scheduler may be stopped.
+# How long after its last sign, or its begin, a job may be said to be going: its guard and scheduler may be stopped.
 SLACK_SECONDS = 30
 
 
@@ -77,6 +77,8 @@ class Journal:
         self.wanted: dict[str, set[int]] = {}
         self.recorded: dict[str, list[int]] = {}
         self.slots: dict[tuple[str, int], Slot] = {}
+        attempts = site.sql("SELECT id, begun_at FROM crons_attempt")
+        self.begun = {token: moment(begun_at).timestamp() for token, begun_at in attempts}
         for entry, seconds in INTERVALS.items():
             self._read(site, entry, seconds)
 
@@ -127,8 +129,11 @@ class Journal:
                 if "was not started" in error and done is not None:
                     found.append(f"attempt {token} was started: {key} {error}")
             if "was still going" in slot.detail:
-                going = self.works.get(int(slot.detail.partition("(attempt ")[2].partition(")")[0]))
-                if going is None or going.last + SLACK_SECONDS < key[1]:
+                token = int(slot.detail.partition("(attempt ")[2].partition(")")[0])
+                going = self.works.get(token)
+                # What waits for a process that is stopped has begun and shows nothing yet; soon it is given back.
+                last = going.last if going else self.begun[token]
+                if last + SLACK_SECONDS < key[1]:
                     found.append(f"nothing was going: {key} {slot}, {going}")
         return found
 
