@@ -77,8 +77,6 @@ class Journal:
         self.wanted: dict[str, set[int]] = {}
         self.recorded: dict[str, list[int]] = {}
         self.slots: dict[tuple[str, int], Slot] = {}
-        attempts = site.sql("SELECT id, begun_at FROM crons_attempt")
-        self.begun = {token: moment(begun_at).timestamp() for token, begun_at in attempts}
         for entry, seconds in INTERVALS.items():
             self._read(site, entry, seconds)
 
@@ -116,7 +114,9 @@ class Journal:
     def untrue(self) -> list[str]:
         """Verdicts and words that the journal contradicts."""
         found = []
-        for key, slot in self.slots.items():
+        # Attempts without any work → the first slot that found them in its way.
+        in_the_way: dict[int, int] = {}
+        for key, slot in sorted(self.slots.items()):
             works = self.by_slot.get(key, [])
             if slot.verdict == "succeeded" and not any(each.has_ended for each in works):
                 found.append(f"did not succeed: {key} {slot}")
@@ -130,11 +130,10 @@ class Journal:
                     found.append(f"attempt {token} was started: {key} {error}")
             if "was still going" in slot.detail:
                 token = int(slot.detail.partition("(attempt ")[2].partition(")")[0])
-                going = self.works.get(token)
-                # What waits for a process that is stopped has begun and shows nothing yet; soon it is given back.
-                last = going.last if going else self.begun[token]
-                if last + SLACK_SECONDS < key[1]:
-                    found.append(f"nothing was going: {key} {slot}, {going}")
+                # What waited for a process that is stopped has no work to show: it began, and was given back.
+                since = self.works[token].last if token in self.works else in_the_way.setdefault(token, key[1])
+                if since + SLACK_SECONDS < key[1]:
+                    found.append(f"nothing was going: {key} {slot}, {self.works.get(token)}")
         return found
 
     def _read(self, site: Site, entry: str, seconds: int) -> None:
