@@ -10,6 +10,7 @@ from django.db import connection, models
 
 from crons import ledger, watch
 from crons.dispatch import Dispatcher
+from crons.ledger import mending
 from crons.models import Attempt, AuditEvent, Entry, Heartbeat, Pause, Run
 from crons.row_moments import UNREAD
 from crons.testing import clock as stopped
@@ -154,3 +155,14 @@ def test_a_scheduler_mends_what_it_could_never_find_due(make_entry, instance):
     done = Dispatcher("tick", instance, {}).turn(NOON + minutes(5))
 
     assert done.runs == 1
+
+
+def test_a_look_for_garbled_moments_reads_a_bounded_part_along_indexes(db):
+    """An idle scheduler with a hundred thousand entries must not read them."""
+    with connection.cursor() as cursor:
+        cursor.execute(f"EXPLAIN QUERY PLAN {mending.GARBLED}", [])
+        plan = [row[3] for row in cursor.fetchall()]
+
+    assert mending.GARBLED.count(f"DESC LIMIT {mending.LAST}") == 5
+    assert [step for step in plan if "TEMP B-TREE" in step or step.startswith("SCAN crons_")] == []
+    assert sum("INDEX" in step for step in plan) == 5
