@@ -4,8 +4,7 @@ This module imports no models, so it can be imported anywhere, at any time.
 """
 
 from crons.exceptions import GiveUp
-from crons.jobs import Job, command, entry, job, schedule, shell
-from crons.jobs.policies import Retry
+from crons.jobs import Job, Retry, command, entry, job, schedule, shell
 from crons.runner import Context, current_context
 from crons.schedules import cron, every
 

@@ -9,8 +9,7 @@ from typing import Any
 from django.core.management import BaseCommand, get_commands, load_command_class
 
 from crons.exceptions import Refused
-from crons.jobs import check_args, missing_args, nearest, registry
-from crons.jobs.callables import CommandBody, ShellBody
+from crons.jobs import CommandBody, ShellBody, check_args, missing_args, nearest, registry
 from crons.models import Entry
 from crons.plain_json import why_not_plain
 

@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 from functools import lru_cache
 from zoneinfo import ZoneInfo
 
-from crons.jobs.policies import Policy
+from crons.jobs import Policy
 from crons.schedules import Schedule
 from crons.verdicts import Reason, Verdict
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from crons.exceptions import CronsError
-from crons.jobs.policies import Policy
+from crons.jobs import Policy
 from crons.models import Attempt, Entry, Pause, Run
 from crons.moments import length, local
 from crons.schedules import parse

@@ -15,7 +15,7 @@ from datetime import datetime
 from typing import Any
 
 from crons.exceptions import GiveUp
-from crons.jobs.callables import Body, ProgramNotStarted
+from crons.jobs import Body, ProgramNotStarted
 from crons.verdicts import Ending, Outcome
 
 # What tracks errors hangs on logging, or on what a job logs itself; without this it would see none of them.

@@ -18,10 +18,8 @@ from django.utils import timezone
 from crons.checks.asking import of_declarations
 from crons.checks.framing import TAG
 from crons.conf import conf
-from crons.jobs import Declaration, registry
-from crons.jobs.callables import Body, CommandBody, ShellBody
-from crons.schedules import FAR_FUTURE
-from crons.schedules.zones import is_zone
+from crons.jobs import Body, CommandBody, Declaration, ShellBody, registry
+from crons.schedules import FAR_FUTURE, is_zone
 
 # So many slots of the rarer of two entries are looked for among those of the other.
 LOOKED_AT = 20

@@ -13,8 +13,7 @@ from django.utils.module_loading import import_string
 from crons.checks.asking import of_declarations
 from crons.checks.framing import TAG, did_you_mean, guess, sends, told
 from crons.conf import conf
-from crons.jobs import registry
-from crons.jobs.callables import CommandBody, ShellBody
+from crons.jobs import CommandBody, ShellBody, registry
 
 
 @register(TAG)

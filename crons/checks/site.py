@@ -21,7 +21,7 @@ from crons.checks.framing import TAG, known_good
 from crons.conf import NO_ZONES, conf
 from crons.exceptions import CronsError
 from crons.jobs import make_policy, registry
-from crons.schedules.zones import nearest_zone
+from crons.schedules import nearest_zone
 
 # What its locks, clocks and batches are tried on.
 VENDORS = ("sqlite", "postgresql")

@@ -10,8 +10,7 @@ from collections.abc import Iterator
 from crons import deployment
 from crons.doctor import bare, missing, witness
 from crons.doctor.findings import BAD, GOOD, Finding
-from crons.jobs import registry
-from crons.jobs.callables import ShellBody
+from crons.jobs import ShellBody, registry
 from crons.targets import CrontabTarget, crontab, state
 from crons.targets.installation import Installation
 

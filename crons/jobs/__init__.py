@@ -1,5 +1,6 @@
 """What to run, and under which policies: pure values, importable anywhere, any time; declared once, known by name."""
 
+from crons.jobs.callables import Body, CommandBody, ProgramNotStarted, ShellBody
 from crons.jobs.checking import (
     NAME,
     check_args,
@@ -11,15 +12,25 @@ from crons.jobs.checking import (
     missing_args,
 )
 from crons.jobs.declare import F, command, entry, job, schedule, shell
+from crons.jobs.external_tasks import is_instance_of
+from crons.jobs.policies import OF_OTHERS, OURS, Policy, Retry
 from crons.jobs.registry import Registry, T, nearest, no_entry, not_declared, registry, unknown_here
 from crons.jobs.values import Declaration, Job
 
 __all__ = [
     "NAME",
+    "OF_OTHERS",
+    "OURS",
+    "Body",
+    "CommandBody",
     "Declaration",
     "F",
     "Job",
+    "Policy",
+    "ProgramNotStarted",
     "Registry",
+    "Retry",
+    "ShellBody",
     "T",
     "check_args",
     "check_body",
@@ -28,6 +39,7 @@ __all__ = [
     "check_texts",
     "command",
     "entry",
+    "is_instance_of",
     "job",
     "make_policy",
     "missing_args",

@@ -23,7 +23,7 @@ from crons.attempts import Begun, Unstarted
 from crons.conf import conf
 from crons.exceptions import CronsError, LedgerUnavailable
 from crons.hosts.instances import Instance, boottime
-from crons.jobs.policies import Policy
+from crons.jobs import Policy
 from crons.ledger import rows
 from crons.ledger.record import account_of, policy_of, request_effect_key, slot_key
 from crons.ledger.transactions import verb, writing

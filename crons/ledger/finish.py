@@ -12,7 +12,7 @@ from django.db import IntegrityError, connections, transaction
 from crons.attempts import Chunk, Finished, Renewed
 from crons.conf import conf
 from crons.exceptions import CronsError, Fenced, LedgerUnavailable, Refused
-from crons.jobs.policies import Policy
+from crons.jobs import Policy
 from crons.ledger import rows
 from crons.ledger.audit import REASON, kept, note
 from crons.ledger.record import locked, policy_of

@@ -12,8 +12,7 @@ from django.db import IntegrityError, transaction
 from django.db.models import Q
 
 from crons.exceptions import CronsError, InvalidJob, Refused, UnknownJob, ZoneMissingHere
-from crons.jobs import no_entry
-from crons.jobs.policies import Policy
+from crons.jobs import Policy, no_entry
 from crons.ledger import rows
 from crons.ledger.audit import BY, kept, note
 from crons.ledger.leaving import leave, zone_of

@@ -10,6 +10,8 @@ from crons.schedules.intervals import EPOCH, Every, every
 from crons.schedules.parsing import parse
 from crons.schedules.several import AnyOf, any_of
 from crons.schedules.wall import NICKNAMES, Cron, cron
+from crons.schedules.wallclock import WallClock
+from crons.schedules.zones import is_zone, nearest_zone
 
 __all__ = [
     "EPOCH",
@@ -23,8 +25,11 @@ __all__ = [
     "Every",
     "Never",
     "Schedule",
+    "WallClock",
     "any_of",
     "cron",
     "every",
+    "is_zone",
+    "nearest_zone",
     "parse",
 ]

@@ -11,8 +11,7 @@ from django.core.management import get_commands
 from crons.conf import conf
 from crons.exceptions import DeclarationError, InvalidSetting
 from crons.extensions import extensions
-from crons.jobs import Job, registry
-from crons.jobs.callables import CommandBody
+from crons.jobs import CommandBody, Job, registry
 from crons.sources.base import Binding, Problem, Reading, Source, without_secrets
 from crons.sources.shell_words import programs
 

@@ -26,8 +26,7 @@ from crons.executors.inline import InlineExecutor, kept_environment, kept_output
 from crons.executors.output import without_secrets
 from crons.executors.process import child
 from crons.hosts.instances import Instance
-from crons.jobs import Declaration, Job, check_args, not_declared, registry
-from crons.jobs.callables import Body
+from crons.jobs import Body, Declaration, Job, check_args, not_declared, registry
 from crons.ledger.begin import key_of
 from crons.models import Entry, OutputChunk, Run
 from crons.redaction import of_project

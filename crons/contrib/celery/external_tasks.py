@@ -12,7 +12,7 @@ from typing import Any
 
 from crons.exceptions import InvalidJob
 from crons.extensions import ExternalTask
-from crons.jobs.external_tasks import is_instance_of
+from crons.jobs import is_instance_of
 
 TASK = (("celery.app.task", "Task"),)
 PROXY = (("celery.local", "Proxy"),)

@@ -15,8 +15,7 @@ from crons.conf import conf
 from crons.contrib.celery.beat import rows, trigger
 from crons.contrib.celery.beat.rows import FIRE, TICK
 from crons.contrib.celery.executor import NO_LIMIT, RUN, CelerySender
-from crons.jobs import registry
-from crons.jobs.policies import Policy
+from crons.jobs import Policy, registry
 from crons.side_output import get_log
 from crons.triggers import worker as arrival
 

@@ -16,8 +16,7 @@ from itertools import pairwise
 from typing import Any
 
 from crons.exceptions import DeclarationError, InvalidSchedule
-from crons.jobs import nearest
-from crons.jobs.policies import Retry
+from crons.jobs import Retry, nearest
 from crons.schedules import Schedule, any_of, cron, every
 
 WEEKDAYS = ("MON", "TUE", "WED", "THU", "FRI", "SAT", "SUN")

@@ -23,8 +23,17 @@ from crons import ledger, planner
 from crons.conf import conf
 from crons.contrib.django_cron.class_schedules import after_failure, is_each_call, refused, schedule_of
 from crons.exceptions import CronsError, DeclarationError, InvalidJob, NotImported
-from crons.jobs import Declaration, Job, check_body, check_name, check_text, check_texts, make_policy, registry
-from crons.jobs.policies import OF_OTHERS
+from crons.jobs import (
+    OF_OTHERS,
+    Declaration,
+    Job,
+    check_body,
+    check_name,
+    check_text,
+    check_texts,
+    make_policy,
+    registry,
+)
 from crons.models import Pause
 from crons.runner import current_context
 from crons.schedules import Schedule

@@ -13,9 +13,19 @@ from django.core.management import call_command, get_commands
 from crons.contrib.django_crontab.line_settings import environment
 from crons.contrib.django_crontab.lines import Line, marked_name, name_of, read_line
 from crons.exceptions import CronsError, DeclarationError, InvalidSchedule, NotImported
-from crons.jobs import Declaration, Job, check_args, check_body, check_name, make_policy, nearest, registry
-from crons.jobs.callables import Body, CommandBody
-from crons.jobs.policies import OF_OTHERS
+from crons.jobs import (
+    OF_OTHERS,
+    Body,
+    CommandBody,
+    Declaration,
+    Job,
+    check_args,
+    check_body,
+    check_name,
+    make_policy,
+    nearest,
+    registry,
+)
 from crons.ledger.record import Planner
 from crons.redaction import without_secrets_of
 from crons.schedules import NEVER, cron

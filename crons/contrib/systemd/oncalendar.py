@@ -15,8 +15,7 @@ from datetime import UTC, datetime, timedelta
 from zoneinfo import ZoneInfo
 
 from crons.moments import local
-from crons.schedules import AnyOf, Cron, Every, Never, Schedule, cron, zones
-from crons.schedules.wallclock import WallClock
+from crons.schedules import AnyOf, Cron, Every, Never, Schedule, WallClock, cron, zones
 from crons.targets import fitting
 from crons.targets.base import Unfit
 

@@ -11,7 +11,7 @@ from django.db.models import OuterRef, Subquery
 
 from crons import api, ledger
 from crons.conf import conf
-from crons.jobs.policies import OURS
+from crons.jobs import OURS
 from crons.management import rows
 from crons.management.moments import distance, local
 from crons.management.output import Cell, Out

@@ -6,8 +6,7 @@ from datetime import UTC, datetime, timedelta, tzinfo
 from typing import Any
 
 from crons.exceptions import InvalidSchedule
-from crons.schedules import Cron, Every, Never, Schedule, cron, every
-from crons.schedules.wallclock import WallClock
+from crons.schedules import Cron, Every, Never, Schedule, WallClock, cron, every
 from crons.targets import fitting
 from crons.targets.base import Unfit
 
