@@ -7,9 +7,9 @@ cd "$(dirname "$0")/.."
 
 LOCK=requirements-django61.lock scripts/setup.sh
 python=$VENV/bin/python
-needs_beat='django_celery_beat|targets[.]beat|triggers[.]beat'
+needs_beat='django_celery_beat|contrib[.]celery[.]beat'
 
-mapfile -t beat < <(grep -rlE "$needs_beat" --include='test_*.py' tests/crons tests/contracts)
+mapfile -t beat < <(grep -rlE "$needs_beat" --include='test_*.py' tests/crons tests/contrib tests/contracts)
 ignored=()
 for file in "${beat[@]}"; do
     ignored+=("--ignore=$file")
@@ -20,6 +20,6 @@ unset DATABASE_URL
 "$python" -W error::django.utils.deprecation.RemovedInNextVersionWarning manage.py check
 "$python" manage.py makemigrations --check --dry-run
 "$python" -m pytest -n "${JOBS:-$((2 * $(getconf _NPROCESSORS_ONLN)))}" --dist worksteal -p no:cacheprovider -m 'not slow' "${ignored[@]}" \
-    tests/crons tests/contracts tests/acceptance/test_strangers.py tests/acceptance/test_django_cron.py tests/acceptance/test_stopping.py
+    tests/crons tests/contrib tests/contracts tests/acceptance/test_strangers.py tests/acceptance/test_django_cron.py tests/acceptance/test_stopping.py
 echo "── Django $("$python" -c 'import django; print(django.__version__)'), $("$python" -V)"
 echo "Left out, because there is no django-celery-beat for it: ${#beat[@]} (${beat[*]})"

@@ -25,7 +25,7 @@ from crons.jobs import Registry
 from crons.models import AuditEvent, Entry
 from tests.crons.cli.conftest import Said, call_crons
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[3]
 # Notes what it was told; fails at the verb in the file "refuses", and does not answer where that says "all".
 SYSTEMCTL = """#!/bin/sh
 [ "$1" = --no-ask-password ] && shift
