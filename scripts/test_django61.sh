@@ -20,6 +20,6 @@ unset DATABASE_URL
 "$python" -W error::django.utils.deprecation.RemovedInNextVersionWarning manage.py check
 "$python" manage.py makemigrations --check --dry-run
 "$python" -m pytest -n "${JOBS:-$((2 * $(getconf _NPROCESSORS_ONLN)))}" --dist worksteal -p no:cacheprovider -m 'not slow' "${ignored[@]}" \
-    tests/crons tests/contrib tests/contracts tests/acceptance/test_strangers.py tests/acceptance/test_django_cron.py tests/acceptance/test_stopping.py
+    tests/crons tests/contrib tests/contracts tests/acceptance/test_strangers.py tests/acceptance/test_stopping.py
 echo "── Django $("$python" -c 'import django; print(django.__version__)'), $("$python" -V)"
 echo "Left out, because there is no django-celery-beat for it: ${#beat[@]} (${beat[*]})"

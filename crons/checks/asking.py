@@ -71,7 +71,8 @@ def of_declarations(check: Check) -> Callable[..., list[CheckMessage]]:
                 return good()
         return good() if registry.is_loaded else []
 
-    checked.__name__, checked.__doc__ = check.__name__, check.__doc__
+    # Not functools.wraps: Django would look at the arguments of *check*, and refuse one without **kwargs.
+    checked.__name__, checked.__doc__, checked.__module__ = check.__name__, check.__doc__, check.__module__
     return checked
 
 

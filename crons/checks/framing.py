@@ -26,7 +26,8 @@ def known_good(check: Check) -> Callable[..., list[CheckMessage]]:
         except InvalidSetting:
             return []
 
-    checked.__name__, checked.__doc__ = check.__name__, check.__doc__
+    # Not functools.wraps: Django would look at the arguments of *check*, and refuse one without **kwargs.
+    checked.__name__, checked.__doc__, checked.__module__ = check.__name__, check.__doc__, check.__module__
     return checked
 
 

@@ -1,46 +1,29 @@
 """System checks: each id is raised by what it is for, has a hint, and is documented."""
 
-import functools
 import re
-import sys
 from datetime import timedelta
 from pathlib import Path
-from types import ModuleType
 from zoneinfo import ZoneInfo
 
 import pytest
-from django.apps import apps as django_apps
-from django.core.checks import ERROR, WARNING, CheckMessage
+from django.core.checks import ERROR, WARNING
 from django.core.checks import registry as django_checks
-from django.core.management import get_commands
-from django.db import transaction as db_transaction
-from django.db.transaction import atomic as transaction_atomic
 
-import crons
-from crons import checks, current_context
+from crons import checks
 from crons.checks.asking import declarations_must_be_whole
-from crons.contrib.celery import checks as celery_checks
-from crons.contrib.celery.fences import uses_atomic
-from crons.contrib.django_cron import checks as django_cron_checks
-from crons.contrib.django_crontab import checks as django_crontab_checks
-from crons.contrib.django_crontab import past_ledger
-from crons.contrib.django_crontab.lines import hash_of
-from crons.contrib.django_crontab.source import CronjobsSource
+from crons.conf import conf
 from crons.jobs import command, entry, job, registry, shell
 from crons.schedules import NEVER, Schedule, cron, every
-from crons.sources.base import NOT_IMPORTED
 from crons.sources.code import FIX
 from tests.crons import cronjobs
+from tests.crons.checking import INLINE, declared, found, installed, only, registered, told, well
 
-pytestmark = pytest.mark.usefixtures("empty_registry")
+pytestmark = pytest.mark.usefixtures("empty_registry", "well")
 HERE = "tests.crons.cronjobs"
 ROOT = Path(__file__).parents[2]
-INLINE = {"EXECUTORS": {"inline": {"BACKEND": "builtins.object"}, "process": {"BACKEND": "builtins.object"}}}
-ALL = [
+OURS = [
     checks.check_settings,
     checks.check_executors,
-    celery_checks.check_celery_jobs,
-    celery_checks.check_pickle,
     checks.check_routes,
     checks.check_groups,
     checks.check_commands,
@@ -51,66 +34,10 @@ ALL = [
     checks.check_zones,
     checks.check_sources,
     checks.check_spelling,
-    django_cron_checks.check_django_cron,
-    django_crontab_checks.check_django_crontab,
     checks.check_doubles,
     checks.check_elsewhere,
-    django_crontab_checks.check_lines_at_reboot,
-    django_crontab_checks.check_crontab_settings,
-    django_crontab_checks.check_clock_of_lines,
-    checks.check_deployment,
 ]
-
-
-@pytest.fixture
-def installed(monkeypatch):
-    """Say which apps are installed, in which order, without loading them."""
-    get_commands()  # Django remembers them: asked for below first, it would look for them in apps that are none
-
-    def put(*names):
-        configs = [type("Config", (), {"name": name}) for name in names]
-        monkeypatch.setattr(django_apps, "get_app_configs", lambda: configs)
-
-    return put
-
-
-@pytest.fixture(autouse=True)
-def well(settings, monkeypatch, installed):
-    """A configuration without a mistake."""
-    settings.CRONS = dict(INLINE)
-    settings.CRONJOBS = []
-    settings.CRON_CLASSES = []
-    installed("crons")
-    # Django remembers its answer: it must not be of apps that are made up.
-    monkeypatch.setattr(checks.jobs, "get_commands", lambda: {"clearsessions": "django.contrib.sessions"})
-    settings.USE_TZ = True
-    settings.TIME_ZONE = "Europe/Berlin"
-    settings.ADMINS = [("Ann", "ann@example.org")]
-    # In place: Django warns where the whole setting is replaced. Nothing here opens a connection.
-    database = {"ENGINE": "django.db.backends.sqlite3", "NAME": "/x/db.sqlite3", "OPTIONS": {}}
-    for key, value in database.items():
-        monkeypatch.setitem(settings.DATABASES["default"], key, value)
-
-
-@pytest.fixture
-def declared():
-    """A job that CRONJOBS lines may name."""
-    job(every(minutes=5), name="heartbeat")(cronjobs.beat)
-
-
-def found() -> list[CheckMessage]:
-    return [message for check in ALL for message in check()]
-
-
-def only() -> CheckMessage:
-    (message,) = found()
-    return message
-
-
-def told(text: str, hint: str) -> None:
-    message = only()
-    assert message.msg == text
-    assert message.hint == hint
+__all__ = ["declared", "installed", "well"]
 
 
 def test_nothing_is_said_where_all_is_well(declared):
@@ -120,10 +47,10 @@ def test_nothing_is_said_where_all_is_well(declared):
 
 def test_checks_are_registered_with_django():
     """`manage.py check --tag crons` runs them; those of deployment only with --deploy."""
-    usual = {check.__name__ for check in django_checks.registry.registered_checks if "crons" in check.tags}
+    usual = {check.__name__ for check in registered() if check.__module__.startswith("crons.checks.")}
     deploy = {check.__name__ for check in django_checks.registry.deployment_checks if "crons" in check.tags}
 
-    assert usual == {check.__name__ for check in ALL[:-1]}
+    assert usual == {check.__name__ for check in [*OURS, checks.check_deployment]}
     assert deploy == {"check_deployment", "check_suite"}
 
 
@@ -266,22 +193,9 @@ def test_unknown_executor_of_a_job_is_an_error():
 
     told(
         f"heartbeat ({HERE}.beat) names the executor 'proces', which is not in CRONS['EXECUTORS'].",
-        "Did you mean 'process'? Known: celery, inline, process, tasks.",
+        f"Did you mean 'process'? Known: {', '.join(sorted(conf.executors))}.",
     )
     assert only().id == "crons.E010"
-
-
-def test_message_that_would_get_nowhere_is_an_error():
-    """It would be sent again and again, and nobody would get it. The other cases are in test_schedule.py."""
-    job(every(minutes=5), name="heartbeat", executor="celery", route={"priority": -1}, idempotent=True)(cronjobs.beat)
-
-    told(
-        f"heartbeat ({HERE}.beat) is sent by the executor 'celery': its priority is -1, "
-        "and this executor takes 0 to 255.",
-        "Mend route= of the job or the executor's OPTIONS in CRONS['EXECUTORS'], or give the job "
-        "executor='process', which needs no messages.",
-    )
-    assert only().id == "crons.E013"
 
 
 def test_command_that_no_app_has_is_an_error():
@@ -376,20 +290,6 @@ def test_entries_that_do_the_same_at_the_same_times_are_a_warning(settings):
     assert pairs == [("a", "b"), ("c", "d"), ("e", "f")]
 
 
-def test_lines_that_do_the_same_are_all_named(settings):
-    """Those that are equal are one entry, which "crons.W074" compares with that of other texts."""
-    settings.CRONJOBS = [(text, "tests.crons.cronjobs.load") for text in ("0 7 * * *", "0 07 * * *", "0 7 * * *")]
-
-    found = " ".join(each.msg for each in [*checks.check_sources(), *checks.check_doubles()])
-
-    assert {f"CRONJOBS[{number}]" for number in range(3) if f"CRONJOBS[{number}]" in found} == {
-        "CRONJOBS[0]",
-        "CRONJOBS[1]",
-        "CRONJOBS[2]",
-    }
-    assert "CRONJOBS[0] tests.crons.cronjobs.load and CRONJOBS[1] tests.crons.cronjobs.load" in found
-
-
 def test_entries_that_do_other_things_or_at_other_times_are_no_warning():
     """A job with two entries is what entry(…) is for, and each closure of a factory is a function of its own."""
 
@@ -470,174 +370,6 @@ def test_retry_of_a_job_that_is_not_idempotent_is_well():
     assert found() == []
 
 
-def test_job_of_celery_that_is_neither_idempotent_nor_fenced_is_a_warning():
-    """On another machine a worker may vanish in the middle; then nobody knows what it has done."""
-    job(NEVER, name="moves_money", executor="celery")(cronjobs.beat)
-
-    message = only()
-
-    assert (message.id, message.msg) == (
-        "crons.W050",
-        "moves_money (tests.crons.cronjobs.beat) is run by Celery's workers and is neither idempotent nor uses "
-        "context.atomic: when a worker is lost, nobody knows what it has done, and it is not run again.",
-    )
-    assert message.hint == ("Say idempotent=True if it may run twice, or wrap its writes in `with context.atomic():`.")
-
-
-def test_job_of_celery_that_is_idempotent_or_fenced_is_well():
-    """So is one that another executor runs, under the same alias."""
-
-    @job(executor="celery")
-    def fenced(context):
-        with context.atomic():
-            pass
-
-    job(NEVER, name="harmless", executor="celery", idempotent=True)(cronjobs.beat)
-    job(NEVER, name="here", executor="process")(cronjobs.beat)
-
-    assert found() == []
-
-
-def fences(context, then):
-    """Stand for what a job calls of its own module."""
-    with context.atomic():
-        then()
-
-
-def calls_what_fences(context):
-    return fences(context, beats_in_a_transaction)
-
-
-@functools.cache
-def beats_in_a_transaction():
-    """Neither context.atomic() nor 'with fence.atomic():' is used here, only mentioned."""
-    with db_transaction.atomic(), transaction_atomic():  # not context.atomic()
-        calls_itself()
-
-
-def calls_itself():
-    calls_itself()
-    beats_in_a_transaction()
-
-
-def of_a_value(context):
-    fence = context.atomic
-    with fence():
-        pass
-
-
-def of_an_import():
-    from django.db import transaction
-
-    with transaction.atomic():
-        pass
-
-
-def of_a_call():
-    with current_context().atomic():
-        pass
-
-
-@pytest.mark.parametrize(
-    ("body", "is_fenced"),
-    [
-        (fences, True),
-        (calls_what_fences, True),
-        (of_a_value, True),
-        (of_a_call, True),
-        (lambda context: context.atomic(), True),
-        (beats_in_a_transaction, False),
-        (calls_itself, False),
-        (of_an_import, False),
-        (cronjobs.beat, False),
-        (len, False),
-        (command("clearsessions").body, False),
-    ],
-    ids=lambda value: getattr(value, "__name__", str(value)),  # not its address: each process collects the same
-)
-def test_a_fence_is_looked_for_in_what_the_source_does(body, is_fenced):
-    """Django's transactions are no fence, nor is a comment; a function of the same module may have it."""
-    assert uses_atomic(body) is is_fenced
-
-
-@pytest.fixture
-def shop(settings):
-    """A Celery application, and a job that is sent through it."""
-    celery = pytest.importorskip("celery", reason="Celery's packages are not there")
-    app = celery.Celery("shop", set_as_current=False)
-    module = ModuleType("shop_of_the_checks")
-    module.app = app
-    sys.modules[module.__name__] = module
-    settings.CRONS = {
-        "EXECUTORS": {
-            "far": {
-                "BACKEND": "crons.contrib.celery.executor.CelerySender",
-                "OPTIONS": {"app": "shop_of_the_checks.app"},
-            }
-        }
-    }
-    job(NEVER, name="heartbeat", executor="far", idempotent=True)(cronjobs.beat)
-    yield app
-    del sys.modules[module.__name__]
-
-
-@pytest.mark.parametrize("accepted", [["json", "pickle"], {"application/x-python-serialize"}])
-def test_celery_application_that_takes_pickle_is_a_warning(shop, accepted):
-    """Whoever reaches the broker may then have any code run, and crons needs none of it."""
-    assert found() == []
-    shop.conf.accept_content = accepted
-
-    told(
-        "The Celery application of the executor 'far' takes pickle: whoever can write to its broker can have the "
-        "workers run any code.",
-        "Set accept_content = ['json'] (CELERY_ACCEPT_CONTENT in Django's settings); messages of crons are JSON.",
-    )
-    assert only().id == "crons.W052"
-
-
-def test_celery_application_that_cannot_be_imported_is_an_error(shop, settings):
-    """No message would ever be sent, and that would show at the first slot."""
-    settings.CRONS["EXECUTORS"]["far"]["OPTIONS"]["app"] = "shop_of_the_checks.ap"
-
-    assert (only().id, only().msg) == (
-        "crons.E013",
-        "heartbeat (tests.crons.cronjobs.beat) is sent by the executor 'far': its OPTIONS name the Celery application "
-        "'shop_of_the_checks.ap', which cannot be imported: ImportError: Module \"shop_of_the_checks\" does not define "
-        'a "ap" attribute/class.',
-    )
-
-
-def test_celery_task_with_autoretry_for_is_an_error():
-    """Two that try again would each know half of it."""
-
-    def mails():
-        """Nothing."""
-
-    mails.autoretry_for = (OSError,)
-    job(NEVER, name="mails")(mails)
-
-    message = only()
-
-    assert (message.id, message.hint) == (
-        "crons.E051",
-        "Take autoretry_for away, and declare the job with retry=Retry(…).",
-    )
-    assert "mails (tests.crons.test_checks." in message.msg
-    assert "Celery would try it again behind the ledger's back." in message.msg
-
-
-def test_line_naming_no_function_is_an_error(settings):
-    """django-crontab finds out when cron fires it, and exits with 0."""
-    settings.CRONJOBS = [("@daily", "no.such.beat")]
-
-    told(
-        "CRONJOBS[0] names 'no.such.beat', which cannot be imported: No module named 'no'.",
-        NOT_IMPORTED,
-    )
-    assert only().id == "crons.W030"
-    assert only().level == WARNING  # the other lines, migrations and the site go on
-
-
 def test_crontab_file_that_cannot_be_read_is_an_error(settings, tmp_path):
     """A path in the settings is meant to be there."""
     settings.CRONS = {**INLINE, "CRONTAB_FILES": [tmp_path / "missing.txt"]}
@@ -660,42 +392,6 @@ def test_crontab_line_that_calls_no_job_is_a_warning(settings, tmp_path):
     assert only().id == "crons.W031"
 
 
-def test_line_on_another_schedule_than_the_code_is_an_error(settings, declared):
-    """Both texts are shown, and where each stands."""
-    settings.CRONJOBS = [("*/7 * * * *", f"{HERE}.beat")]
-
-    told(
-        f"heartbeat is on two schedules: 'every 300s' in {HERE}.beat, '*/7 * * * *' in CRONJOBS[0].",
-        "Write the same schedule in both places; the code's decides which slots there are.",
-    )
-    assert only().id == "crons.W032"
-
-
-def test_line_of_a_job_without_schedule_is_an_error_too(settings):
-    """The line alone gives no slots."""
-    job(name="heartbeat")(cronjobs.beat)
-    settings.CRONJOBS = [("*/7 * * * *", f"{HERE}.beat")]
-
-    assert only().msg == (f"heartbeat is on two schedules: 'none' in {HERE}.beat, '*/7 * * * *' in CRONJOBS[0].")
-
-
-def test_line_on_the_same_schedule_is_well(settings):
-    """Two doors, one entry."""
-    job(cron("0 8 * * *"), name="heartbeat")(cronjobs.beat)
-    settings.CRONJOBS = [("0 8 * * *", f"{HERE}.beat")]
-
-    assert found() == []
-
-
-def test_line_in_other_words_is_well(settings):
-    """What counts is what they mean."""
-    pytest.importorskip("crons.schedules.wallclock")
-    job(cron("@daily"), name="heartbeat")(cronjobs.beat)
-    settings.CRONJOBS = [("0 0 * * *", f"{HERE}.beat")]
-
-    assert found() == []
-
-
 def test_crontab_line_that_cannot_be_read_as_a_schedule_is_a_disagreement(settings, tmp_path, declared):
     """It has the form of a line, and no moment."""
     pytest.importorskip("crons.schedules.wallclock")
@@ -712,11 +408,6 @@ def test_crontab_line_that_cannot_be_read_as_a_schedule_is_a_disagreement(settin
 @pytest.mark.parametrize(
     ("name", "meant", "lost"),
     [
-        ("CRONJOB", "CRONJOBS", "its lines are installed nowhere"),
-        ("CRON_JOBS", "CRONJOBS", "its lines are installed nowhere"),
-        ("CRONJBOBS", "CRONJOBS", "its lines are installed nowhere"),
-        ("CRON_CLASES", "CRON_CLASSES", "its classes are never run"),
-        ("CRONCLASSES", "CRON_CLASSES", "its classes are never run"),
         ("CRON", "CRONS", "what it says is not heeded"),
         ("CORNS", "CRONS", "what it says is not heeded"),
     ],
@@ -739,226 +430,6 @@ def test_setting_of_another_name_is_well(settings, name):
     assert found() == []
 
 
-def test_line_of_cronjobs_that_names_no_function_is_an_error(settings):
-    """Misspelt, it would be a job that never runs."""
-    settings.CRONJOBS = [("@daily", f"{HERE}.beet")]
-
-    told(
-        f"CRONJOBS[0] names '{HERE}.beet', which cannot be imported: "
-        f'Module "{HERE}" does not define a "beet" attribute/class.',
-        NOT_IMPORTED,
-    )
-    assert only().id == "crons.W030"
-
-
-def test_class_that_does_not_exist_is_an_error(settings):
-    """The same for CRON_CLASSES."""
-    settings.CRON_CLASSES = ["tests.crons.cron_classes.CloseOrder"]
-
-    told(
-        "CRON_CLASSES[0] names 'tests.crons.cron_classes.CloseOrder', which cannot be imported: "
-        'Module "tests.crons.cron_classes" does not define a "CloseOrder" attribute/class.',
-        NOT_IMPORTED,
-    )
-    assert only().id == "crons.W072"
-
-
-def test_class_that_disagrees_with_the_code_is_an_error(settings):
-    """Both schedules, and where each stands."""
-    job(every(minutes=5), name="shop.close_orders")(cronjobs.beat)
-    settings.CRON_CLASSES = ["tests.crons.cron_classes.CloseOrders"]
-
-    told(
-        f"shop.close_orders is on two schedules: 'every 300s' in {HERE}.beat, 'every 3600s' in CRON_CLASSES[0] "
-        "tests.crons.cron_classes.CloseOrders.",
-        "Write the same schedule in both places; the code's decides which slots there are.",
-    )
-    assert only().id == "crons.W032"
-
-
-def test_class_says_something_that_nothing_reads_is_a_warning(settings):
-    """One for each."""
-    settings.CRON_CLASSES = ["tests.crons.cron_classes.Mails"]
-
-    assert [message.id for message in found()] == ["crons.W037", "crons.W037"]
-
-
-@pytest.mark.parametrize(
-    ("names", "has"),
-    [
-        (("crons.contrib.django_cron", "django_cron"), "stands in for it"),
-        (("django_cron",), "runs its classes through the ledger"),
-    ],
-)
-def test_django_cron_as_an_app_is_a_warning(installed, names, has):
-    """Its runcrons runs classes past the ledger, where it runs at all."""
-    installed(*names)
-
-    told(
-        f"django_cron is in INSTALLED_APPS, and crons.contrib.django_cron {has}.",
-        "Put 'crons.contrib.django_cron' first in INSTALLED_APPS, and take 'django_cron' away.",
-    )
-    assert only().id == "crons.W038"
-
-
-WAYS_OUT = (
-    "Put 'crons.contrib.django_crontab' before 'django_crontab' in INSTALLED_APPS: its lines then go through the "
-    "ledger. Or take the lines away: manage.py crontab remove."
-)
-
-
-@pytest.fixture
-def crontab(settings, tmp_path):
-    """Have a crontab that holds django-crontab's lines for these tuples of CRONJOBS."""
-
-    def hold(*lines, text=""):
-        path = tmp_path / "crontab"
-        path.write_text(text + "".join(f"{raw[0]} python manage.py crontab run {hash_of(raw)} # x\n" for raw in lines))
-        settings.CRONTAB_EXECUTABLE = f"sh -c 'cat {path}'"
-
-    hold()
-    return hold
-
-
-def test_django_crontab_without_its_stand_in_is_a_warning(installed, crontab):
-    """Its lines would fire past the ledger."""
-    installed("crons", "django_crontab")
-
-    told(
-        "django_crontab is installed without crons.contrib.django_crontab: what its lines fire is not recorded, and "
-        "runs twice as soon as crons serve or tick runs.",
-        WAYS_OUT,
-    )
-    assert only().id == "crons.W034"
-
-
-def test_lines_that_are_installed_are_said_to_run_twice(installed, crontab, settings, declared):
-    """By the names of their entries, and not those of other lines."""
-    beat, load, other = ("*/5 * * * *", f"{HERE}.beat"), ("@daily", f"{HERE}.load", [1]), ("@daily", f"{HERE}.fail")
-    settings.CRONJOBS = [beat, load, other, 5]
-    crontab(beat, load, ("@daily", "of.another.project"), text=f"# @daily crontab run {hash_of(other)}\n")
-    installed("crons", "django_crontab")
-
-    [message] = django_crontab_checks.check_django_crontab()
-
-    name = CronjobsSource().entry_name(load)
-    assert message.msg == (
-        "django_crontab is installed without crons.contrib.django_crontab: the crontab of "
-        f"{past_ledger.find().account} holds its lines for heartbeat, {name}: each runs twice as soon as crons serve "
-        "or tick runs, once without a record."
-    )
-
-
-def test_stand_in_after_django_crontab_is_a_warning(installed, crontab):
-    """Django takes the command of the first."""
-    installed("django_crontab", "crons.contrib.django_crontab")
-
-    told(
-        "crons.contrib.django_crontab stands after django_crontab, whose command wins: what its lines fire "
-        "is not recorded, and runs twice as soon as crons serve or tick runs.",
-        WAYS_OUT,
-    )
-    assert only().id == "crons.W035"
-
-
-def test_line_at_the_start_of_the_machine_is_a_warning(settings):
-    """Nothing of crons begins it."""
-    settings.CRONJOBS = [("@reboot", f"{HERE}.beat")]
-
-    told(
-        f"CRONJOBS[0] {HERE}.beat is to run @reboot, a moment that no schedule has: crons serve and tick never begin "
-        "it. A line of django-crontab that fires it is recorded as a manual run.",
-        "Leave that line installed (manage.py crontab add), or start it where the machine starts: "
-        "manage.py crons run NAME --manual.",
-    )
-    assert only().id == "crons.W080"
-
-
-@pytest.mark.parametrize(
-    ("name", "value", "left"),
-    [
-        ("CRONTAB_COMMAND_PREFIX", "cd /srv && LANG=C", "cd /srv &&"),
-        ("CRONTAB_COMMAND_PREFIX", "DJANGO_SETTINGS_MODULE=x LANG=C", "DJANGO_SETTINGS_MODULE=x"),
-        ("CRONTAB_COMMAND_PREFIX", "curl https://u:hunter22@x/;", "curl https://u:********@x/;"),
-        ("CRONTAB_COMMAND_SUFFIX", "2>&1 | logger -t crons", "2>&1 | logger -t crons"),
-        ("CRONJOBS[0]", "|| mail -s failed ops", "|| mail -s failed ops"),
-    ],
-)
-def test_what_only_a_crontab_line_does_is_a_warning(settings, name, value, left):
-    """Before: serve began the job without it, and nobody was told."""
-    is_suffix = name == "CRONJOBS[0]"
-    settings.CRONJOBS = [("*/5 * * * *", f"{HERE}.load", *([value] if is_suffix else []))]
-    if not is_suffix:
-        setattr(settings, name, value)
-
-    assert (only().id, only().msg) == (
-        "crons.W081",
-        f"{name} has {left!r}, which holds in the lines of django-crontab alone: what crons serve or tick begin runs "
-        "without it.",
-    )
-
-
-@pytest.mark.parametrize(
-    ("name", "value"),
-    [
-        ("CRONTAB_COMMAND_PREFIX", "LANG=C PYTHONPATH=/srv:$HOME export A='b c' && "),
-        ("CRONTAB_COMMAND_SUFFIX", ">> '/var/log/my log' 2>&1"),
-        ("CRONTAB_LOCK_JOBS", True),
-    ],
-)
-def test_what_holds_here_too_is_well(settings, name, value):
-    """Assignments are made for each attempt, output is kept, and a job does not overlap."""
-    settings.CRONJOBS = [("*/5 * * * *", f"{HERE}.load", ">> /x 2>&1")]
-    setattr(settings, name, value)
-
-    assert found() == []
-
-
-@pytest.fixture
-def machine_in(monkeypatch):
-    """Have the machine's cron read its lines in a zone."""
-
-    def put(name):
-        monkeypatch.setattr("crons.targets.crond.zone", lambda: (ZoneInfo(name), f"{name}, /etc/localtime"))
-
-    return put
-
-
-def test_lines_that_cron_fires_by_another_clock_are_a_warning(settings, installed, machine_in):
-    """TIME_ZONE names one, and django-crontab's lines go by the machine's."""
-    installed("crons", "crons.contrib.django_crontab", "django_crontab")
-    machine_in("UTC")
-    settings.TIME_ZONE = "America/Sao_Paulo"
-    settings.CRONJOBS = [("0 7 * * *", f"{HERE}.beat"), ("*/5 * * * *", f"{HERE}.load"), ("0 * * * *", f"{HERE}.fail")]
-
-    assert (only().id, only().msg) == (
-        "crons.W083",
-        f"CRONJOBS[0] {HERE}.beat: cron reads '0 7 * * *' by the machine's clock (UTC, /etc/localtime) and fires it at "
-        "04:00 -0300; crons serve reads it in America/Sao_Paulo and will run it at 07:00 -0300, 3 h later.",
-    )
-
-
-def test_clocks_that_agree_half_the_year_do_not_agree(settings, installed, machine_in):
-    """In winter London and UTC are one."""
-    installed("crons", "crons.contrib.django_crontab", "django_crontab")
-    machine_in("UTC")
-    settings.TIME_ZONE = "Europe/London"
-    settings.CRONJOBS = [("0 7 * * *", f"{HERE}.beat")]
-
-    assert only().msg.endswith("fires it at 08:00 +0100; crons serve reads it in Europe/London and will run it at "
-                               "07:00 +0100, 1 h earlier.")  # fmt: skip
-
-
-@pytest.mark.parametrize(("zone", "apps"), [("Europe/Berlin", ["django_crontab"]), ("UTC", [])])
-def test_one_clock_or_no_lines_is_well(settings, installed, machine_in, zone, apps):
-    """Without the package no line is fired by the machine's clock."""
-    installed("crons", "crons.contrib.django_crontab", *apps)
-    machine_in(zone)
-    settings.CRONJOBS = [("0 7 * * *", f"{HERE}.beat")]
-
-    assert found() == []
-
-
 def test_line_that_calls_a_jobs_command_is_a_warning(settings, tmp_path):
     """See tests/crons/test_shell_words.py for what calls it."""
     command("clearsessions", schedule=cron("@daily"))
@@ -967,14 +438,6 @@ def test_line_that_calls_a_jobs_command_is_a_warning(settings, tmp_path):
     settings.CRONS = {**INLINE, "CRONTAB_FILES": [path]}
 
     assert only().id == "crons.W082"
-
-
-@pytest.mark.parametrize("names", [(), ("crons.contrib.django_crontab", "django_crontab"), ("crons",)])
-def test_stand_in_before_django_crontab_or_no_django_crontab_is_well(installed, names):
-    """Nobody needs the stand-in without the real one."""
-    installed(*names)
-
-    assert found() == []
 
 
 def test_nobody_to_tell_is_a_warning_of_deployment(settings):
@@ -1072,16 +535,3 @@ def test_a_suites_mark_left_in_an_environment_is_a_warning(monkeypatch):
     assert message.hint.startswith("Take it out of the environment")
     monkeypatch.setenv("CRONS_IN_TESTS", "0")
     assert checks.check_suite() == []
-
-
-def test_every_id_is_documented_and_tested_once():
-    """An id is an address: the code, the reference and these tests name the same ones."""
-    source = "".join(path.read_text() for path in Path(crons.__file__).parent.rglob("*.py"))
-    raised = {*re.findall(r'id="(crons\.[EW]\d{3})"', source)}
-    raised |= {f"crons.{each}" for each in re.findall(r'Problem\(\s*"([EW]\d{3})"', source)}
-    headings = re.findall(r"^## (\S+)$", (ROOT / "docs/reference/checks.md").read_text(), re.MULTILINE)
-    tests = "".join(path.read_text() for path in Path(__file__).parent.glob("test_*.py"))
-    tested = {f"crons.{each}" for each in re.findall(r'"(?:crons\.)?([EW]\d{3})"', tests)}
-
-    assert len(headings) == len(set(headings))
-    assert set(headings) == raised == tested

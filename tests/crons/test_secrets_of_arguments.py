@@ -3,41 +3,37 @@
 import json
 
 import pytest
-from django.core.management import CommandError
 from django.db import connection
 from django.urls import reverse
 
 from crons import api, ledger
-from crons.contrib.django_cron.source import CronClassesSource
-from crons.contrib.django_crontab.lines import hash_of
-from crons.contrib.django_crontab.management.commands import crontab
 from crons.declarations.sync import sync
 from crons.dispatch import plan_entry
-from crons.jobs import Declaration, job
+from crons.jobs import Declaration, entry, job
 from crons.models import AuditEvent, Entry, Run
 from crons.redaction import for_people
 from crons.schedules import cron
 from crons.targets import CrontabTarget, targets
 from crons.targets.base import Plan, Target
-from tests.crons import cron_classes, cronjobs
+from tests.crons import cronjobs
 from tests.crons.cli.conftest import call_crons
 
 pytestmark = pytest.mark.usefixtures("empty_registry", "transactional_db")
-HERE = "tests.crons.cronjobs"
 BY_NAME, BY_FORM, OF_PROJECT = "tk-0123456789", "hunter22", "kept-in-the-settings"
 GIVEN = {"api_token": BY_NAME, "url": f"https://ann:{BY_FORM}@example.org", "plain": OF_PROJECT, "region": "eu"}
 
 
 @pytest.fixture
 def name(settings):
-    """An entry of CRONJOBS with three secrets among its arguments, and a run of it with the same ones by hand."""
+    """An entry with three secrets among its arguments, and a run of it with the same ones by hand."""
     settings.PAYMENT_SECRET = OF_PROJECT
-    settings.CRON_CLASSES = []
+    settings.CRON_CLASSES = settings.CRONJOBS = []
     settings.CRONS = {}
-    settings.CRONJOBS = [("@daily", f"{HERE}.load", [], dict(GIVEN))]
-    [name] = [name for name in sync(ledger.database_now(), plan_entry).created if name.startswith(HERE)]
-    api.run_now(name, by="ann", args=dict(GIVEN))
-    return name
+    job(name="load")(cronjobs.load)
+    entry("load_eu", "load", cron("@daily"), args=dict(GIVEN))
+    sync(ledger.database_now(), plan_entry)
+    api.run_now("load_eu", by="ann", args=dict(GIVEN))
+    return "load_eu"
 
 
 def hidden(text):
@@ -120,29 +116,6 @@ def test_plans_show_no_secrets(monkeypatch, name):
     hidden(planned.out)
     hidden(as_json.out)
     hidden(json.dumps(AuditEvent.objects.get(verb="apply").before))
-
-
-def test_what_cron_mails_shows_no_secrets(settings, monkeypatch):
-    """The line calls a declared job with arguments that code does not declare: the message repeats them."""
-    monkeypatch.delenv("CRONS_ATTEMPT", raising=False)
-    job(cron("@daily"), name="load")(cronjobs.load)
-    settings.PAYMENT_SECRET = OF_PROJECT
-    settings.CRONJOBS = [("@daily", f"{HERE}.load", [], dict(GIVEN))]
-
-    with pytest.raises(CommandError) as refused:
-        crontab.Command().handle(subcommand="run", jobhash=hash_of(settings.CRONJOBS[0]))
-
-    hidden(str(refused.value))
-
-
-def test_what_is_said_of_a_class_shows_no_secrets(settings, monkeypatch):
-    """JOB_OPTIONS may hold anything."""
-    monkeypatch.setattr(cron_classes.NotOurs, "JOB_OPTIONS", {"tags": f"region api_token={BY_NAME}"}, raising=False)
-    settings.CRON_CLASSES = ["tests.crons.cron_classes.NotOurs"]
-
-    [problem] = CronClassesSource().read().problems
-
-    hidden(problem.text)
 
 
 def test_values_that_are_no_texts_stay():

@@ -52,6 +52,7 @@ from crons.sources import sources
 from crons.targets import targets
 
 assert done
+print(*sorted(name for name in sys.modules if name.startswith("crons.contrib.") and name.endswith(".checks")))
 print("has", *sorted({*conf.executors, *(each.name for each in sources()), *targets()}))
 """
 BRINGS = {
@@ -84,7 +85,10 @@ def test_without_a_folder_only_its_feature_is_gone(folder: str, tmp_path: Path):
 
     assert done.returncode == 0, done.stderr
     left = set().union(CORE, *(names for name, names in BRINGS.items() if name != folder))
-    assert done.stdout.splitlines()[-1].split() == ["has", *sorted(left)]
+    checks, has = [line.split() for line in done.stdout.splitlines()[-2:]]
+    assert has == ["has", *sorted(left)]
+    with_checks = [path.parent.name for path in (HERE / "contrib").glob("*/checks.py") if path.parent.name != folder]
+    assert checks == [f"crons.contrib.{name}.checks" for name in sorted(with_checks)]
 
 
 def test_nothing_outside_names_another_system():

@@ -21,6 +21,7 @@ class CeleryExtension(Extension):
 
     def load_checks(self) -> None:
         """Register what is checked of jobs that Celery runs."""
+        import crons.contrib.celery.checks  # noqa: F401
 
     def load_worker_tasks(self) -> None:
         """Import the tasks that our messages name, where Celery is there."""

@@ -10,14 +10,14 @@ from crons.contrib.django_cron.class_schedules import schedule_of
 from crons.contrib.django_cron.classes import Schedule
 from crons.contrib.django_cron.source import FIX, CronClassesSource, paths
 from crons.exceptions import DeclarationError
-from crons.jobs import job
+from crons.jobs import job, registry
 from crons.jobs.policies import Retry
 from crons.schedules import cron, every
 from crons.sources.base import NOT_IMPORTED, Binding, Problem, Reading
-from tests.crons import cron_classes
+from tests.contrib.django_cron import cron_classes
 
 pytestmark = pytest.mark.usefixtures("empty_registry")
-HERE = "tests.crons.cron_classes"
+HERE = "tests.contrib.django_cron.cron_classes"
 KNOWN = (
     "run_every_mins, run_at_times, retry_after_failure_mins, run_on_days, run_weekly_on_days, run_monthly_on_days, "
     "run_tolerance_seconds"
@@ -456,3 +456,12 @@ def test_daily_times_are_one_cron_text():
     """A target that writes crontab lines can take it."""
     assert schedule_of(cron_classes.CloseOrders, "").text == "every 3600s"
     assert cron("30 11,14 * * *").explain() == "At 11:30 and 14:30 every day"
+
+
+@pytest.mark.parametrize("defaults", [{}, {"timeout": timedelta(minutes=5)}])
+def test_a_class_has_no_timeout_unasked(read, monkeypatch, defaults):
+    """What ran for three hours under django-cron must not be killed after one."""
+    monkeypatch.setattr(registry, "defaults", lambda: defaults)
+    read("CloseOrders")
+
+    assert registry.get("shop.close_orders").policy.timeout == defaults.get("timeout")

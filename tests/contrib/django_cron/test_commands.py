@@ -18,9 +18,9 @@ from crons.declarations.sync import sync
 from crons.dispatch import plan_entry
 from crons.exceptions import LedgerUnavailable
 from crons.models import Entry, Run
-from tests.crons import cron_classes
+from tests.contrib.django_cron import cron_classes
 
-HERE = "tests.crons.cron_classes"
+HERE = "tests.contrib.django_cron.cron_classes"
 IMPORTS = """
 import django
 from django.conf import settings
