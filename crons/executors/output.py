@@ -36,8 +36,8 @@ class Output:
         self._attempt = attempt
         self._redaction = redaction
         self._room = limit_bytes * 2 // 3
-        self._tail = _Tail(limit_bytes - self._room)
-        self._pens: dict[str, _Pen] = {}
+        self._tail = _TailBuffer(limit_bytes - self._room)
+        self._decoders: dict[str, _Decoder] = {}
         self._ready: list[tuple[str, str]] = []
         self._seq = 0
 
@@ -46,7 +46,7 @@ class Output:
         if self._room:
             first, data = data[: self._room], data[self._room :]
             self._room -= len(first)
-            self._add(stream, self._pen(stream).write(first))
+            self._add(stream, self._decoder_of(stream).write(first))
         if data:
             self._tail.add(stream, data)
 
@@ -54,15 +54,15 @@ class Output:
         """No more comes: the marker and the tail become ready."""
         left_out = dict(self._tail.left_out)
         for stream in left_out:
-            before, self._pens[stream] = self._pens.get(stream), _Pen(self._redaction, after_gap=True)
+            before, self._decoders[stream] = self._decoders.get(stream), _Decoder(self._redaction, after_gap=True)
             left_out[stream] += before.dropped_bytes() if before is not None else 0
-        kept = [(stream, self._pen(stream).write(data)) for stream, data in self._tail.pieces]
-        kept += [(stream, pen.close()) for stream, pen in self._pens.items()]
+        kept = [(stream, self._decoder_of(stream).write(data)) for stream, data in self._tail.pieces]
+        kept += [(stream, decoder.close()) for stream, decoder in self._decoders.items()]
         for stream, count in left_out.items():
-            self._add(stream, f"\n… {count + self._pens[stream].skipped_bytes:,} bytes left out …\n")
+            self._add(stream, f"\n… {count + self._decoders[stream].skipped_bytes:,} bytes left out …\n")
         for stream, text in kept:
             self._add(stream, text)
-        self._pens, self._tail = {}, _Tail(0)
+        self._decoders, self._tail = {}, _TailBuffer(0)
 
     def take(self) -> list[Chunk]:
         """Return what is ready to be written down, each piece once."""
@@ -76,11 +76,11 @@ class Output:
         self._ready = []
         return chunks
 
-    def _pen(self, stream: str) -> _Pen:
-        pen = self._pens.get(stream)
-        if pen is None:
-            pen = self._pens[stream] = _Pen(self._redaction)
-        return pen
+    def _decoder_of(self, stream: str) -> _Decoder:
+        decoder = self._decoders.get(stream)
+        if decoder is None:
+            decoder = self._decoders[stream] = _Decoder(self._redaction)
+        return decoder
 
     def _add(self, stream: str, text: str) -> None:
         if text:
@@ -96,7 +96,7 @@ class Output:
         yield stream, "".join(parts)
 
 
-class _Pen:
+class _Decoder:
     """Turns the bytes of one stream into texts; *after_gap*: its first bytes follow some that are lost."""
 
     def __init__(self, redaction: Redaction, *, after_gap: bool = False) -> None:
@@ -124,14 +124,14 @@ class _Pen:
         return text
 
     def dropped_bytes(self) -> int:
-        """Count what is dropped with this pen: perhaps the beginning of a secret, that of a character."""
+        """Count what is dropped with this decoder: perhaps the beginning of a secret, that of a character."""
         return len(self._held.encode()) + len(self._decoder.getstate()[0])
 
     def close(self) -> str:
         return self.write(b"", final=True)
 
 
-class _Tail:
+class _TailBuffer:
     """The newest *limit_bytes* of all streams together; *left_out* counts what had to go, by stream."""
 
     def __init__(self, limit_bytes: int) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from crons.attempts import Chunk, Finished, Scribe
+from crons.attempts import Chunk, Finished, LedgerWriter
 from crons.exceptions import LedgerUnavailable
 from crons.side_output import get_log
 
@@ -32,11 +32,11 @@ class Reports:
     def add_ending(self, finished: Finished) -> None:
         self._finished[finished.attempt] = finished
 
-    def write(self, scribe: Scribe) -> bool:
+    def write(self, writer: LedgerWriter) -> bool:
         """Write down everything; False when the ledger did not answer: repeat it, tokens and numbers stay."""
         try:
-            self._write_output(scribe)
-            self._write_endings(scribe)
+            self._write_output(writer)
+            self._write_endings(writer)
         except LedgerUnavailable as error:
             self.note_silence(error)
             return False
@@ -49,19 +49,19 @@ class Reports:
             logger.warning("The ledger does not answer, trying again: %s", error)
         self._silent = True
 
-    def _write_output(self, scribe: Scribe) -> None:
+    def _write_output(self, writer: LedgerWriter) -> None:
         if not self._chunks:
             return
         # Taken out first: a chunk that the ledger refuses for good must not block every ending behind it.
         chunks, self._chunks = self._chunks, []
         try:
-            scribe.write_output(chunks)
+            writer.write_output(chunks)
         except LedgerUnavailable:
             self._chunks = chunks
             raise
 
-    def _write_endings(self, scribe: Scribe) -> None:
+    def _write_endings(self, writer: LedgerWriter) -> None:
         if not self._finished:
             return
-        scribe.finish(list(self._finished.values()))
+        writer.finish(list(self._finished.values()))
         self._finished.clear()

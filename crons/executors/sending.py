@@ -1,4 +1,4 @@
-"""The contract of an executor that is elsewhere, and the courier that brings it messages.
+"""The contract of an executor that is elsewhere, and the publisher that brings it messages.
 
 Other processes begin and run what a message names (`crons.triggers.worker`). Here nothing is waited for:
 a broker that is down or silent must never hold up a look at the clock.
@@ -14,11 +14,11 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from crons.attempts import Message
+from crons.attempts import RunMessage
 from crons.side_output import get_log
 
 log = get_log("crons.executors")
-# Messages that wait for the courier's thread; more stay in the ledger, where they are safe.
+# Messages that wait for the publisher's thread; more stay in the ledger, where they are safe.
 LONGEST_QUEUE = 1_000
 # A message that takes longer to be handed over says that the broker is silent.
 PATIENCE_SECONDS = 5.0
@@ -40,7 +40,7 @@ class Sender(ABC):
         self.alias = alias
 
     @abstractmethod
-    def send(self, message: Message) -> None:
+    def send(self, message: RunMessage) -> None:
         """Hand *message* over.
 
         Raises: any error, where it was not taken.
@@ -68,13 +68,13 @@ class Returned:
     pause_seconds: float
 
 
-class Courier:
+class Publisher:
     """Sends in a thread of its own. After a failure it waits, longer each time, and then tries one message first."""
 
     def __init__(self, sender: Sender) -> None:
         self.sender = sender
         self._changed = threading.Condition()
-        self._waiting: deque[Message] = deque()
+        self._waiting: deque[RunMessage] = deque()
         self._returned: list[Returned] = []
         self._thread: threading.Thread | None = None
         self._handing_over_since: float | None = None
@@ -96,7 +96,7 @@ class Courier:
             room = max(LONGEST_QUEUE - len(self._waiting), 0)
             return min(room, 1) if self._failures else room
 
-    def post(self, messages: Iterable[Message]) -> None:
+    def post(self, messages: Iterable[RunMessage]) -> None:
         """Have *messages* sent; return at once."""
         with self._changed:
             self._waiting.extend(messages)
@@ -153,7 +153,7 @@ class Courier:
                 self._thread = None
             return is_done
 
-    def _next(self) -> Message | None:
+    def _next(self) -> RunMessage | None:
         with self._changed:
             self._changed.wait_for(lambda: self._waiting or self._is_over)
             if not self._waiting:
@@ -161,7 +161,7 @@ class Courier:
             self._handing_over_since = time.monotonic()
             return self._waiting.popleft()
 
-    def _send(self, message: Message) -> str:
+    def _send(self, message: RunMessage) -> str:
         if self._closed_until > time.monotonic():
             return f"the broker has just failed, {self._last_error}"
         try:
@@ -170,7 +170,7 @@ class Courier:
             return f"{type(error).__name__}: {error}"
         return ""
 
-    def _note(self, message: Message, error: str) -> None:
+    def _note(self, message: RunMessage, error: str) -> None:
         now = time.monotonic()
         if not error:
             if self._failures or self._is_told_silent:

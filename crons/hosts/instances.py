@@ -1,9 +1,9 @@
 """Who a process is to the others, and whether it still lives.
 
 The kernel keeps the answer: an instance binds a socket in the abstract namespace, which its
-fork server, guards and jobs inherit. The name is free again only when the last of them is gone,
+fork server, supervisors and jobs inherit. The name is free again only when the last of them is gone,
 so a free name proves that nothing of that instance can still run a job. Each attempt has a name
-as well, which its guard and its job have open. No pid is compared, so none can be reused;
+as well, which its supervisor and its job have open. No pid is compared, so none can be reused;
 nothing is left behind on disk. Programs that a job has started have none of it: see orphans.
 """
 
@@ -61,7 +61,7 @@ def is_gone(name: str, boot: str) -> bool:
     return True
 
 
-def hold_attempt(instance: str, attempt: int) -> socket.socket | None:
+def lock_attempt(instance: str, attempt: int) -> socket.socket | None:
     """Take an attempt's name; call before its process is forked, so that this inherits it."""
     return _bind(_name_of_attempt(instance, attempt)) if instance else None
 

@@ -12,7 +12,7 @@ from datetime import datetime, timedelta
 
 from django.db.models import F
 
-from crons.attempts import Message
+from crons.attempts import RunMessage
 from crons.conf import conf
 from crons.ledger import rows
 from crons.ledger.begin import Sought, candidates, is_overtaken, key_of, lock_full_groups, running_by_group
@@ -36,7 +36,7 @@ def pause_after(sends: int) -> timedelta:
 
 
 @verb
-def send(now: datetime, room: Mapping[str, int], *, only_run: int | None = None) -> list[Message]:
+def send(now: datetime, room: Mapping[str, int], *, only_run: int | None = None) -> list[RunMessage]:
     """Mark as sent what is due to be begun elsewhere, and return what to send; it is sent after the commit.
 
     Args: *room* is how many messages each executor, by alias, takes now. Of an entry whose runs may not
@@ -61,7 +61,7 @@ def send(now: datetime, room: Mapping[str, int], *, only_run: int | None = None)
             run.detail = f"sent to {policy.executor}"[:255]
             name, key = run.entry.name, key_of(run)
             way = (policy.executor, policy.timeout, policy.route)
-            messages.append(Message(run.pk, adopted, name, key, run.sends, *way, run.tries))
+            messages.append(RunMessage(run.pk, adopted, name, key, run.sends, *way, run.tries))
         rows.update(chosen, SENT, using)
     return messages
 

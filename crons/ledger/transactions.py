@@ -79,7 +79,7 @@ def _bound_waits(using: str) -> None:
     """Have this transaction's statements give up on locks that others keep: VACUUM FULL, ALTER TABLE, a forgotten psql.
 
     A scheduler has one thread. One that waited for the table of its output wrote no renewals either, and the
-    guards killed its healthy jobs at the end of their leases. A ninth of the lease: between a renewal that is due
+    supervisors killed its healthy jobs at the end of their leases. A ninth of the lease: between a renewal that is due
     and the kill several tries fit. In the transaction, because of a session PgBouncer forgets, or tells others.
     """
     if connections[using].vendor == "postgresql":

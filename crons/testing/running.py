@@ -19,7 +19,7 @@ from django.utils import timezone
 from crons import api, ledger
 from crons.attempts import Begun, Chunk
 from crons.conf import conf
-from crons.dispatch import Dispatcher, Scribe
+from crons.dispatch import Dispatcher, DispatcherWriter
 from crons.exceptions import LedgerUnavailable, Refused, UnknownJob
 from crons.executors.capture import log_level
 from crons.executors.inline import InlineExecutor, kept_environment, kept_output
@@ -93,11 +93,11 @@ def run(job: Body | Job | str, /, *, context: Mapping[str, Any] | None = None, *
     said = _read(context or {})
     begun = _made_up(entry, declared, args, said.get("until") or timezone.now())
     given = replace(child.context_of(begun), fence=_transaction, **said)
-    witness, redaction = _Witness(declared.body), of_project()
+    recorder, redaction = _CallRecorder(declared.body), of_project()
     with _listening() as records, kept_environment(begun), kept_output(begun, redaction) as output:
-        ended = call(witness.body, given)
+        ended = call(recorder.body, given)
         ending = without_secrets(replace(ended, error=child.shortened(ended.error)), redaction)
-    return witness.result(ending, output.take(), records)
+    return recorder.result(ending, output.take(), records)
 
 
 def run_recorded(job: Body | Job | str, /, **args: Any) -> Result:
@@ -110,7 +110,7 @@ def run_recorded(job: Body | Job | str, /, **args: Any) -> Result:
     check_args(declared.name, declared.body, {**entry.args, **args})
     api.sync()
     asked = ledger.request(entry.name, ledger.database_now(), TRIGGER, by=TRIGGER, args=args)
-    with _listening() as records, dispatching() as (dispatcher, work), _witnessing(declared) as witness:
+    with _listening() as records, dispatching() as (dispatcher, work), _recording(declared) as recorder:
         begun = dispatcher.begin(ledger.database_now(), only_run=asked.pk)
         work()
     found = Run.objects.using(conf.database).select_related("entry").get(pk=asked.pk)
@@ -121,7 +121,7 @@ def run_recorded(job: Body | Job | str, /, **args: Any) -> Result:
     stored = OutputChunk.objects.using(conf.database).filter(attempt=attempt).order_by("seq")
     chunks = [Chunk(attempt.pk, each.seq, each.stream, each.text) for each in stored]
     ending = Ending(Outcome(attempt.outcome), attempt.error, attempt.exit_code)
-    return replace(witness.result(ending, chunks, records), run=found)
+    return replace(recorder.result(ending, chunks, records), run=found)
 
 
 @contextmanager
@@ -131,11 +131,11 @@ def dispatching() -> Iterator[tuple[Dispatcher, Callable[[], None]]]:
     aliases = {job.policy.executor for job in registry.jobs.values()}
     executors = {alias: InlineExecutor(alias=alias) for alias in sorted(aliases)}
     dispatcher = Dispatcher(TRIGGER, instance, executors)
-    scribe = Scribe(dispatcher)
+    writer = DispatcherWriter(dispatcher)
 
     def work() -> None:
         for executor in executors.values():
-            executor.work(scribe, 0.0)
+            executor.work(writer, 0.0)
         if dispatcher.running():
             raise LedgerUnavailable(
                 "an ending could not be written down. Has a job broken the transaction that the test runs in? "
@@ -148,7 +148,7 @@ def dispatching() -> Iterator[tuple[Dispatcher, Callable[[], None]]]:
         instance.stop()
 
 
-class _Witness:
+class _CallRecorder:
     """Stands for a job's body and keeps what comes out of it."""
 
     def __init__(self, body: Body) -> None:
@@ -157,7 +157,7 @@ class _Witness:
         self.raised: BaseException | None = None
 
         @functools.wraps(body)
-        def witnessed(**given: Any) -> Any:
+        def recorded(**given: Any) -> Any:
             self.context = current_context()
             try:
                 result = body(**given)
@@ -169,7 +169,7 @@ class _Witness:
             self.returned = result
             return result
 
-        self.body: Body = witnessed
+        self.body: Body = recorded
 
     async def _awaited(self, coroutine: Coroutine[Any, Any, Any]) -> Any:
         try:
@@ -185,11 +185,11 @@ class _Witness:
 
 
 @contextmanager
-def _witnessing(job: Job) -> Iterator[_Witness]:
-    witness = _Witness(job.body)
-    registry.jobs[job.name] = replace(job, body=witness.body)
+def _recording(job: Job) -> Iterator[_CallRecorder]:
+    recorder = _CallRecorder(job.body)
+    registry.jobs[job.name] = replace(job, body=recorder.body)
     try:
-        yield witness
+        yield recorder
     finally:
         registry.jobs[job.name] = job
 

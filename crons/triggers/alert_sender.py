@@ -14,16 +14,16 @@ from crons.watch.alerts import outbox
 log = get_log("crons")
 
 
-class Postman:
+class AlertSender:
     """At most one thread at a time, with a database connection of its own."""
 
     def __init__(self) -> None:
         self._thread: threading.Thread | None = None
 
-    def go(self) -> None:
+    def start(self) -> None:
         """Send what is due, unless that is going on already; return at once."""
         if self._thread is None or not self._thread.is_alive():
-            self._thread = threading.Thread(target=_send, name="crons-postman", daemon=True)
+            self._thread = threading.Thread(target=_send, name="crons-alerts", daemon=True)
             self._thread.start()
 
     def finish(self, patience_seconds: float) -> None:

@@ -1,4 +1,4 @@
-"""The door to one entry: `crons run NAME`, from a crontab line, a script, or a person at a terminal."""
+"""The trigger of one entry: `crons run NAME`, from a crontab line, a script, or a person at a terminal."""
 
 from __future__ import annotations
 
@@ -25,13 +25,13 @@ from crons.verdicts import Kind, Outcome, State, Verdict
 
 # A bare crontab line may fire a little early or late; further away it is a person's wish.
 NEAR = timedelta(seconds=60)
-# A door stays for a retry that is near, so that its exit code is the verdict; not for one in an hour.
+# It stays for a retry that is near, so that its exit code is the verdict; not for one in an hour.
 RETRY_PATIENCE = timedelta(minutes=5)
 OPEN = (State.DUE, State.SENT, State.WAITING)
 
 
 @dataclass
-class Door:
+class EntryTrigger:
     """One `crons run NAME`. *say* writes to stderr: stdout belongs to the job's output."""
 
     session: Session

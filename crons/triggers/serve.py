@@ -20,7 +20,7 @@ from crons.dispatch import Pass
 from crons.exceptions import ClockInDoubt, LedgerUnavailable, NotAdopted
 from crons.side_output import get_log, let_go
 from crons.triggers import heartbeat
-from crons.triggers.alert_sender import Postman
+from crons.triggers.alert_sender import AlertSender
 from crons.triggers.session import LONGEST_LOOK_SECONDS, Session
 from crons.watch.unsynced import absent
 
@@ -40,7 +40,7 @@ class Scheduler:
     session: Session
     say: Callable[[str], None]
     reload: bool = False
-    postman: Postman = field(default_factory=Postman)
+    alert_sender: AlertSender = field(default_factory=AlertSender)
     failures: int = 0
     last_error: str = ""
     beat_at: float = 0.0
@@ -68,7 +68,7 @@ class Scheduler:
         self.session.drain()
         with self.session.watchdog:
             self.session.report()
-        self.postman.finish(SENDING_SECONDS)
+        self.alert_sender.finish(SENDING_SECONDS)
         try:
             with self.session.watchdog:
                 heartbeat.stop(self.session.instance)
@@ -101,7 +101,7 @@ class Scheduler:
             self.failures, self.beat_at = 0, 0.0
         self._beat()
         if done.agenda.must_deliver:
-            self.postman.go()
+            self.alert_sender.start()
         return _seconds_until_due(done, self.session, time.monotonic() - started)
 
     def _write_what_is_gone(self) -> None:

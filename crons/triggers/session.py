@@ -14,7 +14,7 @@ from types import FrameType, TracebackType
 
 from crons import in_tests, ledger, watch
 from crons.conf import conf
-from crons.dispatch import Dispatcher, Scribe
+from crons.dispatch import Dispatcher, DispatcherWriter
 from crons.exceptions import CronsError, LedgerUnavailable
 from crons.executors.base import Executor
 from crons.executors.forking import close_shared
@@ -63,7 +63,7 @@ class Session:
         made, senders = (dict(executors), {}) if executors is not None else make_executors()
         self.executors = made
         self.dispatcher = Dispatcher(trigger, self.instance, made, senders)
-        self.scribe = Scribe(self.dispatcher, echo)
+        self.writer = DispatcherWriter(self.dispatcher, echo)
         self.stopping: signal.Signals | None = None
         self.signals = 0
         self._asked_at = -math.inf
@@ -111,10 +111,10 @@ class Session:
         """Let executors read, renew and write for at most so long; return early when a place came free."""
         first, *others = self.executors.values()
         with self.watchdog:
-            first.work(self.scribe, max(0.0, timeout_seconds), self._wake_read)
+            first.work(self.writer, max(0.0, timeout_seconds), self._wake_read)
         for other in others:
             with self.watchdog:
-                other.work(self.scribe, 0.0)
+                other.work(self.writer, 0.0)
         with self.watchdog, suppress(LedgerUnavailable):  # the next look releases it
             self.dispatcher.release_refused()
         with suppress(BlockingIOError):

@@ -10,7 +10,7 @@ from django.utils import timezone
 from crons import deployment, ledger, watch
 from crons.dispatch import Pass
 from crons.ledger import Agenda
-from crons.triggers.alert_sender import Postman
+from crons.triggers.alert_sender import AlertSender
 from crons.triggers.session import LONGEST_LOOK_SECONDS, Session
 
 # Cron on a host whose clock is ahead fires before the database's minute has begun.
@@ -32,18 +32,18 @@ def tick(session: Session, *, while_busy: bool = False) -> Pass:
     wait_for_boundary(ledger.agenda())
     done = session.dispatcher.turn()
     watch.inspect_declarations(done.agenda.now, "tick")
-    postman, look_at = Postman(), time.monotonic() + LOOK_SECONDS
+    alert_sender, look_at = AlertSender(), time.monotonic() + LOOK_SECONDS
     while session.dispatcher.running() and session.stopping is None:
         session.guarded(lambda: session.work(LONGEST_LOOK_SECONDS))
         if session.stopping is not None:
             break
         if while_busy and time.monotonic() >= look_at:
             look_at = time.monotonic() + LOOK_SECONDS
-            session.guarded(lambda: _look_again(session, done, postman))
+            session.guarded(lambda: _look_again(session, done, alert_sender))
         elif session.free():
             session.guarded(lambda: _begin_more(session, done))
     session.drain()
-    postman.finish(SENDING_SECONDS)
+    alert_sender.finish(SENDING_SECONDS)
     session.report()
     return done
 
@@ -54,12 +54,12 @@ def _begin_more(session: Session, done: Pass) -> None:
         done.begun += session.dispatcher.begin(agenda.now)
 
 
-def _look_again(session: Session, done: Pass, postman: Postman) -> None:
+def _look_again(session: Session, done: Pass, alert_sender: AlertSender) -> None:
     deployment.permit()
     again = session.dispatcher.turn()
     done.add(again)
     if again.agenda.must_deliver:
-        postman.go()
+        alert_sender.start()
 
 
 def wait_for_boundary(agenda: Agenda, at: datetime | None = None) -> None:

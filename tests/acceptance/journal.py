@@ -20,7 +20,7 @@ VARIABLE = "TEST_JOURNAL"
 INTERVALS = {"journal_once": 1, "journal_again": 1, "journal_long": 2}
 AGAIN = {"journal_again"}
 STEP_SECONDS = 0.05
-# How long after its last sign, or its begin, a job may be said to be going: its guard and scheduler may be stopped.
+# How long after its last sign, or its begin, a job may count as running: its supervisor and scheduler may be stopped.
 SLACK_SECONDS = 30
 
 

@@ -14,7 +14,7 @@ from typing import NoReturn
 
 
 def race(name: str, gate: int, told: int, *, by_name: bool) -> NoReturn:
-    """Wait for the gate, record and begin, tell "recorded begun state-of-the-run door", and end."""
+    """Wait for the gate, record and begin, tell "recorded begun state-of-the-run trigger", and end."""
     from crons import ledger
     from crons.dispatch import plan_entry
     from crons.hosts.instances import Instance
@@ -29,8 +29,8 @@ def race(name: str, gate: int, told: int, *, by_name: bool) -> NoReturn:
         run = Run.objects.latest("pk")
         begun = ledger.begin(now, {"process": 4}, [name], instance, only_run=run.pk if by_name else None)
         run.refresh_from_db()
-        door = "name" if by_name else "tick"
-        os.write(told, f"{len(recorded.runs)} {len(begun)} {run.state} {door}\n".encode())
+        trigger = "name" if by_name else "tick"
+        os.write(told, f"{len(recorded.runs)} {len(begun)} {run.state} {trigger}\n".encode())
         code = 0
     except Exception:  # noqa: BLE001 - told to the test, which fails over it
         traceback.print_exc()

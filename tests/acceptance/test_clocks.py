@@ -15,7 +15,7 @@ from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
 from crons import ledger
-from crons.attempts import Begun, Finished, Scribe
+from crons.attempts import Begun, Finished, LedgerWriter
 from crons.declarations import sync
 from crons.dispatch import Dispatcher
 from crons.executors.base import Executor
@@ -53,7 +53,7 @@ class AtOnce(Executor):
     def running(self) -> frozenset[int]:
         return frozenset(each.attempt for each in self.started)
 
-    def work(self, scribe: Scribe, timeout_seconds: float, wake_fd: int | None = None) -> None:
+    def work(self, writer: LedgerWriter, timeout_seconds: float, wake_fd: int | None = None) -> None:
         done, self.started = self.started, []
         ledger.finish([Finished(each.attempt, Ending(Outcome.SUCCEEDED)) for each in done], self.now)
 

@@ -47,7 +47,7 @@ def test_killed_at(site: Site, point: str, entry: str, verdict: tuple[str, int, 
 
 
 def test_killed_while_the_job_runs(site: Site, tmp_path: Path) -> None:
-    """The guard takes the job along; the kernel tells the next tick at once that nothing is left of it."""
+    """The supervisor takes the job along; the kernel tells the next tick at once that nothing is left of it."""
     os.mkfifo(tmp_path / "gate")
     site.make_due("waits_for_release")
     process = site.start("tick")

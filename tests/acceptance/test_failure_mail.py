@@ -13,7 +13,7 @@ from crons import ledger
 from crons.hosts.instances import Instance
 from crons.jobs.policies import Policy
 from crons.models import Attempt, Delivery, Entry, Incident, Run
-from crons.triggers.alert_sender import Postman
+from crons.triggers.alert_sender import AlertSender
 from crons.watch.alerts import Channel, Message, outbox
 from tests.acceptance.conftest import PATIENCE_SECONDS, Site, wait_for_line
 
@@ -83,16 +83,16 @@ def test_a_mail_server_that_hangs_does_not_stop_renewals(monkeypatch: pytest.Mon
     Delivery.objects.create(
         incident=incident, event="opened", channel="hanging", subject="late", text="", next_try_at=NOON
     )
-    postman = Postman()
+    alert_sender = AlertSender()
 
-    postman.go()
+    alert_sender.start()
     assert channel.entered.wait(PATIENCE_SECONDS)
-    postman.go()
+    alert_sender.start()
     renewed = ledger.renew([begun.attempt], NOON.replace(minute=1))
     lease_until = Attempt.objects.values_list("lease_until", flat=True).get()
     while_hanging = list(channel.sent)
     channel.released.set()
-    postman.finish(PATIENCE_SECONDS)
+    alert_sender.finish(PATIENCE_SECONDS)
 
     assert renewed.owned == {begun.attempt}
     assert lease_until == NOON.replace(minute=2)

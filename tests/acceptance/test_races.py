@@ -98,7 +98,7 @@ def test_fifty_racers_for_one_slot_have_one_winner(site: Site) -> None:
     assert Counter(recorded for recorded, *_ in told) == {"0": RACERS - 1, "1": 1}
     assert Counter(begun for _, begun, *_ in told) == {"0": RACERS - 1, "1": 1}
     # Who asks for the run by its name waits for whoever holds it: it must never report "waits for its turn".
-    assert {state for *_, state, door in told if door == "name"} == {"running"}
+    assert {state for *_, state, trigger in told if trigger == "name"} == {"running"}
     assert site.sql("SELECT COUNT(*) FROM crons_run") == [(1,)]
     assert site.sql("SELECT COUNT(*) FROM crons_attempt") == [(1,)]
 

@@ -29,7 +29,7 @@ MOST_TRIES = 3
 
 @pytest.mark.parametrize("seconds", [15, pytest.param(60, marks=pytest.mark.slow)])
 def test_random_kills_leave_no_hole_and_nothing_twice(site: Site, seconds: int) -> None:
-    """What the crash points show one by one must hold in any order, also for guards, fork servers and jobs."""
+    """What the crash points show one by one must hold in any order, also for supervisors, fork servers and jobs."""
     site.env["TEST_KILLS"] = "1"
     site.crons("sync")
     site.make_due()
@@ -106,7 +106,7 @@ class Chaos:
         return seat
 
     def _kill_one(self) -> None:
-        # One that has a guard has begun something: killing it shows more than killing an import of Django.
+        # One that has a supervisor has begun something: killing it shows more than killing an import of Django.
         least = 1 if self.chance.random() < 0.2 else 2
         below = {process.pid: descendants(process.pid) for process, _ in self.running.values()}
         busy = {pid: pids for pid, pids in below.items() if len(pids) >= least}

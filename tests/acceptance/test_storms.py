@@ -19,7 +19,7 @@ from tests.acceptance.conftest import PATIENCE_SECONDS, Site
 from tests.acceptance.freezing import freeze
 from tests.acceptance.journal import INTERVALS, Journal
 
-KINDS = ("scheduler", "fork server", "guard", "job")
+KINDS = ("scheduler", "fork server", "supervisor", "job")
 # Shorter than a storm, so that leases run out in it.
 LEASE = "6"
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from tests.acceptance.conftest import Site
 
 QUICK = (
-    "import django; django.setup(); import crons.triggers.tick as door; door.LOOK_SECONDS = 0.2; "
+    "import django; django.setup(); import crons.triggers.tick as trigger; trigger.LOOK_SECONDS = 0.2; "
     "from django.core.management import execute_from_command_line as call; "
     "call(['manage.py', 'crons', 'tick', '--while-busy'])"
 )

@@ -1094,7 +1094,7 @@ def _kill_and_wait(pid: int) -> None:
 @those_that("isolates")
 def test_a_guard_that_is_stopped_is_replaced(host: Host, trail: Trail, monkeypatch: pytest.MonkeyPatch) -> None:
     """Nobody would end its job in time."""
-    monkeypatch.setattr(executor, "GUARD_PATIENCE_SECONDS", 0.5)
+    monkeypatch.setattr(executor, "SUPERVISOR_PATIENCE_SECONDS", 0.5)
 
     ending = host.run("stops_its_guard", path=trail.path, timeout=3)
 

@@ -10,7 +10,7 @@ from django.db import OperationalError
 
 from crons import ledger
 from crons.attempts import Finished, Unstarted
-from crons.dispatch import Dispatcher, Scribe
+from crons.dispatch import Dispatcher, DispatcherWriter
 from crons.exceptions import CronsError, LedgerUnavailable
 from crons.executors.base import Executor
 from crons.hosts.instances import Instance
@@ -57,7 +57,7 @@ class Desk(Executor):
         refused, self._refused = self._refused, {}
         return refused
 
-    def work(self, scribe, timeout_seconds, wake_fd=None):
+    def work(self, writer, timeout_seconds, wake_fd=None):
         pass
 
     def cancel(self, attempts, reason):
@@ -308,7 +308,7 @@ def test_what_an_older_copy_of_the_database_says_is_running_is_lost(dispatcher, 
     Entry.objects.update(policy=Policy(idempotent=idempotent).as_json())
     [begun] = dispatcher.turn(NOON + minutes(5)).begun
     older = Attempt.objects.values().get(), Run.objects.values().get()
-    Scribe(dispatcher).finish([Finished(begun.attempt, Ending(Outcome.SUCCEEDED))])
+    DispatcherWriter(dispatcher).finish([Finished(begun.attempt, Ending(Outcome.SUCCEEDED))])
     desk.started.clear()
     Attempt.objects.update(**older[0])
     Run.objects.update(**older[1])
@@ -329,12 +329,12 @@ def test_each_look_compares_what_runs_here_with_what_is_said_to(dispatcher, desk
         dispatcher.turn(NOON + minutes(6))
 
 
-def test_the_scribe_writes_an_ending_once(dispatcher, desk):
+def test_the_writer_writes_an_ending_once(dispatcher, desk):
     """What an executor reports becomes the verdict."""
     [begun] = dispatcher.turn(NOON + minutes(5)).begun
-    scribe = Scribe(dispatcher)
+    writer = DispatcherWriter(dispatcher)
 
-    scribe.finish([Finished(begun.attempt, Ending(Outcome.SUCCEEDED))])
+    writer.finish([Finished(begun.attempt, Ending(Outcome.SUCCEEDED))])
 
     assert Run.objects.get().verdict == "succeeded"
-    assert scribe.renew([begun.attempt]).owned == frozenset()
+    assert writer.renew([begun.attempt]).owned == frozenset()

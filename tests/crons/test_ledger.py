@@ -19,7 +19,7 @@ from crons.conf import conf
 from crons.dispatch import plan_entry
 from crons.exceptions import Fenced, LedgerUnavailable, Refused, UnknownJob
 from crons.executors.process.child import environment_of
-from crons.hosts.instances import Instance, hold_attempt
+from crons.hosts.instances import Instance, lock_attempt
 from crons.jobs.policies import Retry
 from crons.ledger.transactions import reading, writing
 from crons.models import Attempt, Entry, OutputChunk, Range, Run
@@ -332,7 +332,7 @@ def test_lease_of_a_begin_that_was_slow_counts_from_its_commit(led, make_entry, 
     attempt = Attempt.objects.get()
     assert attempt.begun_at == NOON + minutes(6)
     assert attempt.lease_until == NOON + minutes(6) + conf.lease
-    assert begun.leased_at == 1060.0  # the guard kills by the same lease
+    assert begun.leased_at == 1060.0  # the supervisor kills by the same lease
 
 
 def test_what_was_declared_lost_during_a_slow_begin_is_not_started(led, make_entry, slow_begin):
@@ -717,7 +717,7 @@ def test_a_living_process_of_this_machine_is_never_declared_lost(led, make_entry
     led.record(NOON + minutes(5))
     [begun] = led.begin(NOON + minutes(5))
 
-    with closing(hold_attempt(begun.instance, begun.attempt)):
+    with closing(lock_attempt(begun.instance, begun.attempt)):
         assert ledger.expire(NOON + timedelta(days=1), patience=timedelta(0)) == []
 
 
@@ -753,7 +753,7 @@ def test_a_stopped_scheduler_gets_no_patience(led, make_entry):
 
 @pytest.fixture
 def orphan(led, make_entry):
-    """A program that a job has started, whose scheduler, guard and job are gone; and its attempt."""
+    """A program that a job has started, whose scheduler, supervisor and job are gone; and its attempt."""
     make_entry()
     led.record(NOON + minutes(5))
     dead = Instance.start("serve")

@@ -285,8 +285,8 @@ def test_what_keeps_a_host_from_starting_jobs_is_told_at_once_and_ends_with_a_st
     session.dispatcher.lacking = set()
     scheduler = Scheduler(session, print)
     ours = f"serve on {instance.host} (pid {instance.pid})".replace("serve", instance.kind)
-    started = mock.Mock(cancel_reason=None, line="line")
-    executor._by_line["line"] = started
+    started = mock.Mock(cancel_reason=None, channel="channel")
+    executor._by_channel["channel"] = started
     told = []
 
     def beat(*, is_time):

@@ -14,7 +14,7 @@ from crons.jobs import Job, registry
 from crons.jobs.policies import Retry
 from crons.models import Run
 from crons.triggers import heartbeat
-from crons.triggers.entry import Door
+from crons.triggers.entry import EntryTrigger
 from crons.triggers.session import Session
 from crons.verdicts import Outcome
 from crons.watch.alerts import outbox
@@ -80,12 +80,12 @@ def test_operating_reads_what_it_writes(replica, led):
     assert {each.entry.name for each in api.history("heartbeat")} == {"heartbeat"}
 
 
-def test_the_door_reads_what_it_writes(replica, led):
+def test_the_trigger_reads_what_it_writes(replica, led):
     """Its sentences name the entry, after the run was read anew."""
     said: list[str] = []
     session = cast(Session, Standing(Dispatcher("crontab", led.instance, {})))
 
-    assert Door(session, said.append).manual("heartbeat", by="ann") == 1
+    assert EntryTrigger(session, said.append).manual("heartbeat", by="ann") == 1
 
     run = Run.objects.using("default").latest("pk")
     assert said == [f"run {run.pk} of heartbeat is recorded and waits for its turn."]

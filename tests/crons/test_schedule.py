@@ -9,7 +9,7 @@ from importlib import import_module
 
 import pytest
 
-from crons.attempts import Message
+from crons.attempts import RunMessage
 from crons.checks import check_routes
 from crons.contrib.django_tasks.executor import TasksSender, framework, receiver
 from crons.contrib.django_tasks.worker import run as run_message
@@ -256,7 +256,7 @@ def test_a_message_of_another_deployment_is_put_back_for_it(caplog):
     assert "nobody of it takes it from this queue. Give each project a queue of its own." in caplog.text
 
 
-MESSAGE = Message(7, "here", "report", "report@noon", 1, "tasks")
+MESSAGE = RunMessage(7, "here", "report", "report@noon", 1, "tasks")
 
 
 @pytest.mark.parametrize(

@@ -11,12 +11,12 @@ from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
 from crons import api, cron, job, ledger
-from crons.attempts import Message
+from crons.attempts import RunMessage
 from crons.contrib.celery.executor import CelerySender
 from crons.declarations import sync
 from crons.dispatch import Dispatcher, plan_entry
 from crons.exceptions import InvalidJob, LedgerUnavailable
-from crons.executors.sending import LONGEST_PAUSE_SECONDS, Courier, Sender
+from crons.executors.sending import LONGEST_PAUSE_SECONDS, Publisher, Sender
 from crons.jobs.policies import Policy, Retry
 from crons.ledger.send import pause_after
 from crons.models import Deployment, Entry, Run
@@ -73,7 +73,7 @@ def test_a_sent_run_is_nobodys_until_somebody_begins_it(away, led):
     messages = ledger.send(NOON + minutes(5), FAR)
 
     assert messages == [
-        Message(
+        RunMessage(
             away.pk,
             "here",
             "away",
@@ -430,7 +430,7 @@ def test_routes_that_lead_nowhere_are_refused(route, said):
     assert str(refused.value) == said
 
 
-# The courier
+# The publisher
 
 
 @pytest.fixture
@@ -440,26 +440,26 @@ def post():
 
 
 def message(run=1):
-    return Message(run, "here", "away", "key", 1, "far")
+    return RunMessage(run, "here", "away", "key", 1, "far")
 
 
-def test_a_courier_sends_in_order_and_closes_what_was_opened(post):
+def test_a_publisher_sends_in_order_and_closes_what_was_opened(post):
     """One thread, which ends when it is told to."""
-    courier = Courier(post)
+    publisher = Publisher(post)
 
-    courier.post([message(1), message(2), message(3)])
+    publisher.post([message(1), message(2), message(3)])
 
-    assert courier.join(30)
+    assert publisher.join(30)
     assert [each.run for each in post.sent] == [1, 2, 3]
-    assert courier.returned() == []
-    thread = courier._thread
-    courier.close()
+    assert publisher.returned() == []
+    thread = publisher._thread
+    publisher.close()
     thread.join(30)
     assert post.is_closed
 
 
 def test_what_is_posted_while_the_thread_goes_is_sent(post, monkeypatch):
-    """A worker's session is used for many messages of beat, and its courier is closed after each."""
+    """A worker's session is used for many messages of beat, and its publisher is closed after each."""
     monkeypatch.setattr("crons.executors.sending.CLOSING_SECONDS", 0.0)
     going, gate = threading.Event(), threading.Event()
 
@@ -468,43 +468,43 @@ def test_what_is_posted_while_the_thread_goes_is_sent(post, monkeypatch):
         assert gate.wait(30)
 
     post.close = close
-    courier = Courier(post)
-    courier.post([message(1)])
-    assert courier.join(30)
-    courier.close()
+    publisher = Publisher(post)
+    publisher.post([message(1)])
+    assert publisher.join(30)
+    publisher.close()
     assert going.wait(30)
 
-    courier.post([message(2)])
+    publisher.post([message(2)])
     gate.set()
 
-    assert courier.join(30)
+    assert publisher.join(30)
     assert [each.run for each in post.sent] == [1, 2]
-    courier.close()
+    publisher.close()
 
 
-def test_whatever_a_transport_raises_the_courier_goes_on(post):
+def test_whatever_a_transport_raises_the_publisher_goes_on(post):
     """A thread that died of it would be called a silent broker for ever."""
-    courier = Courier(post)
+    publisher = Publisher(post)
     post.error = SystemExit("the transport gives up")
-    courier.post([message(1)])
-    assert courier.join(30)
-    assert [each.error for each in courier.returned()] == ["SystemExit: the transport gives up"]
+    publisher.post([message(1)])
+    assert publisher.join(30)
+    assert [each.error for each in publisher.returned()] == ["SystemExit: the transport gives up"]
 
-    post.error, courier._closed_until = None, 0.0
-    courier.post([message(2)])
+    post.error, publisher._closed_until = None, 0.0
+    publisher.post([message(2)])
 
-    assert courier.join(30)
+    assert publisher.join(30)
     assert [each.run for each in post.sent] == [2]
-    assert courier.room() == 1_000
+    assert publisher.room() == 1_000
 
 
-def test_a_ledger_that_is_gone_leaves_no_courier_behind(away, instance, post, monkeypatch):
+def test_a_ledger_that_is_gone_leaves_no_publisher_behind(away, instance, post, monkeypatch):
     """A web process that looks by each request would gather threads, and a worker must fork without any."""
     dispatcher = Dispatcher("test", instance, {}, {"far": post})
     post.error = OSError("down")
     dispatcher.turn(NOON + minutes(5))
-    [courier] = dispatcher.couriers.values()
-    thread = courier._thread
+    [publisher] = dispatcher.publishers.values()
+    thread = publisher._thread
     monkeypatch.setattr(ledger, "take_back", unavailable)
 
     with pytest.raises(LedgerUnavailable):
@@ -516,66 +516,66 @@ def test_a_ledger_that_is_gone_leaves_no_courier_behind(away, instance, post, mo
 
 def test_a_broker_that_fails_is_left_alone_for_a_while(post):
     """One failure, and the rest of the heap is not tried; nothing of it is forgotten."""
-    courier = Courier(post)
+    publisher = Publisher(post)
     post.error = ConnectionRefusedError("nobody listens")
     post.gate.clear()
-    courier.post([message(1), message(2)])
+    publisher.post([message(1), message(2)])
     post.gate.set()
-    assert courier.join(30)
+    assert publisher.join(30)
 
-    first, second = courier.returned()
+    first, second = publisher.returned()
 
     assert (first.run, first.error) == (1, "ConnectionRefusedError: nobody listens")
     assert (second.run, second.error) == (2, "the broker has just failed, ConnectionRefusedError: nobody listens")
-    assert courier.room() == 0
-    assert courier.returned() == []
+    assert publisher.room() == 0
+    assert publisher.returned() == []
 
 
 def test_after_its_pause_one_message_tries_the_broker_first(post):
     """A thousand messages into a broker that is still down would be a thousand failures."""
-    courier = Courier(post)
+    publisher = Publisher(post)
     post.error = OSError("down")
-    courier.post([message()])
-    assert courier.join(30)
-    courier._closed_until = 0.0
+    publisher.post([message()])
+    assert publisher.join(30)
+    publisher._closed_until = 0.0
 
-    assert courier.room() == 1
+    assert publisher.room() == 1
     post.error = None
-    courier.post([message(7)])
-    assert courier.join(30)
-    assert courier.room() == 1_000
+    publisher.post([message(7)])
+    assert publisher.join(30)
+    assert publisher.room() == 1_000
 
 
 def test_a_broker_that_is_down_all_night_is_tried_all_night(post):
     """Of thousands of failures a pause was made that no number holds, and the thread died of each message."""
-    courier = Courier(post)
-    courier._failures = 2_000
+    publisher = Publisher(post)
+    publisher._failures = 2_000
     post.error = OSError("down")
-    courier.post([message()])
-    assert courier.join(30)
+    publisher.post([message()])
+    assert publisher.join(30)
 
-    [returned] = courier.returned()
+    [returned] = publisher.returned()
 
     assert (returned.run, returned.error) == (1, "OSError: down")
     assert 0 < returned.pause_seconds <= LONGEST_PAUSE_SECONDS
-    assert courier._thread.is_alive()
+    assert publisher._thread.is_alive()
 
 
 def test_a_silent_broker_stops_the_sending_and_not_the_scheduler(post, monkeypatch, caplog):
     """It takes the connection and never answers: nothing more is given to it meanwhile."""
     monkeypatch.setattr("crons.executors.sending.PATIENCE_SECONDS", 0.0)
-    courier = Courier(post)
+    publisher = Publisher(post)
     post.gate.clear()
-    courier.post([message()])
+    publisher.post([message()])
     until = threading.Event()
-    while courier.room() and not until.wait(0.01):
+    while publisher.room() and not until.wait(0.01):
         pass
 
-    assert courier.room() == 0
-    assert not courier.join(0)
+    assert publisher.room() == 0
+    assert not publisher.join(0)
     post.gate.set()
-    assert courier.join(30)
-    assert courier.room() == 1_000
+    assert publisher.join(30)
+    assert publisher.room() == 1_000
     assert caplog.messages == [
         "executor far: the broker does not answer; nothing is sent until it does",
         "executor far: messages are taken again",
@@ -585,11 +585,11 @@ def test_a_silent_broker_stops_the_sending_and_not_the_scheduler(post, monkeypat
 def test_a_turn_sends_and_takes_back_what_was_not_taken(away, instance, post, monkeypatch):
     """The run is due again, says why, and is sent once the broker is back."""
     dispatcher = Dispatcher("test", instance, {}, {"far": post})
-    [courier] = dispatcher.couriers.values()
+    [publisher] = dispatcher.publishers.values()
     post.error = OSError("down")
     now = NOON + minutes(5)
     dispatcher.turn(now)
-    assert courier.join(30)
+    assert publisher.join(30)
     away.refresh_from_db()
     assert away.state == "sent"
 
@@ -598,9 +598,9 @@ def test_a_turn_sends_and_takes_back_what_was_not_taken(away, instance, post, mo
     away.refresh_from_db()
     assert (away.state, away.detail) == ("due", "could not be sent: OSError: down")
     assert now + SECOND < away.wake_at <= now + 3 * SECOND
-    post.error, courier._closed_until = None, 0.0
+    post.error, publisher._closed_until = None, 0.0
     dispatcher.turn(now + minutes(1))
-    assert courier.join(30)
+    assert publisher.join(30)
     assert [each.run for each in post.sent] == [away.pk]
 
 
@@ -610,10 +610,10 @@ def test_a_heap_that_was_not_taken_is_taken_back_in_few_writes(make_entry, led, 
         make_entry(f"away{number}", executor="far")
     led.record(NOON + minutes(5))
     dispatcher = Dispatcher("test", instance, {}, {"far": post})
-    [courier] = dispatcher.couriers.values()
+    [publisher] = dispatcher.publishers.values()
     post.error = OSError("down")
     dispatcher.begin(NOON + minutes(5))
-    assert courier.join(30)
+    assert publisher.join(30)
 
     with CaptureQueriesContext(connection) as captured:
         dispatcher._take_back(NOON + minutes(6))

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from crons.executors.process import endings, shared_report
-from crons.executors.process.shared_report import Said, SharedReport
+from crons.executors.process.shared_report import JobReport, SharedReport
 from crons.verdicts import Outcome
 from tests.contracts.hosting import begun
 
@@ -28,7 +28,7 @@ SEEN = {
 }
 
 
-def scribbled(data: bytes) -> Said:
+def scribbled(data: bytes) -> JobReport:
     report = SharedReport()
     report.note_call()
     report.note_ending("succeeded", "", None, final=False)
@@ -64,7 +64,7 @@ def test_a_garbled_report_is_a_failure(garbage: bytes) -> None:
 @given(st.binary(max_size=300) | st.dictionaries(st.sampled_from(list(WELL)), st.none() | st.text(), min_size=4).map(
     lambda each: json.dumps(each).encode()))  # fmt: skip
 def test_whatever_is_written_the_guard_reads_it(data: bytes) -> None:
-    said = scribbled(data) if data else Said(is_called=True)
+    said = scribbled(data) if data else JobReport(is_called=True)
 
     assert said.ending is None or shared_report._is_ending(said.ending)
     assert said.is_called
@@ -74,7 +74,7 @@ def test_a_length_beyond_the_memory_is_garbled() -> None:
     report = SharedReport()
     report._memory[shared_report._ENDING : shared_report._ENDING + 4] = b"\xff\xff\xff\xff"
 
-    assert report.read() == Said(is_called=True, is_garbled=True)
+    assert report.read() == JobReport(is_called=True, is_garbled=True)
 
 
 @pytest.mark.parametrize("start", [shared_report._FAILURE, shared_report._ENDING])
@@ -102,9 +102,9 @@ def test_a_report_crosses_a_fork_and_is_cleared_for_the_next_job() -> None:
     os.waitpid(pid, 0)
 
     ending = {"outcome": "failed", "error": "broken", "exit_code": 3, "final": True}
-    assert report.read() == Said(is_called=True, failure="broken", ending=ending)
+    assert report.read() == JobReport(is_called=True, failure="broken", ending=ending)
     report.clear()
-    assert report.read() == Said(is_called=False)
+    assert report.read() == JobReport(is_called=False)
 
 
 def test_a_timeout_while_the_process_ends_hides_no_failure_of_the_job() -> None:

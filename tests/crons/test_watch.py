@@ -13,7 +13,7 @@ from django.db import OperationalError
 from crons import ledger, watch
 from crons.attempts import Chunk
 from crons.models import Delivery, Entry, Incident, Run
-from crons.triggers.alert_sender import Postman
+from crons.triggers.alert_sender import AlertSender
 from crons.verdicts import Outcome, named_error
 from crons.watch import alerts
 from crons.watch.alerts import Channel, Message, outbox
@@ -200,13 +200,13 @@ def test_a_mail_server_that_hangs_does_not_hold_the_scheduler(monkeypatch):
         assert release.wait(30)
 
     monkeypatch.setattr(outbox, "send_due", hang)
-    postman = Postman()
+    alert_sender = AlertSender()
 
-    postman.go()
+    alert_sender.start()
     assert entered.wait(30)
-    postman.go()
+    alert_sender.start()
     release.set()
-    postman._thread.join(30)
+    alert_sender._thread.join(30)
 
     assert len(calls) == 1
 

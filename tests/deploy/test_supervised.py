@@ -74,7 +74,8 @@ def test_two_of_each_part_are_kept_alive() -> None:
     for each in programs.values():
         assert each["autorestart"] == "true"
         assert int(each["startretries"]) >= 1_000_000
-        assert each["command"].startswith("%(ENV_SUPERVISED_PYTHON)s deploy/leash.py TERM %(ENV_SUPERVISED_PYTHON)s ")
+        python = "%(ENV_SUPERVISED_PYTHON)s"
+        assert each["command"].startswith(f"{python} deploy/die_with_parent.py TERM {python} ")
 
 
 def test_what_is_supervised_exists() -> None:
@@ -86,7 +87,7 @@ def test_what_is_supervised_exists() -> None:
         for name in PARTS
     }
 
-    assert (ROOT / "deploy" / "leash.py").is_file()
+    assert (ROOT / "deploy" / "die_with_parent.py").is_file()
     assert commands["scheduler"][0] == "manage.py"
     assert commands["scheduler"][1] in get_commands()
     for name in ("web", "worker", "beat"):
@@ -121,11 +122,11 @@ def test_nobody_else_may_read_what_make_run_celery_logs(tmp_path: Path, monkeypa
     }  # fmt: skip
 
 
-def test_who_is_on_a_leash_ends_with_its_parent() -> None:
+def test_what_is_to_die_with_its_parent_does() -> None:
     """A supervisord that was killed must leave nobody who holds a port or answers for a slot."""
-    leash = [sys.executable, str(ROOT / "deploy" / "leash.py"), "TERM"]
+    command = [sys.executable, str(ROOT / "deploy" / "die_with_parent.py"), "TERM"]
     child = "import os, time; print(os.getpid(), flush=True); time.sleep(600)"
-    code = f"import subprocess; subprocess.run({[*leash, sys.executable, '-c', child]!r})"
+    code = f"import subprocess; subprocess.run({[*command, sys.executable, '-c', child]!r})"
     parent = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
     assert parent.stdout is not None
     watched = os.pidfd_open(int(parent.stdout.readline()))
@@ -139,25 +140,25 @@ def test_who_is_on_a_leash_ends_with_its_parent() -> None:
 def test_who_is_started_by_one_that_is_gone_does_not_begin(tmp_path: Path) -> None:
     """Killed while Python starts: it then was not seen to go, and a Redis held its port for ever."""
     begun = tmp_path / "begun"
-    leash = [sys.executable, str(ROOT / "deploy" / "leash.py"), "TERM", "touch", str(begun)]
+    command = [sys.executable, str(ROOT / "deploy" / "die_with_parent.py"), "TERM", "touch", str(begun)]
     heard, said = os.pipe()
     os.close(heard)  # as the death of whoever read it does
     with os.fdopen(said, "wb") as nobody:
-        done = subprocess.run(leash, stdout=nobody, stderr=subprocess.PIPE, text=True)
+        done = subprocess.run(command, stdout=nobody, stderr=subprocess.PIPE, text=True)
 
     assert done.returncode == 1
-    assert done.stderr == "leash: the parent was gone before the leash was on.\n"
+    assert done.stderr == "die_with_parent: the parent was gone before the kernel could be asked.\n"
     assert not begun.exists()
 
 
 @pytest.mark.parametrize("stdout", ["file", "nothing", "closed"])
 def test_who_writes_to_no_pipe_begins(tmp_path: Path, stdout: str) -> None:
     begun = tmp_path / "begun"
-    leash = [sys.executable, str(ROOT / "deploy" / "leash.py"), "TERM", "touch", str(begun)]
+    command = [sys.executable, str(ROOT / "deploy" / "die_with_parent.py"), "TERM", "touch", str(begun)]
     if stdout == "closed":
-        leash = ["sh", "-c", 'exec "$@" >&-', "sh", *leash]
+        command = ["sh", "-c", 'exec "$@" >&-', "sh", *command]
     with (Path(os.devnull) if stdout == "nothing" else tmp_path / "log").open("wb") as file:
-        done = subprocess.run(leash, stdout=file, stderr=subprocess.PIPE, text=True)
+        done = subprocess.run(command, stdout=file, stderr=subprocess.PIPE, text=True)
 
     assert done.stderr == ""
     assert done.returncode == 0

@@ -1,4 +1,4 @@
-"""What docs/howto/logs.md shows is what /bin/sh does, and what it says of the doors is what they do."""
+"""What docs/howto/logs.md shows is what /bin/sh does, and what it says of the triggers is what they do."""
 
 from __future__ import annotations
 

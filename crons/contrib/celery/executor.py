@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from django.utils.module_loading import import_string
 
-from crons.attempts import Message
+from crons.attempts import RunMessage
 from crons.executors.sending import Sender
 
 if TYPE_CHECKING:
@@ -47,7 +47,7 @@ class CelerySender(Sender):
         self.queue = queue
         self._connection: Connection | None = None
 
-    def send(self, message: Message) -> None:
+    def send(self, message: RunMessage) -> None:
         """Publish *message* once; nothing is tried again here, the ledger does that.
 
         Raises: whatever the transport raises.

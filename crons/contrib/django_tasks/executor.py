@@ -14,7 +14,7 @@ import django
 from django.db import close_old_connections, connections
 from django.utils.module_loading import import_string
 
-from crons.attempts import Message
+from crons.attempts import RunMessage
 from crons.exceptions import InvalidSetting
 from crons.executors.sending import Sender
 
@@ -41,7 +41,7 @@ class TasksSender(Sender):
         self.backend = backend
         self.queue = queue or "default"
 
-    def send(self, message: Message) -> None:
+    def send(self, message: RunMessage) -> None:
         """Enqueue *message*.
 
         Raises: InvalidSetting where no worker could get it; whatever the backend raises.

@@ -1,4 +1,4 @@
-"""The job's own process: forked from a guard, it becomes the attempt, calls the job, says how it ended.
+"""The job's own process: forked from a supervisor, it becomes the attempt, calls the job, says how it ended.
 
 What costs here is memory first touched after the fork, page by page: a no-op job spends most of its time on it.
 """
@@ -33,7 +33,7 @@ _DEFAULT_SIGNALS = ("SIGTERM", "SIGHUP", "SIGQUIT", "SIGCHLD")
 
 def become_job(
     data: wire.Message,
-    guard: int,
+    supervisor: int,
     descriptors: dict[str, int],
     report: SharedReport,
     log: capture.LogPipe,
@@ -42,7 +42,7 @@ def become_job(
     """Run the attempt described by *data* in this process, which ends with it."""
     me = os.getpid()
     os.setpgid(0, 0)
-    kernel.die_with_parent(guard)
+    kernel.die_with_parent(supervisor)
     _reset_signals()
     capture.redirect(descriptors, log)
     begun = wire.begun_from_json(data)

@@ -1,4 +1,4 @@
-"""From what a guard saw to how the attempt ended. Pure."""
+"""From what a supervisor saw to how the attempt ended. Pure."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 from crons.attempts import Begun
 from crons.verdicts import Ending, Outcome
 
-VANISHED = "the guard process vanished: the job was killed with it, and may or may not have run"
+VANISHED = "the supervisor process vanished: the job was killed with it, and may or may not have run"
 GONE_BEFORE_START = "the process that should have started the job vanished before it did"
 HELD = "the job has ended; its entry is held until these processes of another user, which cannot be killed, end: {}"
 STUCK = "the fork server was stuck, and has been replaced"
@@ -19,7 +19,7 @@ NOT_OWNED = "the ledger says that this attempt no longer owns its run: killed"
 def judge(begun: Begun, report: dict[str, Any], reason: str) -> Ending:
     """Say how the attempt ended.
 
-    Args: *report* is the guard's; *reason* is why somebody asked to cancel it.
+    Args: *report* is the supervisor's; *reason* is why somebody asked to cancel it.
     """
     outcome, error, code = _outcome(begun, report, reason)
     # What stopped the job outweighs what it said: then it did not fail, and nothing is final.

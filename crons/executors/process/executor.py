@@ -1,9 +1,9 @@
-"""The process executor: every attempt in a process of its own, under a guard. This is the host's side.
+"""The process executor: every attempt in a process of its own, under a supervisor. This is the host's side.
 
 host (scheduler, tick, run)
-  └► zygote     a warm Django that only forks
-      └► guard      one per place, serves one attempt after another
-          └► job        one per attempt
+  └► fork server     a warm Django that only forks
+      └► supervisor      one per place, serves one attempt after another
+          └► job             one per attempt
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import partial
 
-from crons.attempts import KILL_AT, RENEW_AT, Begun, Finished, Scribe
+from crons.attempts import KILL_AT, RENEW_AT, Begun, Finished, LedgerWriter
 from crons.conf import conf
 from crons.exceptions import CronsError, LedgerUnavailable
 from crons.executors.base import Executor
@@ -25,7 +25,7 @@ from crons.executors.capture import log_level
 from crons.executors.forking import refuse_shared
 from crons.executors.output import Output, without_secrets
 from crons.executors.process import endings, kernel, wire
-from crons.executors.process.pool import Line, Pool
+from crons.executors.process.pool import Channel, Pool
 from crons.executors.process.resting import Rest, explain
 from crons.executors.process.streams import Streams, pipes
 from crons.executors.process.supervisor import SWEEP_PATIENCE_SECONDS
@@ -40,19 +40,19 @@ logger = get_log("crons.executors")
 FLUSH_SECONDS = 0.5
 GATHER_SECONDS = 0.005
 _VANISHED_PATIENCE_SECONDS = 2.0
-GUARD_PATIENCE_SECONDS = SWEEP_PATIENCE_SECONDS + 10
+SUPERVISOR_PATIENCE_SECONDS = SWEEP_PATIENCE_SECONDS + 10
 
 
-# From asking for a process until its guard says that it begins; then the fork server, or the guard, is stuck.
+# From asking for a process until its supervisor says that it begins; then the fork server, or the supervisor, is stuck.
 START_PATIENCE_SECONDS = 10.0
 
 
 class _Attempt:
-    """An attempt that has a guard, or waits for one to be forked."""
+    """An attempt that has a supervisor, or waits for one to be forked."""
 
-    def __init__(self, begun: Begun, line: Line, output: Output, lease_until: float) -> None:
+    def __init__(self, begun: Begun, channel: Channel, output: Output, lease_until: float) -> None:
         self.begun = begun
-        self.line = line
+        self.channel = channel
         self.output = output
         self.lease_until = lease_until
         self.streams: Streams | None = None
@@ -80,7 +80,7 @@ class ProcessExecutor(Executor):
         self._refused: dict[int, str] = {}
         self._redaction = Redaction(())
         self._attempts: dict[int, _Attempt] = {}
-        self._by_line: dict[Line, _Attempt] = {}
+        self._by_channel: dict[Channel, _Attempt] = {}
         self._lease_seconds = math.inf
         self._renew_at = self._flush_at = math.inf
         self._retry_at = -math.inf
@@ -128,14 +128,14 @@ class ProcessExecutor(Executor):
     def running(self) -> frozenset[int]:
         return frozenset(self._attempts) | self._reports.unfinished
 
-    def work(self, scribe: Scribe, timeout_seconds: float, wake_fd: int | None = None) -> None:
+    def work(self, writer: LedgerWriter, timeout_seconds: float, wake_fd: int | None = None) -> None:
         until = time.monotonic() + timeout_seconds
         self._retry_at = -math.inf
         with self._listening_to(wake_fd):
             while True:
                 is_woken = self._read(until) or self._gather(until)
-                self._renew(scribe)
-                has_finished = self._write(scribe)
+                self._renew(writer)
+                has_finished = self._write(writer)
                 if is_woken or has_finished or self._refused or time.monotonic() >= until:
                     return
 
@@ -159,56 +159,56 @@ class ProcessExecutor(Executor):
             if attempt.streams is not None:
                 attempt.streams.close()
         self._attempts.clear()
-        self._by_line.clear()
+        self._by_channel.clear()
         self._selector.close()
 
     def _start(self, begun: Begun) -> None:
         lease_seconds = begun.lease.total_seconds()
         # From when it was asked for: the ledger counts it from then or a little later.
         leased_at = boottime() if begun.leased_at is None else begun.leased_at
-        line = self._pool.line()
+        channel = self._pool.acquire()
         output = Output(begun.attempt, conf.output_limit_bytes, self._redaction)
-        attempt = _Attempt(begun, line, output, leased_at + lease_seconds * KILL_AT)
+        attempt = _Attempt(begun, channel, output, leased_at + lease_seconds * KILL_AT)
         attempt.give_up_at = time.monotonic() + START_PATIENCE_SECONDS
-        self._attempts[begun.attempt] = self._by_line[line] = attempt
+        self._attempts[begun.attempt] = self._by_channel[channel] = attempt
         self._lease_seconds = min(each.begun.lease.total_seconds() for each in self._attempts.values())
         self._renew_at = min(self._renew_at, time.monotonic() + leased_at - boottime() + lease_seconds * RENEW_AT)
         self._hand_over(attempt)
 
     def _hand_over(self, attempt: _Attempt) -> None:
-        """Give the attempt to its guard if that is there: one may come when nobody waits for it any more."""
+        """Give the attempt to its supervisor if that is there: one may come when nobody waits for it any more."""
         begun = attempt.begun
-        order = {"attempt": begun.attempt, "start": wire.begun_as_json(begun), "lease": attempt.lease_until}
-        while attempt.line.pid is not None:
+        command = {"attempt": begun.attempt, "start": wire.begun_as_json(begun), "lease": attempt.lease_until}
+        while attempt.channel.pid is not None:
             with pipes() as (reading, writing):
                 try:
-                    wire.send(attempt.line.end, order, list(writing.values()))
+                    wire.send(attempt.channel.end, command, list(writing.values()))
                 except OSError:
                     # It died, or was stopped, while it was waiting: nothing has begun there.
                     for each in reading.values():
                         os.close(each)
-                    self._leave_guard(attempt)
-                    attempt.line = self._pool.line()
-                    self._by_line[attempt.line] = attempt
+                    self._leave_supervisor(attempt)
+                    attempt.channel = self._pool.acquire()
+                    self._by_channel[attempt.channel] = attempt
                     continue
             attempt.streams = Streams(
                 reading,
                 attempt.output,
                 selector=self._selector,
-                heard=self._note_output,
-                ended=partial(self._note_end_of_output, attempt),
+                on_data=self._note_output,
+                on_end=partial(self._note_end_of_output, attempt),
             )
             return
 
-    def _leave_guard(self, attempt: _Attempt) -> None:
-        self._by_line.pop(attempt.line, None)
-        self._pool.drop(attempt.line)
-        if attempt.line.pid is not None:
-            kernel.kill(attempt.line.pid)
+    def _leave_supervisor(self, attempt: _Attempt) -> None:
+        self._by_channel.pop(attempt.channel, None)
+        self._pool.drop(attempt.channel)
+        if attempt.channel.pid is not None:
+            kernel.kill(attempt.channel.pid)
 
     def _withdraw(self, attempt: _Attempt) -> None:
         """Take an attempt back that has surely not begun."""
-        self._leave_guard(attempt)
+        self._leave_supervisor(attempt)
         if attempt.streams is not None:
             attempt.streams.close()
 
@@ -229,12 +229,12 @@ class ProcessExecutor(Executor):
 
     def _listen(self, until: float) -> bool:
         wait = max(until - time.monotonic(), 0)
-        heard: list[Callable[[], None] | None] = [key.data for key, _ in self._selector.select(wait)]
-        for hear in heard:
-            if hear is not None:
-                hear()
-        self._give_up_on_guards()
-        return None in heard
+        callbacks: list[Callable[[], None] | None] = [key.data for key, _ in self._selector.select(wait)]
+        for callback in callbacks:
+            if callback is not None:
+                callback()
+        self._give_up_on_supervisors()
+        return None in callbacks
 
     def _gather(self, until: float) -> bool:
         """Wait a moment for further endings: short jobs end in flocks, and one write serves them all."""
@@ -259,19 +259,19 @@ class ProcessExecutor(Executor):
         if attempt.has_vanished:
             self._finish(attempt, Ending(Outcome.LOST, endings.VANISHED))
 
-    def _hear(self, line: Line, message: wire.Message | None) -> None:
-        attempt = self._by_line.get(line)
+    def _hear(self, channel: Channel, message: wire.Message | None) -> None:
+        attempt = self._by_channel.get(channel)
         if attempt is None:
             return
         if message is None:
-            del self._by_line[line]
+            del self._by_channel[channel]
             self._note_vanished(attempt)
         elif "pid" in message:
             self._hand_over_late(attempt)
         elif "starting" in message:
             self._note_start(attempt)
-        elif "held_by" in message:
-            self._note_held(attempt, message["held_by"])
+        elif "blocked_by" in message:
+            self._note_block(attempt, message["blocked_by"])
         else:
             self._note_report(attempt, message)
 
@@ -285,10 +285,10 @@ class ProcessExecutor(Executor):
         attempt.is_starting = True
         timeout = attempt.begun.timeout
         patience = math.inf if timeout is None else timeout.total_seconds() + self._kill_wait_seconds
-        attempt.give_up_at = time.monotonic() + patience + GUARD_PATIENCE_SECONDS
+        attempt.give_up_at = time.monotonic() + patience + SUPERVISOR_PATIENCE_SECONDS
 
-    def _note_held(self, attempt: _Attempt, processes_left: list[str]) -> None:
-        # Its guard is well, and waits: killing it would let go of what cannot be killed.
+    def _note_block(self, attempt: _Attempt, processes_left: list[str]) -> None:
+        # Its supervisor is well, and waits: killing it would let go of what cannot be killed.
         attempt.give_up_at = math.inf
         said = endings.HELD.format(", ".join(processes_left))
         logger.warning("Attempt %d: %s", attempt.begun.attempt, said)
@@ -303,11 +303,11 @@ class ProcessExecutor(Executor):
         self.trouble = ""
         left = report.get("left")
         if left:
-            # Its guard ends now: what it could not kill goes to the fork server.
+            # Its supervisor ends now: what it could not kill goes to the fork server.
             logger.warning("Attempt %d left processes that cannot be killed: %s", attempt.begun.attempt, left)
         else:
-            self._pool.give_back(attempt.line)
-        del self._by_line[attempt.line]
+            self._pool.release(attempt.channel)
+        del self._by_channel[attempt.channel]
         self._finish(attempt, endings.judge(attempt.begun, report, attempt.cancel_reason or ""))
 
     def _note_vanished(self, attempt: _Attempt) -> None:
@@ -320,21 +320,21 @@ class ProcessExecutor(Executor):
         if attempt.streams is None or attempt.streams.have_ended:
             self._finish(attempt, Ending(Outcome.LOST, endings.VANISHED))
 
-    def _give_up_on_guards(self) -> None:
+    def _give_up_on_supervisors(self) -> None:
         now = time.monotonic()
         for attempt in [each for each in self._attempts.values() if each.give_up_at <= now]:
             if attempt.has_vanished:
                 self._finish(attempt, Ending(Outcome.LOST, endings.VANISHED))
-            elif attempt.line.pid is None:
-                self._pool.replace_server(attempt.line)
+            elif attempt.channel.pid is None:
+                self._pool.replace_server(attempt.channel)
                 self._fail_to_start(attempt.begun.attempt, endings.STUCK)
             else:
-                self._kill_guard(attempt)
+                self._kill_supervisor(attempt)
 
-    def _kill_guard(self, attempt: _Attempt) -> None:
+    def _kill_supervisor(self, attempt: _Attempt) -> None:
         attempt.give_up_at = math.inf
-        if attempt.line.pid is not None:
-            kernel.kill(attempt.line.pid)
+        if attempt.channel.pid is not None:
+            kernel.kill(attempt.channel.pid)
 
     def _finish(self, attempt: _Attempt, ending: Ending) -> None:
         number = attempt.begun.attempt
@@ -346,13 +346,13 @@ class ProcessExecutor(Executor):
         self._reports.add_output(attempt.output.take())
         self._reports.add_ending(Finished(number, without_secrets(ending, self._redaction)))
 
-    def _renew(self, scribe: Scribe) -> None:
+    def _renew(self, writer: LedgerWriter) -> None:
         now, asked_at = time.monotonic(), boottime()
         attempts = self.running()
         if now < self._renew_at or not attempts:
             return
         try:
-            renewed = scribe.renew(attempts)
+            renewed = writer.renew(attempts)
         except LedgerUnavailable as error:
             self._reports.note_silence(error)
             self._renew_at = now + RETRY_SECONDS
@@ -369,7 +369,7 @@ class ProcessExecutor(Executor):
         for number, reason in renewed.cancelled.items():
             self.cancel([number], reason)
 
-    def _write(self, scribe: Scribe) -> bool:
+    def _write(self, writer: LedgerWriter) -> bool:
         """Write down what is due; say whether attempts finished."""
         now = time.monotonic()
         has_ended = bool(self._reports.unfinished)
@@ -377,21 +377,21 @@ class ProcessExecutor(Executor):
             return False
         for attempt in self._attempts.values():
             self._reports.add_output(attempt.output.take())
-        if not self._reports.write(scribe):
+        if not self._reports.write(writer):
             self._retry_at = self._flush_at = now + RETRY_SECONDS
             return False
         self._flush_at = math.inf
         return has_ended
 
-    def _tell(self, attempt: _Attempt, order: wire.Message) -> None:
+    def _tell(self, attempt: _Attempt, command: wire.Message) -> None:
         if attempt.streams is None:
             return  # it gets all of it when it is there
         try:
-            wire.send(attempt.line.end, {"attempt": attempt.begun.attempt, **order})
+            wire.send(attempt.channel.end, {"attempt": attempt.begun.attempt, **command})
         except TimeoutError:
-            self._kill_guard(attempt)  # stopped, or stuck: it watches nothing
+            self._kill_supervisor(attempt)  # stopped, or stuck: it watches nothing
         except OSError:
-            pass  # gone: its line says so on the next turn
+            pass  # gone: its channel says so on the next turn
 
     @contextlib.contextmanager
     def _listening_to(self, wake_fd: int | None) -> Iterator[None]:

@@ -1,4 +1,4 @@
-"""The fork server: a warm copy of Django, without threads or connections, that new guards are forked from."""
+"""The fork server: a warm copy of Django, without threads or connections, that new supervisors are forked from."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ from crons.executors.process.resting import explain
 # Sent to whole groups by terminals and service managers; only the host decides when this ends.
 _IGNORED_SIGNALS = ("SIGINT", "SIGTERM", "SIGHUP", "SIGQUIT")
 _SWEEP_MS = 100
-_FAREWELL_SECONDS = supervisor.SWEEP_PATIENCE_SECONDS + 5
+_SHUTDOWN_SECONDS = supervisor.SWEEP_PATIENCE_SECONDS + 5
 
 
-def live(line: socket.socket, log_level: int, kill_wait_seconds: float, inherited: Inherited) -> NoReturn:
+def run(channel: socket.socket, log_level: int, kill_wait_seconds: float, inherited: Inherited) -> NoReturn:
     """Be the fork server in this freshly forked process until the host hangs up."""
     code = 1
     try:
@@ -39,7 +39,7 @@ def live(line: socket.socket, log_level: int, kill_wait_seconds: float, inherite
         # What lives now lives on in every fork: a collection there would copy all of its pages.
         gc.collect()
         gc.freeze()
-        Zygote(line, log, kill_wait_seconds, leaving).serve()
+        ForkServer(channel, log, kill_wait_seconds, leaving).serve()
         code = 0
     except BaseException:  # noqa: BLE001 (the host's stack must not unwind in this process)
         traceback.print_exc()
@@ -47,61 +47,61 @@ def live(line: socket.socket, log_level: int, kill_wait_seconds: float, inherite
         os._exit(code)
 
 
-class Zygote:
-    """Forks guards on demand, buries them, and kills what a guard that died early left behind."""
+class ForkServer:
+    """Forks supervisors on demand, buries them, and kills what a supervisor that died early left behind."""
 
-    def __init__(self, line: socket.socket, log: capture.LogPipe, kill_wait_seconds: float, leaving: Exit) -> None:
-        self._inbox = wire.Inbox(line)
+    def __init__(self, channel: socket.socket, log: capture.LogPipe, kill_wait_seconds: float, leaving: Exit) -> None:
+        self._inbox = wire.Inbox(channel)
         self._log = log
         self._leaving = leaving
         self._kill_wait_seconds = kill_wait_seconds
-        self._bell = kernel.ChildBell()
-        self._guards: set[int] = set()
-        self._has_strangers = False
+        self._children = kernel.ChildWatcher()
+        self._supervisors: set[int] = set()
+        self._has_orphans = False
 
     def serve(self) -> None:
         """Obey until the host hangs up; return when every process below is gone, or cannot be killed."""
         poll = select.poll()
         poll.register(self._inbox.end, select.POLLIN)
-        poll.register(self._bell, select.POLLIN)
+        poll.register(self._children, select.POLLIN)
         while True:
-            poll.poll(_SWEEP_MS if self._has_strangers else None)
-            orders = self._inbox.read()
-            if orders is None:
+            poll.poll(_SWEEP_MS if self._has_orphans else None)
+            commands = self._inbox.read()
+            if commands is None:
                 break
-            for order in orders:
-                self._fork(order["fork"])
+            for command in commands:
+                self._fork(command["fork"])
             self._tend()
-        self._say_farewell()
+        self._shut_down()
 
     def _fork(self, what: str) -> None:
         if not self._inbox.descriptors:
-            return  # the kernel leaves out those that a process may not have: the host sees the line's end
-        line = socket.socket(fileno=self._inbox.descriptors.popleft())
-        line.setblocking(False)
+            return  # the kernel leaves out those that a process may not have: the host sees the channel's end
+        channel = socket.socket(fileno=self._inbox.descriptors.popleft())
+        channel.setblocking(False)
         try:
             pid = os.fork()
         except OSError as error:
-            wire.send(line, {"refused": explain(error)})
+            wire.send(channel, {"refused": explain(error)})
         else:
             if pid == 0:
-                self._become_guard(line) if what == "guard" else self._become_spare(line)
-            self._guards.add(pid)
-        line.close()
+                self._become_supervisor(channel) if what == "supervisor" else self._become_spare(channel)
+            self._supervisors.add(pid)
+        channel.close()
 
-    def _become_guard(self, line: socket.socket) -> NoReturn:
+    def _become_supervisor(self, channel: socket.socket) -> NoReturn:
         self._inbox.end.close()
-        self._bell.close()
-        supervisor.stand(line, self._log, self._kill_wait_seconds, self._leaving)
+        self._children.close()
+        supervisor.run(channel, self._log, self._kill_wait_seconds, self._leaving)
 
-    def _become_spare(self, line: socket.socket) -> NoReturn:
+    def _become_spare(self, channel: socket.socket) -> NoReturn:
         """Be another fork server, as this one was when it began: it takes over when this one is gone."""
         code = 1
         try:
             self._inbox.end.close()
-            self._bell.close()
-            wire.send(line, {"pid": os.getpid()})
-            Zygote(line, self._log, self._kill_wait_seconds, self._leaving).serve()
+            self._children.close()
+            wire.send(channel, {"pid": os.getpid()})
+            ForkServer(channel, self._log, self._kill_wait_seconds, self._leaving).serve()
             code = 0
         except BaseException:  # noqa: BLE001 (the stack of the other must not unwind in this process)
             traceback.print_exc()
@@ -109,19 +109,19 @@ class Zygote:
             os._exit(code)
 
     def _tend(self) -> None:
-        self._bell.hush()
-        departed = [each.pid for each in kernel.reap() if each is not None]
-        if departed or self._has_strangers:
-            self._guards.difference_update(departed)
-            # A guard that was killed leaves its job's processes to the next foster parent, which is this one.
-            self._has_strangers = bool(kernel.kill_below(os.getpid(), spare=self._guards))
+        self._children.drain()
+        exited = [each.pid for each in kernel.reap() if each is not None]
+        if exited or self._has_orphans:
+            self._supervisors.difference_update(exited)
+            # A supervisor that was killed leaves its job's processes to the next foster parent, which is this one.
+            self._has_orphans = bool(kernel.kill_below(os.getpid(), spare=self._supervisors))
 
-    def _say_farewell(self) -> None:
-        # The guards hear of the host's end on their own lines, and kill what they watch.
-        ends_at = time.monotonic() + _FAREWELL_SECONDS
+    def _shut_down(self) -> None:
+        # The supervisors hear of the host's end on their own channels, and kill what they watch.
+        ends_at = time.monotonic() + _SHUTDOWN_SECONDS
         departures = select.poll()
-        departures.register(self._bell, select.POLLIN)
-        while self._guards and time.monotonic() < ends_at:
+        departures.register(self._children, select.POLLIN)
+        while self._supervisors and time.monotonic() < ends_at:
             departures.poll(_SWEEP_MS)
             self._tend()
         supervisor.end_all()

@@ -87,7 +87,7 @@ def kill_below(pid: int, group: int | None = None, *, spare: Collection[int] = (
     return left
 
 
-def refusing(pids: Collection[int]) -> list[int]:
+def of_other_users(pids: Collection[int]) -> list[int]:
     """Return those of *pids* that this account may not signal: they live on, and are another user's."""
     found = []
     for pid in pids:
@@ -100,7 +100,7 @@ def refusing(pids: Collection[int]) -> list[int]:
     return found
 
 
-def named(pid: int) -> str:
+def describe(pid: int) -> str:
     """Return "pid 12 (sudo)", or "pid 12" where nothing tells its name."""
     try:
         return f"pid {pid} ({Path(f'/proc/{pid}/comm').read_text(errors='replace').strip()})"
@@ -160,33 +160,33 @@ def _oom_kills_in(counts: Path) -> int:
     raise ValueError(f"{counts} does not count them")
 
 
-class ChildBell:
+class ChildWatcher:
     """Rings (becomes readable) when a child of this process has ended."""
 
     def __init__(self) -> None:
-        self._ears, self._rope = os.pipe()
-        for end in (self._ears, self._rope):
+        self._read_fd, self._write_fd = os.pipe()
+        for end in (self._read_fd, self._write_fd):
             os.set_blocking(end, False)
         signal.signal(signal.SIGCHLD, lambda *_: None)
-        signal.set_wakeup_fd(self._rope, warn_on_full_buffer=False)
+        signal.set_wakeup_fd(self._write_fd, warn_on_full_buffer=False)
 
     def fileno(self) -> int:
-        return self._ears
+        return self._read_fd
 
-    def hush(self) -> None:
+    def drain(self) -> None:
         """Be silent until the next child ends."""
         with contextlib.suppress(BlockingIOError):
-            os.read(self._ears, 4096)
+            os.read(self._read_fd, 4096)
 
     def close(self) -> None:
         """Forget it in a forked child; the parent's is left alone."""
         signal.set_wakeup_fd(-1)
-        os.close(self._ears)
-        os.close(self._rope)
+        os.close(self._read_fd)
+        os.close(self._write_fd)
 
 
 @dataclass
-class Departed:
+class ExitedChild:
     """A child that ended: *code* is its exit code, negative for the signal that killed it."""
 
     pid: int
@@ -195,7 +195,7 @@ class Departed:
     peak_memory_bytes: int
 
 
-def reap() -> Iterator[Departed | None]:
+def reap() -> Iterator[ExitedChild | None]:
     """Yield the children that have ended; None last if no child is left at all."""
     while True:
         try:
@@ -205,7 +205,7 @@ def reap() -> Iterator[Departed | None]:
             return
         if pid == 0:
             return
-        yield Departed(
+        yield ExitedChild(
             pid,
             os.waitstatus_to_exitcode(status),
             usage.ru_utime + usage.ru_stime,

@@ -1,7 +1,7 @@
-"""The host's lines to its fork servers and to the guards.
+"""The host's channels to its fork servers and to the supervisors.
 
-There are two fork servers: the one that forks guards, and below it a second one that waits to take its place. A new
-one cannot be forked from the host, which has connections and threads by then.
+There are two fork servers: the one that forks supervisors, and below it a second one that waits to take its place.
+A new one cannot be forked from the host, which has connections and threads by then.
 """
 
 from __future__ import annotations
@@ -23,33 +23,33 @@ _CLOSING_SECONDS = supervisor.SWEEP_PATIENCE_SECONDS + 3
 
 log = get_log("crons.executors")
 
-Heard = Callable[["Line", wire.Message | None], None]
+OnMessage = Callable[["Channel", wire.Message | None], None]
 
 
-class Line:
-    """The host's end of a line; *pid* is who is at the other end, once it has said so."""
+class Channel:
+    """The host's end of a channel; *pid* is who is at the other end, once it has said so."""
 
     def __init__(self, end: socket.socket) -> None:
         self.end = end
         self.inbox = wire.Inbox(end)
         self.pid: int | None = None
-        self.server: Line | None = None
+        self.server: Channel | None = None
 
 
 class Pool:
-    """Keeps guards: one for each attempt that runs, the others waiting to serve again.
+    """Keeps supervisors: one for each attempt that runs, the others waiting to serve again.
 
-    A guard serves one attempt after another, so that each costs one fork and not two.
+    A supervisor serves one attempt after another, so that each costs one fork and not two.
     """
 
-    def __init__(self, selector: selectors.BaseSelector, heard: Heard) -> None:
+    def __init__(self, selector: selectors.BaseSelector, on_message: OnMessage) -> None:
         self.is_broken = False
         self._selector = selector
-        self._heard = heard
-        self._zygote: Line | None = None
-        self._spare: Line | None = None
-        self._idle: list[Line] = []
-        self._busy: set[Line] = set()
+        self._on_message = on_message
+        self._server: Channel | None = None
+        self._spare: Channel | None = None
+        self._idle: list[Channel] = []
+        self._busy: set[Channel] = set()
 
     def open(self, log_level: int, kill_wait_seconds: float) -> None:
         """Fork the fork server from this process, as it is now."""
@@ -63,151 +63,151 @@ class Pool:
             pid = os.fork()
         if pid == 0:
             ours.close()
-            fork_server.live(theirs, log_level, kill_wait_seconds, inherited)
+            fork_server.run(theirs, log_level, kill_wait_seconds, inherited)
         theirs.close()
-        self._zygote = Line(ours)
-        self._zygote.pid = pid
-        self._selector.register(ours, selectors.EVENT_READ, self._hear_zygote)
+        self._server = Channel(ours)
+        self._server.pid = pid
+        self._selector.register(ours, selectors.EVENT_READ, self._read_server)
         self._fork_spare()
 
-    def line(self) -> Line:
-        """Return the line to a guard that is free, or to one that is being forked: it has a pid when it is there.
+    def acquire(self) -> Channel:
+        """Return the channel to a supervisor that is idle, or to one being forked: it has a pid once it is there.
 
         Raises: OSError if there is none and none can be forked.
         """
-        line = self._idle.pop() if self._idle else self._fork("guard", self._hear_guard)
+        channel = self._idle.pop() if self._idle else self._fork("supervisor", self._read_supervisor)
         if self._spare is None:
             self._fork_spare()
-        self._busy.add(line)
-        return line
+        self._busy.add(channel)
+        return channel
 
-    def replace_server(self, line: Line) -> None:
-        """Kill the fork server that *line* waits for (it is stopped, or stuck); the other takes its place."""
-        if self._zygote is line.server and self._zygote is not None and self._zygote.pid is not None:
-            kernel.kill(self._zygote.pid)
-            self._lose_zygote()
+    def replace_server(self, channel: Channel) -> None:
+        """Kill the fork server that *channel* waits for (it is stopped, or stuck); the other takes its place."""
+        if self._server is channel.server and self._server is not None and self._server.pid is not None:
+            kernel.kill(self._server.pid)
+            self._fail_over()
 
-    def give_back(self, line: Line) -> None:
-        """Let the guard serve again."""
-        self._busy.discard(line)
-        self._idle.append(line)
+    def release(self, channel: Channel) -> None:
+        """Let the supervisor serve again."""
+        self._busy.discard(channel)
+        self._idle.append(channel)
 
-    def drop(self, line: Line) -> None:
-        """Forget a guard that is gone; one that is not hears that the host is."""
-        self._busy.discard(line)
-        if line in self._idle:
-            self._idle.remove(line)
-        self._hang_up(line)
+    def drop(self, channel: Channel) -> None:
+        """Forget a supervisor that is gone; one that is not hears that the host is."""
+        self._busy.discard(channel)
+        if channel in self._idle:
+            self._idle.remove(channel)
+        self._close(channel)
 
     def close(self) -> None:
         """Have everything killed, and return when it is gone."""
-        guards = [*self._idle, *self._busy]
-        _end(guards)
-        for line in guards:
-            self.drop(line)
-        servers = [each for each in (self._zygote, self._spare) if each is not None]
+        supervisors = [*self._idle, *self._busy]
+        _end(supervisors)
+        for channel in supervisors:
+            self.drop(channel)
+        servers = [each for each in (self._server, self._spare) if each is not None]
         _end(servers)
         self._spare = None
-        for line in servers:
-            self._bury(line)
-        self._zygote, self.is_broken = None, True
+        for channel in servers:
+            self._close_and_reap(channel)
+        self._server, self.is_broken = None, True
 
-    def _fork(self, what: str, hear: Callable[[Line], None]) -> Line:
+    def _fork(self, what: str, hear: Callable[[Channel], None]) -> Channel:
         ours, theirs = wire.pair()
         try:
             while not self._ask(what, theirs):
-                self._lose_zygote()
+                self._fail_over()
         except OSError:
             ours.close()
             raise
         finally:
             theirs.close()
-        line = Line(ours)
-        line.server = self._zygote
-        self._selector.register(ours, selectors.EVENT_READ, lambda: hear(line))
-        return line
+        channel = Channel(ours)
+        channel.server = self._server
+        self._selector.register(ours, selectors.EVENT_READ, lambda: hear(channel))
+        return channel
 
     def _ask(self, what: str, theirs: socket.socket) -> bool:
         """Ask the fork server to fork, and say whether it is there to hear it."""
-        if self._zygote is None:
+        if self._server is None:
             raise OSError("the fork server is gone")
         try:
-            wire.send(self._zygote.end, {"fork": what}, [theirs.fileno()])
+            wire.send(self._server.end, {"fork": what}, [theirs.fileno()])
         except OSError:
             return False
         return True
 
-    def _hear_guard(self, line: Line) -> None:
-        messages = line.inbox.read()
+    def _read_supervisor(self, channel: Channel) -> None:
+        messages = channel.inbox.read()
         for message in messages or ():
-            line.pid = message.get("pid", line.pid)
-            self._heard(line, message)
+            channel.pid = message.get("pid", channel.pid)
+            self._on_message(channel, message)
         if messages is None:
-            self.drop(line)
-            self._heard(line, None)
+            self.drop(channel)
+            self._on_message(channel, None)
 
-    def _hear_zygote(self) -> None:
-        line = self._zygote
-        if line is None:
+    def _read_server(self) -> None:
+        channel = self._server
+        if channel is None:
             return
-        messages = line.inbox.read()
+        messages = channel.inbox.read()
         for message in messages or ():
-            line.pid = message.get("pid", line.pid)
+            channel.pid = message.get("pid", channel.pid)
         if messages is None:
-            self._lose_zygote()
+            self._fail_over()
 
-    def _hear_spare(self, line: Line) -> None:
-        if line is self._zygote:
-            self._hear_zygote()  # it has taken over in this very turn
+    def _read_spare(self, channel: Channel) -> None:
+        if channel is self._server:
+            self._read_server()  # it has taken over in this very turn
             return
-        messages = line.inbox.read()
+        messages = channel.inbox.read()
         for message in messages or ():
-            line.pid = message.get("pid", line.pid)
+            channel.pid = message.get("pid", channel.pid)
         if messages is None:
-            self._bury(line)
-            if self._spare is line:
-                self._spare = None  # another is asked for with the next guard
+            self._close_and_reap(channel)
+            if self._spare is channel:
+                self._spare = None  # another is asked for with the next supervisor
 
     def _fork_spare(self) -> None:
-        if self._zygote is None:
+        if self._server is None:
             return
         try:
-            self._spare = self._fork("server", self._hear_spare)
+            self._spare = self._fork("server", self._read_spare)
         except OSError as error:
             log.warning("no second fork server: %s", error)
 
-    def _lose_zygote(self) -> None:
-        line, self._zygote = self._zygote, None
-        if line is not None:
-            self._bury(line)
+    def _fail_over(self) -> None:
+        channel, self._server = self._server, None
+        if channel is not None:
+            self._close_and_reap(channel)
         if self._spare is None:
             self.is_broken = True
             return
         # Nothing is forked from this process any more: it has connections and threads by now.
         log.error("the fork server is gone, the second one takes its place")
-        self._zygote, self._spare = self._spare, None
-        self._selector.modify(self._zygote.end, selectors.EVENT_READ, self._hear_zygote)
+        self._server, self._spare = self._spare, None
+        self._selector.modify(self._server.end, selectors.EVENT_READ, self._read_server)
 
-    def _bury(self, line: Line) -> None:
-        self._hang_up(line)
-        if line.pid is not None:
+    def _close_and_reap(self, channel: Channel) -> None:
+        self._close(channel)
+        if channel.pid is not None:
             with contextlib.suppress(ChildProcessError):
-                os.waitpid(line.pid, 0)
+                os.waitpid(channel.pid, 0)
 
-    def _hang_up(self, line: Line) -> None:
+    def _close(self, channel: Channel) -> None:
         with contextlib.suppress(KeyError, ValueError):
-            self._selector.unregister(line.end)
-        line.end.close()
+            self._selector.unregister(channel.end)
+        channel.end.close()
 
 
-def _end(lines: Iterable[Line]) -> None:
+def _end(channels: Iterable[Channel]) -> None:
     """Hang up, and wait until those at the other ends are gone; kill those that do not go."""
-    waiting = {line.end.fileno(): line for line in lines if line.end.fileno() != -1}
+    waiting = {channel.end.fileno(): channel for channel in channels if channel.end.fileno() != -1}
     poll = select.poll()
-    for number, line in waiting.items():
+    for number, channel in waiting.items():
         with contextlib.suppress(OSError):
             # Closing would not do: a copy of this end may live on in a process forked from this one.
-            line.end.shutdown(socket.SHUT_WR)
+            channel.end.shutdown(socket.SHUT_WR)
         poll.register(number, select.POLLIN)
     ends_at = time.monotonic() + _CLOSING_SECONDS
     while waiting and (left := ends_at - time.monotonic()) > 0:
@@ -215,6 +215,6 @@ def _end(lines: Iterable[Line]) -> None:
             if waiting[number].inbox.read() is None:
                 poll.unregister(number)
                 del waiting[number]
-    for line in waiting.values():
-        if line.pid is not None:
-            kernel.kill(line.pid)
+    for channel in waiting.values():
+        if channel.pid is not None:
+            kernel.kill(channel.pid)

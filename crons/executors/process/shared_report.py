@@ -1,4 +1,4 @@
-"""What a job's process says of its attempt, in memory that it shares with its guard.
+"""What a job's process says of its attempt, in memory that it shares with its supervisor.
 
 Not over a descriptor: a job may close those that it did not open, and get the number for a file of its own.
 """
@@ -21,7 +21,7 @@ _OUTCOMES = frozenset({Outcome.SUCCEEDED, Outcome.FAILED})
 
 
 @dataclass(frozen=True)
-class Said:
+class JobReport:
     """*is_called*: the job's function has begun. *failure* is its error, *ending* how the attempt ended, if it has.
 
     *refusal*: why nothing of the job has begun, where its process says so.
@@ -35,7 +35,7 @@ class Said:
 
 
 class SharedReport:
-    """A guard's own, inherited by one job's process after another; only pages that are written to take memory."""
+    """A supervisor's own, inherited by one job's process after another; only pages that are written to take memory."""
 
     def __init__(self) -> None:
         self._memory = mmap.mmap(-1, _ENDING + _AREA_BYTES)
@@ -67,14 +67,14 @@ class SharedReport:
         """Whether the job's process has said how the attempt ended."""
         return bool(self._length(_ENDING))
 
-    def read(self) -> Said:
+    def read(self) -> JobReport:
         """Return what is said, checked: a job can write to all memory of its process."""
         failure, ending = self._read(_FAILURE), self._read(_ENDING)
         is_garbled = self.has_ended and not _is_ending(ending)
-        # Said to have ended, it has begun, whatever else is overwritten: taken for unbegun it would run again.
+        # A job that reports its end has begun, whatever else is overwritten: taken for unbegun it would run again.
         is_called = self._memory[_CALLED] != 0 or self.has_ended or self._length(_FAILURE) != 0
         refusal = "" if is_called else self._read(_REFUSAL)
-        return Said(
+        return JobReport(
             is_called=is_called,
             refusal=refusal if isinstance(refusal, str) else "",
             failure=failure if isinstance(failure, str) else "",

@@ -17,7 +17,7 @@ _MOST_DRAIN_READS = 32
 
 
 class Streams:
-    """Reads what an attempt writes; *heard* is called after each piece, *ended* when all pipes are at their end."""
+    """Reads what an attempt writes; *on_data* is called after each piece, *on_end* when all pipes are at their end."""
 
     def __init__(
         self,
@@ -25,14 +25,14 @@ class Streams:
         output: Output,
         *,
         selector: selectors.BaseSelector,
-        heard: Callable[[], None],
-        ended: Callable[[], None],
+        on_data: Callable[[], None],
+        on_end: Callable[[], None],
     ) -> None:
         self._descriptors = descriptors
         self._output = output
         self._selector = selector
-        self._heard = heard
-        self._ended = ended
+        self._on_data = on_data
+        self._on_end = on_end
         for stream, descriptor in descriptors.items():
             selector.register(descriptor, selectors.EVENT_READ, partial(self._read, stream))
 
@@ -56,9 +56,9 @@ class Streams:
     def _read(self, stream: str) -> None:
         # Once per turn: one attempt's flood does not hold up the others.
         if self._take(stream):
-            self._heard()
+            self._on_data()
         elif self.have_ended:
-            self._ended()
+            self._on_end()
 
     def _take(self, stream: str) -> bool:
         descriptor = self._descriptors.get(stream)

@@ -1,7 +1,7 @@
-"""The guard: forks one job at a time, ends it in time, and lets nothing that it started stay behind.
+"""The supervisor: forks one job at a time, ends it in time, and lets nothing that it started stay behind.
 
 It is the leader of its own session, so that a terminal's signals pass the jobs by, and the foster
-parent of every orphan below it, so that what a job left behind is found wherever it went. Its line
+parent of every orphan below it, so that what a job left behind is found wherever it went. Its channel
 to the host is the host's life: when that breaks, even by SIGKILL, everything here is killed.
 """
 
@@ -22,7 +22,7 @@ from crons.executors.process import child, kernel, wire
 from crons.executors.process.exiting import Exit
 from crons.executors.process.resting import explain
 from crons.executors.process.shared_report import SharedReport
-from crons.hosts.instances import boottime, hold_attempt
+from crons.hosts.instances import boottime, lock_attempt
 
 # A sleep does not count the time that a machine is suspended, a lease does: look at the clock now and then.
 _LONGEST_SLEEP_SECONDS = 1.0
@@ -30,63 +30,63 @@ _SWEEP_SECONDS = 0.01
 SWEEP_PATIENCE_SECONDS = 5.0
 
 
-def stand(line: socket.socket, log: capture.LogPipe, kill_wait_seconds: float, leaving: Exit) -> NoReturn:
-    """Be a guard in this freshly forked process until the host hangs up."""
+def run(channel: socket.socket, log: capture.LogPipe, kill_wait_seconds: float, leaving: Exit) -> NoReturn:
+    """Be a supervisor in this freshly forked process until the host hangs up."""
     code = 1
     try:
         os.setsid()
         kernel.adopt_orphans()
-        wire.send(line, {"pid": os.getpid()})
-        Guard(line, log, kill_wait_seconds, leaving).serve()
+        wire.send(channel, {"pid": os.getpid()})
+        Supervisor(channel, log, kill_wait_seconds, leaving).serve()
         code = 0
-    except BaseException:  # noqa: BLE001 (a guard that goes on half-broken watches nothing)
+    except BaseException:  # noqa: BLE001 (a supervisor that goes on half-broken watches nothing)
         traceback.print_exc()
     finally:
         os._exit(code)
 
 
-class Guard:
-    """Serves one host: an order to start, word of the lease, orders to stop; answers with what happened."""
+class Supervisor:
+    """Serves one host: commands to start, to stop, and to move the end of the lease; answers with what happened."""
 
-    def __init__(self, line: socket.socket, log: capture.LogPipe, kill_wait_seconds: float, leaving: Exit) -> None:
-        self._inbox = wire.Inbox(line)
+    def __init__(self, channel: socket.socket, log: capture.LogPipe, kill_wait_seconds: float, leaving: Exit) -> None:
+        self._inbox = wire.Inbox(channel)
         self._log = log
         self._leaving = leaving
         self._kill_wait_seconds = kill_wait_seconds
-        self._bell = kernel.ChildBell()
+        self._children = kernel.ChildWatcher()
         self._poll = select.poll()
-        self._poll.register(line, select.POLLIN)
-        self._poll.register(self._bell, select.POLLIN)
+        self._poll.register(channel, select.POLLIN)
+        self._poll.register(self._children, select.POLLIN)
         self._watch: Watch | None = None
-        self._name: socket.socket | None = None
+        self._lock: socket.socket | None = None
         self._report = SharedReport()
 
     def serve(self) -> None:
         """Obey until the host hangs up, or until a process refuses to die."""
         while True:
             self._poll.poll(None if self._watch is None else self._watch.patience_ms())
-            self._bell.hush()
-            orders = self._inbox.read()
-            if orders is None:
+            self._children.drain()
+            commands = self._inbox.read()
+            if commands is None:
                 end_all()
                 return
-            for order in orders:
-                self._obey(order)
+            for command in commands:
+                self._handle(command)
             self._reap()
             if self._watch is not None and not self._go_on(self._watch):
                 return
 
-    def _obey(self, order: wire.Message) -> None:
-        if "start" in order:
-            self._start(order)
+    def _handle(self, command: wire.Message) -> None:
+        if "start" in command:
+            self._start(command)
         # Anything else may be late: about an attempt that has ended meanwhile.
-        elif self._watch is not None and self._watch.attempt == order["attempt"]:
-            if "lease" in order:
-                self._watch.lease_until = order["lease"]
+        elif self._watch is not None and self._watch.attempt == command["attempt"]:
+            if "lease" in command:
+                self._watch.lease_until = command["lease"]
             else:
-                self._watch.stop(order["stop"], at_once=order["at_once"])
+                self._watch.stop(command["stop"], at_once=command["at_once"])
 
-    def _start(self, order: wire.Message) -> None:
+    def _start(self, command: wire.Message) -> None:
         received = [self._inbox.descriptors.popleft() for _ in range(len(self._inbox.descriptors))]
         try:
             if len(received) < len(capture.STREAMS):
@@ -94,85 +94,85 @@ class Guard:
                 raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
             self._report.clear()
             # Open here and in the job's process: while either lives, others know that this attempt may run.
-            self._name = hold_attempt(order["start"]["instance"], order["attempt"])
-            # Said before the fork: if this process vanishes, nobody can know whether the job has begun.
-            wire.send(self._inbox.end, {"attempt": order["attempt"], "starting": True})
+            self._lock = lock_attempt(command["start"]["instance"], command["attempt"])
+            # Sent before the fork: if this process vanishes, nobody can know whether the job has begun.
+            wire.send(self._inbox.end, {"attempt": command["attempt"], "starting": True})
             # Counted before the fork: a job may fill the memory before this process is scheduled again.
             oom_kills = kernel.oom_kills()
-            guard, pid = os.getpid(), os.fork()
+            supervisor, pid = os.getpid(), os.fork()
         except OSError as error:
-            self._let_go()
-            wire.send(self._inbox.end, {"attempt": order["attempt"], "refused": explain(error)})
+            self._unlock_attempt()
+            wire.send(self._inbox.end, {"attempt": command["attempt"], "refused": explain(error)})
         else:
             if pid == 0:
-                self._become_job(order["start"], guard, dict(zip(capture.STREAMS, received, strict=True)))
-            self._watch = Watch(pid, order, self._report, oom_kills, self._kill_wait_seconds)
+                self._become_job(command["start"], supervisor, dict(zip(capture.STREAMS, received, strict=True)))
+            self._watch = Watch(pid, command, self._report, oom_kills, self._kill_wait_seconds)
         for each in received:
             os.close(each)
 
-    def _become_job(self, data: wire.Message, guard: int, descriptors: dict[str, int]) -> NoReturn:
+    def _become_job(self, data: wire.Message, supervisor: int, descriptors: dict[str, int]) -> NoReturn:
         try:
             self._inbox.end.close()
-            self._bell.close()
-            child.become_job(data, guard, descriptors, self._report, self._log, self._leaving)
-        except BaseException:  # noqa: BLE001 (the guard's stack must not unwind in the job's process)
+            self._children.close()
+            child.become_job(data, supervisor, descriptors, self._report, self._log, self._leaving)
+        except BaseException:  # noqa: BLE001 (the supervisor's stack must not unwind in the job's process)
             traceback.print_exc()
         finally:
             os._exit(70)
 
     def _reap(self) -> None:
-        for departed in kernel.reap():
+        for exited in kernel.reap():
             if self._watch is not None:
-                self._watch.note(departed)
+                self._watch.note(exited)
 
     def _go_on(self, watch: Watch) -> bool:
         watch.enforce()
-        if watch.held_by and not watch.is_held_said:
-            watch.is_held_said = True
-            wire.send(self._inbox.end, {"attempt": watch.attempt, "held_by": watch.held_by})
+        if watch.blocked_by and not watch.is_block_reported:
+            watch.is_block_reported = True
+            wire.send(self._inbox.end, {"attempt": watch.attempt, "blocked_by": watch.blocked_by})
         if not watch.is_over:
             return True
-        self._let_go()
+        self._unlock_attempt()
         wire.send(self._inbox.end, watch.close())
         self._watch = None
         return not watch.left
 
-    def _let_go(self) -> None:
-        if self._name is not None:
-            self._name.close()
-            self._name = None
+    def _unlock_attempt(self) -> None:
+        if self._lock is not None:
+            self._lock.close()
+            self._lock = None
 
 
 class Watch:
-    """One attempt as its guard sees it."""
+    """One attempt as its supervisor sees it."""
 
     def __init__(
-        self, pid: int, order: wire.Message, report: SharedReport, oom_kills: int | None, kill_wait_seconds: float
+        self, pid: int, command: wire.Message, report: SharedReport, oom_kills: int | None, kill_wait_seconds: float
     ) -> None:
-        self.attempt: int = order["attempt"]
-        self.lease_until: float = order["lease"]
+        self.attempt: int = command["attempt"]
+        self.lease_until: float = command["lease"]
         self.is_over = False
         self.left: list[int] = []
         # Processes of another user: while one of them lives, the job has not ended.
-        self.held_by: list[str] = []
-        self.is_held_said = False
+        self.blocked_by: list[str] = []
+        self.is_block_reported = False
         self._pid = pid
         self._oom_kills = oom_kills
         self._report = report
         self._kill_wait_seconds = kill_wait_seconds
-        timeout = order["start"]["timeout"]
+        timeout = command["start"]["timeout"]
         self._timeout_at = math.inf if timeout is None else time.monotonic() + timeout
         self._kill_at = math.inf
         self._sweep_until = math.inf
         self._stopped_by: str | None = None
-        self._job: kernel.Departed | None = None
+        self._job: kernel.ExitedChild | None = None
         self._cpu_seconds = 0.0
         self._peak_memory_bytes = 0
 
     def patience_ms(self) -> float:
-        """Say how long the guard may sleep."""
+        """Say how long the supervisor may sleep."""
         if self._job is not None:
-            return (_LONGEST_SLEEP_SECONDS if self.held_by else _SWEEP_SECONDS) * 1000
+            return (_LONGEST_SLEEP_SECONDS if self.blocked_by else _SWEEP_SECONDS) * 1000
         next_at = min(self._timeout_at, self._kill_at) - time.monotonic()
         wait = min(next_at, self.lease_until - boottime(), _LONGEST_SLEEP_SECONDS)
         return math.ceil(max(wait, 0) * 1000)
@@ -195,15 +195,15 @@ class Watch:
             self._kill_at = time.monotonic() + self._kill_wait_seconds
             kernel.kill_group(self._pid, SIGTERM)
 
-    def note(self, departed: kernel.Departed | None) -> None:
+    def note(self, exited: kernel.ExitedChild | None) -> None:
         """Take in that a child has ended, or that none is left."""
-        if departed is None:
+        if exited is None:
             self.is_over = True
             return
-        self._cpu_seconds += departed.cpu_seconds
-        self._peak_memory_bytes = max(self._peak_memory_bytes, departed.peak_memory_bytes)
-        if departed.pid == self._pid:
-            self._job = departed
+        self._cpu_seconds += exited.cpu_seconds
+        self._peak_memory_bytes = max(self._peak_memory_bytes, exited.peak_memory_bytes)
+        if exited.pid == self._pid:
+            self._job = exited
             self._sweep_until = time.monotonic() + SWEEP_PATIENCE_SECONDS
 
     def enforce(self) -> None:
@@ -248,10 +248,10 @@ class Watch:
         left = kernel.kill_below(os.getpid(), self._pid)
         if now < self._sweep_until:
             return
-        refusing = kernel.refusing(left)
-        if refusing:
+        foreign = kernel.of_other_users(left)
+        if foreign:
             # What sudo has started still works, and a second run beside it is what overlap="skip" rules out.
-            self.held_by = [kernel.named(each) for each in refusing]
+            self.blocked_by = [kernel.describe(each) for each in foreign]
         else:
             # What waits for a dead disk has its SIGKILL, and does nothing more: the ending must not wait as well.
             self.is_over, self.left = True, left

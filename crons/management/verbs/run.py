@@ -1,4 +1,4 @@
-"""`crons run NAME`: the door to one entry, for crontab lines, scripts and people."""
+"""`crons run NAME`: the trigger of one entry, for crontab lines, scripts and people."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ class Run(Verb):
     def handle(self, options: Mapping[str, Any], out: Out) -> int:
         """Run; 0 when it succeeded or somebody else has it, 1 when it failed or was refused."""
         from crons.management.verbs.history import run_as_json
-        from crons.triggers.entry import Door, do_the_work
+        from crons.triggers.entry import EntryTrigger, do_the_work
         from crons.triggers.session import Session
 
         name, args = options["entry"], _args(options)
@@ -66,11 +66,11 @@ class Run(Verb):
         # With --json stdout belongs to the row at the end; inline, the job writes to the terminal itself.
         echo = None if options["foreground"] or out.json else Echo(as_written=out.as_written)
         with Session("run", trigger, _executors(name, options["foreground"]), echo=echo) as session:
-            door = Door(session, out.note, wait=options["wait"], echo=Echo(as_written=out.as_written))
+            named = EntryTrigger(session, out.note, wait=options["wait"], echo=Echo(as_written=out.as_written))
             guess = not options["scheduled"]
-            code = door.scheduled(name, guess=guess) if scheduled else door.manual(name, by=operator(), args=args)
-        if out.json and door.run is not None:
-            out.row(run_as_json(door.run.pk))
+            code = named.scheduled(name, guess=guess) if scheduled else named.manual(name, by=operator(), args=args)
+        if out.json and named.run is not None:
+            out.row(run_as_json(named.run.pk))
         return code
 
 

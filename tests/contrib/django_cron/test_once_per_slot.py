@@ -40,11 +40,11 @@ def shop(own_database: OwnDatabase, tmp_path: Path) -> Site:
     return site
 
 
-def test_all_doors_at_once_run_it_once_per_slot(shop: Site) -> None:
+def test_all_triggers_at_once_run_it_once_per_slot(shop: Site) -> None:
     """Two old crontab lines and two schedulers that come in the same moment."""
-    doors = [[MANAGE, "runcrons"], [MANAGE, "crons", "tick"]] * 2
+    triggers = [[MANAGE, "runcrons"], [MANAGE, "crons", "tick"]] * 2
     with closing(shop.stack):
-        started = [shop.start_python(*door) for door in doors]
+        started = [shop.start_python(*trigger) for trigger in triggers]
         codes = [process.wait(timeout=PATIENCE_SECONDS) for process in started]
 
     assert codes == [0, 0, 0, 0]

@@ -19,7 +19,7 @@ exec setpriv --no-new-privs --bounding-set -all --inh-caps -all "$@"
 
 
 def test_a_job_runs_where_only_its_directories_can_be_written(site: Site, tmp_path: Path) -> None:
-    """Hardening must not cost what it protects: fork server, guards, leases and SQLite need none of what is taken."""
+    """Hardening costs nothing that it protects: fork server, supervisors, leases and SQLite need none of it."""
     namespaces.need(namespaces.OWN_MOUNTS, "a read-only file system")
     command = [sys.executable, str(ROOT / "manage.py"), "crons", "run", "plain", "--manual"]
 

@@ -1,4 +1,4 @@
-"""What a worker does when Celery's beat fires: the doors of system cron, opened by a message.
+"""What a worker does when Celery's beat fires: what `crons run` and `crons tick` do for system cron.
 
 A message may come twice, from two beats or from one that was killed after it had sent: the ledger has each slot once.
 """
@@ -10,7 +10,7 @@ from datetime import timedelta
 from crons import deployment
 from crons.side_output import get_log
 from crons.triggers import worker
-from crons.triggers.entry import Door
+from crons.triggers.entry import EntryTrigger
 from crons.triggers.session import Session
 from crons.triggers.tick import tick as look
 
@@ -25,10 +25,10 @@ def fire(entry: str) -> str:
     """
     said: list[str] = []
     with worker.at_work("beat", _session) as session:
-        door = Door(session, said.append, patience=NO_PATIENCE)
-        door.scheduled(entry)
-        if door.run is not None and not said:
-            said.append(f"run {door.run.pk} of {entry}: {door.run.verdict or door.run.state}")
+        trigger = EntryTrigger(session, said.append, patience=NO_PATIENCE)
+        trigger.scheduled(entry)
+        if trigger.run is not None and not said:
+            said.append(f"run {trigger.run.pk} of {entry}: {trigger.run.verdict or trigger.run.state}")
     return " ".join(said)
 
 

@@ -22,7 +22,7 @@ from crons.management.commandline import CommandLine
 from crons.models import Attempt, Entry, Run
 from crons.schedules import FAR_PAST
 from crons.side_output import Echo
-from crons.triggers.entry import Door
+from crons.triggers.entry import EntryTrigger
 from crons.triggers.session import LONGEST_LOOK_SECONDS, Session
 from crons.verdicts import State, Verdict
 
@@ -150,8 +150,8 @@ def _see_through(session: Session, run: int) -> str:
 
 def _forced(session: Session, entry: Entry, say: Callable[[str], None]) -> str:
     # The next call begins the retries: this one must not stay for minutes.
-    door = Door(session, say, wait=True, patience=timedelta(0))
-    return FAILED if door.manual(entry.name, by=f"runcrons --force by {_who()}") else DID
+    trigger = EntryTrigger(session, say, wait=True, patience=timedelta(0))
+    return FAILED if trigger.manual(entry.name, by=f"runcrons --force by {_who()}") else DID
 
 
 def _who() -> str:

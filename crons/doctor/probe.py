@@ -1,6 +1,6 @@
 """A program, started by `crons doctor` as a crontab line would start manage.py: what does it come to there?
 
-`python witness.py REPORT MANAGE_PY` does what manage.py does until it would carry out a command, and writes to
+`python probe.py REPORT MANAGE_PY` does what manage.py does until it would carry out a command, and writes to
 the file REPORT, as JSON, what was found; what stops it on the way is raised, for whoever reads stderr.
 """
 
@@ -19,7 +19,7 @@ READ = ENVIRON.__getitem__
 
 
 def main(report: str, manage_py: str) -> None:
-    """Witness the start of *manage_py*, and write *report* however it ends."""
+    """Watch the start of *manage_py*, and write *report* however it ends."""
     found: dict[str, Any] = {"stage": "start"}
     asked: set[str] = set()
     _listen(asked)

@@ -1,4 +1,4 @@
-"""Become a program that ends with its parent: `leash.py TERM PROGRAM …`.
+"""Become a program that ends with its parent: `die_with_parent.py TERM PROGRAM …`.
 
 The kernel sends it the signal when whoever started it is gone, killed even. With `--as ACCOUNT` before
 the signal it becomes that account first; root only.
@@ -25,7 +25,7 @@ def nobody_reads(descriptor: int) -> bool:
 
 
 def main(words: list[str]) -> None:
-    """Take the leash and become the program; what went wrong ends it with a line."""
+    """Ask the kernel for the signal, then become the program; what went wrong ends it with a line."""
     parent = os.getppid()
     if words[:1] == ["--as"]:
         account = pwd.getpwnam(words[1])
@@ -38,7 +38,7 @@ def main(words: list[str]) -> None:
     if sys.platform == "linux" and ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, int(number), 0, 0, 0):
         raise OSError("prctl(PR_SET_PDEATHSIG) was refused")
     if os.getppid() != parent or nobody_reads(STDOUT):
-        sys.exit("leash: the parent was gone before the leash was on.")
+        sys.exit("die_with_parent: the parent was gone before the kernel could be asked.")
     os.execvp(words[1], words[1:])
 
 

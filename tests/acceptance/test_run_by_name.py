@@ -146,7 +146,7 @@ def test_a_crontab_line_alone_catches_up_on_every_slot(site: Site) -> None:
 
 
 def test_a_retry_that_is_near_is_waited_for_and_said_once(site: Site) -> None:
-    """The exit code is the verdict, so the door stays; it says so once, not twice a second."""
+    """The exit code is the verdict, so the trigger stays; it says so once, not twice a second."""
     done = site.crons("run", "fails_with_pauses", "--manual", check=False)
 
     told = [line for line in done.stderr.splitlines() if "again at" in line]

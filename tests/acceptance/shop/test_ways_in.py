@@ -220,7 +220,7 @@ def test_each_job_is_one_entry(shop: Shop) -> None:
 
 
 @dataclass
-class Doors:
+class Triggers:
     """Ways into the jobs, opened one after the other without waiting."""
 
     shop: Shop
@@ -248,25 +248,25 @@ class Doors:
         return [(command, said[1]) for command, process, said in ended if process.returncode != 0]
 
 
-def test_all_doors_of_all_jobs_at_once_run_each_slot_once(web: Shop) -> None:
+def test_all_triggers_of_all_jobs_at_once_run_each_slot_once(web: Shop) -> None:
     """Scripts, crontab lines, commands, `crons run`, `tick` and a scheduler: one attempt per job, no failure."""
     jobs = (CLEANUP, HEARTBEAT, REMINDERS, RESTOCK, REPORT)
     pending = make_pending_orders(web)
     crontab = [line.split(None, 5)[5] for line in lines_of_django_crontab(web)]
     web.reschedule_to_this_minute(*jobs)
     manage = (sys.executable, ROOT / "manage.py")
-    doors = Doors(web)
+    triggers = Triggers(web)
 
-    with doors.stack:
-        serve = doors.open(*manage, "crons", "serve")
+    with triggers.stack:
+        serve = triggers.open(*manage, "crons", "serve")
         for script in (SCRIPT, REMINDERS_SCRIPT):
-            doors.open(script, "--scheduled", "--wait")
+            triggers.open(script, "--scheduled", "--wait")
         for line in crontab:
-            doors.open("/bin/sh", "-c", line)
+            triggers.open("/bin/sh", "-c", line)
         for command in (CLEANUP, REMINDERS, RESTOCK, "crm_report"):
-            doors.open(*manage, command, "--scheduled", "--wait")
-        doors.open(*manage, "crons", "run", HEARTBEAT, "--scheduled", "--wait")
-        doors.open(*manage, "crons", "tick")
+            triggers.open(*manage, command, "--scheduled", "--wait")
+        triggers.open(*manage, "crons", "run", HEARTBEAT, "--scheduled", "--wait")
+        triggers.open(*manage, "crons", "tick")
         for entry in jobs:
             web.site.wait_for_row(
                 "SELECT 1 FROM crons_run r JOIN crons_entry e ON e.id = r.entry_id "
@@ -276,7 +276,7 @@ def test_all_doors_of_all_jobs_at_once_run_each_slot_once(web: Shop) -> None:
         # The others may have done it all before the scheduler is there; killed then, it could not say goodbye.
         web.site.wait_for_row("SELECT 1 FROM crons_heartbeat WHERE kind = 'serve'", serve)
         serve.send_signal(signal.SIGTERM)
-        failed = doors.endings()
+        failed = triggers.endings()
 
     assert failed == []
     assert web.site.sql(
