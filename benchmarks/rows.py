@@ -22,7 +22,7 @@ from django.utils import timezone  # noqa: E402
 from benchmarks.measure import median_seconds, seconds  # noqa: E402
 from crons import ledger  # noqa: E402
 from crons.attempts import Finished  # noqa: E402
-from crons.dispatch import Dispatcher, plan_entry  # noqa: E402
+from crons.dispatch import Dispatcher  # noqa: E402
 from crons.hosts.instances import Instance  # noqa: E402
 from crons.jobs import registry  # noqa: E402
 from crons.jobs.policies import Policy  # noqa: E402
@@ -79,7 +79,7 @@ def record_all(count: int) -> dict[str, float]:
     now = fill(count, due=True)
 
     def all_due() -> None:
-        while ledger.record(now, plan_entry, "bench").entries:
+        while ledger.record(now, "bench").entries:
             pass
 
     record = seconds(all_due)
@@ -122,7 +122,7 @@ def race(count: int, racers: int) -> dict[str, float]:
 
     def record() -> None:
         while ledger.agenda(now).must_record:
-            ledger.record(now, plan_entry, "bench")
+            ledger.record(now, "bench")
 
     took = _together(racers, record)
     assert Run.objects.count() == count
@@ -132,7 +132,7 @@ def race(count: int, racers: int) -> dict[str, float]:
 def begin(count: int, racers: int) -> dict[str, float]:
     """Measure how long *racers* processes take together to begin and finish *count* due runs, ten at a time."""
     now = fill(count, due=True)
-    while ledger.record(now, plan_entry, "bench").entries:
+    while ledger.record(now, "bench").entries:
         pass
 
     def begin_and_finish() -> None:

@@ -15,7 +15,6 @@ from crons.conf import conf
 from crons.declarations import sync as declarations
 from crons.declarations.retiring import Retire
 from crons.declarations.sync import Synced
-from crons.dispatch import plan_entry
 from crons.exceptions import LedgerUnavailable, Refused, UnknownJob
 from crons.jobs import no_entry
 from crons.ledger import Corrected, Pruned, Reconciled
@@ -35,7 +34,7 @@ def sync(*, retire: Retire = Retire.NOTHING, by: str = "", kind: str = "sync") -
     Raises: Disabled, NotAdopted: closing an account records slots.
     """
     deployment.permit()
-    done = declarations.sync(ledger.database_now(), plan_entry, retire=retire, by=by, kind=kind)
+    done = declarations.sync(ledger.database_now(), retire=retire, by=by, kind=kind)
     if done.retired:
         with suppress(LedgerUnavailable):  # the mail waits in the outbox for whoever looks next
             outbox.send_due(ledger.database_now())
@@ -67,7 +66,7 @@ def reschedule(name: str, text: str | None, *, by: str, zone: str = "", reason: 
     if text is not None:
         arguments.check_complete(entry(name), {})  # a slot has nobody who gives it arguments
     now = ledger.database_now()
-    return declarations.reschedule(name, now, plan_entry, text=text, zone=zone, by=by, reason=reason)
+    return declarations.reschedule(name, now, text=text, zone=zone, by=by, reason=reason)
 
 
 def pause(name: str, *, by: str, reason: str, until: datetime | None = None) -> None:
@@ -76,7 +75,7 @@ def pause(name: str, *, by: str, reason: str, until: datetime | None = None) -> 
     Raises: UnknownJob; Refused without a reason, or if *until* is no moment to come.
     """
     deployment.permit()
-    ledger.pause(name, ledger.database_now(), plan_entry, by=by, reason=reason, until=until)
+    ledger.pause(name, ledger.database_now(), by=by, reason=reason, until=until)
 
 
 def pause_all(*, by: str, reason: str, until: datetime | None = None, tag: str = "") -> list[str]:
@@ -86,7 +85,7 @@ def pause_all(*, by: str, reason: str, until: datetime | None = None, tag: str =
     Raises: Refused without a reason, if *until* is no moment to come, or if no entry has that tag.
     """
     deployment.permit()
-    return ledger.pause_all(ledger.database_now(), plan_entry, by=by, reason=reason, until=until, tag=tag)
+    return ledger.pause_all(ledger.database_now(), by=by, reason=reason, until=until, tag=tag)
 
 
 def resume(name: str, *, by: str) -> Entry:
@@ -96,7 +95,7 @@ def resume(name: str, *, by: str) -> Entry:
     Raises: UnknownJob; Refused if only such a pause holds it: that one has to end.
     """
     deployment.permit()
-    return ledger.resume(name, ledger.database_now(), plan_entry, by=by)
+    return ledger.resume(name, ledger.database_now(), by=by)
 
 
 def resume_all(*, by: str, tag: str = "") -> list[str]:
@@ -105,7 +104,7 @@ def resume_all(*, by: str, tag: str = "") -> list[str]:
     Entries that are paused on their own, or by another tag, stay so.
     """
     deployment.permit()
-    return ledger.resume_all(ledger.database_now(), plan_entry, by=by, tag=tag)
+    return ledger.resume_all(ledger.database_now(), by=by, tag=tag)
 
 
 def wide_pauses() -> list[Pause]:
@@ -145,7 +144,7 @@ def backfill(name: str, first: datetime, last: datetime, *, by: str, dry_run: bo
     or if the entry is retired, has no schedule or cannot be planned.
     """
     deployment.permit()
-    return ledger.backfill(name, first, last, ledger.database_now(), plan_entry, by=by, dry_run=dry_run)
+    return ledger.backfill(name, first, last, ledger.database_now(), by=by, dry_run=dry_run)
 
 
 def cancel_entry(name: str, *, by: str, reason: str, backfill: bool = False) -> list[Run]:

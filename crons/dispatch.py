@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
-from crons import ledger, planner, watch
+from crons import ledger, watch
 from crons.attempts import Begun, Chunk, Finished, Renewed, Unstarted
 from crons.conf import conf
 from crons.exceptions import LedgerUnavailable
@@ -17,7 +17,6 @@ from crons.executors.sending import Publisher, Returned, Sender
 from crons.hosts.instances import Instance, boottime
 from crons.jobs import registry
 from crons.ledger import BATCH, Agenda, Recorded
-from crons.planner import Account, Plan
 from crons.side_output import Echo, get_log
 from crons.signals import attempt_begun
 
@@ -265,7 +264,7 @@ class Dispatcher:
 
     def _record(self, done: Pass, now: datetime) -> None:
         while True:
-            recorded = ledger.record(now, plan_entry, self.trigger, lacking=self.lacking)
+            recorded = ledger.record(now, self.trigger, lacking=self.lacking)
             _add(done, recorded)
             if recorded.entries < BATCH:
                 return
@@ -279,11 +278,6 @@ def _add(done: Pass, recorded: Recorded) -> None:
         log.warning("%s is left to other hosts: this machine has no time zone data of %s", name, zone)
     for name in recorded.parked:
         log.error("entry parked", extra={"entry": name})
-
-
-def plan_entry(account: Account, now: datetime) -> Plan:
-    """Plan as the settings say."""
-    return planner.plan(account, now, conf.grace)
 
 
 class DispatcherWriter:

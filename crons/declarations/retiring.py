@@ -6,7 +6,7 @@ seems to be another project, are left as they are until somebody says that it is
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
@@ -15,7 +15,6 @@ from crons.conf import conf
 from crons.ledger import account_for, cancel_open, verb, writing
 from crons.ledger.audit import note
 from crons.models import Entry, Incident
-from crons.planner import Account, Plan
 from crons.schedules import FAR_FUTURE, NEVER
 from crons.watch import declarers
 from crons.watch.alerts import Message, outbox
@@ -49,7 +48,6 @@ def retire(
     elsewhere: Mapping[str, str],
     how: Retire,
     now: datetime,
-    plan: Callable[[Account, datetime], Plan],
     by: str,
 ) -> Retired:
     """Retire the entries of *sources* that are not among *declared*, as *how* says: all of them or none.
@@ -72,20 +70,18 @@ def retire(
         if len(names) > MANY and len(names) * SHARE > live.count():
             problems.append(_too_many(names, live.count()))
             names = []
-    done = _retire(names, renames, now, plan, by) if names else []
+    done = _retire(names, renames, now, by) if names else []
     left = [each.name for each in going if each.name not in done]
     return Retired(done, left, problems, renames)
 
 
 @verb
-def _retire(
-    names: list[str], renames: list[str], now: datetime, plan: Callable[[Account, datetime], Plan], by: str
-) -> list[str]:
+def _retire(names: list[str], renames: list[str], now: datetime, by: str) -> list[str]:
     with writing() as using:
         rows = Entry.objects.using(using).select_for_update().filter(name__in=names, retired_at=None)
         entries = list(rows.order_by("pk"))
         for entry in entries:
-            account_for([entry], now, plan, "sync", using)
+            account_for([entry], now, "sync", using)
             cancel_open(entry, now, using, detail="nobody declares the entry any more")
             entry.retired_at, entry.wake_at = now, FAR_FUTURE
             entry.version += 1

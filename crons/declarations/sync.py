@@ -9,7 +9,7 @@ text, and counting starts anew, in one transaction.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
@@ -37,7 +37,7 @@ from crons.ledger import (
 from crons.ledger.audit import kept, note
 from crons.ledger.record import refuse_retired
 from crons.models import AuditEvent, Entry, Run
-from crons.planner import Account, Plan, while_retired
+from crons.planner import while_retired
 from crons.row_json import Garbled
 from crons.schedules import parse, zone_data
 from crons.sources import sources
@@ -45,7 +45,6 @@ from crons.sources.base import Hold
 from crons.verdicts import State
 from crons.watch.declarers import declared_by, living, note_declared, of_other_projects
 
-Planner = Callable[[Account, datetime], Plan]
 # What of Entry.overrides says when: a person's text and zone, and what is declared meanwhile.
 OVERRIDDEN = ("schedule", "zone", "declared", "declared_zone")
 OUTDATED = "outdated"
@@ -86,7 +85,7 @@ class Synced:
     problems: list[str] = field(default_factory=list)
 
 
-def sync(now: datetime, plan: Planner, *, retire: Retire = Retire.NOTHING, by: str = "", kind: str = "sync") -> Synced:
+def sync(now: datetime, *, retire: Retire = Retire.NOTHING, by: str = "", kind: str = "sync") -> Synced:
     """Bring the rows in step with the declarations; each entry in a transaction of its own.
 
     Entries that this code does not declare are retired if *retire* says so, not deleted: their history stays.
@@ -109,7 +108,7 @@ def sync(now: datetime, plan: Planner, *, retire: Retire = Retire.NOTHING, by: s
     written = dict(declared)
     for declaration in declared.values():
         try:
-            deed = _write(declaration, now, plan, known, by)
+            deed = _write(declaration, now, known, by)
         except UNWRITABLE as error:
             # Its row stays as it was. Raised here, the error left all others unwritten, and `serve` did not start.
             done.problems.append(f"{declaration.name}: {error}")
@@ -120,11 +119,11 @@ def sync(now: datetime, plan: Planner, *, retire: Retire = Retire.NOTHING, by: s
             continue
         getattr(done, "renamed" if declaration.name in carried else deed).append(declaration.name)
     for source in sources():
-        done.problems += source.let_go(now, plan)
+        done.problems += source.let_go(now)
     # What could not be renamed has its former name, and is not gone for that.
     kept_names = {*declared, *(old for name in declared.keys() - written for old in known.former(declared[name]))}
     # A line that cannot be read today may be mended tomorrow: its source's entries are not taken for gone.
-    gone = retiring.retire(kept_names, whole, known.foreign, retire, now, plan, by)
+    gone = retiring.retire(kept_names, whole, known.foreign, retire, now, by)
     done.retired, done.undeclared, done.renames = gone.names, gone.undeclared, gone.renames
     done.problems += gone.problems
     done.renames += _still_apart(written.values(), known)
@@ -161,9 +160,7 @@ def _outdated(name: str) -> str:
 
 
 @verb
-def reschedule(
-    name: str, now: datetime, plan: Planner, *, text: str | None, zone: str, by: str, reason: str = ""
-) -> Entry:
+def reschedule(name: str, now: datetime, *, text: str | None, zone: str, by: str, reason: str = "") -> Entry:
     """Have one entry fall due as *text* says in *zone* from now on, whatever is declared; None: as declared.
 
     What fell due before is recorded under the old text. Later declarations wait until the override is dropped.
@@ -182,7 +179,7 @@ def reschedule(
         if wanted != declared:
             overrides |= dict(zip(OVERRIDDEN, (*wanted, *declared), strict=True))
         columns = {"schedule": wanted[0], "zone": wanted[1], "zone_hash": zone_data.fingerprint(wanted[1])}
-        _close_account(entry, {**columns, "overrides": overrides}, now, plan, using)
+        _close_account(entry, {**columns, "overrides": overrides}, now, using)
         entry.parked_reason = ""
         entry.version += 1
         entry.save(using=using)
@@ -207,7 +204,7 @@ def replan_changed_zones() -> list[str]:
 
 
 @verb
-def _write(declaration: Declaration, now: datetime, plan: Planner, known: Known, by: str) -> str:
+def _write(declaration: Declaration, now: datetime, known: Known, by: str) -> str:
     job = registry.get(declaration.job)
     wanted = _columns(declaration, job)
     with writing() as using:
@@ -224,7 +221,7 @@ def _write(declaration: Declaration, now: datetime, plan: Planner, known: Known,
             elif is_busy([old, entry], using):
                 continue
             else:
-                entry = merge(old, entry, now, plan, by, using)
+                entry = merge(old, entry, now, by, using)
             deed = "renamed"
         if entry is None and _is_outdated(declaration.name, known, using):
             return OUTDATED
@@ -245,7 +242,7 @@ def _write(declaration: Declaration, now: datetime, plan: Planner, known: Known,
             if declaration.name in known.holds:
                 _hold_new(entry, now, known, using)
         elif {"schedule", "zone", "policy", "tags"} & set(differing) or entry.parked_reason:
-            _close_account(entry, wanted, now, plan, using)
+            _close_account(entry, wanted, now, using)
             if "policy" in differing:
                 # What is on its way to a worker may have to go another way now.
                 sent = Run.objects.using(using).filter(entry=entry, state=State.SENT).values_list("pk", flat=True)
@@ -335,8 +332,8 @@ def _reopen(entry: Entry, wanted: dict[str, Any], now: datetime, using: str) -> 
     entry.wake_at = _next_wake(entry, entry.accounted_until)
 
 
-def _close_account(entry: Entry, wanted: dict[str, Any], now: datetime, plan: Planner, using: str) -> None:
-    account_for([entry], now, plan, "sync", using)
+def _close_account(entry: Entry, wanted: dict[str, Any], now: datetime, using: str) -> None:
+    account_for([entry], now, "sync", using)
     for name, value in wanted.items():
         setattr(entry, name, value)
     if not entry.parked_reason:

@@ -17,7 +17,7 @@ from crons.exceptions import CronsError
 from crons.ledger import rows
 from crons.ledger.audit import note
 from crons.ledger.begin import keep_keys, key_of
-from crons.ledger.record import Planner, account_for, account_of, write_off
+from crons.ledger.record import account_for, account_of, write_off
 from crons.ledger.verdict import ENDED, announce, end
 from crons.models import Entry, Incident, Pause, Range, Run
 from crons.planner import while_retired
@@ -32,14 +32,14 @@ def is_busy(entries: Sequence[Entry], using: str) -> bool:
     return under_way.exists()
 
 
-def merge(former: Entry, present: Entry, now: datetime, plan: Planner, by: str, using: str) -> Entry:
+def merge(former: Entry, present: Entry, now: datetime, by: str, using: str) -> Entry:
     """Give *former* the runs, ranges and the whole state of *present*, and return it; *present* is deleted.
 
     Both are locked, and neither is busy. A slot that both have keeps the run that succeeded, the present one's if
     both did; the other stays as a run without a slot that says whose slot it was. For use inside a transaction.
     Cost: some statements; as many rows as the present one has of its own.
     """
-    account_for([former], now, plan, "sync", using)
+    account_for([former], now, "sync", using)
     for entry in (former, present):
         keep_keys(entry, using)
     doubled = _part_doubled(former, present, now, using)

@@ -15,7 +15,7 @@ from django.db.models import F, Q, QuerySet
 from crons.exceptions import Refused
 from crons.jobs import nearest
 from crons.ledger.audit import BY, REASON, kept, note
-from crons.ledger.record import BATCH, Planner, account_for, locked
+from crons.ledger.record import BATCH, account_for, locked
 from crons.ledger.rows import update
 from crons.ledger.send import take_back_held
 from crons.ledger.transactions import verb, writing
@@ -27,7 +27,7 @@ HELD = ["paused_at", "paused_until", "paused_by", "pause_reason", "pause_scope",
 
 
 @verb
-def pause(name: str, now: datetime, plan: Planner, *, by: str, reason: str, until: datetime | None = None) -> Entry:
+def pause(name: str, now: datetime, *, by: str, reason: str, until: datetime | None = None) -> Entry:
     """Hold one entry from now on; what fell due before is recorded as it stood.
 
     Raises: UnknownJob; Refused without a reason, or if *until* is no moment to come.
@@ -36,7 +36,7 @@ def pause(name: str, now: datetime, plan: Planner, *, by: str, reason: str, unti
     with writing() as using:
         entry = locked(name, using)
         _put(f"entry:{entry.pk}", now, by, reason, until, using, entry=entry)
-        _account_and_hold([entry], now, plan, using)
+        _account_and_hold([entry], now, using)
         note("pause", "entry", name, by, now, using, after=_told(until), reason=reason)
     return entry
 
@@ -53,7 +53,7 @@ def hold_new(entry: Entry, now: datetime, *, by: str, reason: str, using: str) -
 
 
 @verb
-def resume(name: str, now: datetime, plan: Planner, *, by: str) -> Entry:
+def resume(name: str, now: datetime, *, by: str) -> Entry:
     """End the entry's own pause; it stays held if another pause holds it.
 
     Raises: UnknownJob; Refused if only a pause of a tag or of everything holds it: that one has to end.
@@ -66,15 +66,13 @@ def resume(name: str, now: datetime, plan: Planner, *, by: str) -> Entry:
         if entry.paused_at is not None:
             before = {"until": entry.paused_until and entry.paused_until.isoformat(), "reason": entry.pause_reason}
             own.delete()
-            _account_and_hold([entry], now, plan, using)
+            _account_and_hold([entry], now, using)
             note("resume", "entry", name, by, now, using, before=before)
     return entry
 
 
 @verb
-def pause_all(
-    now: datetime, plan: Planner, *, by: str, reason: str, until: datetime | None = None, tag: str = ""
-) -> list[str]:
+def pause_all(now: datetime, *, by: str, reason: str, until: datetime | None = None, tag: str = "") -> list[str]:
     """Hold every entry, or every one with *tag*, also those that are declared later; return their names.
 
     Cost: one transaction; some statements for each thousand entries.
@@ -85,14 +83,14 @@ def pause_all(
         hold_declarations(using)
         concerned = _tagged(tag, using)
         _put(_scope(tag), now, by, reason, until, using, tag=tag)
-        names = _each_batch(concerned, now, plan, using)
+        names = _each_batch(concerned, now, using)
         after = {**_told(until), "entries": len(names)}
         note("pause", "tag" if tag else ALL, tag or ALL, by, now, using, after=after, reason=reason)
     return names
 
 
 @verb
-def resume_all(now: datetime, plan: Planner, *, by: str, tag: str = "") -> list[str]:
+def resume_all(now: datetime, *, by: str, tag: str = "") -> list[str]:
     """End the pause of everything, or of *tag*, and return the names of the entries that run again.
 
     What is paused on its own, or by another tag, stays so.
@@ -105,7 +103,7 @@ def resume_all(now: datetime, plan: Planner, *, by: str, tag: str = "") -> list[
         held = Entry.objects.using(using).filter(paused_at__isnull=False).order_by("pk")
         concerned = [pk for pk, tags in held.values_list("pk", "tags") if not tag or tag in tags]
         ended.delete(using=using)
-        left = set(_each_batch(concerned, now, plan, using, wanted=lambda entry: entry.paused_at is None))
+        left = set(_each_batch(concerned, now, using, wanted=lambda entry: entry.paused_at is None))
         before = {"until": ended.until and ended.until.isoformat(), "reason": ended.reason, "by": ended.by}
         after = {"entries": len(left)}
         note("resume", "tag" if tag else ALL, tag or ALL, by, now, using, before=before, after=after)
@@ -213,7 +211,6 @@ def _tagged(tag: str, using: str) -> list[int]:
 def _each_batch(
     ids: Sequence[int],
     now: datetime,
-    plan: Planner,
     using: str,
     *,
     wanted: Callable[[Entry], bool] = lambda entry: True,
@@ -222,14 +219,14 @@ def _each_batch(
     for start in range(0, len(ids), BATCH):
         batch = Entry.objects.using(using).select_for_update().filter(pk__in=ids[start : start + BATCH]).order_by("pk")
         entries = list(batch)
-        _account_and_hold(entries, now, plan, using)
+        _account_and_hold(entries, now, using)
         names += [entry.name for entry in entries if wanted(entry)]
     return sorted(names)
 
 
-def _account_and_hold(entries: Sequence[Entry], now: datetime, plan: Planner, using: str) -> None:
+def _account_and_hold(entries: Sequence[Entry], now: datetime, using: str) -> None:
     # What fell due so far is recorded as it stood: not paused before a pause, paused before a resume.
-    account_for(entries, now, plan, "api", using)
+    account_for(entries, now, "api", using)
     hold(entries, now, using)
     for entry in entries:
         entry.version += 1

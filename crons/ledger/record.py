@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any
@@ -11,6 +11,7 @@ from typing import Any
 from django.db import IntegrityError, transaction
 from django.db.models import Q
 
+from crons.conf import conf
 from crons.exceptions import CronsError, InvalidJob, Refused, UnknownJob, ZoneMissingHere
 from crons.jobs import Policy, no_entry
 from crons.ledger import rows
@@ -19,7 +20,7 @@ from crons.ledger.leaving import leave, zone_of
 from crons.ledger.taken import slots_after_accounts
 from crons.ledger.transactions import verb, writing
 from crons.models import Entry, Range, Run, is_text
-from crons.planner import Account, Plan, PlannedRange, without
+from crons.planner import Account, Plan, PlannedRange, plan, without
 from crons.redaction import for_people
 from crons.row_json import unread
 from crons.row_moments import UNREAD
@@ -27,7 +28,6 @@ from crons.schedules import FAR_FUTURE, parse
 from crons.signals import recorded
 from crons.verdicts import Kind
 
-Planner = Callable[[Account, datetime], Plan]
 BATCH = 1_000
 LONGEST_KEY = 150
 # Of why an entry is parked: a row may hold megabytes of what cannot be read.
@@ -78,9 +78,7 @@ PLANNED_BY = tuple(Planned.__dataclass_fields__)
 
 
 @verb
-def record(
-    now: datetime, plan: Planner, trigger: str, *, limit: int = BATCH, lacking: set[str] | None = None
-) -> Recorded:
+def record(now: datetime, trigger: str, *, limit: int = BATCH, lacking: set[str] | None = None) -> Recorded:
     """Record every slot fallen due by *now*, of up to *limit* entries that nobody else is planning.
 
     Args: *lacking* are the zones that this machine has no data of: their entries are left to others. What is found
@@ -95,9 +93,9 @@ def record(
         entries = [Planned(*row) for row in found[:limit]]
         try:
             with transaction.atomic(using=using):
-                done = account_for([replace(entry) for entry in entries], now, plan, trigger, using)
+                done = account_for([replace(entry) for entry in entries], now, trigger, using)
         except IntegrityError:
-            done = _one_by_one(entries, now, plan, trigger, using)
+            done = _one_by_one(entries, now, trigger, using)
         if done.left:
             leave(done, now, using)
     if lacking is not None:
@@ -107,13 +105,13 @@ def record(
 
 
 @verb
-def record_entry(name: str, now: datetime, plan: Planner, trigger: str, *, by: str = "") -> Recorded:
+def record_entry(name: str, now: datetime, trigger: str, *, by: str = "") -> Recorded:
     """Record what has fallen due of one entry, after whoever is planning it has finished; *by* says who asked.
 
     Raises: UnknownJob.
     """
     with writing() as using:
-        done = account_for([locked(name, using)], now, plan, trigger, using, by)
+        done = account_for([locked(name, using)], now, trigger, using, by)
     recorded.send_robust(None, recorded=done)
     return done
 
@@ -208,13 +206,11 @@ def refuse_retired(entry: Entry) -> None:
         raise Refused(f"{entry.name!r} is retired since {since}: nobody declares it, so nothing would begin it.")
 
 
-def account_for(
-    entries: Sequence[Entry | Planned], now: datetime, plan: Planner, trigger: str, using: str, by: str = ""
-) -> Recorded:
+def account_for(entries: Sequence[Entry | Planned], now: datetime, trigger: str, using: str, by: str = "") -> Recorded:
     """Plan locked *entries* and write what follows; for use inside a transaction."""
     done = Recorded(entries=len(entries))
     slots: list[tuple[int, datetime, datetime, datetime, datetime | None, str]] = []
-    plans = [(entry, *each) for entry in entries if (each := _planned(entry, now, plan, done)) is not None]
+    plans = [(entry, *each) for entry in entries if (each := _planned(entry, now, done)) is not None]
     taken, unread_from = slots_after_accounts(
         [entry.id for entry, _, planned in plans if planned.slots or planned.ranges], using
     )
@@ -246,7 +242,7 @@ def account_for(
     return done
 
 
-def _planned(entry: Entry | Planned, now: datetime, plan: Planner, done: Recorded) -> tuple[Account, Plan] | None:
+def _planned(entry: Entry | Planned, now: datetime, done: Recorded) -> tuple[Account, Plan] | None:
     """Plan one entry; None where it has no slots or cannot be planned."""
     if entry.retired_at is not None:
         # Whoever names it, or sets wake_at by hand: what nobody declares has no slots.
@@ -254,7 +250,7 @@ def _planned(entry: Entry | Planned, now: datetime, plan: Planner, done: Recorde
         return None
     try:
         account = account_of(entry)
-        return account, plan(account, now)
+        return account, plan(account, now, conf.grace)
     except ZoneMissingHere:
         # This machine's problem: another host plans it, or `leave` says that none does.
         done.left[entry.name] = entry.zone
@@ -271,13 +267,13 @@ def _park(entry: Entry | Planned, reason: str, done: Recorded) -> None:
     done.parked.append(entry.name)
 
 
-def _one_by_one(entries: list[Planned], now: datetime, plan: Planner, trigger: str, using: str) -> Recorded:
+def _one_by_one(entries: list[Planned], now: datetime, trigger: str, using: str) -> Recorded:
     """Record entries apart: one whose slots somebody else has written at this moment stops only itself."""
     done = Recorded(entries=len(entries))
     for entry in entries:
         try:
             with transaction.atomic(using=using):
-                alone = account_for([replace(entry)], now, plan, trigger, using)
+                alone = account_for([replace(entry)], now, trigger, using)
         except IntegrityError:
             _park(entry, SET_BACK.format(entry.accounted_until), done)
             rows.update([entry], MOVED, using, model=Entry)

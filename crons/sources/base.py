@@ -13,7 +13,6 @@ from django.utils.module_loading import import_string
 
 from crons.exceptions import InvalidSetting, NotImported
 from crons.jobs import Declaration
-from crons.ledger.record import Planner
 from crons.redaction import Redaction, of_project
 from crons.redaction.shapes import without_secrets_in
 from crons.schedules import Schedule, parse
@@ -89,7 +88,7 @@ class Source(ABC):
         """Return the entries that begin paused because something else runs them as well, by name; asked by sync."""
         return {}
 
-    def let_go(self, now: datetime, plan: Planner) -> list[str]:
+    def let_go(self, now: datetime) -> list[str]:
         """End such pauses where that is over, and say of what is run twice still; called by sync at its end."""
         return []
 

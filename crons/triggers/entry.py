@@ -12,7 +12,6 @@ from typing import Any
 
 from crons import api, arguments, deployment, ledger, watch
 from crons.conf import conf
-from crons.dispatch import plan_entry
 from crons.exceptions import UnknownJob
 from crons.executors.process import child
 from crons.jobs import registry, unknown_here
@@ -54,7 +53,7 @@ class EntryTrigger:
         if guess and slot_at is None:
             return self.manual(name, by="no terminal, near no slot")
         by = "no terminal, taken for its slot" if guess else ""
-        ledger.record_entry(name, now, plan_entry, self.session.dispatcher.trigger, by=by)
+        ledger.record_entry(name, now, self.session.dispatcher.trigger, by=by)
         watch.inspect_declarations(now, "run")
         account = ledger.account_of(entry)
         newest = account.schedule.latest(now, account.tz)

@@ -16,7 +16,6 @@ from typing import NoReturn
 def race(name: str, gate: int, told: int, *, by_name: bool) -> NoReturn:
     """Wait for the gate, record and begin, tell "recorded begun state-of-the-run trigger", and end."""
     from crons import ledger
-    from crons.dispatch import plan_entry
     from crons.hosts.instances import Instance
     from crons.models import Run
 
@@ -24,7 +23,7 @@ def race(name: str, gate: int, told: int, *, by_name: bool) -> NoReturn:
     try:
         os.read(gate, 1)
         now = ledger.database_now()
-        recorded = ledger.record_entry(name, now, plan_entry, f"racer {os.getpid()}")
+        recorded = ledger.record_entry(name, now, f"racer {os.getpid()}")
         instance = Instance.start("racer")
         run = Run.objects.latest("pk")
         begun = ledger.begin(now, {"process": 4}, [name], instance, only_run=run.pk if by_name else None)

@@ -9,7 +9,6 @@ from typing import Any
 import pytest
 
 from crons import ledger
-from crons.dispatch import plan_entry
 from crons.hosts.instances import Instance
 from crons.jobs import Registry, registry
 from crons.jobs.policies import Policy
@@ -92,7 +91,7 @@ class Ledger:
         self.instance = instance
 
     def record(self, now: datetime, trigger: str = "serve") -> ledger.Recorded:
-        return ledger.record(now, plan_entry, trigger)
+        return ledger.record(now, trigger)
 
     def begin(self, now: datetime, room: int = 10, *, instance: Instance | None = None, **kwargs: Any) -> list[Any]:
         jobs = list(Entry.objects.values_list("job", flat=True))

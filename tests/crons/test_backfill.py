@@ -9,7 +9,6 @@ import pytest
 from django.db import connections
 
 from crons import api, ledger
-from crons.dispatch import plan_entry
 from crons.exceptions import Refused, UnknownJob
 from crons.models import AuditEvent, Entry, Range, Run
 from crons.verdicts import Outcome
@@ -23,7 +22,7 @@ AT_ONE = NOON + minutes(60)
 
 def fill(first, last, now=AT_ONE, name="heartbeat", **options):
     """Backfill one entry."""
-    return ledger.backfill(name, first, last, now, plan_entry, by="dana", **options)
+    return ledger.backfill(name, first, last, now, by="dana", **options)
 
 
 def work_off(led, now) -> list:

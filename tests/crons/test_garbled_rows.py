@@ -10,7 +10,6 @@ from django.urls import reverse
 
 from crons import api, ledger
 from crons.declarations.sync import reschedule
-from crons.dispatch import plan_entry
 from crons.jobs import job
 from crons.models import Entry, Range, Run
 from crons.schedules import cron
@@ -146,7 +145,7 @@ def test_garbled_rows_are_shown_wherever_somebody_looks(make_entry, admin_client
     entry = make_entry("bad")
     make_entry("good")
     garble(entry, column, text)
-    ledger.record(NOON + minutes(5), plan_entry, "tick")
+    ledger.record(NOON + minutes(5), "tick")
 
     said = [call_crons(*words) for words in (["list"], ["list", "--json"], ["next"], ["history", "bad"], ["health"])]
     pages = [admin_client.get(reverse(page, args=args)) for page, args in ((LIST, []), (PAGE, [entry.pk]))]
@@ -187,7 +186,7 @@ def test_a_garbled_override_is_not_taken_for_a_schedule(make_entry):
     entry = make_entry("bad")
     garble(entry, "overrides", '{"declared": 5, "declared_zone": []}')
 
-    reschedule("bad", NOON + minutes(1), plan_entry, text=None, zone="", by="dana")
+    reschedule("bad", NOON + minutes(1), text=None, zone="", by="dana")
 
     row = Entry.objects.get()
     assert (row.schedule, row.zone) == ("*/5 * * * *", "UTC")

@@ -16,7 +16,6 @@ from django.db import IntegrityError, OperationalError, connections, transaction
 from crons import ledger
 from crons.attempts import Chunk, Finished, Unstarted
 from crons.conf import conf
-from crons.dispatch import plan_entry
 from crons.exceptions import Fenced, LedgerUnavailable, Refused, UnknownJob
 from crons.executors.process.child import environment_of
 from crons.hosts.instances import Instance, lock_attempt
@@ -182,7 +181,7 @@ def test_a_retired_entry_has_no_slots_whoever_asks(led, make_entry, how):
     Entry.objects.update(retired_at=NOON, wake_at=None if how != "by name" else FAR_FUTURE)
 
     if how == "by name":
-        ledger.record_entry("heartbeat", NOON + minutes(7), plan_entry, "crontab")
+        ledger.record_entry("heartbeat", NOON + minutes(7), "crontab")
     else:
         led.record(NOON + minutes(7))
 
@@ -985,7 +984,7 @@ def test_unknown_entry_is_named_with_the_nearest(led, make_entry):
     make_entry("clean_inactive_customers")
 
     with pytest.raises(UnknownJob) as error:
-        ledger.record_entry("clean_inactve_customers", NOON, plan_entry, "crontab")
+        ledger.record_entry("clean_inactve_customers", NOON, "crontab")
 
     assert str(error.value) == (
         "'clean_inactve_customers' is not declared. Did you mean 'clean_inactive_customers'? See: manage.py crons list"

@@ -18,7 +18,6 @@ import pytest
 
 from crons import ledger
 from crons.attempts import Begun
-from crons.dispatch import plan_entry
 from crons.exceptions import Refused
 from crons.jobs.policies import Policy, Retry
 from crons.models import Attempt, Entry, Run
@@ -127,9 +126,9 @@ class World:
         entry = self.chance.choice(list(Entry.objects.order_by("pk")))
         with suppress(Refused):
             if entry.paused_at is None and self.chance.random() < 0.5:
-                ledger.pause(entry.name, self.now, plan_entry, by="ann", reason="because")
+                ledger.pause(entry.name, self.now, by="ann", reason="because")
             elif entry.paused_at is not None:
-                ledger.resume(entry.name, self.now, plan_entry, by="ann")
+                ledger.resume(entry.name, self.now, by="ann")
             else:
                 _garble(entry, back="?" in entry.policy["overlap"])
                 entry.save(update_fields=["policy"])
@@ -151,7 +150,7 @@ class World:
         self._turn({}, 0)
         for entry in Entry.objects.all():
             if entry.paused_at is not None:
-                ledger.resume(entry.name, self.now, plan_entry, by="ann")
+                ledger.resume(entry.name, self.now, by="ann")
             entry.refresh_from_db()
             _garble(entry, back=True)
             entry.wake_at = FAR_FUTURE

@@ -7,7 +7,6 @@ import pytest
 from crons import Retry, cron, entry, job, ledger
 from crons.declarations import sync
 from crons.declarations.retiring import Retire
-from crons.dispatch import plan_entry
 from crons.jobs import registry
 from crons.models import AuditEvent, Entry, Heartbeat, Incident, Pause, Range, Run
 from crons.verdicts import Outcome
@@ -31,7 +30,7 @@ def declare(name, **options):
 
 
 def run_sync(now, retire=Retire.FEW):
-    done = sync.sync(now, plan_entry, retire=retire, by="ann")
+    done = sync.sync(now, retire=retire, by="ann")
     return {name: value for name, value in vars(done).items() if value and name != "renames"}
 
 
@@ -176,7 +175,7 @@ def test_while_one_of_them_runs_nothing_is_merged(renamed, led):
     begun = led.begin(NOON + minutes(180))[0]
     declare("new", aliases=["old"])
 
-    done = sync.sync(NOON + minutes(181), plan_entry, retire=Retire.FEW)
+    done = sync.sync(NOON + minutes(181), retire=Retire.FEW)
 
     assert Entry.objects.count() == 2
     assert done.renames == [
@@ -191,7 +190,7 @@ def test_an_open_incident_and_a_pause_of_the_new_name_stay(renamed, led):
     """Both are of the job as it goes by now; its next success must find the incident."""
     ran(led, NOON + minutes(180), Outcome.FAILED)
     inspect(NOON + minutes(181))
-    ledger.pause("new", NOON + minutes(182), plan_entry, by="ann", reason="audit")
+    ledger.pause("new", NOON + minutes(182), by="ann", reason="audit")
     declare("new", aliases=["old"])
 
     run_sync(NOON + minutes(183))
@@ -200,7 +199,7 @@ def test_an_open_incident_and_a_pause_of_the_new_name_stay(renamed, led):
     assert (row.paused_at, row.pause_reason) == (NOON + minutes(182), "audit")
     assert Pause.objects.get().scope == f"entry:{row.pk}"
     assert Incident.objects.get(rule="failing").open_key == f"failing:{row.pk}"
-    ledger.resume("new", NOON + minutes(190), plan_entry, by="ann")
+    ledger.resume("new", NOON + minutes(190), by="ann")
     ran(led, NOON + minutes(240))
     inspect(NOON + minutes(241))
     assert Incident.objects.get(rule="failing").open_key is None
@@ -255,7 +254,7 @@ def test_an_old_release_that_starts_again_does_not_bring_the_old_name_back():
     heartbeat("new")
     declare("old")
 
-    done = sync.sync(NOON + minutes(2), plan_entry, kind="serve")
+    done = sync.sync(NOON + minutes(2), kind="serve")
 
     assert (done.created, Entry.objects.get().name) == ([], "new")
     assert done.problems == [
@@ -263,7 +262,7 @@ def test_an_old_release_that_starts_again_does_not_bring_the_old_name_back():
         "would run twice. Start this process with the newer code, or stop that scheduler first"
     ]
     Heartbeat.objects.all().delete()
-    assert sync.sync(NOON + minutes(3), plan_entry, kind="serve").created == ["old"]
+    assert sync.sync(NOON + minutes(3), kind="serve").created == ["old"]
 
 
 def test_a_former_name_may_be_used_for_another_job():

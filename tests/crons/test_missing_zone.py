@@ -8,7 +8,7 @@ import pytest
 
 from crons import ledger
 from crons.declarations import sync
-from crons.dispatch import Dispatcher, plan_entry
+from crons.dispatch import Dispatcher
 from crons.hosts.instances import host
 from crons.jobs import job
 from crons.models import Entry, Heartbeat, Run
@@ -45,8 +45,8 @@ def test_an_entry_is_left_to_a_host_that_has_its_zone(make_entry, lacks_kyiv):
     serve_on("web2")
     lacking = set()
 
-    done = ledger.record(NOON + minutes(5), plan_entry, "tick", lacking=lacking)
-    again = ledger.record(NOON + minutes(5), plan_entry, "tick", lacking=lacking)
+    done = ledger.record(NOON + minutes(5), "tick", lacking=lacking)
+    again = ledger.record(NOON + minutes(5), "tick", lacking=lacking)
     agenda = ledger.agenda(NOON + minutes(5), lacking=lacking)
 
     assert (done.runs, done.parked, done.left) == ([("ours", NOON + minutes(5))], [], {"theirs": KYIV})
@@ -56,7 +56,7 @@ def test_an_entry_is_left_to_a_host_that_has_its_zone(make_entry, lacks_kyiv):
     row = Entry.objects.get(name="theirs")
     assert (row.parked_reason, row.accounted_until, row.wake_at) == ("", NOON, NOON)
     lacks_kyiv()
-    assert ledger.record(NOON + minutes(5), plan_entry, "serve").runs == [("theirs", NOON + minutes(5))]
+    assert ledger.record(NOON + minutes(5), "serve").runs == [("theirs", NOON + minutes(5))]
 
 
 @pytest.mark.parametrize("others", ["none", "here", "silent", "lacks it too"])
@@ -72,7 +72,7 @@ def test_an_entry_that_no_living_host_reads_is_parked_until_one_does(make_entry,
             expected_by=NOON if others == "silent" else NOON + minutes(60),
         )
 
-    done = ledger.record(NOON + minutes(5), plan_entry, "tick", lacking=set())
+    done = ledger.record(NOON + minutes(5), "tick", lacking=set())
 
     assert done.parked == ["theirs"]
     assert Entry.objects.get().parked_reason == (
@@ -80,7 +80,7 @@ def test_an_entry_that_no_living_host_reads_is_parked_until_one_does(make_entry,
         "install tzdata, and start again"
     )
     lacks_kyiv()
-    ledger.record(NOON + minutes(5), plan_entry, "serve")
+    ledger.record(NOON + minutes(5), "serve")
     assert Entry.objects.get().parked_reason == ""
     assert Run.objects.get().slot_at == NOON + minutes(5)
 
@@ -110,12 +110,12 @@ def test_a_start_plans_nothing_anew_for_a_zone_that_its_machine_lacks(make_entry
 def test_a_sync_where_the_zone_is_missing_leaves_the_row_as_it_is(empty_registry, make_entry, monkeypatch):
     """It wrote that the zone has no rules, and the other hosts planned everything in it anew."""
     job(cron("*/5 * * * *", zone="Europe/Berlin"), name="theirs")(lambda: None)
-    sync.sync(NOON, plan_entry)
+    sync.sync(NOON)
     before = Entry.objects.values().get(name="theirs")
     monkeypatch.setattr("crons.ledger.leaving.ZoneInfo", {}.__getitem__)
     monkeypatch.setattr(zone_data, "fingerprint", lambda zone: "")
 
-    done = sync.sync(NOON, plan_entry, kind="serve")
+    done = sync.sync(NOON, kind="serve")
 
     after = Entry.objects.values().get(name="theirs")
     assert "theirs" in done.unchanged

@@ -12,7 +12,6 @@ from django.db.migrations.executor import MigrationExecutor
 from crons import api, cron, job, ledger
 from crons.declarations import sync
 from crons.declarations.retiring import Retire
-from crons.dispatch import plan_entry
 from crons.exceptions import Refused, UnknownJob
 from crons.models import AuditEvent, Deployment, Entry, Pause, Range, Run
 from tests.crons.conftest import NOON, minutes
@@ -107,13 +106,13 @@ def test_what_a_deploy_adds_is_paused_as_well(three, settings, empty_registry):
     """Everything means everything: a job that is new, has a new tag, or is declared again."""
     settings.CRONJOBS = ()
     job(cron("0 * * * *"), name="greet")(lambda: None)
-    sync.sync(NOON, plan_entry, retire=Retire.FEW)
+    sync.sync(NOON, retire=Retire.FEW)
     assert Entry.objects.get(name="bill").retired_at == NOON
     api.pause_all(by="dana", reason="flood")
 
     job(cron("0 * * * *"), name="fresh")(lambda: None)
     job(cron("0 * * * *"), name="bill")(lambda: None)
-    sync.sync(NOON + minutes(1), plan_entry)
+    sync.sync(NOON + minutes(1))
 
     assert held() == {"bill": "all:flood", "fresh": "all:flood", "greet": "all:flood"}
     assert api.resume_all(by="dana") == ["bill", "fresh", "greet"]
@@ -124,13 +123,13 @@ def test_a_tag_that_comes_later_brings_its_pause(three, settings, empty_registry
     settings.CRONJOBS = ()
     job(cron("*/5 * * * *"), name="bill", tags=["billing"])(lambda: None)
     job(cron("*/5 * * * *"), name="greet", tags=["mail"])(lambda: None)
-    sync.sync(NOON, plan_entry, retire=Retire.FEW)
+    sync.sync(NOON, retire=Retire.FEW)
     api.pause_all(by="dana", reason="bank is down", tag="billing")
     empty_registry.clear()
     job(cron("*/5 * * * *"), name="bill", tags=["mail"])(lambda: None)
     job(cron("*/5 * * * *"), name="greet", tags=["billing"])(lambda: None)
 
-    sync.sync(NOON + minutes(6), plan_entry)
+    sync.sync(NOON + minutes(6))
 
     assert held() == {"greet": "tag:billing:bank is down"}
     assert [each.entry.name for each in Range.objects.all()] == ["bill"]
@@ -240,13 +239,13 @@ def test_an_entry_declared_at_that_moment_is_held(three, settings, empty_registr
 
     def deploy():
         try:
-            sync.sync(NOON, plan_entry)
+            sync.sync(NOON)
         finally:
             connections.close_all()
 
     def stop():
         try:
-            ledger.pause_all(NOON, plan_entry, by="dana", reason="flood")
+            ledger.pause_all(NOON, by="dana", reason="flood")
         finally:
             connections.close_all()
 

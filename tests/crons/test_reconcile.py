@@ -8,7 +8,6 @@ import pytest
 from django.core.management import CommandError, call_command
 
 from crons import api, ledger
-from crons.dispatch import plan_entry
 from crons.exceptions import Refused
 from crons.ledger import reconcile
 from crons.models import Attempt, AuditEvent, Entry, Heartbeat, Range, Run
@@ -27,7 +26,7 @@ def reconciled(since=BACKUP, until=STOPPED, now=NOW, **options):
 
 def plan(now):
     """Record what is due, as the scheduler does after it was switched on; give the slots, in minutes after noon."""
-    ledger.record(now, plan_entry, "serve")
+    ledger.record(now, "serve")
     slots = Run.objects.filter(recorded_at=now).order_by("entry__name", "slot_at").values_list("entry__name", "slot_at")
     return [(name, round((at - NOON).total_seconds() / 60)) for name, at in slots]
 

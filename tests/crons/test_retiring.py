@@ -8,7 +8,6 @@ from django.core import mail
 from crons import api, command, cron, every, job, ledger
 from crons.declarations import sync
 from crons.declarations.retiring import Retire
-from crons.dispatch import plan_entry
 from crons.jobs import registry
 from crons.models import AuditEvent, Delivery, Entry, Heartbeat, Incident
 from tests.crons.conftest import NOON, minutes
@@ -38,7 +37,7 @@ def live():
 
 
 def run_sync(now=NOON, retire=Retire.FEW):
-    return sync.sync(now, plan_entry, retire=retire, by="ann@web1")
+    return sync.sync(now, retire=retire, by="ann@web1")
 
 
 def test_what_serve_does_at_its_start_retires_nothing():

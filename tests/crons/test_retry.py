@@ -9,7 +9,6 @@ import pytest
 from django.db import connections
 
 from crons import api, ledger, watch
-from crons.dispatch import plan_entry
 from crons.exceptions import Refused
 from crons.jobs.policies import Retry
 from crons.models import Attempt, AuditEvent, Entry, Incident, Run
@@ -320,7 +319,7 @@ def test_a_group_holds_for_what_is_asked_for_too(led, make_entry, settings):
         led.finish(each, NOON + minutes(5), Outcome.FAILED, "boom")
     Run.objects.filter(state="due").delete()
     ledger.retry(Run.objects.get().pk, NOON + minutes(6), by="dana")
-    ledger.backfill("hole", NOON - minutes(5), NOON, NOON + minutes(6), plan_entry, by="dana")
+    ledger.backfill("hole", NOON - minutes(5), NOON, NOON + minutes(6), by="dana")
     ledger.request("manual", NOON + minutes(6), "api")
     order = []
 

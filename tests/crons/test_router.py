@@ -9,7 +9,7 @@ import pytest
 from crons import api, deployment, ledger, watch
 from crons.attempts import Unstarted
 from crons.declarations import sync
-from crons.dispatch import Dispatcher, plan_entry
+from crons.dispatch import Dispatcher
 from crons.jobs import Job, registry
 from crons.jobs.policies import Retry
 from crons.models import Run
@@ -74,7 +74,7 @@ def test_operating_reads_what_it_writes(replica, led):
     deployment.adopt("ann")
     heartbeat.beat(led.instance, NOON)
     assert [each.entry for each in api.upcoming("heartbeat", count=1)] == ["heartbeat"]
-    sync.sync(ledger.database_now(), plan_entry)
+    sync.sync(ledger.database_now())
     sync.replan_changed_zones()
 
     assert {each.entry.name for each in api.history("heartbeat")} == {"heartbeat"}

@@ -8,7 +8,6 @@ from django.urls import reverse
 
 from crons import api, ledger
 from crons.declarations.sync import sync
-from crons.dispatch import plan_entry
 from crons.jobs import Declaration, entry, job
 from crons.models import AuditEvent, Entry, Run
 from crons.redaction import for_people
@@ -31,7 +30,7 @@ def name(settings):
     settings.CRONS = {}
     job(name="load")(cronjobs.load)
     entry("load_eu", "load", cron("@daily"), args=dict(GIVEN))
-    sync(ledger.database_now(), plan_entry)
+    sync(ledger.database_now())
     api.run_now("load_eu", by="ann", args=dict(GIVEN))
     return "load_eu"
 

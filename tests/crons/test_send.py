@@ -14,7 +14,7 @@ from crons import api, cron, job, ledger
 from crons.attempts import RunMessage
 from crons.contrib.celery.executor import CelerySender
 from crons.declarations import sync
-from crons.dispatch import Dispatcher, plan_entry
+from crons.dispatch import Dispatcher
 from crons.exceptions import InvalidJob, LedgerUnavailable
 from crons.executors.sending import LONGEST_PAUSE_SECONDS, Publisher, Sender
 from crons.jobs.policies import Policy, Retry
@@ -361,7 +361,7 @@ def test_what_was_sent_and_paused_is_not_in_the_way_of_who_asks(away, led):
     """Nothing is sent again while a pause holds it: the run that somebody tries meanwhile would wait for its end."""
     ledger.send(NOON + minutes(5), FAR)
 
-    ledger.pause("away", NOON + minutes(6), plan_entry, by="ann", reason="no worker takes it")
+    ledger.pause("away", NOON + minutes(6), by="ann", reason="no worker takes it")
 
     away.refresh_from_db()
     assert (away.state, away.wake_at, away.sends) == ("due", NOON + minutes(6), 1)
@@ -371,7 +371,7 @@ def test_what_was_sent_and_paused_is_not_in_the_way_of_who_asks(away, led):
     assert arrive(led, away.pk, NOON + minutes(7)) == []
     [begun] = arrive(led, asked.pk, NOON + minutes(8))
     led.finish(begun, NOON + minutes(8))
-    ledger.resume("away", NOON + minutes(9), plan_entry, by="ann")
+    ledger.resume("away", NOON + minutes(9), by="ann")
     assert [each.run for each in ledger.send(NOON + minutes(9), FAR)] == [away.pk]
 
 
@@ -381,7 +381,7 @@ def test_what_somebody_asked_for_and_was_sent_stays_on_its_way_in_a_pause(make_e
     asked = ledger.request("away", NOON, "test", by="ann")
     ledger.send(NOON, FAR)
 
-    ledger.pause("away", NOON + SECOND, plan_entry, by="ann", reason="because")
+    ledger.pause("away", NOON + SECOND, by="ann", reason="because")
 
     asked.refresh_from_db()
     assert asked.state == "sent"
@@ -643,13 +643,13 @@ def test_what_was_sent_goes_the_new_way_when_the_job_is_declared_anew(led, empty
     """Else a run that was on its way to Celery would be nobody's once its job runs on this machine."""
     settings.CRONS, settings.CRONJOBS = {}, ()
     job(cron("*/5 * * * *"), name="away", executor="celery")(lambda: None)
-    sync.sync(NOON, plan_entry)
+    sync.sync(NOON)
     led.record(NOON + minutes(5))
     assert len(ledger.send(NOON + minutes(5), {"celery": 5})) == 1
     empty_registry.clear()
     job(cron("*/5 * * * *"), name="away")(lambda: None)
 
-    sync.sync(NOON + minutes(6), plan_entry)
+    sync.sync(NOON + minutes(6))
 
     assert [each.entry for each in led.begin(NOON + minutes(6))] == ["away"]
     assert arrive(led, Run.objects.get().pk, NOON + minutes(7), celery=1) == []

@@ -9,7 +9,6 @@ import pytest
 from crons import Retry, command, cron, entry, every, job, ledger
 from crons.declarations import sync
 from crons.declarations.retiring import Retire
-from crons.dispatch import plan_entry
 from crons.exceptions import InvalidSchedule, Refused
 from crons.jobs import registry
 from crons.models import AuditEvent, Entry, Range, Run
@@ -43,7 +42,7 @@ def declare(schedule, name="report", **options):
 
 def run_sync(now, retire=Retire.FEW):
     """Sync at *now*, and return what was done as a dict without the empty parts."""
-    done = sync.sync(now, plan_entry, retire=retire, by="ann")
+    done = sync.sync(now, retire=retire, by="ann")
     return {name: value for name, value in vars(done).items() if value}
 
 
@@ -276,7 +275,7 @@ def test_a_parked_entry_keeps_nothing_else_from_being_written(columns, why):
     declare(cron("0 * * * *"))
     run_sync(NOON)
     Entry.objects.update(**columns)
-    ledger.record(NOON + minutes(60), plan_entry, "tick")
+    ledger.record(NOON + minutes(60), "tick")
     kept = Entry.objects.values("schedule", "zone", "overrides", "parked_reason", "wake_at", "version")
     parked = kept.get()
     declare(cron("0 * * * *"), name="fresh")
@@ -299,7 +298,7 @@ def test_overrides_that_cannot_be_read_are_mended(text, is_parked):
     run_sync(NOON)
     garble(Entry.objects.get(), "overrides", text)
     if is_parked:
-        ledger.record(NOON + minutes(60), plan_entry, "tick")
+        ledger.record(NOON + minutes(60), "tick")
 
     assert run_sync(NOON + minutes(61)) == {"changed": ["report"]}
 
@@ -308,7 +307,7 @@ def test_overrides_that_cannot_be_read_are_mended(text, is_parked):
     event = AuditEvent.objects.get()
     assert (event.verb, event.subject, event.actor) == ("mend", "report", "ann")
     assert (event.before, event.after) == ({"overrides": text}, {"overrides": {}})
-    ledger.record(NOON + minutes(61), plan_entry, "tick")
+    ledger.record(NOON + minutes(61), "tick")
     assert [run.slot_at for run in Run.objects.all()] == [NOON + minutes(60)]
 
 
@@ -341,7 +340,7 @@ def test_a_sync_gets_past_every_garbled_row(fate):
     for name, (column, text) in zip(names, GARBLED, strict=True):
         for row in Entry.objects.filter(name__in=[name, f"new{name}"]):
             garble(row, column, text)
-    ledger.record(NOON + minutes(60), plan_entry, "tick")
+    ledger.record(NOON + minutes(60), "tick")
     if fate != "back":
         registry.clear()
     for name in names if fate != "retired" else ():
@@ -367,7 +366,7 @@ def test_a_pause_survives_a_deploy():
     """What a person said holds until a person says otherwise."""
     declare(cron("0 * * * *"))
     run_sync(NOON)
-    ledger.pause("report", NOON, plan_entry, by="dana", reason="audit")
+    ledger.pause("report", NOON, by="dana", reason="audit")
     declare(every(minutes=30))
 
     run_sync(NOON + minutes(61))
@@ -416,7 +415,7 @@ def test_new_time_zone_data_plans_anew():
 
 def reschedule(now, text, zone="", reason=""):
     """Have the report fall due as Ada says."""
-    return sync.reschedule("report", now, plan_entry, text=text, zone=zone, by="ada", reason=reason)
+    return sync.reschedule("report", now, text=text, zone=zone, by="ada", reason=reason)
 
 
 def test_a_persons_schedule_closes_the_account():

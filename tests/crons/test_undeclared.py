@@ -9,7 +9,6 @@ import pytest
 from crons import api, cron, job, ledger
 from crons.declarations import sync
 from crons.declarations.retiring import Retire
-from crons.dispatch import plan_entry
 from crons.jobs import registry
 from crons.models import Delivery, Entry, Heartbeat, Incident
 from crons.triggers import heartbeat
@@ -40,7 +39,7 @@ def declare(*names):
 def serve(name, at, *declared):
     """Start a scheduler whose code declares these, as it looks from the rows."""
     declare(*declared)
-    sync.sync(at, plan_entry, kind="serve")
+    sync.sync(at, kind="serve")
     about = {"kind": "serve", "host": name, "pid": 7, "boot_id": "b", "started_at": at}
     Heartbeat.objects.create(
         instance=name, declares=sorted(declared), beat_at=at, expected_by=at + minutes(600), **about
@@ -105,7 +104,7 @@ def test_a_real_heartbeat_says_what_is_declared(instance):
 def test_where_only_ticks_come_by_theirs_counts_for_an_hour():
     """A tick never writes declarations, and yet knows what its code has; two projects may tick on one database."""
     declare("load", "report")
-    sync.sync(NOON, plan_entry)
+    sync.sync(NOON)
     declarers.vouch("tick", NOON + minutes(10))
     declare("report")
     declarers.vouch("tick", NOON + minutes(50))
@@ -119,7 +118,7 @@ def test_where_only_ticks_come_by_theirs_counts_for_an_hour():
 def test_a_tick_seldom_writes_what_it_declares(django_assert_num_queries):
     """Each minute it asks; it writes when half of the time is over."""
     declare("load")
-    sync.sync(NOON, plan_entry)
+    sync.sync(NOON)
     declarers.vouch("tick", NOON)
 
     with django_assert_num_queries(1):
@@ -133,7 +132,7 @@ def test_a_tick_seldom_writes_what_it_declares(django_assert_num_queries):
 def test_a_tick_of_another_project_is_not_overruled_by_a_scheduler():
     """It has no heartbeat, and its jobs are begun all the same."""
     declare("theirs")
-    sync.sync(NOON, plan_entry)
+    sync.sync(NOON)
     declarers.vouch("tick", NOON + minutes(1))
     serve("web1", NOON + minutes(2), "mine")
 
@@ -143,7 +142,7 @@ def test_a_tick_of_another_project_is_not_overruled_by_a_scheduler():
 def test_nothing_is_undeclared_where_a_module_could_not_be_read(monkeypatch):
     """Its jobs are not gone: that it fails is the problem, and said as such."""
     declare("load")
-    sync.sync(NOON, plan_entry)
+    sync.sync(NOON)
     declare()
     monkeypatch.setattr(registry, "broken", {"stock.cron": "NameError: name 'x' is not defined"})
 
@@ -177,7 +176,7 @@ def test_one_mail_tells_of_all_and_one_of_their_return():
     # Said once, by the rule that looks itself, not again by the incident.
     assert [each.kind for each in problems(Look(NOON + minutes(41)))] == ["undeclared", "undeclared"]
 
-    sync.sync(NOON + minutes(50), plan_entry, retire=Retire.FEW)
+    sync.sync(NOON + minutes(50), retire=Retire.FEW)
     inspect_declarations(NOON + minutes(51))
 
     assert mails()[-1] == "all jobs are declared again"
@@ -213,7 +212,7 @@ def test_health_says_it_at_once(monkeypatch):
 def test_a_scheduler_looks_at_each_heartbeat(instance):
     """Nobody else may ever look."""
     declare("load")
-    sync.sync(ledger.database_now() - minutes(60), plan_entry)
+    sync.sync(ledger.database_now() - minutes(60))
     declare("report")
     dispatcher = SimpleNamespace(lacking=set())
     scheduler = Scheduler(SimpleNamespace(instance=instance, executors={}, dispatcher=dispatcher), print)

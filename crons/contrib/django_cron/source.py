@@ -19,7 +19,7 @@ from asgiref.sync import sync_to_async
 from django.conf import settings
 from django.utils import timezone
 
-from crons import ledger, planner
+from crons import ledger
 from crons.conf import conf
 from crons.contrib.django_cron.class_schedules import after_failure, is_each_call, refused, schedule_of
 from crons.exceptions import CronsError, DeclarationError, InvalidJob, NotImported
@@ -149,13 +149,9 @@ class ClassBody:
         try:
             if not Pause.objects.using(conf.database).filter(entry__name=context.entry).exists():
                 until = began_at + self.hold_off
-                ledger.pause(context.entry, ledger.database_now(), _plan, by=BY, reason=reason, until=until)
+                ledger.pause(context.entry, ledger.database_now(), by=BY, reason=reason, until=until)
         except CronsError:  # the attempt's own failure is what has to be recorded
             log.exception("%s: its slots are not held off after the failure", context.entry)
-
-
-def _plan(account: planner.Account, now: datetime) -> planner.Plan:
-    return planner.plan(account, now, conf.grace)
 
 
 def _lines() -> Iterator[tuple[str, Any]]:

@@ -20,7 +20,6 @@ from crons.contrib.django_crontab.lines import hash_of, read_line
 from crons.contrib.django_crontab.source import CronjobsSource
 from crons.exceptions import CronsError
 from crons.hosts.instances import host
-from crons.ledger.record import Planner
 from crons.models import Entry, Pause
 
 DJANGO_CRONTAB, COMPAT = "django_crontab", "crons.contrib.django_crontab"
@@ -90,7 +89,7 @@ def told_twice(found: PastLedger) -> list[str]:
     ]
 
 
-def let_go(found: PastLedger, now: datetime, plan: Planner) -> None:
+def let_go(found: PastLedger, now: datetime) -> None:
     """End the pauses of what no line runs past the ledger any more.
 
     It is over when the command is ours, or when the crontab that the pause names holds the line no more.
@@ -99,7 +98,7 @@ def let_go(found: PastLedger, now: datetime, plan: Planner) -> None:
     for each in pauses:
         is_here = each.reason.startswith(f"{TWICE} {found.account},") and found.is_known
         if each.entry and each.entry.name not in found.entries and (is_here or not has_the_command()):
-            ledger.resume(each.entry.name, now, plan, by=BY)
+            ledger.resume(each.entry.name, now, by=BY)
 
 
 def _user() -> str:

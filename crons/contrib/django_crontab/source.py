@@ -26,7 +26,6 @@ from crons.jobs import (
     nearest,
     registry,
 )
-from crons.ledger.record import Planner
 from crons.redaction import without_secrets_of
 from crons.schedules import NEVER, cron
 from crons.sources.base import LEFT, NOT_IMPORTED, Binding, Hold, Masking, Problem, Reading, Source, imported, says
@@ -94,12 +93,12 @@ class CronjobsSource(Source):
         found = past_ledger.find()
         return dict.fromkeys(found.entries, Hold(past_ledger.BY, found.reason))
 
-    def let_go(self, now: datetime, plan: Planner) -> list[str]:
+    def let_go(self, now: datetime) -> list[str]:
         """End the pauses of what they run no more."""
         from crons.contrib.django_crontab import past_ledger  # it reads lines by this class
 
         found = past_ledger.find()
-        past_ledger.let_go(found, now, plan)
+        past_ledger.let_go(found, now)
         return past_ledger.told_twice(found)
 
     def entry_name(self, raw: object) -> str:

@@ -14,7 +14,7 @@ from django.db import transaction
 from crons.exceptions import Refused
 from crons.ledger import rows
 from crons.ledger.audit import BY, kept, note
-from crons.ledger.record import Planner, account_for, account_of, locked, refuse_retired, slot_key
+from crons.ledger.record import account_for, account_of, locked, refuse_retired, slot_key
 from crons.ledger.reopen import REOPENED, reopen
 from crons.ledger.transactions import verb, writing
 from crons.models import Entry, Range, Run
@@ -29,7 +29,7 @@ MOST_LOOKED_AT = 100_000
 
 @verb
 def backfill(
-    name: str, first: datetime, last: datetime, now: datetime, plan: Planner, *, by: str, dry_run: bool = False
+    name: str, first: datetime, last: datetime, now: datetime, *, by: str, dry_run: bool = False
 ) -> list[datetime]:
     """Let the slots of one entry in [*first*, *last*) that have no success be run; return them, oldest first.
 
@@ -43,7 +43,7 @@ def backfill(
         entry = locked(name, using)
         refuse_retired(entry)
         # First: a slot that is filled here must not be planned a moment later.
-        account_for([entry], now, plan, "api", using)
+        account_for([entry], now, "api", using)
         account = _account(entry)
         moments = _moments(account, name, first, last)
         recorded = {run.slot_at: run for run in _recorded(entry, first, last, using)}

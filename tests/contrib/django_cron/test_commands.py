@@ -15,7 +15,6 @@ from crons.contrib.django_cron.management.commands import runcrons as runcrons_m
 from crons.contrib.django_cron.source import CronClassesSource
 from crons.declarations.retiring import Retire
 from crons.declarations.sync import sync
-from crons.dispatch import plan_entry
 from crons.exceptions import LedgerUnavailable
 from crons.models import Entry, Run
 from tests.contrib.django_cron import cron_classes
@@ -121,7 +120,7 @@ def shop(settings, transactional_db, empty_registry):
     settings.CRONS = {"EXECUTORS": {"process": {"BACKEND": "crons.executors.inline.InlineExecutor"}}}
     cron_classes.calls.clear()
     now = ledger.database_now()
-    sync(now, plan_entry)
+    sync(now)
     long_ago = now - timedelta(days=2)
     Entry.objects.update(accounted_until=long_ago, first_seen_at=long_ago, wake_at=long_ago)
 
@@ -160,7 +159,7 @@ def test_only_the_class_that_is_named_runs(shop, asked):
 def test_failure_is_the_exit_code_and_stops_no_other(shop, settings):
     """The real command ends with 0 whatever happens: cron and monitoring see success."""
     settings.CRON_CLASSES = [f"{HERE}.Fails", f"{HERE}.Report"]
-    sync(ledger.database_now(), plan_entry)
+    sync(ledger.database_now())
     Entry.objects.update(accounted_until=timezone.now() - timedelta(days=2))
 
     code, out, _ = runcrons()
@@ -195,7 +194,7 @@ def test_force_runs_besides_the_schedule(shop):
 def test_forced_failure_is_the_exit_code(shop, settings):
     """Somebody is looking at it."""
     settings.CRON_CLASSES = [f"{HERE}.Fails"]
-    sync(ledger.database_now(), plan_entry)
+    sync(ledger.database_now())
 
     code, out, err = runcrons("--force")
 
@@ -221,10 +220,10 @@ def test_forced_failure_does_not_wait_for_its_retry(shop, monkeypatch):
 def test_class_taken_out_is_retired_while_another_is_warned_of(shop, settings):
     """A warning is no mistake of reading: what the setting does not name is gone."""
     settings.CRON_CLASSES = [f"{HERE}.Mails", f"{HERE}.Report"]
-    sync(ledger.database_now(), plan_entry, retire=Retire.ALL)
+    sync(ledger.database_now(), retire=Retire.ALL)
     settings.CRON_CLASSES = [f"{HERE}.Mails"]
 
-    done = sync(ledger.database_now(), plan_entry, retire=Retire.ALL)
+    done = sync(ledger.database_now(), retire=Retire.ALL)
 
     assert done.retired == ["shop.report"]
 
@@ -396,7 +395,7 @@ def held_off(shop, settings, monkeypatch):
     """A class that fails every five minutes, and asks for an hour without slots after that."""
     monkeypatch.setattr(cron_classes.Fails, "schedule", Schedule(run_every_mins=5, retry_after_failure_mins=60))
     settings.CRON_CLASSES = [f"{HERE}.Fails"]
-    sync(ledger.database_now(), plan_entry)
+    sync(ledger.database_now())
     Entry.objects.update(accounted_until=timezone.now() - timedelta(days=2))
 
 

@@ -10,7 +10,6 @@ from crons import api, ledger
 from crons.contrib.django_crontab.line_settings import Prefix, beyond_redirections, prefix
 from crons.contrib.django_crontab.source import CronjobsSource
 from crons.declarations.sync import sync
-from crons.dispatch import plan_entry
 from crons.jobs import job
 from crons.models import OutputChunk
 from crons.schedules import every
@@ -83,7 +82,7 @@ def test_assignments_of_the_prefix_hold_whoever_begins_the_job(settings, empty_r
     settings.CRONJOBS = [("*/5 * * * *", f"{HERE}.shows")]
     settings.CRONS = {"EXECUTORS": {"process": {"BACKEND": "crons.executors.inline.InlineExecutor"}}}
     settings.CRONTAB_COMMAND_PREFIX = "CRONS_TEST_KEY='a b' cd /srv &&"
-    sync(ledger.database_now(), plan_entry)
+    sync(ledger.database_now())
 
     call_command("crons", "run", CronjobsSource().entry_name(settings.CRONJOBS[0]), "--manual")
 

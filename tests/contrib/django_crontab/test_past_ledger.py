@@ -9,7 +9,6 @@ from crons.contrib.django_crontab import past_ledger
 from crons.contrib.django_crontab.lines import hash_of
 from crons.declarations.retiring import Retire
 from crons.declarations.sync import sync
-from crons.dispatch import plan_entry
 from crons.doctor import installed as installed_lines
 from crons.jobs import job
 from crons.models import Entry
@@ -64,7 +63,7 @@ def told(name, paused=""):
 def names(crontab, installed):
     """Sync, and name the three entries."""
     job(cron("@hourly"), name="heartbeat")(cronjobs.beat)
-    done = sync(ledger.database_now(), plan_entry)
+    done = sync(ledger.database_now())
     load = next(name for name in done.created if name.startswith(f"{HERE}.load"))
     assert done.problems == [told(name, ", so it is paused") for name in sorted(["heartbeat", load])]
     return "heartbeat", load, f"{HERE}.fail"
@@ -89,7 +88,7 @@ def test_line_at_reboot_runs_nothing_twice(crontab, installed, settings):
     settings.CRONJOBS = [("@reboot", f"{HERE}.beat"), ("@reboot", f"{HERE}.fail")]
     crontab(*settings.CRONJOBS)
 
-    done = sync(ledger.database_now(), plan_entry)
+    done = sync(ledger.database_now())
 
     assert done.problems == []
     assert paused() == set()
@@ -99,7 +98,7 @@ def test_stand_in_lets_them_run(names, installed):
     """The first way out: what the lines fire goes through the ledger then."""
     installed("crons", "crons.contrib.django_crontab", "django_crontab")
 
-    sync(ledger.database_now(), plan_entry)
+    sync(ledger.database_now())
 
     assert paused() == set()
 
@@ -108,7 +107,7 @@ def test_lines_that_are_taken_away_let_them_run(names, crontab):
     """The second; each for its own entry."""
     crontab(LOAD)
 
-    sync(ledger.database_now(), plan_entry)
+    sync(ledger.database_now())
 
     assert paused() == {names[1]}
 
@@ -118,7 +117,7 @@ def test_crontab_of_another_host_lets_nothing_run(names, crontab, monkeypatch):
     crontab()
     monkeypatch.setattr(past_ledger, "host", lambda: "elsewhere")
 
-    assert sync(ledger.database_now(), plan_entry).problems == []
+    assert sync(ledger.database_now()).problems == []
     assert paused() == {names[0], names[1]}
 
 
@@ -127,7 +126,7 @@ def test_crontab_that_cannot_be_read_lets_nothing_run(names, settings, program):
     """Nor does it stop a sync."""
     settings.CRONTAB_EXECUTABLE = program
 
-    sync(ledger.database_now(), plan_entry)
+    sync(ledger.database_now())
 
     assert paused() == {names[0], names[1]}
 
@@ -137,7 +136,7 @@ def test_what_a_person_decided_stands(names):
     api.resume(names[0], by="ann")
     api.pause(names[1], by="ann", reason="stock-taking")
 
-    done = sync(ledger.database_now(), plan_entry)
+    done = sync(ledger.database_now())
 
     assert done.problems == [told(names[0]), told(names[1], ", so it is paused")]
     assert paused() == {names[1]}
@@ -150,7 +149,7 @@ def test_sync_that_dies_after_an_entry_has_created_it_paused(crontab, installed,
     monkeypatch.setattr(past_ledger, "let_go", lambda *args: 1 / 0)
 
     with pytest.raises(ZeroDivisionError):
-        sync(ledger.database_now(), plan_entry)
+        sync(ledger.database_now())
 
     assert "heartbeat" in paused()
     assert len(paused()) == 2
@@ -160,11 +159,11 @@ def test_line_that_comes_back_is_paused_again(names, settings):
     """What was retired runs twice as well, once it is declared anew."""
     settings.CRONJOBS = [BEAT, FAIL]
     api.resume(names[1], by="ann")
-    sync(ledger.database_now(), plan_entry, retire=Retire.ALL)
+    sync(ledger.database_now(), retire=Retire.ALL)
     assert Entry.objects.get(name=names[1]).retired_at is not None
     settings.CRONJOBS = [BEAT, LOAD, FAIL]
 
-    sync(ledger.database_now(), plan_entry)
+    sync(ledger.database_now())
 
     assert paused() == {names[0], names[1]}
 

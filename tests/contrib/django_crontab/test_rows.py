@@ -6,7 +6,6 @@ from crons import ledger
 from crons.contrib.django_crontab.lines import marked_name, read_line
 from crons.declarations.retiring import Retire
 from crons.declarations.sync import sync
-from crons.dispatch import plan_entry
 from crons.ledger.begin import key_of
 from crons.models import AuditEvent, Entry, Run
 
@@ -22,7 +21,7 @@ def write(settings):
     def writing(*times, args=()):
         settings.CRON_CLASSES = []
         settings.CRONJOBS = [(text, f"{HERE}.load", list(args)) for text in times]
-        writing.done = sync(ledger.database_now(), plan_entry, retire=Retire.ALL)
+        writing.done = sync(ledger.database_now(), retire=Retire.ALL)
         return {each.schedule: each.pk for each in Entry.objects.filter(source="cronjobs", retired_at=None)}
 
     return writing
@@ -117,11 +116,11 @@ def test_rows_of_the_former_names_are_carried_over(write, left):
 def test_former_name_of_a_command_is_carried_over(settings, write):
     """Before, that was django.core.management.call_command with a mark."""
     settings.CRONJOBS = [(MORNING, "django.core.management.call_command", ["clearsessions"])]
-    sync(ledger.database_now(), plan_entry, retire=Retire.ALL)
+    sync(ledger.database_now(), retire=Retire.ALL)
     Entry.objects.filter(source="cronjobs").update(name="django.core.management.call_command:8acc80")
     before = Entry.objects.get(source="cronjobs").pk
 
-    sync(ledger.database_now(), plan_entry, retire=Retire.ALL)
+    sync(ledger.database_now(), retire=Retire.ALL)
 
     assert named(before) == "call_command:clearsessions"
 

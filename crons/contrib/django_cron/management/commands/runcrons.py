@@ -15,7 +15,6 @@ from django.core.management.base import CommandError
 from crons import deployment, ledger
 from crons.conf import conf
 from crons.contrib.django_cron.source import CronClassesSource, paths
-from crons.dispatch import plan_entry
 from crons.exceptions import CronsError, LedgerUnavailable, UnknownJob
 from crons.hosts.instances import host
 from crons.management.commandline import CommandLine
@@ -131,7 +130,7 @@ def _entry(name: str) -> Entry:
 def _due(session: Session, entry: Entry) -> str:
     """Record what has fallen due of *entry* and see through what nobody else has begun."""
     now = ledger.database_now()
-    ledger.record_entry(entry.name, now, plan_entry, session.dispatcher.trigger)
+    ledger.record_entry(entry.name, now, session.dispatcher.trigger)
     due = Run.objects.using(conf.database).filter(entry=entry, state__in=OPEN, wake_at__lte=now)
     marks = [_see_through(session, run) for run in due.order_by("wake_at", "pk").values_list("pk", flat=True)]
     return next((mark for mark in (FAILED, DID) if mark in marks), DUE_NOT)
