@@ -12,7 +12,6 @@ from django.test.utils import CaptureQueriesContext
 
 from crons import api, cron, job, ledger
 from crons.attempts import RunMessage
-from crons.contrib.celery.executor import CelerySender
 from crons.declarations import sync
 from crons.dispatch import Dispatcher
 from crons.exceptions import InvalidJob, LedgerUnavailable
@@ -653,19 +652,6 @@ def test_what_was_sent_goes_the_new_way_when_the_job_is_declared_anew(led, empty
 
     assert [each.entry for each in led.begin(NOON + minutes(6))] == ["away"]
     assert arrive(led, Run.objects.get().pk, NOON + minutes(7), celery=1) == []
-
-
-@pytest.mark.parametrize("transport", ["redis", "rediss", "sentinel"])
-def test_a_redis_that_says_nothing_is_waited_for_so_long_and_no_longer(transport):
-    """Behind Sentinel too: without a limit the thread that sends would wait for ever."""
-    celery = pytest.importorskip("celery", reason="Celery's packages are not there")
-    app = celery.Celery("shop", broker=f"{transport}://127.0.0.1:1/0", set_as_current=False)
-    app.conf.broker_transport_options = {"master_name": "shop"}
-
-    options = CelerySender(alias="celery")._connected(app).transport_options
-
-    assert (options["socket_connect_timeout"], options["socket_timeout"]) == (4.0, 5.0)
-    assert (options["max_retries"], options["master_name"]) == (1, "shop")
 
 
 def test_a_message_that_names_no_executor_of_the_project_makes_nothing(away, monkeypatch):

@@ -14,7 +14,7 @@ import pytest
 
 from tests.acceptance import brokers
 from tests.acceptance.conftest import PATIENCE_SECONDS, ROOT, Site, wait_for_line
-from tests.acceptance.test_celery import APP, DONE, goes_by, worker
+from tests.contrib.celery.test_workers import APP, DONE, goes_by, worker
 
 pytestmark = pytest.mark.needs("redis-server")
 pytest.importorskip("django_celery_beat", reason="django-celery-beat has no release for this Django")

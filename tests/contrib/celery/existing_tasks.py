@@ -1,31 +1,9 @@
-"""Tasks as a project has them already: of Django's framework, and of Celery."""
+"""Celery tasks as a project has them already."""
 
 from celery import Celery, Task
 
-from crons.contrib.django_tasks.executor import framework
-
 app = Celery("existing", broker="memory://", set_as_current=False)
 app.conf.task_routes = {"shop.*": {"queue": "slow", "priority": 1}}
-
-
-@framework().task
-def send_report(to: str, copies: int = 1) -> str:
-    """Send the report.
-
-    To whom it concerns.
-    """
-    return f"{copies} to {to}"
-
-
-@framework().task(takes_context=True)
-def counts_its_tries(context) -> int:
-    """Ask the framework which try this is."""
-    return context.attempt
-
-
-@framework().task
-async def waits() -> None:
-    """A coroutine, which most backends take."""
 
 
 @app.task(name="shop.tidy", priority=3)

@@ -29,7 +29,7 @@ from crons.jobs import Registry
 from crons.models import AuditEvent, Entry, Pause, Run
 from crons.schedules import any_of, parse
 from crons.targets.base import Unfit
-from tests.crons import existing_tasks
+from tests.contrib.celery import existing_tasks
 from tests.crons.cli.conftest import Said, call_crons
 
 models = pytest.importorskip("django_celery_beat.models", reason="django-celery-beat has no release for this Django")
@@ -536,7 +536,7 @@ def tidy(settings: Any) -> None:
     """A task of Celery that is an entry of ours, and that beat fires by itself, too: by a row, and by its settings."""
     backend = {
         "BACKEND": "crons.contrib.celery.executor.CelerySender",
-        "OPTIONS": {"app": "tests.crons.existing_tasks.app"},
+        "OPTIONS": {"app": "tests.contrib.celery.existing_tasks.app"},
     }
     settings.CRONS = {**settings.CRONS, "EXECUTORS": {"celery": backend}}
     schedule(existing_tasks.tidy, cron("0 1 * * *"))

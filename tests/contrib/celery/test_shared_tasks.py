@@ -12,7 +12,7 @@ import pytest
 
 from tests.acceptance.conftest import PATIENCE_SECONDS
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[3]
 HOWTO = (ROOT / "docs/howto/celery.md").read_text()
 SETTINGS = """
 SECRET_KEY = "only-for-tests"
