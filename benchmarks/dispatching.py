@@ -13,7 +13,8 @@ import django
 django.setup()
 
 from benchmarks.rows import fill  # noqa: E402 (after setup)
-from crons import deployment, job, ledger  # noqa: E402
+from crons import job, ledger  # noqa: E402
+from crons.ledger import deployment  # noqa: E402
 from crons.models import Run  # noqa: E402
 from crons.triggers.session import Session  # noqa: E402
 

@@ -4,8 +4,8 @@ This module imports no models, so it can be imported anywhere, at any time.
 """
 
 from crons.exceptions import GiveUp
+from crons.executors.runner import Context, current_context
 from crons.jobs import Job, Retry, command, entry, job, schedule, shell
-from crons.runner import Context, current_context
 from crons.schedules import cron, every
 
 __all__ = [

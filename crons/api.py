@@ -10,17 +10,18 @@ from typing import Any
 
 from django.db.models import QuerySet
 
-from crons import arguments, deployment, ledger
+from crons import ledger
 from crons.conf import conf
+from crons.declarations import arguments
 from crons.declarations import sync as declarations
 from crons.declarations.retiring import Retire
 from crons.declarations.sync import Synced
 from crons.exceptions import LedgerUnavailable, Refused, UnknownJob
 from crons.jobs import no_entry
-from crons.ledger import Corrected, Pruned, Reconciled
+from crons.ledger import Corrected, Pruned, Reconciled, deployment
 from crons.ledger.audit import note
+from crons.ledger.upcoming import UpcomingSlot, slots_of
 from crons.models import Entry, Heartbeat, Pause, Range, Run, is_text
-from crons.upcoming import UpcomingSlot, slots_of
 from crons.verdicts import Kind, State
 from crons.watch import declarers
 from crons.watch.alerts import outbox

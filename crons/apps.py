@@ -19,12 +19,10 @@ class CronsConfig(AppConfig):
     default_auto_field = "django.db.models.BigAutoField"
 
     def ready(self) -> None:
-        from crons import (
-            checks,  # noqa: F401 (registers the checks; needs models)
-            in_tests,
-        )
+        from crons import checks  # noqa: F401 (registers the checks; needs models)
         from crons.conf import conf
         from crons.extensions import extensions
+        from crons.hosts import in_tests
         from crons.jobs import registry
 
         for each in extensions():

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from crons import in_tests
+from crons.hosts import in_tests
 
 if TYPE_CHECKING:
     from crons.jobs import Registry

@@ -14,12 +14,12 @@ from django.conf import settings
 from django.core.checks import CheckMessage, Error, Warning, register
 from django.db import connections
 
-from crons import in_tests
 from crons.attempts import KILL_AT, RENEW_AT
 from crons.checks.asking import leaves_zones, of_declarations
 from crons.checks.framing import TAG, known_good
 from crons.conf import NO_ZONES, conf
 from crons.exceptions import CronsError
+from crons.hosts import in_tests
 from crons.jobs import make_policy, registry
 from crons.schedules import nearest_zone
 

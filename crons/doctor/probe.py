@@ -53,9 +53,9 @@ def _look(found: dict[str, Any]) -> None:
     django.setup()
     from django.db import connections
 
-    from crons import deployment
     from crons.conf import conf
     from crons.jobs import registry
+    from crons.ledger import deployment
     from crons.models import Deployment
 
     found.update(entries=sorted(registry.entries), broken=registry.broken, enabled=conf.enabled, stage="database")

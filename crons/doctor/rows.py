@@ -10,10 +10,11 @@ from itertools import pairwise
 from django.db.models import DurationField, ExpressionWrapper, F, Window
 from django.db.models.functions import RowNumber
 
-from crons import api, deployment, ledger
+from crons import api, ledger
 from crons.conf import conf
 from crons.doctor.findings import BAD, Finding
 from crons.exceptions import CronsError
+from crons.ledger import deployment
 from crons.models import Attempt, Deployment, Entry
 from crons.schedules import FAR_FUTURE
 

@@ -7,10 +7,10 @@ import shlex
 import shutil
 from collections.abc import Iterator
 
-from crons import deployment
 from crons.doctor import bare, missing, probe
 from crons.doctor.findings import BAD, GOOD, Finding
 from crons.jobs import ShellBody, registry
+from crons.ledger import deployment
 from crons.targets import CrontabTarget, crontab, state
 from crons.targets.installation import Installation
 

@@ -17,7 +17,7 @@ from django.core.exceptions import ImproperlyConfigured
 
 from crons.conf import conf
 from crons.exceptions import InvalidSetting
-from crons.plain_json import DEEPEST
+from crons.jobs.plain_json import DEEPEST
 from crons.redaction.shapes import (
     MASK,
     Secrecy,

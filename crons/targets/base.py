@@ -9,10 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, NamedTuple
 
-from crons import deployment
 from crons.exceptions import CronsError, TargetError
 from crons.jobs import Declaration
-from crons.ledger import database_now, writing
+from crons.ledger import database_now, deployment, writing
 from crons.models import AuditEvent
 from crons.redaction import for_people
 

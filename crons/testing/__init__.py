@@ -3,7 +3,7 @@
 How to use it, with examples that are run: docs/howto/testing.md.
 """
 
-from crons.in_tests import schedulers
+from crons.hosts.in_tests import schedulers
 from crons.testing import clock
 from crons.testing.declared import Due, due, sandbox
 from crons.testing.playing import play

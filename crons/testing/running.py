@@ -25,12 +25,12 @@ from crons.executors.capture import log_level
 from crons.executors.inline import InlineExecutor, kept_environment, kept_output
 from crons.executors.output import without_secrets
 from crons.executors.process import child
+from crons.executors.runner import Context, call, current_context
 from crons.hosts.instances import Instance
 from crons.jobs import Body, Declaration, Job, check_args, not_declared, registry
 from crons.ledger.begin import key_of
 from crons.models import Entry, OutputChunk, Run
 from crons.redaction import of_project
-from crons.runner import Context, call, current_context
 from crons.schedules import FAR_PAST
 from crons.testing.clock import moment_of
 from crons.verdicts import Ending, Kind, Outcome

@@ -10,11 +10,13 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any
 
-from crons import api, arguments, deployment, ledger, watch
+from crons import api, ledger, watch
 from crons.conf import conf
+from crons.declarations import arguments
 from crons.exceptions import UnknownJob
 from crons.executors.process import child
 from crons.jobs import registry, unknown_here
+from crons.ledger import deployment
 from crons.models import Attempt, Entry, Range, Run
 from crons.side_output import BestEffort, Echo
 from crons.triggers.following import LOOK_SECONDS, Following

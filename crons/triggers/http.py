@@ -27,13 +27,15 @@ from django.http import Http404, HttpRequest, HttpResponse
 from django.views.decorators.cache import never_cache
 from django.views.decorators.csrf import csrf_exempt
 
-from crons import api, deployment, in_tests, ledger, watch
+from crons import api, ledger, watch
 from crons.conf import conf
 from crons.dispatch import Dispatcher
 from crons.exceptions import CronsError, InvalidSetting, LedgerUnavailable
 from crons.executors.sending import Sender
+from crons.hosts import in_tests
 from crons.hosts.instances import Instance
 from crons.jobs import registry
+from crons.ledger import deployment
 from crons.side_output import get_log
 from crons.triggers.tick import wait_for_boundary
 

@@ -14,10 +14,11 @@ from pathlib import Path
 from django.utils import timezone
 from django.utils.autoreload import iter_all_python_module_files
 
-from crons import api, deployment, ledger, watch
+from crons import api, ledger, watch
 from crons.declarations import sync
 from crons.dispatch import Pass
 from crons.exceptions import ClockInDoubt, LedgerUnavailable, NotAdopted
+from crons.ledger import deployment
 from crons.side_output import get_log, let_go
 from crons.triggers import heartbeat
 from crons.triggers.alert_sender import AlertSender

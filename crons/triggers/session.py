@@ -12,13 +12,14 @@ from contextlib import ExitStack, contextmanager, suppress
 from datetime import timedelta
 from types import FrameType, TracebackType
 
-from crons import in_tests, ledger, watch
+from crons import ledger, watch
 from crons.conf import conf
 from crons.dispatch import Dispatcher, DispatcherWriter
 from crons.exceptions import CronsError, LedgerUnavailable
 from crons.executors.base import Executor
 from crons.executors.forking import close_shared
 from crons.executors.sending import Sender
+from crons.hosts import in_tests
 from crons.hosts.instances import Instance
 from crons.jobs import registry
 from crons.ledger.silence import Watchdog, keep_alive

@@ -7,9 +7,9 @@ from datetime import datetime, timedelta
 
 from django.utils import timezone
 
-from crons import deployment, ledger, watch
+from crons import ledger, watch
 from crons.dispatch import Pass
-from crons.ledger import Agenda
+from crons.ledger import Agenda, deployment
 from crons.triggers.alert_sender import AlertSender
 from crons.triggers.session import LONGEST_LOOK_SECONDS, Session
 

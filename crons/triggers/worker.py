@@ -15,13 +15,14 @@ from dataclasses import dataclass
 from datetime import timedelta
 from enum import StrEnum
 
-from crons import deployment, ledger
+from crons import ledger
 from crons.conf import conf
 from crons.exceptions import CronsError
 from crons.executors.base import Executor
 from crons.executors.process.executor import ProcessExecutor
 from crons.hosts.instances import host
 from crons.jobs import registry
+from crons.ledger import deployment
 from crons.models import Run
 from crons.side_output import get_log
 from crons.triggers.session import LONGEST_LOOK_SECONDS, STOPPING, Session

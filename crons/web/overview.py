@@ -17,9 +17,9 @@ from django.db.models.expressions import RawSQL
 from crons import ledger
 from crons.conf import conf
 from crons.exceptions import LedgerUnavailable
+from crons.ledger.upcoming import UpcomingSlot, slots_of
 from crons.models import UNREMARKABLE, Attempt, Entry, Heartbeat, Pause, Range, Run
 from crons.presentation import BAD
-from crons.upcoming import UpcomingSlot, slots_of
 from crons.verdicts import MEANINGS
 from crons.watch.problems import READ, Look, Problem, problems
 

@@ -27,8 +27,8 @@ from multiprocessing import shared_memory
 from typing import Any
 
 from crons import GiveUp
+from crons.executors.runner import Context
 from crons.jobs.callables import ShellBody
-from crons.runner import Context
 
 _OF_THE_TESTS = frozenset(map(int, os.listdir("/proc/self/fd")))
 BODIES: dict[str, Callable[..., Any]] = {}

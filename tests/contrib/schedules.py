@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from crons.exceptions import InvalidJob
+from crons.executors.runner import Context, call
 from crons.jobs import Job, schedule
-from crons.runner import Context, call
 from crons.schedules import cron
 from crons.verdicts import Ending
 

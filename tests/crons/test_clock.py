@@ -10,10 +10,11 @@ from types import SimpleNamespace
 
 import pytest
 
-from crons import api, deployment
+from crons import api
 from crons.dispatch import Dispatcher
 from crons.exceptions import ClockInDoubt
 from crons.hosts.instances import Instance
+from crons.ledger import deployment
 from crons.models import Attempt, AuditEvent, Entry, Heartbeat, Incident, Range, Run
 from crons.triggers import heartbeat
 from crons.verdicts import Outcome

@@ -508,7 +508,7 @@ def test_one_identity_with_two_databases_stops(crontab: Crontab, report: None, c
     """Settings copied to a second project name the first one's block."""
     crons("apply")
     before = crontab.content
-    monkeypatch.setattr("crons.deployment._place", lambda: ("elsewhere", ["sqlite", "m", "/elsewhere"]))
+    monkeypatch.setattr("crons.ledger.deployment._place", lambda: ("elsewhere", ["sqlite", "m", "/elsewhere"]))
 
     refused = crons("apply", "--per-job")
     taken = crons("apply", "--per-job", "--take-over")

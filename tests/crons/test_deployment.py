@@ -6,10 +6,11 @@ from types import SimpleNamespace
 
 import pytest
 
-from crons import api, deployment
-from crons.deployment import Place
+from crons import api
 from crons.exceptions import Disabled, NotAdopted
 from crons.hosts.instances import host
+from crons.ledger import deployment
+from crons.ledger.deployment import Place
 from crons.models import AuditEvent, Deployment, Range, Run
 
 pytestmark = pytest.mark.django_db

@@ -16,12 +16,13 @@ import pytest
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
-from crons import command, cron, deployment, doctor, job
+from crons import command, cron, doctor, job
 from crons.doctor import bare, clocks, installed, missing, rows, start
 from crons.doctor.findings import BAD, GOOD, Finding
 from crons.exceptions import LedgerUnavailable, TargetError
 from crons.hosts.instances import boot_id, host
 from crons.jobs import Registry
+from crons.ledger import deployment
 from crons.models import Attempt, Deployment, Entry, Heartbeat, Run
 from crons.schedules import FAR_FUTURE
 from crons.sources import crontab_files

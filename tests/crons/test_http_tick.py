@@ -401,7 +401,7 @@ def raises(error):
 )
 def test_what_keeps_it_from_looking_is_said(monkeypatch, error, again):
     """503, so that whoever calls tells somebody."""
-    monkeypatch.setattr("crons.deployment.permit", raises(error))
+    monkeypatch.setattr("crons.ledger.deployment.permit", raises(error))
 
     answer = post()
 

@@ -6,12 +6,13 @@ from typing import Any, cast
 
 import pytest
 
-from crons import api, deployment, ledger, watch
+from crons import api, ledger, watch
 from crons.attempts import Unstarted
 from crons.declarations import sync
 from crons.dispatch import Dispatcher
 from crons.jobs import Job, registry
 from crons.jobs.policies import Retry
+from crons.ledger import deployment
 from crons.models import Run
 from crons.triggers import heartbeat
 from crons.triggers.entry import EntryTrigger

@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 
 from crons.exceptions import Fenced
+from crons.executors.runner import Context, call, current_context
 from crons.jobs.callables import ShellBody
-from crons.runner import Context, call, current_context
 from crons.verdicts import Ending, Outcome
 
 NOON = datetime(2026, 11, 22, 12, tzinfo=UTC)

@@ -11,8 +11,8 @@ import pytest
 from django.core.management import CommandError, call_command
 from django.test.utils import _TestState
 
-from crons import in_tests
 from crons.exceptions import Disabled
+from crons.hosts import in_tests
 from crons.models import Deployment, Run
 from crons.testing import schedulers
 

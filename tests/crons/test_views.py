@@ -14,8 +14,8 @@ from django.utils import timezone
 
 from crons import job
 from crons.exceptions import LedgerUnavailable
+from crons.ledger.upcoming import slots_of
 from crons.models import Entry, Run
-from crons.upcoming import slots_of
 from crons.web import overview
 from tests.crons.filling import fill, full_scans
 

@@ -15,10 +15,10 @@ import pytest
 import crons
 from crons import api
 from crons.conf import DEFAULTS, default_executors
+from crons.executors.runner import Context
 from crons.jobs import Registry
 from crons.jobs.policies import Policy
 from crons.management.verbs import VERBS, load
-from crons.runner import Context
 from crons.verdicts import MEANINGS, Kind, Outcome, Reason, State, Verdict
 
 ROOT = Path(__file__).resolve().parent.parent.parent

@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from crons import in_tests, testing
+from crons import testing
+from crons.hosts import in_tests
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGE = (ROOT / "docs" / "howto" / "testing.md").read_text()

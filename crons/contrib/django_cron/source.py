@@ -23,6 +23,7 @@ from crons import ledger
 from crons.conf import conf
 from crons.contrib.django_cron.class_schedules import after_failure, is_each_call, refused, schedule_of
 from crons.exceptions import CronsError, DeclarationError, InvalidJob, NotImported
+from crons.executors.runner import current_context
 from crons.jobs import (
     OF_OTHERS,
     Declaration,
@@ -35,7 +36,6 @@ from crons.jobs import (
     registry,
 )
 from crons.models import Pause
-from crons.runner import current_context
 from crons.schedules import Schedule
 from crons.side_output import get_log
 from crons.sources.base import NOT_IMPORTED, Binding, Problem, Reading, Source, imported, without_secrets

@@ -22,9 +22,9 @@ from crons.executors.process import kernel, wire
 from crons.executors.process.exiting import Exit
 from crons.executors.process.resting import explain
 from crons.executors.process.shared_report import SharedReport
+from crons.executors.runner import Context, call
 from crons.hosts import orphans
 from crons.jobs import registry
-from crons.runner import Context, call
 from crons.verdicts import Ending, Outcome
 
 LONGEST_ERROR = 32_768

@@ -7,9 +7,9 @@ import sys
 from collections.abc import Mapping
 from typing import Any
 
-from crons import deployment
 from crons.conf import conf
 from crons.exceptions import Refused
+from crons.ledger import deployment
 from crons.management.output import Out
 from crons.management.verbs.base import Verb, operator
 from crons.models import Deployment

@@ -6,9 +6,10 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
-from crons import api, deployment, ledger
+from crons import api, ledger
 from crons.conf import conf
 from crons.exceptions import InvalidSetting
+from crons.ledger import deployment
 from crons.management import rows
 from crons.management.moments import distance
 from crons.management.output import Out

@@ -7,8 +7,8 @@ import difflib
 from collections.abc import Mapping
 from typing import Any
 
-from crons import deployment
 from crons.exceptions import Refused
+from crons.ledger import deployment
 from crons.management.output import Out
 from crons.management.verbs.base import Verb
 from crons.redaction import for_people

@@ -57,7 +57,8 @@ class Run(Verb):
             # Called from within an attempt: that one is the run, this is its work.
             return do_the_work(name)
         if args:
-            from crons import api, arguments
+            from crons import api
+            from crons.declarations import arguments
 
             arguments.check(api.entry(name), args)  # before processes are started for it
         at_terminal = is_terminal(sys.stdin) or is_terminal(sys.stdout)

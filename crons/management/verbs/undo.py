@@ -6,7 +6,7 @@ import argparse
 from collections.abc import Mapping
 from typing import Any
 
-from crons import deployment
+from crons.ledger import deployment
 from crons.management.output import Out
 from crons.management.verbs.base import Verb, operator
 from crons.management.verbs.plan import add_target, make_target, show

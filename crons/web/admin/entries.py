@@ -12,12 +12,12 @@ from django.utils.safestring import SafeString
 from crons import ledger
 from crons.conf import conf
 from crons.exceptions import CronsError
+from crons.ledger.upcoming import slots_of
 from crons.models import Entry, Range, Run
 from crons.presentation import explained, rules, state
 from crons.redaction import for_people
 from crons.schedules import FAR_FUTURE
 from crons.templatetags.crons_pages import at
-from crons.upcoming import slots_of
 from crons.web.admin.acts import PAUSE, RESUME, RUN, Operated, in_lists
 from crons.web.admin.base import Detailed, shown
 

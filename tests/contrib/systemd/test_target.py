@@ -334,7 +334,7 @@ def test_another_database_of_the_same_identity_is_refused(
 ) -> None:
     """Two projects that share a name would rewrite each other's units each deploy."""
     crons("apply")
-    monkeypatch.setattr("crons.deployment._place", lambda: ("elsewhere", ["elsewhere"]))
+    monkeypatch.setattr("crons.ledger.deployment._place", lambda: ("elsewhere", ["elsewhere"]))
 
     done = crons("plan")
 

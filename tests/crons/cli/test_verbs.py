@@ -10,8 +10,9 @@ from io import StringIO
 import pytest
 from django.core.management import CommandError, call_command
 
-from crons import api, deployment, jobs
+from crons import api, jobs
 from crons.exceptions import LedgerUnavailable
+from crons.ledger import deployment
 from crons.management.verbs.entries import explained
 from crons.models import AuditEvent, Deployment, Entry, Heartbeat, Incident, OutputChunk, Range, Run
 from crons.schedules import FAR_FUTURE, every

@@ -12,7 +12,6 @@ from typing import Any, ClassVar
 from django.db import IntegrityError
 from django.utils import timezone
 
-from crons import deployment
 from crons.conf import conf
 from crons.contrib.celery.beat import fields
 from crons.contrib.celery.beat import rows as beat_rows
@@ -21,6 +20,7 @@ from crons.contrib.celery.beat.rows import Row
 from crons.contrib.celery.executor import CelerySender
 from crons.exceptions import CronsError, InvalidSchedule, TargetError
 from crons.jobs import Declaration
+from crons.ledger import deployment
 from crons.models import Entry
 from crons.schedules import parse
 from crons.targets import state

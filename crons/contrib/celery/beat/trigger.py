@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from datetime import timedelta
 
-from crons import deployment
+from crons.ledger import deployment
 from crons.side_output import get_log
 from crons.triggers import worker
 from crons.triggers.entry import EntryTrigger

@@ -12,11 +12,12 @@ from typing import Any
 
 from django.core.management.base import CommandError
 
-from crons import deployment, ledger
+from crons import ledger
 from crons.conf import conf
 from crons.contrib.django_cron.source import CronClassesSource, paths
 from crons.exceptions import CronsError, LedgerUnavailable, UnknownJob
 from crons.hosts.instances import host
+from crons.ledger import deployment
 from crons.management.commandline import CommandLine
 from crons.models import Attempt, Entry, Run
 from crons.schedules import FAR_PAST

@@ -10,8 +10,8 @@ from django.core.management import BaseCommand, get_commands, load_command_class
 
 from crons.exceptions import Refused
 from crons.jobs import CommandBody, ShellBody, check_args, missing_args, nearest, registry
+from crons.jobs.plain_json import why_not_plain
 from crons.models import Entry
-from crons.plain_json import why_not_plain
 
 # Of Django's own options those that decide which code runs, and where its words go.
 NOT_FOR_RUNS = frozenset(
