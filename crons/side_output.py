@@ -11,7 +11,7 @@ from contextlib import contextmanager, suppress
 from typing import Any, TextIO
 
 from crons.exceptions import CronsError
-from crons.readable import readable
+from crons.presentation.readable import readable
 
 # A closed descriptor, a full disk, a reader that has gone; a stream object that its owner closed.
 BROKEN = (OSError, ValueError)

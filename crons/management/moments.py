@@ -1,5 +1,5 @@
-"""Moments as verbs print them: those of crons.moments."""
+"""Moments as verbs print them: those of crons.presentation.moments."""
 
-from crons.moments import distance, iso, length, local
+from crons.presentation.moments import distance, iso, length, local
 
 __all__ = ["distance", "iso", "length", "local"]

@@ -9,9 +9,9 @@ from datetime import datetime, timedelta
 from typing import Any, Protocol
 from uuid import UUID
 
-from crons.moments import iso
-from crons.presentation import Cell
-from crons.readable import readable, readable_json, readable_line
+from crons.presentation.moments import iso
+from crons.presentation.readable import readable, readable_json, readable_line
+from crons.presentation.rows import Cell
 
 __all__ = ["Cell", "Out"]
 

@@ -11,7 +11,7 @@ from django.db.models import Model
 
 from crons.conf import conf
 from crons.models import Attempt, Run
-from crons.presentation import BAD, standing, took, verdict, words
+from crons.presentation.rows import BAD, standing, took, verdict, words
 from crons.redaction import for_people
 
 # Columns that hold what a declaration or a person gave: secrets may be in them.

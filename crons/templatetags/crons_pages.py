@@ -12,10 +12,10 @@ from django.urls import NoReverseMatch, reverse
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString, mark_safe
 
-from crons import moments, presentation
 from crons.models import Attempt, Entry, Pause, Run
-from crons.readable import readable as as_readable
-from crons.readable import readable_line
+from crons.presentation import moments, rows
+from crons.presentation.readable import readable as as_readable
+from crons.presentation.readable import readable_line
 
 register = template.Library()
 
@@ -38,20 +38,20 @@ def at(moment: datetime, zone: str, now: datetime | None = None) -> SafeString:
 @register.simple_tag
 def took(attempt: Attempt, now: datetime) -> str:
     """Write how long an attempt took, or takes so far."""
-    return presentation.took(attempt, now)
+    return rows.took(attempt, now)
 
 
 @register.simple_tag
 def verdict(word: str, reason: str = "") -> SafeString:
     """Write how something ended, with a mark of its tone."""
-    said = presentation.verdict(word, reason)
+    said = rows.verdict(word, reason)
     return format_html('<span class="verdict {}">{}</span>', said.tone, said.text)
 
 
 @register.simple_tag
 def standing(run: Run) -> SafeString:
     """Write how a run ended, or where it stands, and beside it what is known of why."""
-    said = presentation.verdict(run.verdict, run.reason) if run.verdict else presentation.Cell(run.state)
+    said = rows.verdict(run.verdict, run.reason) if run.verdict else presentation.Cell(run.state)
     detail = readable_line(run.detail)
     return format_html(
         '<span class="verdict {}">{}</span> <span class="detail">{}</span>', said.tone, said.text, detail
@@ -61,13 +61,13 @@ def standing(run: Run) -> SafeString:
 @register.simple_tag
 def schedule(entry: Entry) -> str:
     """Say when an entry is due, in English."""
-    return presentation.explained(entry)
+    return rows.explained(entry)
 
 
 @register.simple_tag
 def paused_what(pause: Pause) -> str:
     """Say what a pause holds."""
-    return presentation.paused_what(pause)
+    return rows.paused_what(pause)
 
 
 @register.simple_tag

@@ -14,7 +14,7 @@ from crons.conf import conf
 from crons.exceptions import LedgerUnavailable
 from crons.hosts.instances import is_gone
 from crons.models import Attempt, OutputChunk, Run
-from crons.moments import local
+from crons.presentation.moments import local
 from crons.verdicts import State
 
 LOOK_SECONDS = 0.5

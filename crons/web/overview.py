@@ -19,7 +19,7 @@ from crons.conf import conf
 from crons.exceptions import LedgerUnavailable
 from crons.ledger.upcoming import UpcomingSlot, slots_of
 from crons.models import UNREMARKABLE, Attempt, Entry, Heartbeat, Pause, Range, Run
-from crons.presentation import BAD
+from crons.presentation.rows import BAD
 from crons.verdicts import MEANINGS
 from crons.watch.problems import READ, Look, Problem, problems
 

@@ -14,7 +14,7 @@ from collections.abc import Collection, Iterable, Iterator
 from datetime import UTC, datetime, timedelta
 from zoneinfo import ZoneInfo
 
-from crons.moments import local
+from crons.presentation.moments import local
 from crons.schedules import AnyOf, Cron, Every, Never, Schedule, WallClock, cron, zones
 from crons.targets import fitting
 from crons.targets.base import Unfit

@@ -17,7 +17,7 @@ from crons.management.moments import distance, local
 from crons.management.output import Cell, Out
 from crons.management.verbs.base import Verb
 from crons.models import Attempt, Entry, Range, Run
-from crons.presentation import explained, state
+from crons.presentation.rows import explained, state
 from crons.schedules import FAR_FUTURE
 from crons.verdicts import State
 from crons.watch import problems

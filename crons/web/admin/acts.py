@@ -24,7 +24,7 @@ from django.utils.http import url_has_allowed_host_and_scheme
 
 from crons import api, models
 from crons.exceptions import CronsError, Refused
-from crons.presentation import paused_what
+from crons.presentation.rows import paused_what
 from crons.verdicts import State, Verdict
 from crons.web.admin.base import LookOnly, legible
 

@@ -14,8 +14,8 @@ from django.utils.safestring import SafeString
 from crons import ledger
 from crons.conf import conf
 from crons.models import Attempt, Run
-from crons.presentation import Cell, took, verdict, words
-from crons.readable import readable
+from crons.presentation.readable import readable
+from crons.presentation.rows import Cell, took, verdict, words
 from crons.templatetags.crons_pages import at
 from crons.verdicts import Outcome
 from crons.web import overview

@@ -20,8 +20,8 @@ from django.utils.safestring import SafeString
 
 from crons.conf import conf
 from crons.models import Entry
-from crons.presentation import Cell
-from crons.readable import readable_page
+from crons.presentation.readable import readable_page
+from crons.presentation.rows import Cell
 
 if TYPE_CHECKING:
     Base = admin.ModelAdmin[Model]

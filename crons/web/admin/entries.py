@@ -14,7 +14,7 @@ from crons.conf import conf
 from crons.exceptions import CronsError
 from crons.ledger.upcoming import slots_of
 from crons.models import Entry, Range, Run
-from crons.presentation import explained, rules, state
+from crons.presentation.rows import explained, rules, state
 from crons.redaction import for_people
 from crons.schedules import FAR_FUTURE
 from crons.templatetags.crons_pages import at

@@ -13,7 +13,7 @@ from django.utils.safestring import SafeString
 from crons import ledger
 from crons.conf import conf
 from crons.models import Pause
-from crons.presentation import paused_what
+from crons.presentation.rows import paused_what
 from crons.templatetags.crons_pages import at
 from crons.web.admin.acts import END, Operated, in_lists
 

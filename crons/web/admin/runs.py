@@ -14,9 +14,9 @@ from django.utils.safestring import SafeString
 from crons import ledger
 from crons.conf import conf
 from crons.models import Attempt, Range, Run
-from crons.moments import distance, length
-from crons.presentation import verdict, words
-from crons.readable import readable
+from crons.presentation.moments import distance, length
+from crons.presentation.readable import readable
+from crons.presentation.rows import verdict, words
 from crons.redaction import for_people
 from crons.templatetags.crons_pages import at, standing
 from crons.verdicts import MEANINGS, Kind, State, Verdict

@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 from crons.exceptions import CronsError
 from crons.jobs import Policy
 from crons.models import Attempt, Entry, Pause, Run
-from crons.moments import length, local
+from crons.presentation.moments import length, local
 from crons.schedules import parse
 from crons.verdicts import BAD_VERDICTS, State, Verdict
 

@@ -1,0 +1,1 @@
+"""How rows, moments and recorded text are said to people: one way, for terminals, pages and messages."""
