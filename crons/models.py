@@ -6,14 +6,14 @@ from typing import TYPE_CHECKING, TypeVar
 
 from django.db import models
 
+from crons.columns import RowJSONField
 from crons.conf import conf
-from crons.row_json import RowJSONField
 from crons.verdicts import Kind, Outcome, Reason, State, Verdict
 
 if TYPE_CHECKING:  # the checker knows what a DateTimeField holds, with null=True and without
     from django.db.models import DateTimeField as RowDateTimeField
 else:
-    from crons.row_moments import RowDateTimeField
+    from crons.columns import RowDateTimeField
 
 # What an ending may be without anybody having to look at it. Indexes that leave these out stay small and cheap:
 # of a million runs they hold the few that a person looks for. See crons/web/overview.py for the same words in SQL.

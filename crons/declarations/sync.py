@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
+from crons.columns import Garbled
 from crons.conf import conf
 from crons.declarations import retiring
 from crons.declarations.retiring import Retire
@@ -38,7 +39,6 @@ from crons.ledger.audit import kept, note
 from crons.ledger.record import refuse_retired
 from crons.models import AuditEvent, Entry, Run
 from crons.planner import while_retired
-from crons.row_json import Garbled
 from crons.schedules import parse, zone_data
 from crons.sources import sources
 from crons.sources.base import Hold

@@ -20,6 +20,7 @@ from django.db import DatabaseError, IntegrityError, connections
 from django.db.models import Exists, F, OuterRef
 
 from crons.attempts import Begun, Unstarted
+from crons.columns import UNREAD, unread
 from crons.conf import conf
 from crons.exceptions import CronsError, LedgerUnavailable
 from crons.hosts.instances import Instance, boottime
@@ -29,8 +30,6 @@ from crons.ledger.record import account_of, policy_of, request_effect_key, slot_
 from crons.ledger.transactions import verb, writing
 from crons.ledger.verdict import end, write_ended
 from crons.models import Attempt, Deployment, Entry, Run
-from crons.row_json import unread
-from crons.row_moments import UNREAD
 from crons.schedules import FAR_FUTURE, FAR_PAST
 from crons.verdicts import Kind, State, Verdict
 

@@ -11,6 +11,7 @@ from typing import Any
 from django.db import IntegrityError, transaction
 from django.db.models import Q
 
+from crons.columns import UNREAD, unread
 from crons.conf import conf
 from crons.exceptions import CronsError, InvalidJob, Refused, UnknownJob, ZoneMissingHere
 from crons.jobs import Policy, no_entry
@@ -22,8 +23,6 @@ from crons.ledger.transactions import verb, writing
 from crons.models import Entry, Range, Run, is_text
 from crons.planner import Account, Plan, PlannedRange, plan, without
 from crons.redaction import for_people
-from crons.row_json import unread
-from crons.row_moments import UNREAD
 from crons.schedules import FAR_FUTURE, parse
 from crons.signals import recorded
 from crons.verdicts import Kind

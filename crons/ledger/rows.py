@@ -16,7 +16,7 @@ from django.db import connections
 from django.db.models import Model
 from django.utils.dateparse import parse_datetime
 
-from crons.row_moments import UNREAD
+from crons.columns import UNREAD
 
 M = TypeVar("M", bound=Model)
 # What a field of these kinds holds is what the database takes.

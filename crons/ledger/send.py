@@ -13,6 +13,7 @@ from datetime import datetime, timedelta
 from django.db.models import F
 
 from crons.attempts import RunMessage
+from crons.columns import unread
 from crons.conf import conf
 from crons.ledger import rows
 from crons.ledger.begin import Sought, candidates, is_overtaken, key_of, lock_full_groups, running_by_group
@@ -20,7 +21,6 @@ from crons.ledger.record import policy_of
 from crons.ledger.transactions import lock_free, verb, writing
 from crons.ledger.verdict import end, write_ended
 from crons.models import Deployment, Run
-from crons.row_json import unread
 from crons.schedules import FAR_FUTURE
 from crons.verdicts import Kind, State, Verdict
 

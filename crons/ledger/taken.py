@@ -10,8 +10,8 @@ from datetime import datetime
 
 from django.db import connections
 
+from crons.columns import UNREAD
 from crons.ledger import rows
-from crons.row_moments import UNREAD
 
 # COALESCE: what is no column itself SQLite's driver leaves unread, and `rows.moment` reads it.
 TAKEN = """

@@ -51,7 +51,7 @@ def verdict(word: str, reason: str = "") -> SafeString:
 @register.simple_tag
 def standing(run: Run) -> SafeString:
     """Write how a run ended, or where it stands, and beside it what is known of why."""
-    said = rows.verdict(run.verdict, run.reason) if run.verdict else presentation.Cell(run.state)
+    said = rows.verdict(run.verdict, run.reason) if run.verdict else rows.Cell(run.state)
     detail = readable_line(run.detail)
     return format_html(
         '<span class="verdict {}">{}</span> <span class="detail">{}</span>', said.tone, said.text, detail

@@ -9,10 +9,10 @@ from django.apps import apps
 from django.db import connection, models
 
 from crons import ledger, watch
+from crons.columns import UNREAD
 from crons.dispatch import Dispatcher
 from crons.ledger import mending
 from crons.models import Attempt, AuditEvent, Entry, Heartbeat, Pause, Run
-from crons.row_moments import UNREAD
 from crons.testing import clock as stopped
 from crons.triggers import heartbeat
 from crons.verdicts import Outcome
