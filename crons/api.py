@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
-from dataclasses import asdict
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -19,7 +18,6 @@ from crons.declarations.sync import Synced
 from crons.exceptions import LedgerUnavailable, Refused, UnknownJob
 from crons.jobs import no_entry
 from crons.ledger import Corrected, Pruned, Reconciled, deployment
-from crons.ledger.audit import note
 from crons.ledger.upcoming import UpcomingSlot, slots_of
 from crons.models import Entry, Heartbeat, Pause, Range, Run, is_text
 from crons.verdicts import Kind, State
@@ -163,19 +161,7 @@ def prune(*, by: str, dry_run: bool = False, budget: timedelta | None = None) ->
     Args: *budget* is how long it may take; what is left then is for the next time.
     """
     deployment.permit()
-    begun = False
-
-    def announce() -> None:
-        nonlocal begun
-        note("prune begun", "ledger", "", by, ledger.database_now(), conf.database)
-        begun = True
-
-    done = ledger.prune(ledger.database_now(), dry_run=dry_run, budget=budget, announce=announce)
-    if begun:
-        # Apart from the first: whoever kills it in the middle must not take along who had rows deleted.
-        after = {**asdict(done), "longest_seconds": round(done.longest_seconds, 3)}
-        note("prune", "ledger", "", by, ledger.database_now(), conf.database, after=after)
-    return done
+    return ledger.prune(ledger.database_now(), by=by, dry_run=dry_run, budget=budget)
 
 
 def reconcile(since: datetime, *, by: str, until: datetime | None = None, dry_run: bool = False) -> Reconciled:

@@ -1,4 +1,4 @@
-"""The Django app. Nothing of the project is imported when it starts: crons.loading does that, when jobs are needed."""
+"""The Django app. It imports nothing of the project at its start: crons.sources.loading does, when jobs are needed."""
 
 from __future__ import annotations
 
@@ -36,14 +36,14 @@ class CronsConfig(AppConfig):
 
 def load() -> None:
     """Return when the declarations are loaded."""
-    from crons import loading  # with what jobs need: most processes of a site need none of it
+    from crons.sources import loading  # with what jobs need: most processes of a site need none of it
 
     loading.load()
 
 
 def watch_modules(sender: BaseReloader, **kwargs: object) -> None:
     """Have runserver notice when a module of declarations is changed: one that fails was never imported."""
-    from crons.loading import module_names
+    from crons.sources.loading import module_names
 
     for module in module_names():
         with suppress(ImportError, ValueError):

@@ -41,7 +41,7 @@ def prune() -> dict[str, Any]:
     """Delete what is old, a few rows at a time."""
     from crons import ledger
 
-    done = ledger.prune(ledger.database_now(), pause=lambda seconds: None)
+    done = ledger.prune(ledger.database_now(), by="rival", pause=lambda seconds: None)
     return {"runs": sum(done.runs.values())}
 
 

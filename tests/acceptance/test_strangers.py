@@ -56,7 +56,7 @@ from django.core.management.base import BaseCommand
 class Command(BaseCommand):
     def handle(self, *args, **options):
         User.objects.get_or_create(username="ann")
-        print(*sorted({"crons.api", "crons.dispatch", "crons.watch", "crons.built_in_jobs"} & set(sys.modules)))
+        print(*sorted({"crons.api", "crons.dispatch", "crons.watch", "crons.sources.built_in"} & set(sys.modules)))
         print("nightly work done")
 """
 RUNSERVER = """

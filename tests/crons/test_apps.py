@@ -13,11 +13,11 @@ from textwrap import indent
 import pytest
 from django.utils.autoreload import StatReloader
 
-from crons import cron, entry, job, loading
+from crons import cron, entry, job
 from crons.apps import watch_modules
 from crons.jobs import registry
-from crons.loading import cron_modules_around
-from crons.sources import code
+from crons.sources import code, loading
+from crons.sources.loading import cron_modules_around
 
 
 @pytest.fixture

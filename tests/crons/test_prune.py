@@ -11,11 +11,11 @@ import pytest
 from django.core.management import call_command
 
 from crons import api, ledger
-from crons.built_in_jobs import PRUNE, declare
 from crons.conf import conf
 from crons.exceptions import InvalidSetting
 from crons.ledger.maintenance.prune import LARGEST, SMALLEST, Pace, Pruned, doomed, old_ranges, prune, window_of
 from crons.models import Attempt, AuditEvent, Delivery, Entry, Heartbeat, Incident, OutputChunk, Range, Run
+from crons.sources.built_in import PRUNE, declare
 from tests.crons.conftest import NOON
 from tests.crons.filling import fill
 
@@ -55,7 +55,7 @@ def make_run(entry, days, verdict="succeeded", **changes):
 
 def pruned(**options):
     """Prune as of NOON, without pauses."""
-    return prune(NOON, pause=lambda seconds: None, **options)
+    return prune(NOON, by="ann", pause=lambda seconds: None, **options)
 
 
 def left():
@@ -244,7 +244,7 @@ def test_transactions_are_small_and_leave_room_between_them(entry):
         make_run(entry, days)
     pauses = []
 
-    prune(NOON, pause=pauses.append)
+    prune(NOON, by="ann", pause=pauses.append)
 
     assert len(pauses) >= 3
     assert Run.objects.count() == 1
@@ -275,9 +275,9 @@ def test_two_at_once_share_the_work(entry):
     def another(seconds):
         if not others:
             others.append(None)
-            others[0] = prune(NOON, pause=lambda seconds: None)
+            others[0] = prune(NOON, by="ann", pause=lambda seconds: None)
 
-    mine = prune(NOON, pause=another)
+    mine = prune(NOON, by="ann", pause=another)
 
     assert mine.runs["succeeded"] + others[0].runs["succeeded"] == 199
     assert min(mine.runs["succeeded"], others[0].runs["succeeded"]) > 0
@@ -297,7 +297,7 @@ def test_killed_in_the_middle_leaves_whole_batches(entry):
         make_run(entry, days)
 
     with pytest.raises(Killed):
-        prune(NOON, pause=kill)
+        prune(NOON, by="ann", pause=kill)
     after = Run.objects.count()
     pruned()
 
@@ -469,11 +469,11 @@ def test_schedule_that_cannot_be_read_is_a_problem_of_the_setting(settings):
 
 def test_built_in_job_prints_what_it_did(monkeypatch, capsys):
     """Its output is its report."""
-    from crons import built_in_jobs
+    from crons.sources import built_in
 
-    monkeypatch.setattr(built_in_jobs.api, "prune", lambda **options: Pruned(runs={"failed": 2}, finished=False))
+    monkeypatch.setattr(built_in.ledger, "prune", lambda now, **options: Pruned(runs={"failed": 2}, finished=False))
 
-    built_in_jobs.prune()
+    built_in.prune()
 
     assert (
         capsys.readouterr().out == "deleted: 2 failed run(s); 1:00:00 were not enough: the rest goes at the next slot\n"

@@ -74,7 +74,7 @@ LOOKS_LIKE_A_SUITE = """
 import sys, unittest, pytest, django.test, django.test.utils, django.test.runner
 sys.argv = ["manage.py", "test"]
 import crons.testing, crons.pytest_plugin
-from crons import in_tests as suite
+from crons.hosts import in_tests as suite
 print(suite.is_suite())
 """
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -17,7 +17,8 @@ from django.db import models
 from django.db.models import Exists, F, OuterRef, Q, QuerySet
 
 from crons.conf import conf
-from crons.ledger.transactions import lock_free, verb, writing
+from crons.ledger.audit import note
+from crons.ledger.transactions import database_now, lock_free, verb, writing
 from crons.models import Attempt, AuditEvent, Delivery, Entry, Heartbeat, Incident, OutputChunk, Range, Run
 from crons.verdicts import State, Verdict
 
@@ -92,24 +93,34 @@ class Pace:
 def prune(
     now: datetime,
     *,
+    by: str,
     dry_run: bool = False,
     budget: timedelta | None = None,
     pause: Callable[[float], None] = time.sleep,
     clock: Callable[[], float] = time.monotonic,
-    announce: Callable[[], None] = lambda: None,
 ) -> Pruned:
-    """Delete what is older than CRONS["KEEP"]; with *dry_run* only count it.
+    """Delete what is older than CRONS["KEEP"], and note in the audit trail who had it done; with *dry_run* only count.
 
-    Args: *budget* is how long it may take; what is left then is for the next time. *announce* is called before
-    the first rows go.
+    Args: *budget* is how long it may take; what is left then is for the next time.
     Cost: grows with the rows older than the shortest KEEP; memory does not grow.
     """
+    begun = False
+
+    def announce() -> None:
+        nonlocal begun
+        note("prune begun", "ledger", "", by, database_now(), conf.database)
+        begun = True
+
     keep, done, pace = conf.keep, Pruned(), Pace(budget, pause, clock, announce)
     for verdict, count in _prune_runs(now, keep, pace, dry_run):
         done.runs[verdict] = done.runs.get(verdict, 0) + count
     for name, model, old in _others(now, keep):
         setattr(done, name, _prune_plain(model, old, pace, dry_run))
     done.finished, done.longest_seconds = not pace.is_over, pace.longest_seconds
+    if begun:
+        # Apart from the first note: a kill in between must not take along who had rows deleted.
+        after = {**asdict(done), "longest_seconds": round(done.longest_seconds, 3)}
+        note("prune", "ledger", "", by, database_now(), conf.database, after=after)
     return done
 
 

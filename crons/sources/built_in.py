@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from datetime import timedelta
 
-from crons import api
+from crons import ledger
 from crons.conf import conf
 from crons.jobs import job
 from crons.schedules import parse
@@ -33,6 +33,6 @@ def declare() -> None:
 
 def prune() -> None:
     """Prune for at most an hour."""
-    done = api.prune(by=PRUNE, budget=BUDGET)
+    done = ledger.prune(ledger.database_now(), by=PRUNE, budget=BUDGET)
     left = "" if done.finished else f"; {BUDGET} were not enough: the rest goes at the next slot"
     sys.stdout.write(f"deleted: {done.said()}{left}\n")

@@ -15,11 +15,11 @@ from django.apps import apps
 from django.conf import settings
 from django.utils.module_loading import module_has_submodule
 
-from crons.built_in_jobs import declare
 from crons.conf import conf
 from crons.exceptions import DeclarationError, InvalidSetting
 from crons.jobs import registry
 from crons.sources import sources
+from crons.sources.built_in import declare
 from crons.sources.code import load as load_module
 
 
