@@ -5,9 +5,10 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping
 
-from crons.attempts import Begun, Chunk, Finished, LedgerWriter, Renewed
+from crons.attempts import KILL_AT, RENEW_AT, Begun, Chunk, Finished, LedgerWriter, Renewed
+from crons.verdicts import Ending
 
-__all__ = ["Begun", "Chunk", "Executor", "Finished", "LedgerWriter", "Renewed"]
+__all__ = ["KILL_AT", "RENEW_AT", "Begun", "Chunk", "Ending", "Executor", "Finished", "LedgerWriter", "Renewed"]
 
 
 class Executor(ABC):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import time
 from collections.abc import Iterable
 
 from crons.attempts import Chunk, Finished, LedgerWriter
@@ -9,22 +11,46 @@ from crons.exceptions import LedgerUnavailable
 from crons.side_output import get_log
 
 RETRY_SECONDS = 1.0
+FLUSH_SECONDS = 0.5
 
 logger = get_log("crons.executors")
 
 
 class Reports:
-    """Chunks and endings on their way to the ledger, in this order: an ended attempt's output is complete."""
+    """Chunks and endings on their way to the ledger, in this order: an ended attempt's output is complete.
+
+    Endings are due at once, output after FLUSH_SECONDS, and after a ledger's silence both after RETRY_SECONDS.
+    """
 
     def __init__(self) -> None:
         self._chunks: list[Chunk] = []
         self._finished: dict[int, Finished] = {}
         self._silent = False
+        self._flush_at = math.inf
+        self._retry_at = -math.inf
+
+    @property
+    def due_at(self) -> float:
+        """When there is something to write, as time.monotonic() counts."""
+        return self._retry_at if self._finished else max(self._flush_at, self._retry_at)
+
+    @property
+    def is_due(self) -> bool:
+        """Whether there is something to write now."""
+        return time.monotonic() >= self.due_at
 
     @property
     def unfinished(self) -> frozenset[int]:
         """The attempts that have ended, and whose ending the ledger has not taken yet."""
         return frozenset(self._finished)
+
+    def note_output(self) -> None:
+        """Have write() due before long: an attempt has output to be added then."""
+        self._flush_at = min(self._flush_at, time.monotonic() + FLUSH_SECONDS)
+
+    def retry_now(self) -> None:
+        """Wait no more after a silence: somebody has time for it."""
+        self._retry_at = -math.inf
 
     def add_output(self, chunks: Iterable[Chunk]) -> None:
         self._chunks.extend(chunks)
@@ -34,13 +60,15 @@ class Reports:
 
     def write(self, writer: LedgerWriter) -> bool:
         """Write down everything; False when the ledger did not answer: repeat it, tokens and numbers stay."""
+        now = time.monotonic()
         try:
             self._write_output(writer)
             self._write_endings(writer)
         except LedgerUnavailable as error:
             self.note_silence(error)
+            self._retry_at = self._flush_at = now + RETRY_SECONDS
             return False
-        self._silent = False
+        self._silent, self._flush_at = False, math.inf
         return True
 
     def note_silence(self, error: LedgerUnavailable) -> None:

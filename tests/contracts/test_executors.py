@@ -31,7 +31,7 @@ from crons.exceptions import CronsError
 from crons.executors import capture, forking
 from crons.executors.base import Executor
 from crons.executors.inline import InlineExecutor
-from crons.executors.process import endings, executor, kernel, supervisor
+from crons.executors.process import endings, hosted, kernel, supervisor
 from crons.executors.process.executor import ProcessExecutor
 from crons.executors.process.kernel import descendants
 from crons.hosts import instances
@@ -57,7 +57,7 @@ def make_host(monkeypatch: pytest.MonkeyPatch, django_db_blocker: DjangoDbBlocke
     """Prepares a host; after the test its executor must run one more attempt well, and be closed."""
     monkeypatch.setattr(registry, "jobs", {name: Job(name, each) for name, each in BODIES.items()})
     # On a busy machine a fork may take longer than a scheduler waits: the attempt would be refused, and not tried.
-    monkeypatch.setattr(executor, "START_PATIENCE_SECONDS", PATIENCE_SECONDS)
+    monkeypatch.setattr(hosted, "START_PATIENCE_SECONDS", PATIENCE_SECONDS)
     hosts: list[Host] = []
 
     def make(alias: str, **options: object) -> Host:
@@ -755,7 +755,7 @@ def test_a_program_of_another_user_holds_the_attempt(
     assert host.executor.running() == {attempt}
     command = Path(f"/proc/{left}/comm").read_text().strip()
     assert host.scribe.text(attempt, "log") == (
-        "crons: the job has ended; its entry is held until these processes of another user, which cannot be killed, "
+        "crons: the job has ended; its run stays open until these processes of another user, which cannot be killed, "
         f"end: pid {left} ({command})\n"
     )
     of_others.unlink()
@@ -1056,7 +1056,7 @@ def test_a_stopped_fork_server_is_replaced(host: Host, monkeypatch: pytest.Monke
     """What waits for it has not begun, and does not stay running for ever."""
     first, second = host.start("names_its_guard"), host.start("names_its_guard")
     guards = [int(host.scribe.text(each)) for each in (first, second) if host.ending(each)]
-    monkeypatch.setattr(executor, "START_PATIENCE_SECONDS", 0.5)
+    monkeypatch.setattr(hosted, "START_PATIENCE_SECONDS", 0.5)
     server = _parent_of(guards[0])
     os.kill(server, signal.SIGSTOP)
     for pid in guards:
@@ -1075,7 +1075,7 @@ def test_an_idle_guard_that_is_stopped_refuses_its_attempt(host: Host, monkeypat
     """It took the order, and never said that it begins."""
     first = host.start("names_its_guard")
     host.ending(first)
-    monkeypatch.setattr(executor, "START_PATIENCE_SECONDS", 0.5)
+    monkeypatch.setattr(hosted, "START_PATIENCE_SECONDS", 0.5)
     os.kill(int(host.scribe.text(first)), signal.SIGSTOP)
 
     why = host.refusal(host.start("noop", timeout=None))
@@ -1094,7 +1094,7 @@ def _kill_and_wait(pid: int) -> None:
 @those_that("isolates")
 def test_a_guard_that_is_stopped_is_replaced(host: Host, trail: Trail, monkeypatch: pytest.MonkeyPatch) -> None:
     """Nobody would end its job in time."""
-    monkeypatch.setattr(executor, "SUPERVISOR_PATIENCE_SECONDS", 0.5)
+    monkeypatch.setattr(hosted, "SUPERVISOR_PATIENCE_SECONDS", 0.5)
 
     ending = host.run("stops_its_guard", path=trail.path, timeout=3)
 

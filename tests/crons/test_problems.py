@@ -12,12 +12,15 @@ from crons import api, cron, job, ledger
 from crons.conf import conf
 from crons.exceptions import LedgerUnavailable
 from crons.executors.process.executor import ProcessExecutor
+from crons.executors.process.hosted import HostedAttempt
 from crons.models import Entry, Heartbeat
+from crons.redaction import Redaction
 from crons.triggers.serve import Scheduler
 from crons.watch import hosts
 from crons.watch import problems as asked
 from crons.watch.problems import Look, problems
 from crons.web import overview
+from tests.contracts.hosting import begun
 from tests.crons.cli.conftest import call_crons
 from tests.crons.conftest import NOON, minutes
 
@@ -269,7 +272,7 @@ def test_a_host_that_cannot_start_a_process_tells_its_scheduler():
     """It rests, so nothing fails any more; its heartbeat is what `health` has."""
     executor = ProcessExecutor(alias="process")
 
-    executor._fail_to_start(7, "the job's process could not be started: Too many open files")
+    executor.on_failed_start(7, "the job's process could not be started: Too many open files")
 
     assert executor.trouble == (
         "it rests, and what is due is left to others: the job's process could not be started: Too many open files"
@@ -279,14 +282,19 @@ def test_a_host_that_cannot_start_a_process_tells_its_scheduler():
 def test_what_keeps_a_host_from_starting_jobs_is_told_at_once_and_ends_with_a_start(db, monkeypatch, instance):
     """Ten seconds passed until the next heartbeat said it; and a host that is well again must not go on saying it."""
     executor = ProcessExecutor(alias="process")
-    monkeypatch.setattr(executor, "_finish", lambda attempt, ending: None)
-    monkeypatch.setattr(executor, "_pool", mock.Mock())
     session = mock.Mock(executors={"process": executor}, instance=instance)
     session.dispatcher.lacking = set()
     scheduler = Scheduler(session, print)
     ours = f"serve on {instance.host} (pid {instance.pid})".replace("serve", instance.kind)
-    started = mock.Mock(cancel_reason=None, channel="channel")
-    executor._by_channel["channel"] = started
+    started = HostedAttempt(
+        begun(8, "job"),
+        executor,
+        pool=mock.Mock(),
+        selector=mock.Mock(),
+        output_limit_bytes=1,
+        redaction=Redaction(()),
+        kill_wait_seconds=0.0,
+    )
     told = []
 
     def beat(*, is_time):
@@ -295,10 +303,9 @@ def test_what_keeps_a_host_from_starting_jobs_is_told_at_once_and_ends_with_a_st
         told.append([each.text for each in problems() if each.kind == "host"])
 
     beat(is_time=True)
-    executor._fail_to_start(7, "Too many open files")
+    executor.on_failed_start(7, "Too many open files")
     beat(is_time=False)
-    executor._note_report(
-        started,
+    started.on_message(
         {
             "is_called": True,
             "stopped_by": None,

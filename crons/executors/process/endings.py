@@ -10,7 +10,7 @@ from crons.verdicts import Ending, Outcome
 
 VANISHED = "the supervisor process vanished: the job was killed with it, and may or may not have run"
 GONE_BEFORE_START = "the process that should have started the job vanished before it did"
-HELD = "the job has ended; its entry is held until these processes of another user, which cannot be killed, end: {}"
+BLOCKED = "the job has ended; its run stays open until these processes of another user, which cannot be killed, end: {}"
 STUCK = "the fork server was stuck, and has been replaced"
 LEASE_ENDED = "its lease could not be renewed in time: killed before the lease ended"
 NOT_OWNED = "the ledger says that this attempt no longer owns its run: killed"

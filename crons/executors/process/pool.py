@@ -13,7 +13,7 @@ import selectors
 import socket
 import time
 import warnings
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 
 from crons.executors import capture
 from crons.executors.process import exiting, fork_server, kernel, supervisor, wire
@@ -23,17 +23,37 @@ _CLOSING_SECONDS = supervisor.SWEEP_PATIENCE_SECONDS + 3
 
 log = get_log("crons.executors")
 
-OnMessage = Callable[["Channel", wire.Message | None], None]
+# How much later than it should have ended its attempt a supervisor is heard at the latest, if it is well.
+SUPERVISOR_PATIENCE_SECONDS = supervisor.SWEEP_PATIENCE_SECONDS + 10
+
+OnMessage = Callable[[wire.Message | None], None]
 
 
 class Channel:
-    """The host's end of a channel; *pid* is who is at the other end, once it has said so."""
+    """The host's end of a channel to a process below.
+
+    *pid* is who is at the other end, once it has said so; *server* forked it. *on_message* gets what it says, None
+    when it is gone; without it nobody listens.
+    """
 
     def __init__(self, end: socket.socket) -> None:
         self.end = end
         self.inbox = wire.Inbox(end)
         self.pid: int | None = None
         self.server: Channel | None = None
+        self.on_message: OnMessage | None = None
+
+    def send(self, message: wire.Message, descriptors: Sequence[int] = ()) -> None:
+        """Send *message* and *descriptors*.
+
+        Raises: OSError if the other side is gone; TimeoutError if it does not read.
+        """
+        wire.send(self.end, message, descriptors)
+
+    def kill(self) -> None:
+        """Kill who is at the other end, if anybody is yet."""
+        if self.pid is not None:
+            kernel.kill(self.pid)
 
 
 class Pool:
@@ -42,17 +62,17 @@ class Pool:
     A supervisor serves one attempt after another, so that each costs one fork and not two.
     """
 
-    def __init__(self, selector: selectors.BaseSelector, on_message: OnMessage) -> None:
+    def __init__(self, selector: selectors.BaseSelector) -> None:
         self.is_broken = False
         self._selector = selector
-        self._on_message = on_message
         self._server: Channel | None = None
         self._spare: Channel | None = None
         self._idle: list[Channel] = []
         self._busy: set[Channel] = set()
 
-    def open(self, log_level: int, kill_wait_seconds: float) -> None:
+    def open(self, kill_wait_seconds: float) -> None:
         """Fork the fork server from this process, as it is now."""
+        log_level = capture.log_level()
         capture.fill_standard_descriptors()
         capture.flush()
         inherited = exiting.flush_before_fork()
@@ -70,7 +90,7 @@ class Pool:
         self._selector.register(ours, selectors.EVENT_READ, self._read_server)
         self._fork_spare()
 
-    def acquire(self) -> Channel:
+    def acquire(self, on_message: OnMessage) -> Channel:
         """Return the channel to a supervisor that is idle, or to one being forked: it has a pid once it is there.
 
         Raises: OSError if there is none and none can be forked.
@@ -78,22 +98,25 @@ class Pool:
         channel = self._idle.pop() if self._idle else self._fork("supervisor", self._read_supervisor)
         if self._spare is None:
             self._fork_spare()
+        channel.on_message = on_message
         self._busy.add(channel)
         return channel
 
     def replace_server(self, channel: Channel) -> None:
         """Kill the fork server that *channel* waits for (it is stopped, or stuck); the other takes its place."""
         if self._server is channel.server and self._server is not None and self._server.pid is not None:
-            kernel.kill(self._server.pid)
+            self._server.kill()
             self._fail_over()
 
     def release(self, channel: Channel) -> None:
         """Let the supervisor serve again."""
+        channel.on_message = None
         self._busy.discard(channel)
         self._idle.append(channel)
 
     def drop(self, channel: Channel) -> None:
-        """Forget a supervisor that is gone; one that is not hears that the host is."""
+        """Forget a supervisor that is gone; one that is not sees its channel's end, and ends."""
+        channel.on_message = None
         self._busy.discard(channel)
         if channel in self._idle:
             self._idle.remove(channel)
@@ -141,10 +164,13 @@ class Pool:
         messages = channel.inbox.read()
         for message in messages or ():
             channel.pid = message.get("pid", channel.pid)
-            self._on_message(channel, message)
+            if channel.on_message is not None:
+                channel.on_message(message)
         if messages is None:
+            on_message = channel.on_message
             self.drop(channel)
-            self._on_message(channel, None)
+            if on_message is not None:
+                on_message(None)
 
     def _read_server(self) -> None:
         channel = self._server
@@ -216,5 +242,4 @@ def _end(channels: Iterable[Channel]) -> None:
                 poll.unregister(number)
                 del waiting[number]
     for channel in waiting.values():
-        if channel.pid is not None:
-            kernel.kill(channel.pid)
+        channel.kill()
