@@ -18,6 +18,9 @@ else:
 # What an ending may be without anybody having to look at it. Indexes that leave these out stay small and cheap:
 # of a million runs they hold the few that a person looks for. See crons/web/overview.py for the same words in SQL.
 UNREMARKABLE = ["", "succeeded"]
+# What waits to be begun has a moment to wake at; what runs or is over has none. Indexes of these rows alone stay as
+# small as the queue, however long the history; crons/ledger/queries.py says which statement reads along which.
+OPEN = models.Q(wake_at__isnull=False)
 
 M = TypeVar("M", bound=models.Model)
 
@@ -160,7 +163,18 @@ class Run(LedgerRow):
     class Meta:
         constraints = [models.UniqueConstraint(fields=["entry", "slot_at"], name="crons_run_once_per_slot")]
         indexes = [
-            models.Index(fields=["state", "wake_at"], name="crons_run_state_wake"),
+            models.Index(fields=["state", "wake_at", "id"], condition=OPEN, name="crons_run_queue"),
+            models.Index(fields=["entry", "state"], condition=OPEN, name="crons_run_open"),
+            models.Index(
+                fields=["state", "start_before"],
+                condition=OPEN & models.Q(start_before__isnull=False),
+                name="crons_run_start_before",
+            ),
+            models.Index(fields=["entry"], condition=OPEN & models.Q(sends__gt=0), name="crons_run_sent"),
+            models.Index(fields=["entry"], condition=models.Q(state="running"), name="crons_run_running"),
+            models.Index(
+                fields=["entry", "-slot_at"], condition=models.Q(verdict="succeeded"), name="crons_run_succeeded"
+            ),
             models.Index(fields=["entry", "-planned_at"], name="crons_run_entry_planned"),
             models.Index(fields=["-planned_at"], name="crons_run_planned"),
             models.Index(
@@ -212,7 +226,7 @@ class Attempt(LedgerRow):
     pid = models.PositiveIntegerField()
     boot_id = models.CharField(max_length=100)
     begun_at = RowDateTimeField()
-    lease_until = RowDateTimeField(null=True, db_index=True)
+    lease_until = RowDateTimeField(null=True)
     cancel_requested_at = RowDateTimeField(null=True)
     cancel_reason = models.CharField(max_length=255, blank=True, default="", db_default="")
     outcome = models.CharField(max_length=12, choices=_choices(Outcome), blank=True, default="")
@@ -227,7 +241,10 @@ class Attempt(LedgerRow):
     class Meta:
         constraints = [models.UniqueConstraint(fields=["run", "number"], name="crons_attempt_number")]
         indexes = [
-            models.Index(fields=["-id"], condition=~models.Q(outcome__in=UNREMARKABLE), name="crons_attempt_not_well")
+            models.Index(fields=["-id"], condition=~models.Q(outcome__in=UNREMARKABLE), name="crons_attempt_not_well"),
+            models.Index(
+                fields=["lease_until"], condition=models.Q(lease_until__isnull=False), name="crons_attempt_lease"
+            ),
         ]
 
     def __str__(self) -> str:

@@ -14,9 +14,9 @@ from crons.ledger.transactions import database_now, reading, verb
 SQL = """SELECT
     (SELECT MIN(wake_at) FROM crons_entry WHERE wake_at IS NOT NULL /* zones */),
     (SELECT MIN(id) FROM crons_entry WHERE wake_at IS NULL /* zones */),
-    (SELECT MIN(wake_at) FROM crons_run WHERE state = 'due'),
-    (SELECT MIN(wake_at) FROM crons_run WHERE state = 'waiting'),
-    (SELECT MIN(wake_at) FROM crons_run WHERE state = 'sent'),
+    (SELECT MIN(wake_at) FROM crons_run WHERE state = 'due' AND wake_at IS NOT NULL),
+    (SELECT MIN(wake_at) FROM crons_run WHERE state = 'waiting' AND wake_at IS NOT NULL),
+    (SELECT MIN(wake_at) FROM crons_run WHERE state = 'sent' AND wake_at IS NOT NULL),
     (SELECT MIN(lease_until) FROM crons_attempt WHERE lease_until IS NOT NULL),
     (SELECT MIN(inspect_at) FROM crons_run WHERE inspect_at IS NOT NULL),
     (SELECT MIN(next_try_at) FROM crons_delivery WHERE next_try_at IS NOT NULL),

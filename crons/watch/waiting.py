@@ -54,8 +54,9 @@ def waiting(late: datetime) -> list[Waiting]:
     # Joined or grouped, SQLite begins with the entries and then reads all their runs: a second for a million.
     # What is sent again and again moves its moment on: that nobody takes it, or the broker nothing, shows by the count.
     returned = Q(state__in=[State.DUE, State.WAITING], sends=1, planned_at__lt=late)
-    resent = runs.filter(Q(sends__gte=2) | returned, state__in=[State.DUE, State.SENT, State.WAITING]).values("pk")
-    due = runs.filter(state__in=[State.DUE, State.SENT, State.WAITING], wake_at__lt=late)
+    unended = runs.filter(state__in=[State.DUE, State.SENT, State.WAITING], wake_at__isnull=False)
+    resent = unended.filter(Q(sends__gte=2) | returned).values("pk")
+    due = unended.filter(wake_at__lt=late)
     # Either by its index: of one condition with an OR in it, SQLite makes a scan.
     unbegun = runs.filter(pk__in=due.values("pk").union(resent))
     stuck = unbegun.filter(~Exists(active), ~Exists(held)).order_by("wake_at")
