@@ -10,7 +10,7 @@ from django.core.checks import CheckMessage, Error, Warning
 
 from crons.conf import conf
 from crons.exceptions import InvalidSetting
-from crons.executors.sending import Sender
+from crons.executors import Sender
 from crons.sources.base import Problem
 
 TAG = "crons"

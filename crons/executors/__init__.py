@@ -1,1 +1,5 @@
-"""Where attempts run: one contract (base), many implementations."""
+"""Where attempts run: two contracts (an executor here, a sender elsewhere), many implementations."""
+
+from crons.executors.base import Begun, Chunk, Ending, Executor, Finished, LedgerWriter, Renewed, RunMessage, Sender
+
+__all__ = ["Begun", "Chunk", "Ending", "Executor", "Finished", "LedgerWriter", "Renewed", "RunMessage", "Sender"]

@@ -1,14 +1,27 @@
-"""The contract of an executor."""
+"""The contracts: an executor runs attempts on this machine, a sender asks other processes to."""
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from typing import Any
 
-from crons.attempts import KILL_AT, RENEW_AT, Begun, Chunk, Finished, LedgerWriter, Renewed
+from crons.attempts import KILL_AT, RENEW_AT, Begun, Chunk, Finished, LedgerWriter, Renewed, RunMessage
 from crons.verdicts import Ending
 
-__all__ = ["KILL_AT", "RENEW_AT", "Begun", "Chunk", "Ending", "Executor", "Finished", "LedgerWriter", "Renewed"]
+__all__ = [
+    "KILL_AT",
+    "RENEW_AT",
+    "Begun",
+    "Chunk",
+    "Ending",
+    "Executor",
+    "Finished",
+    "LedgerWriter",
+    "Renewed",
+    "RunMessage",
+    "Sender",
+]
 
 
 class Executor(ABC):
@@ -66,3 +79,37 @@ class Executor(ABC):
     @abstractmethod
     def close(self) -> None:
         """Stop whatever still runs at once, without writing anything down; release all processes."""
+
+
+class Sender(ABC):
+    """Hands messages to whatever carries them to other processes.
+
+    These begin and run what a message names (`crons.triggers.worker`).
+    It may assume: one thread calls `send`, and a message may be lost or doubled on its way.
+    """
+
+    # What @job(route={…}) may say.
+    route_keys: Collection[str] = ()
+    priorities = range(256)
+
+    def __init__(self, *, alias: str) -> None:
+        self.alias = alias
+
+    @abstractmethod
+    def send(self, message: RunMessage) -> None:
+        """Hand *message* over.
+
+        Raises: any error, where it was not taken.
+        """
+
+    def problems(self, route: Mapping[str, Any]) -> Iterator[str]:
+        """Say, from settings alone, why messages with *route* would get nowhere."""
+        for key in route:
+            if key not in self.route_keys:
+                yield f"its route names {key!r}, and this executor knows only {', '.join(self.route_keys)}"
+        if "priority" in self.route_keys and route.get("priority", 0) not in self.priorities:
+            first, last = self.priorities[0], self.priorities[-1]
+            yield f"its priority is {route['priority']}, and this executor takes {first} to {last}"
+
+    def close(self) -> None:  # noqa: B027 (most have nothing to close)
+        """Let go of what was opened; called by the thread that sends."""

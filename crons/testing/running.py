@@ -19,13 +19,14 @@ from django.utils import timezone
 from crons import api, ledger
 from crons.attempts import Begun, Chunk
 from crons.conf import conf
-from crons.dispatch import Dispatcher, DispatcherWriter
+from crons.dispatch import Dispatcher
 from crons.exceptions import LedgerUnavailable, Refused, UnknownJob
 from crons.executors.capture import log_level
 from crons.executors.inline import InlineExecutor, kept_environment, kept_output
 from crons.executors.output import without_secrets
 from crons.executors.process import child
 from crons.executors.runner import Context, call, current_context
+from crons.executors.writer import DatabaseWriter
 from crons.hosts.instances import Instance
 from crons.jobs import Body, Declaration, Job, check_args, not_declared, registry
 from crons.ledger.begin import key_of
@@ -131,7 +132,7 @@ def dispatching() -> Iterator[tuple[Dispatcher, Callable[[], None]]]:
     aliases = {job.policy.executor for job in registry.jobs.values()}
     executors = {alias: InlineExecutor(alias=alias) for alias in sorted(aliases)}
     dispatcher = Dispatcher(TRIGGER, instance, executors)
-    writer = DispatcherWriter(dispatcher)
+    writer = DatabaseWriter(dispatcher.health)
 
     def work() -> None:
         for executor in executors.values():

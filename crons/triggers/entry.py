@@ -116,7 +116,7 @@ class EntryTrigger:
             tried.append(left.pk)
             if self.session.dispatcher.begin(now, only_run=left.pk):
                 self._supervise()
-        self.session.dispatcher.finish_sending()
+        self.session.dispatcher.publishers.finish()
 
     def _supervise(self) -> None:
         while self.session.dispatcher.running() and self.session.stopping is None:
@@ -153,7 +153,7 @@ class EntryTrigger:
 
     def _elsewhere(self, run: Run) -> int | None:
         """It was sent to be begun by others: see that it is on its way, and through to its end if asked."""
-        self.session.dispatcher.finish_sending()
+        self.session.dispatcher.publishers.finish()
         _read_anew(run)
         executor = run.entry.policy.get("executor")
         if run.state in (State.DUE, State.WAITING):

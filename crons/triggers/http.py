@@ -31,7 +31,7 @@ from crons import api, ledger, watch
 from crons.conf import conf
 from crons.dispatch import Dispatcher
 from crons.exceptions import CronsError, InvalidSetting, LedgerUnavailable
-from crons.executors.sending import Sender
+from crons.executors import Sender
 from crons.hosts import in_tests
 from crons.hosts.instances import Instance
 from crons.jobs import registry
@@ -154,14 +154,14 @@ def _look() -> dict[str, Any]:
             done = dispatcher.turn()
             watch.inspect_declarations(done.agenda.now, "http")
         finally:
-            dispatcher.finish_sending()  # else its thread would wait in this process for ever
+            dispatcher.publishers.finish()  # else its thread would wait in this process for ever
     finally:
         instance.stop()
     return {
         "at": done.agenda.now.isoformat(),
         "recorded": done.runs,
         "written_off": done.written_off,
-        "sent": dispatcher.sent,
+        "sent": dispatcher.publishers.sent,
         "lost": len(done.lost),
         "parked": len(done.parked),
         "begins": _see_that_it_begins(),

@@ -14,11 +14,11 @@ from types import FrameType, TracebackType
 
 from crons import ledger, watch
 from crons.conf import conf
-from crons.dispatch import Dispatcher, DispatcherWriter
+from crons.dispatch import Dispatcher
 from crons.exceptions import CronsError, LedgerUnavailable
-from crons.executors.base import Executor
+from crons.executors import Executor, Sender
 from crons.executors.forking import close_shared
-from crons.executors.sending import Sender
+from crons.executors.writer import DatabaseWriter
 from crons.hosts import in_tests
 from crons.hosts.instances import Instance
 from crons.jobs import registry
@@ -64,7 +64,7 @@ class Session:
         made, senders = (dict(executors), {}) if executors is not None else make_executors()
         self.executors = made
         self.dispatcher = Dispatcher(trigger, self.instance, made, senders)
-        self.writer = DispatcherWriter(self.dispatcher, echo)
+        self.writer = DatabaseWriter(self.dispatcher.health, echo)
         self.stopping: signal.Signals | None = None
         self.signals = 0
         self._asked_at = -math.inf
@@ -117,7 +117,7 @@ class Session:
             with self.watchdog:
                 other.work(self.writer, 0.0)
         with self.watchdog, suppress(LedgerUnavailable):  # the next look releases it
-            self.dispatcher.release_refused()
+            self.dispatcher.attempts.release_refused()
         with suppress(BlockingIOError):
             os.read(self._wake_read, 4096)
 
@@ -147,7 +147,7 @@ class Session:
                 executor.cancel(attempts, f"the {who} {how}")
         self._work_until(time.monotonic() + CANCELLING_SECONDS, lambda: False)
         try:
-            self.dispatcher.finish_sending()
+            self.dispatcher.publishers.finish()
         except LedgerUnavailable as error:
             log.warning("what was not sent is sent later: %s", error)
 
@@ -179,10 +179,10 @@ class Session:
     def close(self) -> None:
         """Stop whatever still runs at once, and give the instance's name back."""
         self.watchdog.close()
-        self.dispatcher.release_unstarted()
+        self.dispatcher.attempts.release_unstarted()
         for executor in self.executors.values():
             executor.close()
-        self.dispatcher.close()
+        self.dispatcher.publishers.close()
         self.instance.stop()
         for end in (self._wake_read, self._wake_write):
             with suppress(OSError):

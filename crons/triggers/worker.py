@@ -18,7 +18,7 @@ from enum import StrEnum
 from crons import ledger
 from crons.conf import conf
 from crons.exceptions import CronsError
-from crons.executors.base import Executor
+from crons.executors import Executor
 from crons.executors.process.executor import ProcessExecutor
 from crons.hosts.instances import host
 from crons.jobs import registry

@@ -10,9 +10,10 @@ from django.db import OperationalError
 
 from crons import ledger
 from crons.attempts import Finished, Unstarted
-from crons.dispatch import Dispatcher, DispatcherWriter
+from crons.dispatch import Dispatcher
 from crons.exceptions import CronsError, LedgerUnavailable
-from crons.executors.base import Executor
+from crons.executors import Executor
+from crons.executors.writer import DatabaseWriter
 from crons.hosts.instances import Instance
 from crons.jobs import Job, registry
 from crons.jobs.policies import Policy, Retry
@@ -120,7 +121,7 @@ def test_nothing_is_declared_lost_in_the_pass_after_a_failed_write(dispatcher, l
     led.record(NOON + minutes(5))
     [theirs] = led.begin(NOON + minutes(5), only_run=Run.objects.get(entry__name="other").pk, instance=dead)
     dead.stop()
-    with pytest.raises(LedgerUnavailable), dispatcher.noticing_trouble():
+    with pytest.raises(LedgerUnavailable), dispatcher.health.writing():
         raise LedgerUnavailable("locked")
 
     assert dispatcher.turn(NOON + minutes(6)).lost == []
@@ -150,10 +151,10 @@ def test_a_begin_whose_answer_was_lost_is_given_back(dispatcher, desk, monkeypat
     if ends:
         answers = iter([LedgerUnavailable("the server restarts"), NOON + minutes(6)])
         monkeypatch.setattr(ledger, "database_now", lambda: _given(next(answers)))
-        monkeypatch.setattr("crons.dispatch.AGAIN_SECONDS", 0.0)
-        dispatcher.release_unstarted()
+        monkeypatch.setattr("crons.executors.local.AGAIN_SECONDS", 0.0)
+        dispatcher.attempts.release_unstarted()
         assert Run.objects.get().state == "due"
-        dispatcher.release_unstarted()  # nothing is in doubt any more
+        dispatcher.attempts.release_unstarted()  # nothing is in doubt any more
         monkeypatch.undo()
 
     dispatcher.turn(NOON + minutes(6))
@@ -176,7 +177,7 @@ def test_what_an_executor_refuses_is_given_back(dispatcher, desk, monkeypatch):
 
 def test_what_was_begun_goes_on_where_nothing_could_be_sent(dispatcher, desk, monkeypatch, caplog):
     """A tick that ended of it would kill the jobs that it has just begun."""
-    monkeypatch.setattr(dispatcher, "_send", _unavailable)
+    monkeypatch.setattr(dispatcher.publishers, "send", _unavailable)
 
     assert dispatcher.turn(NOON + minutes(5)).begun == desk.started
     assert [each.entry for each in desk.started] == ["heartbeat"]
@@ -188,11 +189,11 @@ def test_what_was_begun_goes_on_where_nothing_could_be_sent(dispatcher, desk, mo
 
 def test_a_process_that_ends_waits_for_no_database_for_ever(dispatcher, monkeypatch, caplog):
     """What it has begun without an answer is then found lost; the log says that it never ran."""
-    monkeypatch.setattr("crons.dispatch.LAST_CALL_SECONDS", 0.0)
+    monkeypatch.setattr("crons.executors.local.LAST_CALL_SECONDS", 0.0)
     monkeypatch.setattr(ledger, "database_now", lambda: _given(LedgerUnavailable("gone")))
-    dispatcher._unstarted.attempts.add(1)
+    dispatcher.attempts.unstarted.attempts.add(1)
 
-    dispatcher.release_unstarted()
+    dispatcher.attempts.release_unstarted()
 
     assert caplog.messages == ["what was begun without an answer will be found lost, though it never ran: gone"]
 
@@ -308,7 +309,7 @@ def test_what_an_older_copy_of_the_database_says_is_running_is_lost(dispatcher, 
     Entry.objects.update(policy=Policy(idempotent=idempotent).as_json())
     [begun] = dispatcher.turn(NOON + minutes(5)).begun
     older = Attempt.objects.values().get(), Run.objects.values().get()
-    DispatcherWriter(dispatcher).finish([Finished(begun.attempt, Ending(Outcome.SUCCEEDED))])
+    DatabaseWriter(dispatcher.health).finish([Finished(begun.attempt, Ending(Outcome.SUCCEEDED))])
     desk.started.clear()
     Attempt.objects.update(**older[0])
     Run.objects.update(**older[1])
@@ -332,7 +333,7 @@ def test_each_look_compares_what_runs_here_with_what_is_said_to(dispatcher, desk
 def test_the_writer_writes_an_ending_once(dispatcher, desk):
     """What an executor reports becomes the verdict."""
     [begun] = dispatcher.turn(NOON + minutes(5)).begun
-    writer = DispatcherWriter(dispatcher)
+    writer = DatabaseWriter(dispatcher.health)
 
     writer.finish([Finished(begun.attempt, Ending(Outcome.SUCCEEDED))])
 

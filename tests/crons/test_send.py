@@ -15,7 +15,8 @@ from crons.attempts import RunMessage
 from crons.declarations import sync
 from crons.dispatch import Dispatcher
 from crons.exceptions import InvalidJob, LedgerUnavailable
-from crons.executors.sending import LONGEST_PAUSE_SECONDS, Publisher, Sender
+from crons.executors import Sender
+from crons.executors.publishing import LONGEST_PAUSE_SECONDS, Publisher
 from crons.jobs.policies import Policy, Retry
 from crons.ledger.send import pause_after
 from crons.models import Deployment, Entry, Run
@@ -459,7 +460,7 @@ def test_a_publisher_sends_in_order_and_closes_what_was_opened(post):
 
 def test_what_is_posted_while_the_thread_goes_is_sent(post, monkeypatch):
     """A worker's session is used for many messages of beat, and its publisher is closed after each."""
-    monkeypatch.setattr("crons.executors.sending.CLOSING_SECONDS", 0.0)
+    monkeypatch.setattr("crons.executors.publishing.CLOSING_SECONDS", 0.0)
     going, gate = threading.Event(), threading.Event()
 
     def close():
@@ -502,12 +503,12 @@ def test_a_ledger_that_is_gone_leaves_no_publisher_behind(away, instance, post, 
     dispatcher = Dispatcher("test", instance, {}, {"far": post})
     post.error = OSError("down")
     dispatcher.turn(NOON + minutes(5))
-    [publisher] = dispatcher.publishers.values()
+    [publisher] = dispatcher.publishers.by_alias.values()
     thread = publisher._thread
     monkeypatch.setattr(ledger, "take_back", unavailable)
 
     with pytest.raises(LedgerUnavailable):
-        dispatcher.finish_sending()
+        dispatcher.publishers.finish()
 
     thread.join(30)
     assert not thread.is_alive()
@@ -562,7 +563,7 @@ def test_a_broker_that_is_down_all_night_is_tried_all_night(post):
 
 def test_a_silent_broker_stops_the_sending_and_not_the_scheduler(post, monkeypatch, caplog):
     """It takes the connection and never answers: nothing more is given to it meanwhile."""
-    monkeypatch.setattr("crons.executors.sending.PATIENCE_SECONDS", 0.0)
+    monkeypatch.setattr("crons.executors.publishing.PATIENCE_SECONDS", 0.0)
     publisher = Publisher(post)
     post.gate.clear()
     publisher.post([message()])
@@ -584,7 +585,7 @@ def test_a_silent_broker_stops_the_sending_and_not_the_scheduler(post, monkeypat
 def test_a_turn_sends_and_takes_back_what_was_not_taken(away, instance, post, monkeypatch):
     """The run is due again, says why, and is sent once the broker is back."""
     dispatcher = Dispatcher("test", instance, {}, {"far": post})
-    [publisher] = dispatcher.publishers.values()
+    [publisher] = dispatcher.publishers.by_alias.values()
     post.error = OSError("down")
     now = NOON + minutes(5)
     dispatcher.turn(now)
@@ -609,13 +610,13 @@ def test_a_heap_that_was_not_taken_is_taken_back_in_few_writes(make_entry, led, 
         make_entry(f"away{number}", executor="far")
     led.record(NOON + minutes(5))
     dispatcher = Dispatcher("test", instance, {}, {"far": post})
-    [publisher] = dispatcher.publishers.values()
+    [publisher] = dispatcher.publishers.by_alias.values()
     post.error = OSError("down")
     dispatcher.begin(NOON + minutes(5))
     assert publisher.join(30)
 
     with CaptureQueriesContext(connection) as captured:
-        dispatcher._take_back(NOON + minutes(6))
+        dispatcher.publishers.requeue_unsent(NOON + minutes(6))
 
     assert [query["sql"][:6] for query in captured.captured_queries].count("UPDATE") == 2
     details = Run.objects.values_list("detail", flat=True)
@@ -632,7 +633,7 @@ def test_a_process_that_ends_waits_for_what_it_sends(away, instance, post):
     post.error = OSError("down")
     dispatcher.turn(NOON + minutes(5))
 
-    dispatcher.finish_sending()
+    dispatcher.publishers.finish()
 
     away.refresh_from_db()
     assert (away.state, away.sends) == ("due", 1)

@@ -35,7 +35,7 @@ class Supervising:
         self.dispatcher = SimpleNamespace(
             running=lambda: {1} if self.turns < 3 else set(),
             turn=lambda: Pass(SimpleNamespace(now=None)),
-            finish_sending=lambda: None,
+            publishers=SimpleNamespace(finish=lambda: None),
         )
 
     def work(self, seconds):

@@ -14,8 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from django.utils.module_loading import import_string
 
-from crons.attempts import RunMessage
-from crons.executors.sending import Sender
+from crons.executors import RunMessage, Sender
 
 if TYPE_CHECKING:
     from celery import Celery

@@ -14,9 +14,8 @@ import django
 from django.db import close_old_connections, connections
 from django.utils.module_loading import import_string
 
-from crons.attempts import RunMessage
 from crons.exceptions import InvalidSetting
-from crons.executors.sending import Sender
+from crons.executors import RunMessage, Sender
 
 RECEIVER = "crons.contrib.django_tasks.worker.run"
 BUILT_IN, BACKPORT = "django.tasks", "django_tasks"

@@ -39,7 +39,7 @@ class Tick(Verb):
             "recorded": done.runs,
             "written_off": done.written_off,
             "begun": len(done.begun),
-            "sent": session.dispatcher.sent,
+            "sent": session.dispatcher.publishers.sent,
             "lost": len(done.lost),
             "parked": len(done.parked),
         }

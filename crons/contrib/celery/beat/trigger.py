@@ -38,9 +38,9 @@ def tick() -> str:
     Raises: NotAdopted, Disabled, LedgerUnavailable.
     """
     with worker.at_work("beat", _session) as session:
-        sent = session.dispatcher.sent
+        sent = session.dispatcher.publishers.sent
         done = look(session)
-        sent = session.dispatcher.sent - sent
+        sent = session.dispatcher.publishers.sent - sent
     return (
         f"{done.runs} slot(s) recorded, {done.written_off} missed or skipped, {len(done.begun)} attempt(s) begun, "
         f"{len(done.lost)} found lost, {sent} sent"

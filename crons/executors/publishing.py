@@ -1,62 +1,76 @@
-"""The contract of an executor that is elsewhere, and the publisher that brings it messages.
-
-Other processes begin and run what a message names (`crons.triggers.worker`). Here nothing is waited for:
-a broker that is down or silent must never hold up a look at the clock.
-"""
+"""Sending messages in a thread: a broker that is down or silent must never hold up a look at the clock."""
 
 from __future__ import annotations
 
 import threading
 import time
-from abc import ABC, abstractmethod
 from collections import deque
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from datetime import datetime, timedelta
 
-from crons.attempts import RunMessage
+from crons import ledger
+from crons.executors.base import RunMessage, Sender
 from crons.side_output import get_log
 
 log = get_log("crons.executors")
-# Messages that wait for the publisher's thread; more stay in the ledger, where they are safe.
+# Messages that wait for a publisher's thread; more stay in the ledger, where they are safe.
 LONGEST_QUEUE = 1_000
 # A message that takes longer to be handed over says that the broker is silent.
 PATIENCE_SECONDS = 5.0
 LONGEST_PAUSE_SECONDS = 30.0
 CLOSING_SECONDS = 1.0
+# How long a process that will not look again waits for what is being sent.
+LAST_CALL_SECONDS = 10.0
 
 
-class Sender(ABC):
-    """Hands messages to whatever carries them to other processes.
+class Publishers:
+    """What one process sends elsewhere: due runs out of the ledger, and what was not taken back into it.
 
-    It may assume: one thread calls `send`, and a message may be lost or doubled on its way.
+    *sent* counts the messages.
     """
 
-    # What @job(route={…}) may say.
-    route_keys: Collection[str] = ()
-    priorities = range(256)
+    def __init__(self, senders: Mapping[str, Sender]) -> None:
+        self.by_alias = {alias: Publisher(sender) for alias, sender in senders.items()}
+        self.sent = 0
+        self._returned: list[Returned] = []
 
-    def __init__(self, *, alias: str) -> None:
-        self.alias = alias
+    def send(self, now: datetime, only_run: int | None = None) -> None:
+        """Have sent what is due by *now*, as far as there is room."""
+        room = {alias: publisher.room() for alias, publisher in self.by_alias.items()}
+        if any(room.values()):
+            messages = ledger.send(now, room, only_run=only_run)
+            self.sent += len(messages)
+            for alias, publisher in self.by_alias.items():
+                publisher.post([each for each in messages if each.executor == alias])
 
-    @abstractmethod
-    def send(self, message: RunMessage) -> None:
-        """Hand *message* over.
+    def requeue_unsent(self, now: datetime | None) -> None:
+        """Write down what was not taken: it is due again after a pause."""
+        self._returned += [each for publisher in self.by_alias.values() for each in publisher.returned()]
+        if self._returned:
+            at = now or ledger.database_now()
+            # Of a heap one message failed and the rest was not tried: one write for each reason, not for each run.
+            for error in dict.fromkeys(each.error for each in self._returned):
+                alike = [each for each in self._returned if each.error == error]
+                again_at = at + timedelta(seconds=max(each.pause_seconds for each in alike))
+                detail = f"could not be sent: {error}"
+                ledger.take_back([each.run for each in alike], again_at, detail, unsent=True)
+            self._returned = []
 
-        Raises: any error, where it was not taken.
-        """
+    def finish(self) -> None:
+        """Wait for what is being sent, a short while; what was not taken is due again."""
+        until = time.monotonic() + LAST_CALL_SECONDS
+        try:
+            for publisher in self.by_alias.values():
+                publisher.join(max(until - time.monotonic(), 0.0))
+            self.requeue_unsent(None)
+        finally:
+            self.close()
 
-    def problems(self, route: Mapping[str, Any]) -> Iterator[str]:
-        """Say, from settings alone, why messages with *route* would get nowhere."""
-        for key in route:
-            if key not in self.route_keys:
-                yield f"its route names {key!r}, and this executor knows only {', '.join(self.route_keys)}"
-        if "priority" in self.route_keys and route.get("priority", 0) not in self.priorities:
-            first, last = self.priorities[0], self.priorities[-1]
-            yield f"its priority is {route['priority']}, and this executor takes {first} to {last}"
-
-    def close(self) -> None:  # noqa: B027 (most have nothing to close)
-        """Let go of what was opened; called by the thread that sends."""
+    def close(self) -> None:
+        """Let the threads end as soon as they are idle; what is sent later starts others."""
+        for publisher in self.by_alias.values():
+            publisher.close()
 
 
 @dataclass(frozen=True)
