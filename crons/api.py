@@ -217,13 +217,14 @@ def upcoming(name: str | None = None, *, count: int = 10, after: datetime | None
 
 def history(name: str | None = None) -> QuerySet[Run]:
     """Return runs, newest first, with their entries."""
-    runs = Run.objects.using(conf.database).select_related("entry").order_by("-planned_at", "-pk")
+    # Not joined: SQLite begins a join with the few entries, reads all their runs and sorts them.
+    runs = Run.objects.using(conf.database).prefetch_related("entry").order_by("-planned_at", "-pk")
     return runs.filter(entry=entry(name)) if name else runs
 
 
 def ranges(name: str | None = None) -> QuerySet[Range]:
     """Return ranges of slots missed or skipped together, newest first, with their entries."""
-    rows = Range.objects.using(conf.database).select_related("entry").order_by("-last_at", "-pk")
+    rows = Range.objects.using(conf.database).prefetch_related("entry").order_by("-last_at", "-pk")
     return rows.filter(entry=entry(name)) if name else rows
 
 

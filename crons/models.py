@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, TypeVar
 
 from django.db import models
+from django.db.models.expressions import RawSQL
 
 from crons.columns import RowJSONField
 from crons.conf import conf
@@ -16,13 +17,24 @@ else:
     from crons.columns import RowDateTimeField
 
 # What an ending may be without anybody having to look at it. Indexes that leave these out stay small and cheap:
-# of a million runs they hold the few that a person looks for. See crons/web/overview.py for the same words in SQL.
+# of a million runs they hold the few that a person looks for. `not_well` reads along them.
 UNREMARKABLE = ["", "succeeded"]
+NOT_WELL = ~models.Q(verdict__in=UNREMARKABLE)
 # What waits to be begun has a moment to wake at; what runs or is over has none. Indexes of these rows alone stay as
 # small as the queue, however long the history; crons/ledger/queries.py says which statement reads along which.
 OPEN = models.Q(wake_at__isnull=False)
 
 M = TypeVar("M", bound=models.Model)
+
+
+def not_well(rows: models.QuerySet[M], column: str) -> models.QuerySet[M]:
+    """Keep the rows that ended other than well; *column* is where their ending stands.
+
+    Written out, not as parameters: else SQLite does not see that an index holds just these.
+    """
+    words = ", ".join(f"'{word}'" for word in UNREMARKABLE)
+    term = f"NOT ({rows.model._meta.db_table}.{column} IN ({words}))"
+    return rows.filter(RawSQL(term, (), output_field=models.BooleanField()))
 
 
 def _choices(words: type[Kind | Outcome | Reason | State | Verdict]) -> list[tuple[str, str]]:
@@ -175,11 +187,11 @@ class Run(LedgerRow):
             models.Index(
                 fields=["entry", "-slot_at"], condition=models.Q(verdict="succeeded"), name="crons_run_succeeded"
             ),
-            models.Index(fields=["entry", "-planned_at"], name="crons_run_entry_planned"),
-            models.Index(fields=["-planned_at"], name="crons_run_planned"),
-            models.Index(
-                fields=["-planned_at"], condition=~models.Q(verdict__in=UNREMARKABLE), name="crons_run_not_well"
-            ),
+            # With the id, as people's lists are ordered: without it SQLite reads and sorts the whole table.
+            models.Index(fields=["entry", "-planned_at", "-id"], name="crons_run_entry_planned"),
+            models.Index(fields=["-planned_at", "-id"], name="crons_run_planned"),
+            models.Index(fields=["-planned_at", "-id"], condition=NOT_WELL, name="crons_run_not_well"),
+            models.Index(fields=["verdict", "-planned_at", "-id"], condition=NOT_WELL, name="crons_run_verdict"),
         ]
         permissions = [("cancel_run", "Can cancel run"), ("retry_run", "Can retry run")]
 
@@ -202,8 +214,9 @@ class Range(LedgerRow):
     class Meta:
         constraints = [models.UniqueConstraint(fields=["entry", "first_at"], name="crons_range_once_per_first")]
         indexes = [
-            models.Index(fields=["entry", "-last_at"], name="crons_range_entry_last"),
-            models.Index(fields=["-last_at"], name="crons_range_last"),
+            models.Index(fields=["entry", "-last_at", "-id"], name="crons_range_entry_last"),
+            models.Index(fields=["-last_at", "-id"], name="crons_range_last"),
+            models.Index(fields=["verdict", "-last_at", "-id"], name="crons_range_verdict"),
         ]
 
     def __str__(self) -> str:

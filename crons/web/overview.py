@@ -11,20 +11,18 @@ from datetime import UTC, datetime, timedelta
 from typing import Generic, TypeVar
 
 from django.db import DatabaseError
-from django.db.models import BooleanField, Model, QuerySet
-from django.db.models.expressions import RawSQL
+from django.db.models import QuerySet
 
 from crons import ledger
 from crons.conf import conf
 from crons.exceptions import LedgerUnavailable
 from crons.ledger.upcoming import UpcomingSlot, slots_of
-from crons.models import UNREMARKABLE, Attempt, Entry, Heartbeat, Pause, Range, Run
+from crons.models import Attempt, Entry, Heartbeat, Pause, Range, Run, not_well
 from crons.presentation.rows import BAD
 from crons.verdicts import MEANINGS
 from crons.watch.problems import READ, Look, Problem, problems
 
 T = TypeVar("T")
-M = TypeVar("M", bound=Model)
 SHOWN = 20
 # Retiring may have been a mistake, and what is missing does not show by itself.
 RETIRED_LATELY = timedelta(days=7)
@@ -103,16 +101,6 @@ def look(window: timedelta = timedelta(days=1), now: datetime | None = None) -> 
         return _look(window, now)
     except DatabaseError as error:
         raise LedgerUnavailable(f"the database did not answer: {error}") from error
-
-
-def not_well(rows: QuerySet[M], column: str) -> QuerySet[M]:
-    """Keep the rows that ended other than well; *column* is where their ending stands.
-
-    Written out, not as parameters: else SQLite does not see that an index holds just these.
-    """
-    words = ", ".join(f"'{word}'" for word in UNREMARKABLE)
-    term = f"NOT ({rows.model._meta.db_table}.{column} IN ({words}))"
-    return rows.filter(RawSQL(term, (), output_field=BooleanField()))
 
 
 def going() -> QuerySet[Attempt]:

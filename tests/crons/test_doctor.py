@@ -51,7 +51,7 @@ def ended(clock: None, make_entry: Callable[..., Entry]) -> Callable[..., Entry]
         for number, length in enumerate(seconds):
             at = NOW - timedelta(hours=number)
             run = Run.objects.create(
-                entry=entry, slot_at=at, planned_at=at, trigger="test", recorded_at=at, state="done"
+                entry=entry, slot_at=at, planned_at=at, trigger="test", recorded_at=at, state="done", tries=1
             )
             Attempt.objects.create(
                 run=run,

@@ -13,7 +13,7 @@ from django.utils.safestring import SafeString
 
 from crons import ledger
 from crons.conf import conf
-from crons.models import Attempt, Run
+from crons.models import Attempt, Run, not_well
 from crons.presentation.readable import readable
 from crons.presentation.rows import Cell, took, verdict, words
 from crons.templatetags.crons_pages import at
@@ -46,7 +46,7 @@ class Outcomes(admin.SimpleListFilter):
             return among(queryset, overview.going())
         if asked == Outcome.SUCCEEDED:
             return queryset.filter(outcome=asked)
-        found = overview.not_well(queryset, "outcome")
+        found = not_well(queryset, "outcome")
         return found if asked == "unwell" else found.filter(outcome=asked)
 
 

@@ -13,7 +13,7 @@ from django.utils.safestring import SafeString
 
 from crons import ledger
 from crons.conf import conf
-from crons.models import Attempt, Range, Run
+from crons.models import Attempt, Range, Run, not_well
 from crons.presentation.moments import distance, length
 from crons.presentation.readable import readable
 from crons.presentation.rows import verdict, words
@@ -24,7 +24,6 @@ from crons.web.admin import output
 from crons.web.admin.acts import CANCEL, RETRY, Operated, in_lists
 from crons.web.admin.attempts import facts_of
 from crons.web.admin.base import Detailed, OfEntries, Within, among, shown
-from crons.web.overview import not_well
 
 # A run with more tries than these shows the last ones; all of them stand in the list of attempts.
 ATTEMPTS = 20

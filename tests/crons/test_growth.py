@@ -1,0 +1,105 @@
+"""What people ask costs the same after a year: no plan reads the history, with statistics and without."""
+
+from __future__ import annotations
+
+import io
+import json
+import re
+from collections.abc import Callable, Iterator
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from django.core.management import call_command
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
+
+from crons.doctor import rows as doctor
+from crons.models import Attempt, Entry, Run
+from tests.crons.conftest import NOON, minutes
+from tests.crons.filling import full_scans, plan
+from tests.crons.growing import analyze, grow_done, grow_due, grow_ranges
+
+pytestmark = pytest.mark.django_db
+NOW = NOON + minutes(5)
+
+
+@pytest.fixture
+def recorded(empty_registry, make_entry, led, monkeypatch):
+    """Twenty entries, a run of each that is due: the patterns of what grows."""
+    for number in range(20):
+        make_entry(f"entry{number}")
+    led.record(NOW)
+    for module in ("crons.ledger.database_now", "crons.doctor.rows.ledger.database_now"):
+        monkeypatch.setattr(module, lambda *_: NOW)
+
+
+def asked(*arguments: str) -> list[str]:
+    """What a verb prints, by lines."""
+    out = io.StringIO()
+    call_command("crons", *arguments, stdout=out)
+    return out.getvalue().splitlines()
+
+
+# Each question, and the index along which it reads the runs.
+QUESTIONS: dict[str, tuple[Callable[[], Any], str]] = {
+    "history": (lambda: asked("history"), "crons_run_planned"),
+    "history of one": (lambda: asked("history", "entry3"), "crons_run_entry_planned"),
+    # With one failure in fifty either index of what did not end well will do.
+    "history of failures": (lambda: asked("history", "--verdict", "failed"), "crons_run_verdict|crons_run_not_well"),
+    "history of what never was": (lambda: asked("history", "--verdict", "lost"), "crons_run_verdict"),
+    "doctor": (lambda: doctor._durations(by_name()), "crons_run_entry_planned"),
+    "doctor of one": (lambda: doctor._durations(by_name("entry3")), "crons_run_entry_planned"),
+}
+
+
+def by_name(*names: str) -> dict[str, Entry]:
+    """The entries, or those of these names, by name."""
+    return {each.name: each for each in Entry.objects.all() if not names or each.name in names}
+
+
+def wrong_plans() -> Iterator[str]:
+    """Name each question that reads a big table whole, or its runs along another index than is written for it."""
+    for question, (ask, index) in QUESTIONS.items():
+        with CaptureQueriesContext(connection) as captured:
+            ask()
+        yield from (f"{question}: {found}" for found in full_scans(captured))
+        statements = [each["sql"] for each in captured if "crons_run" in each["sql"]]
+        steps = "\n".join(plan(statements[0]))
+        if not re.search(index, steps):
+            yield f"{question}: not by {index}, but {steps}"
+
+
+def test_no_question_reads_the_history(recorded):
+    """`history` counted the attempts of a million runs to show twenty: 7.5 s. `doctor` ordered them all: 9.5 s."""
+    grow_done(100_000, NOW)
+    grow_due(2_000, NOW)
+    grow_ranges(10_000, NOW)
+
+    assert list(wrong_plans()) == []
+    analyze()
+    assert list(wrong_plans()) == []
+
+
+def test_history_counts_the_attempts_of_what_it_shows(recorded):
+    """Programs read how often each run was tried."""
+    grow_done(40, NOW)
+    newest = Run.objects.filter(state="done").order_by("-planned_at", "-pk").first()
+    begun_at = newest.planned_at
+    attempt = Attempt(run=newest, number=2, token="1" * 32, executor="process", instance="i", host="h", pid=1)
+    attempt.boot_id, attempt.begun_at = "b", begun_at
+    attempt.save()
+
+    shown = [json.loads(line) for line in asked("history", "--json", "--count", "30")]
+
+    counts = {each["id"]: each["attempts"] for each in shown}
+    assert counts.pop(newest.pk) == 2
+    assert set(counts.values()) == {0, 1}  # what is due has none
+
+
+def test_doctor_looks_past_what_was_never_begun(recorded):
+    """A job that takes an hour and is due each minute: of 60 runs one tells how long it takes."""
+    grow_done(20 * 5, NOW - timedelta(hours=5))
+    grow_due(20 * 200, NOW)
+
+    assert doctor._durations(by_name("entry3")) == [(Entry.objects.get(name="entry3"), timedelta(seconds=1))]
