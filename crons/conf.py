@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import difflib
 import logging
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import timedelta
 from pathlib import Path
 from typing import Any, cast
@@ -13,9 +12,8 @@ from typing import Any, cast
 from django.conf import settings
 from django.utils.module_loading import import_string
 
-from crons.exceptions import InvalidSchedule, InvalidSetting
+from crons.exceptions import InvalidSetting, nearest
 from crons.extensions import extensions
-from crons.schedules import parse
 from crons.verdicts import Verdict
 
 DEFAULTS: dict[str, Any] = {
@@ -38,7 +36,6 @@ DEFAULTS: dict[str, Any] = {
     "REDACT": [],
     "MODULES": [],
     "DISCOVER": True,
-    "IMPORT_LIMIT": timedelta(seconds=10),
     "CRONTAB_FILES": [],
     "LOG_DIR": "",
     "ENV_FILE": "",
@@ -52,9 +49,7 @@ DEFAULTS: dict[str, Any] = {
         "incidents": timedelta(days=365),
         "audit": timedelta(days=730),
     },
-    "PRUNE": "17 3 * * *",
     "HTTP_TICK_SECRET": "",
-    "HTTP_TICK_SECRET_FILE": "",
     "HTTP_TICK_STARTS": True,
 }
 SHORTEST_SECRET = 32
@@ -181,11 +176,6 @@ class Conf:
         return bool(self._get("DISCOVER", bool))
 
     @property
-    def import_limit(self) -> timedelta:
-        """How long manage.py check lets a module of declarations be imported. Default 10 s."""
-        return self._length("IMPORT_LIMIT")
-
-    @property
     def crontab_files(self) -> list[Path]:
         """Crontab files whose lines are bound to declared jobs. Default []."""
         return [Path(path) for path in self._get("CRONTAB_FILES", (list, tuple))]
@@ -218,50 +208,31 @@ class Conf:
     @property
     def keep(self) -> Mapping[str, timedelta | None]:
         """How long rows are kept: by verdict, incidents and audit; None is for ever. Default 30 days to 2 years."""
-        given = self._get("KEEP", dict)
+        given = self._get("KEEP", (dict, type(None)))
+        if given is None:
+            return dict.fromkeys(KEPT)
         for name, length in given.items():
             if name not in (*KEPT, "default"):
-                raise InvalidSetting(f"CRONS['KEEP'][{name!r}] is unknown{_nearest(name, dict.fromkeys(KEPT))}.")
+                raise InvalidSetting(f"CRONS['KEEP'][{name!r}] is unknown.{_nearest(name, KEPT)}")
             if length is not None and not (isinstance(length, timedelta) and length > timedelta(0)):
                 raise InvalidSetting(f"CRONS['KEEP'][{name!r}] is {length!r}, expected a positive timedelta or None.")
-        told = {**DEFAULTS["KEEP"], **given}
-        return {name: told.get(name, told["default"]) for name in KEPT}
-
-    @property
-    def prune(self) -> str:
-        """When the built-in job crons.prune deletes what is older than KEEP. Default 03:17 each day; "" never."""
-        text = str(self._get("PRUNE", str))
-        try:
-            return parse(text).text
-        except InvalidSchedule as error:
-            raise InvalidSetting(f"CRONS['PRUNE'] is {text!r}: {error}") from error
+        lengths = {**DEFAULTS["KEEP"], **given}
+        return {name: lengths.get(name, lengths["default"]) for name in KEPT}
 
     @property
     def http_tick_secret(self) -> tuple[str, ...]:
-        """The secrets that POST /crons/tick may be signed with, the file's included. Default "": it answers 404."""
+        """The secrets that POST /crons/tick may be signed with: texts, and the lines of files. Default "": 404."""
         # Not through _get: no message may say what came, for a check would print it and a log keep it.
-        told = getattr(settings, "CRONS", {})
-        given = told.get("HTTP_TICK_SECRET", "") if isinstance(told, dict) else ""
-        if not isinstance(given, (str, list, tuple)) or not all(isinstance(each, str) for each in given):
-            raise InvalidSetting("CRONS['HTTP_TICK_SECRET'] is no text and no list of texts.")
-        found = [given] if isinstance(given, str) else list(given)
-        if path := self.http_tick_secret_file:
-            try:
-                _check_mode(path)
-                found += path.read_text(encoding="utf-8-sig").splitlines()
-            except (OSError, ValueError) as error:
-                raise InvalidSetting(f"CRONS['HTTP_TICK_SECRET_FILE']: {path} cannot be read: {error}.") from error
+        crons = getattr(settings, "CRONS", {})
+        given = crons.get("HTTP_TICK_SECRET", "") if isinstance(crons, dict) else ""
+        several = given if isinstance(given, (list, tuple)) else [given]
+        if not all(isinstance(each, (str, Path)) for each in several):
+            raise InvalidSetting("CRONS['HTTP_TICK_SECRET'] is neither a text, nor a pathlib.Path, nor a list of them.")
+        found = [secret for each in several for secret in (_secrets_in(each) if isinstance(each, Path) else [each])]
         secrets = tuple(each for each in found if each)
         for each in secrets:
             _check_secret(each)
-        if path and not secrets:
-            raise InvalidSetting(f"CRONS['HTTP_TICK_SECRET_FILE']: {path} is empty, expected a secret on each line.")
         return secrets
-
-    @property
-    def http_tick_secret_file(self) -> Path | None:
-        """A file with a secret on each line, read at each request. Default "": none."""
-        return self._path("HTTP_TICK_SECRET_FILE")
 
     @property
     def http_tick_starts(self) -> bool:
@@ -281,7 +252,7 @@ class Conf:
         Raises: as make_executor.
         """
         if alias not in self.executors:
-            raise InvalidSetting(f"executor {alias!r} is not in CRONS['EXECUTORS']{_nearest(alias, self.executors)}.")
+            raise InvalidSetting(f"executor {alias!r} is not in CRONS['EXECUTORS'].{_nearest(alias, self.executors)}")
         try:
             return import_string(self.executors[alias]["BACKEND"])
         except (ImportError, KeyError) as error:
@@ -292,7 +263,7 @@ class Conf:
         given = getattr(settings, "CRONS", {})
         if not isinstance(given, dict):
             return [f"CRONS is {given!r}, expected a dict."]
-        found = [f"CRONS[{key!r}] is unknown{_nearest(key, DEFAULTS)}." for key in given if key not in DEFAULTS]
+        found = [f"CRONS[{key!r}] is unknown.{_nearest(key, DEFAULTS)}" for key in given if key not in DEFAULTS]
         for name in (key.lower() for key in DEFAULTS):
             try:
                 getattr(self, name)
@@ -329,18 +300,35 @@ class Conf:
         return value
 
 
-def _check_mode(path: Path) -> None:
+def _secrets_in(path: Path) -> list[str]:
+    about = f"CRONS['HTTP_TICK_SECRET']: the file {path}"
+    if not path.is_absolute():
+        raise InvalidSetting(f"{about} needs an absolute path: a site may be started anywhere.")
+    try:
+        _check_mode(path, about)
+        found = [line for line in path.read_text(encoding="utf-8-sig").splitlines() if line]
+    except (OSError, ValueError) as error:
+        raise InvalidSetting(f"{about} cannot be read: {error}.") from error
+    if not found:
+        raise InvalidSetting(f"{about} is empty, expected a secret on each line.")
+    return found
+
+
+def _check_mode(path: Path, about: str) -> None:
     # systemd lends credentials by an access list, whose mask shows as rights of a group.
     lent = os.environ.get("CREDENTIALS_DIRECTORY")
     mode = path.stat().st_mode & 0o777
     if mode & 0o077 and not (lent and path.is_relative_to(lent)):
         raise InvalidSetting(
-            f"CRONS['HTTP_TICK_SECRET_FILE']: {path} has mode {mode:04o}, so that other accounts can read or change "
-            f"it. Run: chmod 600 {path}; if others may have read it, change the secret too."
+            f"{about} has mode {mode:04o}, so that other accounts can read or change it. "
+            f"Run: chmod 600 {path}; if others may have read it, change the secret too."
         )
 
 
 def _check_secret(secret: str) -> None:
+    # A long path would do as a secret, which anybody could guess.
+    if secret.startswith("/") and Path(secret).exists():
+        raise InvalidSetting("CRONS['HTTP_TICK_SECRET'] has the path of a file as a text: make it a pathlib.Path.")
     if len(secret) < SHORTEST_SECRET:
         raise InvalidSetting(
             f"CRONS['HTTP_TICK_SECRET'] has a secret of {len(secret)} characters, expected at least {SHORTEST_SECRET}, "
@@ -353,13 +341,9 @@ def _check_secret(secret: str) -> None:
         )
 
 
-def _nearest(word: str, known: Mapping[str, Any]) -> str:
-    near = difflib.get_close_matches(str(word), list(known), n=1)
-    return (
-        f", did you mean {near[0]!r}? Known: {', '.join(sorted(known))}"
-        if near
-        else f"; known: {', '.join(sorted(known))}"
-    )
+def _nearest(word: object, known: Iterable[str]) -> str:
+    known = sorted(known)
+    return f"{nearest(str(word), known)} Known: {', '.join(known)}."
 
 
 conf = Conf()

@@ -1,4 +1,4 @@
-"""The errors that crons raises: mistakes and broken promises; expected endings are values.
+"""The errors that crons raises, mistakes and broken promises, and the guess that their messages make.
 
 ::
 
@@ -19,6 +19,15 @@
     │   └── ClockInDoubt            its clock is far from what the rows say
     └── TargetError                 a crontab cannot be read or written, or is not what it was: nothing was changed
 """
+
+import difflib
+from collections.abc import Iterable
+
+
+def nearest(word: str, known: Iterable[str], *, likeness: float = 0.6) -> str:
+    """Return " Did you mean …?" with the one of *known* that is most like *word*, or nothing where none is near."""
+    near = difflib.get_close_matches(word, list(known), 1, likeness)
+    return f" Did you mean {near[0]!r}?" if near else ""
 
 
 class CronsError(Exception):

@@ -12,11 +12,11 @@ from django.core.checks import CheckMessage
 from django.core.management.commands import check as check_command
 
 from crons.checks.framing import Check, known_good
-from crons.conf import DEFAULTS, conf
-from crons.exceptions import InvalidSetting
 from crons.jobs import registry
 from crons.sources.importing import limited, without_writes
 
+# A module that takes longer to import has most likely a loop in it, which a check must name instead of joining.
+IMPORT_SECONDS = 10.0
 _must_be_whole: ContextVar[bool] = ContextVar("must_be_whole", default=False)
 _leaves_zones: ContextVar[bool] = ContextVar("leaves_zones", default=False)
 
@@ -79,9 +79,5 @@ def of_declarations(check: Check) -> Callable[..., list[CheckMessage]]:
 @contextmanager
 def carefully() -> Iterator[None]:
     """Import the project's modules inside for so long only, and without letting them write to its databases."""
-    try:
-        seconds = conf.import_limit.total_seconds()
-    except InvalidSetting:  # crons.E001 says it
-        seconds = DEFAULTS["IMPORT_LIMIT"].total_seconds()
-    with without_writes(), limited(seconds):
+    with without_writes(), limited(IMPORT_SECONDS):
         yield

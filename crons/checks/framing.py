@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Callable, Iterator
 from typing import Any
 
 from django.core.checks import CheckMessage, Error, Warning
 
 from crons.conf import conf
-from crons.exceptions import InvalidSetting
+from crons.exceptions import InvalidSetting, nearest
 from crons.executors import Sender
 from crons.sources.base import Problem
 
@@ -39,13 +38,7 @@ def message(problem: Problem) -> CheckMessage:
 
 def did_you_mean(word: str, known: Any) -> str:
     """Give the hint for a word that is none of *known*: the nearest, and all."""
-    return f"{guess(word, known)}Known: {', '.join(sorted(known)) or 'none'}."
-
-
-def guess(word: str, known: Any) -> str:
-    """Ask whether the nearest of *known* was meant; empty where none is near."""
-    near = difflib.get_close_matches(word, list(known), n=1)
-    return f"Did you mean {near[0]!r}? " if near else ""
+    return f"{nearest(word, known)} Known: {', '.join(sorted(known)) or 'none'}.".strip()
 
 
 def told(error: Exception) -> str:

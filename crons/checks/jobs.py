@@ -11,8 +11,9 @@ from django.core.management import get_commands
 from django.utils.module_loading import import_string
 
 from crons.checks.asking import of_declarations
-from crons.checks.framing import TAG, did_you_mean, guess, sends, told
+from crons.checks.framing import TAG, did_you_mean, sends, told
 from crons.conf import conf
+from crons.exceptions import nearest
 from crons.jobs import CommandBody, ShellBody, registry
 
 
@@ -63,7 +64,7 @@ def check_commands() -> Iterator[CheckMessage]:
             yield Error(
                 f"{job.name} ({job.source_ref}) calls the management command {job.body.command_name!r}, "
                 "which no installed app has.",
-                hint=f"{guess(job.body.command_name, known)}All of them: manage.py help",
+                hint=f"{nearest(job.body.command_name, known)} All of them: manage.py help".strip(),
                 id="crons.E012",
             )
 

@@ -8,8 +8,8 @@ from typing import Any
 
 from django.core.management import BaseCommand, get_commands, load_command_class
 
-from crons.exceptions import Refused
-from crons.jobs import CommandBody, ShellBody, check_args, missing_args, nearest, registry
+from crons.exceptions import Refused, nearest
+from crons.jobs import CommandBody, ShellBody, check_args, missing_args, registry
 from crons.jobs.plain_json import why_not_plain
 from crons.models import Entry
 

@@ -8,11 +8,11 @@ from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import Any
 
-from crons.exceptions import InvalidJob
+from crons.exceptions import InvalidJob, nearest
 from crons.jobs.callables import Body, CommandBody
 from crons.jobs.plain_json import why_not_plain
 from crons.jobs.policies import OURS, Policy
-from crons.jobs.registry import nearest, registry
+from crons.jobs.registry import registry
 
 NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_.:-]{0,99}\Z")
 

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Generic, TypeVar, cast
 
-from crons.exceptions import DuplicateJob, UnknownJob
+from crons.exceptions import DuplicateJob, UnknownJob, nearest
 from crons.jobs.callables import Body
 from crons.jobs.values import Declaration, Job
 
@@ -142,12 +141,6 @@ def no_entry(name: str, known: Iterable[str]) -> str:
     if name in registry.entries:
         return f"{name!r} is declared, but not in this database yet. Run: manage.py crons sync"
     return not_declared(name, known)
-
-
-def nearest(name: str, known: Iterable[str]) -> str:
-    """Return " Did you mean …?" with the nearest of *known*, or nothing."""
-    near = difflib.get_close_matches(name, list(known), n=1)
-    return f" Did you mean {near[0]!r}?" if near else ""
 
 
 def _is_declared_anew(first: Job | Declaration, second: Job | Declaration) -> bool:

@@ -12,8 +12,7 @@ from typing import Any
 
 from django.db.models import F, Q, QuerySet
 
-from crons.exceptions import Refused
-from crons.jobs import nearest
+from crons.exceptions import Refused, nearest
 from crons.ledger.audit import BY, REASON, kept, note
 from crons.ledger.record import BATCH, account_for, locked
 from crons.ledger.rows import update

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import difflib
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, tzinfo
 
+from crons.exceptions import nearest
 from crons.schedules import explain as wording
 from crons.schedules import zones
 from crons.schedules.base import Schedule, checked_text, checked_zone
@@ -117,9 +117,8 @@ def _nickname(text: str) -> str:
     allowed = f"expected {', '.join(NICKNAMES)}"
     if text == "@reboot":
         raise refused(repr(text), f"the start of a machine is no moment of a clock, {allowed}")
-    near = difflib.get_close_matches(text.lower(), NICKNAMES, n=1)
-    guess = f" (did you mean {near[0]!r}?)" if near else ""
-    raise refused(repr(text), f"not a nickname{guess}, {allowed}")
+    guess = nearest(text.lower(), NICKNAMES)
+    raise refused(repr(text), f"not a nickname, {allowed}{guess and '.' + guess}")
 
 
 def _declared_zone(zone: str | None) -> str | None:

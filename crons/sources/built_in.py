@@ -8,7 +8,7 @@ from datetime import timedelta
 from crons import ledger
 from crons.conf import conf
 from crons.jobs import job
-from crons.schedules import parse
+from crons.schedules import cron
 
 PRUNE = "crons.prune"
 # In a night with too much to delete, the rest is left for the next; the timeout is for a database that hangs.
@@ -16,13 +16,13 @@ BUDGET, TIMEOUT = timedelta(hours=1), timedelta(hours=2)
 
 
 def declare() -> None:
-    """Declare them as the settings say.
+    """Declare them; where CRONS["KEEP"] keeps all for ever, there is nothing to prune.
 
     Raises: InvalidSetting.
     """
-    if conf.prune:
+    if any(conf.keep.values()):
         job(
-            parse(conf.prune),
+            cron("17 3 * * *"),
             name=PRUNE,
             idempotent=True,
             timeout=TIMEOUT,

@@ -19,7 +19,6 @@ from tests.acceptance.conftest import PATIENCE_SECONDS
 
 ROOT = Path(__file__).resolve().parents[2]
 SETTINGS = """
-from datetime import timedelta
 from pathlib import Path
 SECRET_KEY = "only-for-tests"
 DEBUG = True
@@ -29,8 +28,7 @@ INSTALLED_APPS = [
     "django.contrib.contenttypes", "django.contrib.auth", "crons",
 ]
 DATABASES = {"default": {"ENGINE": "django.db.backends.sqlite3", "NAME": Path(__file__).parent.parent / "db.sqlite3"}}
-# Some milliseconds would do for those that end; a busy machine may keep one of them waiting.
-CRONS = {"IMPORT_LIMIT": timedelta(seconds=4), "PRUNE": ""}
+CRONS = {"KEEP": None}
 """
 MANAGE = """
 import os, sys

@@ -55,7 +55,7 @@ def test_cron_modules_beside_the_settings_and_around_them(project, module, found
 
 
 @pytest.mark.parametrize(
-    "crons", [{"PRUNE": "17 25 * * *"}, {"PRUNE": 3}, {"DEFAULTS": {"timeout": 5}}, {"DEFAULTS": {"timout": 5}}]
+    "crons", [{"KEEP": {"faild": None}}, {"KEEP": 3}, {"DEFAULTS": {"timeout": 5}}, {"DEFAULTS": {"timout": 5}}]
 )
 def test_wrong_setting_is_told_by_the_check_and_stops_no_start(crons):
     """The job that crons brings along needs both settings; crons.E001 is where they are mended."""

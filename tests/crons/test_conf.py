@@ -77,8 +77,8 @@ def test_crontab_files_are_paths(settings):
 @pytest.mark.parametrize(
     ("given", "problem"),
     [
-        ({"MAX_RUNING": 4}, "CRONS['MAX_RUNING'] is unknown, did you mean 'MAX_RUNNING'? Known: CRONTAB_FILES, "),
-        ({"Q": 4}, "CRONS['Q'] is unknown; known: CRONTAB_FILES, "),
+        ({"MAX_RUNING": 4}, "CRONS['MAX_RUNING'] is unknown. Did you mean 'MAX_RUNNING'? Known: CRONTAB_FILES, "),
+        ({"Q": 4}, "CRONS['Q'] is unknown. Known: CRONTAB_FILES, "),
         ({"MAX_RUNNING": 0}, "CRONS['MAX_RUNNING'] is 0, expected a whole number of at least 1."),
         ({"MAX_RUNNING": True}, "CRONS['MAX_RUNNING'] is True, expected an int."),
         ({"GRACE": 60}, "CRONS['GRACE'] is 60, expected a timedelta."),
@@ -135,7 +135,7 @@ def test_executor_is_made_with_its_alias_and_options(settings):
         (
             "proces",
             {},
-            "executor 'proces' is not in CRONS['EXECUTORS'], did you mean 'process'? Known: celery, inline, process",
+            "executor 'proces' is not in CRONS['EXECUTORS']. Did you mean 'process'? Known: celery, inline, process",
         ),
         ("x", {"x": {}}, "CRONS['EXECUTORS']['x']: BACKEND cannot be imported: 'BACKEND'."),
         ("x", {"x": {"BACKEND": "no.such"}}, "CRONS['EXECUTORS']['x']: BACKEND cannot be imported: "),

@@ -172,7 +172,7 @@ def test_secrets_are_changed_without_a_gap(settings, tmp_path):
     file = tmp_path / "secrets"
     file.touch(mode=0o600)
     file.write_text(f"{SECRET}\n{OTHER}\n")
-    settings.CRONS = {"HTTP_TICK_SECRET_FILE": str(file)}
+    settings.CRONS = {"HTTP_TICK_SECRET": file}
     assert [post().status_code, post(secret=OTHER).status_code] == [200, 200]
 
     file.write_text(f"{OTHER}\n")
@@ -185,8 +185,9 @@ def test_secrets_are_changed_without_a_gap(settings, tmp_path):
     [
         ("short", "CRONS['HTTP_TICK_SECRET'] has a secret of 5 characters, expected at least 32, as"),
         (SECRET + "\n", "CRONS['HTTP_TICK_SECRET'] has a secret with a blank or a line break in it,"),
-        (SECRET.encode(), "CRONS['HTTP_TICK_SECRET'] is no text and no list of texts."),
-        ([SECRET, None], "CRONS['HTTP_TICK_SECRET'] is no text and no list of texts."),
+        (SECRET.encode(), "CRONS['HTTP_TICK_SECRET'] is neither a text, nor a pathlib.Path, nor a list of them."),
+        (__file__, "CRONS['HTTP_TICK_SECRET'] has the path of a file as a text: make it a pathlib.Path."),
+        ([SECRET, None], "CRONS['HTTP_TICK_SECRET'] is neither a text, nor a pathlib.Path, nor a list of them."),
     ],
 )
 def test_a_secret_that_cannot_work_is_refused_without_being_shown(settings, caplog, secret, said):
@@ -210,7 +211,7 @@ def test_a_file_that_others_can_read_does_not_open_the_page(settings, tmp_path, 
     file = tmp_path / "secrets"
     file.write_text(SECRET)
     file.chmod(mode)
-    settings.CRONS = {"HTTP_TICK_SECRET_FILE": str(file)}
+    settings.CRONS = {"HTTP_TICK_SECRET": file}
 
     [problem] = conf.problems()
 
@@ -226,7 +227,7 @@ def test_a_credential_of_systemd_is_taken(settings, tmp_path, monkeypatch):
     file = tmp_path / "secrets"
     file.write_text(SECRET)
     file.chmod(0o440)
-    settings.CRONS = {"HTTP_TICK_SECRET_FILE": str(file)}
+    settings.CRONS = {"HTTP_TICK_SECRET": file}
     monkeypatch.setenv("CREDENTIALS_DIRECTORY", str(tmp_path))
 
     assert post().status_code == 200
@@ -239,11 +240,11 @@ def test_a_file_without_a_secret_does_not_open_the_page(settings, tmp_path, cont
     if content is not None:
         file.touch(mode=0o600)
         file.write_text(content)
-    settings.CRONS = {"HTTP_TICK_SECRET_FILE": str(file)}
+    settings.CRONS = {"HTTP_TICK_SECRET": file}
 
     [problem] = conf.problems()
 
-    assert problem.startswith(f"CRONS['HTTP_TICK_SECRET_FILE']: {file} {said}")
+    assert problem.startswith(f"CRONS['HTTP_TICK_SECRET']: the file {file} {said}")
     assert post().status_code == 503
 
 

@@ -15,8 +15,8 @@ from datetime import timedelta
 from itertools import pairwise
 from typing import Any
 
-from crons.exceptions import DeclarationError, InvalidSchedule
-from crons.jobs import Retry, nearest
+from crons.exceptions import DeclarationError, InvalidSchedule, nearest
+from crons.jobs import Retry
 from crons.schedules import Schedule, any_of, cron, every
 
 WEEKDAYS = ("MON", "TUE", "WED", "THU", "FRI", "SAT", "SUN")

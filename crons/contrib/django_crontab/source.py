@@ -12,7 +12,7 @@ from django.core.management import call_command, get_commands
 
 from crons.contrib.django_crontab.line_settings import environment
 from crons.contrib.django_crontab.lines import Line, marked_name, name_of, read_line
-from crons.exceptions import CronsError, DeclarationError, InvalidSchedule, NotImported
+from crons.exceptions import CronsError, DeclarationError, InvalidSchedule, NotImported, nearest
 from crons.jobs import (
     OF_OTHERS,
     Body,
@@ -23,7 +23,6 @@ from crons.jobs import (
     check_body,
     check_name,
     make_policy,
-    nearest,
     registry,
 )
 from crons.redaction import without_secrets_of

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import copy
-import difflib
 import sys
 from collections.abc import Sequence
 from typing import Any, NoReturn
@@ -15,7 +14,7 @@ from django.db import connections
 
 from crons.checks.asking import declarations_must_be_whole
 from crons.conf import conf
-from crons.exceptions import CronsError, LedgerUnavailable
+from crons.exceptions import CronsError, LedgerUnavailable, nearest
 from crons.jobs import registry
 from crons.management.commandline import CommandLine
 from crons.management.output import Out
@@ -82,9 +81,7 @@ class Command(CommandLine):
         """Run a command line; an unknown verb is a mistake of usage (2)."""
         asked = argv[2] if len(argv) > 2 else "-"
         if not asked.startswith("-") and asked not in VERBS:
-            near = difflib.get_close_matches(asked, VERBS, n=1)
-            hint = f" Did you mean {near[0]!r}?" if near else ""
-            self.stderr.write(f"{asked!r} is no verb of crons.{hint} Verbs: {', '.join(VERBS)}.")
+            self.stderr.write(f"{asked!r} is no verb of crons.{nearest(asked, VERBS)} Verbs: {', '.join(VERBS)}.")
             sys.exit(2)
         super().run_from_argv(argv)
 

@@ -9,8 +9,8 @@ from typing import Any
 from crons.conf import conf
 from crons.contrib.celery.beat import rows as beat_rows
 from crons.contrib.celery.executor import CelerySender
-from crons.exceptions import TargetError
-from crons.jobs import Declaration, nearest, registry
+from crons.exceptions import TargetError, nearest
+from crons.jobs import Declaration, registry
 from crons.models import Entry
 from crons.schedules import Never
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import getpass
 import sys
 from argparse import ArgumentParser
@@ -15,7 +14,7 @@ from django.core.management.base import CommandError
 from crons import ledger
 from crons.conf import conf
 from crons.contrib.django_cron.source import CronClassesSource, paths
-from crons.exceptions import CronsError, LedgerUnavailable, UnknownJob
+from crons.exceptions import CronsError, LedgerUnavailable, UnknownJob, nearest
 from crons.hosts.instances import host
 from crons.ledger import deployment
 from crons.management.commandline import CommandLine
@@ -112,8 +111,7 @@ def _names(asked: Sequence[str]) -> tuple[list[str], list[str]]:
 def _named(asked: str, known: dict[str, str]) -> str:
     if asked in known or asked in known.values():
         return known.get(asked, asked)
-    near = difflib.get_close_matches(asked, [*known, *known.values()], n=1)
-    hint = f" Did you mean {near[0]!r}?" if near else ""
+    hint = nearest(asked, [*known, *known.values()])
     listed = ", ".join(known) or "nothing that can be imported"
     raise UnknownJob(
         f"{asked!r} is no class of CRON_CLASSES.{hint} It has: {listed}. "
