@@ -18,10 +18,11 @@ from crons.jobs import Policy, no_entry
 from crons.ledger import rows
 from crons.ledger.audit import BY, kept, note
 from crons.ledger.leaving import leave, zone_of
+from crons.ledger.replacing import end_replaced
 from crons.ledger.taken import slots_after_accounts
 from crons.ledger.transactions import verb, writing
 from crons.models import Entry, Range, Run, is_text
-from crons.planner import Account, Plan, PlannedRange, plan, without
+from crons.planner import Account, Plan, PlannedRange, PlannedSlot, plan, without
 from crons.redaction import for_people
 from crons.schedules import FAR_FUTURE, parse
 from crons.signals import recorded
@@ -82,7 +83,7 @@ def record(now: datetime, trigger: str, *, limit: int = BATCH, lacking: set[str]
 
     Args: *lacking* are the zones that this machine has no data of: their entries are left to others. What is found
     to be one is added.
-    Cost: five statements for the whole batch; none of them waits for another scheduler.
+    Cost: six statements for the whole batch, seven where runs are replaced; none of them waits for another scheduler.
     """
     with writing() as using:
         due = Entry.objects.using(using).filter(Q(wake_at__lte=now) | Q(wake_at__isnull=True))
@@ -208,7 +209,8 @@ def refuse_retired(entry: Entry) -> None:
 def account_for(entries: Sequence[Entry | Planned], now: datetime, trigger: str, using: str, by: str = "") -> Recorded:
     """Plan locked *entries* and write what follows; for use inside a transaction."""
     done = Recorded(entries=len(entries))
-    slots: list[tuple[int, datetime, datetime, datetime, datetime | None, str]] = []
+    slots: list[tuple[Entry | Planned, PlannedSlot]] = []
+    newest: dict[int, datetime] = {}
     plans = [(entry, *each) for entry in entries if (each := _planned(entry, now, done)) is not None]
     taken, unread_from = slots_after_accounts(
         [entry.id for entry, _, planned in plans if planned.slots or planned.ranges], using
@@ -221,19 +223,31 @@ def account_for(entries: Sequence[Entry | Planned], now: datetime, trigger: str,
             continue
         if entry.id in taken:
             planned = without(planned, taken[entry.id], account)
-        for slot in planned.slots:
-            key = slot_key(entry.name, slot.slot_at)
-            slots.append((entry.id, slot.slot_at, slot.slot_at, slot.slot_at, slot.start_before, key))
-            done.runs.append((entry.name, slot.slot_at))
+        slots.extend((entry, slot) for slot in planned.slots)
+        if planned.slots and account.policy.catch_up == "latest":
+            newest[entry.id] = planned.slots[-1].slot_at
         done.ranges.extend(_range(entry.id, each, trigger, now) for each in planned.ranges)
         if entry.paused_until is not None and entry.paused_until <= now:
             entry.paused_at = entry.paused_until = None
         entry.accounted_until, entry.wake_at = planned.accounted_until, planned.wake_at
         entry.parked_reason = ""
         entry.version += 1
+    done.runs.extend((entry.name, slot.slot_at) for entry, slot in slots)
+    waits_since = end_replaced(newest, now, using)
     template = Run(trigger=trigger, requested_by=by, recorded_at=now)
     columns = ["entry_id", "slot_at", "planned_at", "wake_at", "start_before", "effect_key"]
-    rows.insert_alike(template, columns, slots, using)
+    values = [
+        (
+            entry.id,
+            slot.slot_at,
+            slot.slot_at,
+            waits_since.get(entry.id, slot.slot_at),
+            slot.start_before,
+            slot_key(entry.name, slot.slot_at),
+        )
+        for entry, slot in slots
+    ]
+    rows.insert_alike(template, columns, values, using)
     rows.insert(done.ranges, using)
     rows.update([each for each in entries if each.accounted_until != UNREAD], MOVED, using, model=Entry)
     # What stands there is kept, for who looks for it.

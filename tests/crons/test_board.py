@@ -14,6 +14,7 @@ from crons.exceptions import LedgerUnavailable
 from crons.jobs import registry
 from crons.models import Attempt, Entry, Heartbeat, Incident, Range, Run
 from crons.schedules import FAR_FUTURE
+from crons.verdicts import MEANINGS
 from crons.watch.waiting import waiting
 from crons.web import overview
 from tests.crons.conftest import NOON, minutes
@@ -219,7 +220,7 @@ def test_what_did_not_run_is_grouped_and_says_why(make_entry):
         ("nightly", "skipped", "paused", 4),
     ]
     assert (seen[0].run_id, seen[0].detail, seen[0].first_at) == (runs[2].pk, "E10", NOON - minutes(30))
-    assert seen[1].meaning == "Nothing looked at the clock in time, and the job's catch_up keeps fewer slots."
+    assert seen[1].meaning == MEANINGS["catch_up"]
 
 
 def test_window_says_how_far_back_it_asks(make_entry):
