@@ -9,20 +9,14 @@ from typing import Any
 
 from django.db.models import QuerySet
 
-from crons import ledger
+from crons import ledger, watch
 from crons.conf import conf
-from crons.declarations import arguments
+from crons.declarations import Retire, Synced, arguments
 from crons.declarations import sync as declarations
-from crons.declarations.retiring import Retire
-from crons.declarations.sync import Synced
 from crons.exceptions import LedgerUnavailable, Refused, UnknownJob
 from crons.jobs import no_entry
-from crons.ledger import Corrected, Pruned, Reconciled, deployment
-from crons.ledger.upcoming import UpcomingSlot, slots_of
+from crons.ledger import Corrected, Pruned, Reconciled, UpcomingSlot
 from crons.models import Entry, Heartbeat, Pause, Range, Run, is_text
-from crons.verdicts import Kind, State
-from crons.watch import declarers
-from crons.watch.alerts import outbox
 from crons.watch.problems import Look, Problem, problems
 
 
@@ -32,11 +26,11 @@ def sync(*, retire: Retire = Retire.NOTHING, by: str = "", kind: str = "sync") -
     What is retired is said by mail at once.
     Raises: Disabled, NotAdopted: closing an account records slots.
     """
-    deployment.permit()
+    ledger.permit()
     done = declarations.sync(ledger.database_now(), retire=retire, by=by, kind=kind)
     if done.retired:
         with suppress(LedgerUnavailable):  # the mail waits in the outbox for whoever looks next
-            outbox.send_due(ledger.database_now())
+            watch.send_due(ledger.database_now())
     return done
 
 
@@ -47,7 +41,7 @@ def run_now(name: str, *, by: str, args: Mapping[str, Any] | None = None, key: s
     to the job over the entry's own, for this run only.
     Raises: UnknownJob; Refused or InvalidJob if the job cannot be called so, or *key* cannot be one.
     """
-    deployment.permit()
+    ledger.permit()
     if args:
         arguments.check(entry(name), args)
     else:
@@ -61,7 +55,7 @@ def reschedule(name: str, text: str | None, *, by: str, zone: str = "", reason: 
     What fell due before is recorded as it was due. It stands over later declarations until it is dropped.
     Raises: UnknownJob; InvalidSchedule; Refused if the entry is retired, or its job needs arguments of who runs it.
     """
-    deployment.permit()
+    ledger.permit()
     if text is not None:
         arguments.check_complete(entry(name), {})  # a slot has nobody who gives it arguments
     now = ledger.database_now()
@@ -73,7 +67,7 @@ def pause(name: str, *, by: str, reason: str, until: datetime | None = None) -> 
 
     Raises: UnknownJob; Refused without a reason, or if *until* is no moment to come.
     """
-    deployment.permit()
+    ledger.permit()
     ledger.pause(name, ledger.database_now(), by=by, reason=reason, until=until)
 
 
@@ -83,7 +77,7 @@ def pause_all(*, by: str, reason: str, until: datetime | None = None, tag: str =
     Entries that are declared while it holds are held as well. Pauses that were there stay beside it.
     Raises: Refused without a reason, if *until* is no moment to come, or if no entry has that tag.
     """
-    deployment.permit()
+    ledger.permit()
     return ledger.pause_all(ledger.database_now(), by=by, reason=reason, until=until, tag=tag)
 
 
@@ -93,7 +87,7 @@ def resume(name: str, *, by: str) -> Entry:
     It stays held where a tag or everything is paused too.
     Raises: UnknownJob; Refused if only such a pause holds it: that one has to end.
     """
-    deployment.permit()
+    ledger.permit()
     return ledger.resume(name, ledger.database_now(), by=by)
 
 
@@ -102,7 +96,7 @@ def resume_all(*, by: str, tag: str = "") -> list[str]:
 
     Entries that are paused on their own, or by another tag, stay so.
     """
-    deployment.permit()
+    ledger.permit()
     return ledger.resume_all(ledger.database_now(), by=by, tag=tag)
 
 
@@ -130,7 +124,7 @@ def retry(run_id: int, *, by: str, reason: str = "") -> Run:
     A slot that was missed or skipped is run after all. The former verdict is kept in the audit trail.
     Raises: Refused if the run does not exist, is not over or has succeeded, or if its entry is retired.
     """
-    deployment.permit()
+    ledger.permit()
     return ledger.retry(run_id, ledger.database_now(), by=by, reason=reason)
 
 
@@ -142,7 +136,7 @@ def backfill(name: str, first: datetime, last: datetime, *, by: str, dry_run: bo
     Raises: UnknownJob; Refused if the span is none, reaches into the future or holds more than 1,000 of them,
     or if the entry is retired, has no schedule or cannot be planned.
     """
-    deployment.permit()
+    ledger.permit()
     return ledger.backfill(name, first, last, ledger.database_now(), by=by, dry_run=dry_run)
 
 
@@ -160,7 +154,7 @@ def prune(*, by: str, dry_run: bool = False, budget: timedelta | None = None) ->
 
     Args: *budget* is how long it may take; what is left then is for the next time.
     """
-    deployment.permit()
+    ledger.permit()
     return ledger.prune(ledger.database_now(), by=by, dry_run=dry_run, budget=budget)
 
 
@@ -211,7 +205,7 @@ def upcoming(name: str | None = None, *, count: int = 10, after: datetime | None
     after = after or ledger.database_now()
     # The next slots of all belong to the entries that wake first.
     chosen = [entry(name)] if name else list(entries().order_by("wake_at", "name")[:count])
-    found = [slot for each in chosen for slot in slots_of(each, after, count)]
+    found = [slot for each in chosen for slot in ledger.slots_of(each, after, count)]
     return sorted(found, key=lambda slot: (slot.at, slot.entry))[:count]
 
 
@@ -233,39 +227,12 @@ def why_waiting(runs: Iterable[Run]) -> dict[int, str]:
 
     Cost: two queries, and one more where CRONS["GROUPS"] limits any.
     """
-    now = ledger.database_now()
-    runs = list(runs)
-    sent = {run.pk: _why_sent(run) for run in runs if run.state == State.SENT}
-    ready = [run for run in runs if run.state in (State.DUE, State.WAITING) and run.wake_at and run.wake_at <= now]
-    going = Run.objects.using(conf.database).filter(active_key__in={run.entry_id for run in ready})
-    in_the_way = dict(going.values_list("active_key", "pk"))
-    full = ledger.full_groups(conf.database)
-    return sent | {run.pk: _why_waiting(run, in_the_way.get(run.entry_id), full, now) for run in ready}
-
-
-def _why_sent(run: Run) -> str:
-    again = f"again at {run.wake_at:%Y-%m-%d %H:%M:%S} UTC" if run.wake_at else "and not again"
-    return f"for a worker of the executor {run.entry.policy.get('executor')!r}: sent {run.sends} time(s), {again}"
-
-
-def _why_waiting(run: Run, in_the_way: int | None, full: Mapping[str, int], now: datetime) -> str:
-    held_by, group = run.entry, run.entry.policy.get("group")
-    since, until = held_by.paused_at, held_by.paused_until
-    # What somebody asks for during a pause is let through.
-    is_let_through = run.kind == Kind.MANUAL or (since and run.asked_at is not None and run.asked_at >= since)
-    if since is not None and (until is None or until > now) and not is_let_through:
-        reason = f": {held_by.pause_reason}" if held_by.pause_reason else ""
-        return f"for the end of the pause by {held_by.paused_by or 'somebody'}{reason}"
-    if in_the_way is not None:
-        return f"for run {in_the_way} of the same entry, which is going"
-    if isinstance(group, str) and group in full:
-        return f"for the group {group!r}, which is full: {full[group]} of its runs are going"
-    return f"for a free place, or for a process that knows the job {held_by.job!r}"
+    return watch.why_waiting(runs)
 
 
 def schedulers() -> list[Heartbeat]:
     """List the running schedulers, by host: those that are not silent and that this machine's kernel still knows."""
-    return declarers.living(ledger.database_now())
+    return watch.living(ledger.database_now())
 
 
 def health() -> list[Problem]:

@@ -22,7 +22,7 @@ from typing import Any, TextIO
 
 from django.db import connections
 
-from crons.attempts import RENEW_AT, Begun, Finished, LedgerWriter
+from crons.attempts import RENEW_AT, Begun, Chunk, Finished, LedgerWriter
 from crons.conf import conf
 from crons.exceptions import LedgerUnavailable
 from crons.executors.base import Executor
@@ -86,11 +86,18 @@ class InlineExecutor(Executor):
         self._waiting.clear()
 
     def _run(self, begun: Begun, writer: LedgerWriter) -> None:
-        redaction = of_project()
-        with _named(begun), kept_environment(begun), kept_output(begun, redaction) as output, _renewing(begun, writer):
-            ending = run(begun)
-        self._reports.add_output(output.take())
-        self._reports.add_ending(Finished(begun.attempt, without_secrets(ending, redaction)))
+        with _named(begun), _renewing(begun, writer):
+            ending, chunks = run_here(begun, lambda: run(begun))
+        self._reports.add_output(chunks)
+        self._reports.add_ending(Finished(begun.attempt, ending))
+
+
+def run_here(begun: Begun, call: Callable[[], Ending]) -> tuple[Ending, list[Chunk]]:
+    """Call a job as the attempt *begun*, in this process; return how it ended and what it wrote, without secrets."""
+    redaction = of_project()
+    with _kept_environment(begun), _kept_output(begun, redaction) as output:
+        ending = call()
+    return without_secrets(ending, redaction), output.take()
 
 
 @contextmanager
@@ -105,7 +112,7 @@ def _named(begun: Begun) -> Iterator[None]:
 
 
 @contextmanager
-def kept_output(begun: Begun, redaction: Redaction) -> Iterator[Output]:
+def _kept_output(begun: Begun, redaction: Redaction) -> Iterator[Output]:
     """Keep what is printed and logged inside; it still goes where it went. Whole when this ends."""
     output = Output(begun.attempt, conf.output_limit_bytes, redaction)
     feeding = threading.Lock()  # a job's own threads may print as well
@@ -120,7 +127,7 @@ def kept_output(begun: Begun, redaction: Redaction) -> Iterator[Output]:
 
 
 @contextmanager
-def kept_environment(begun: Begun) -> Iterator[None]:
+def _kept_environment(begun: Begun) -> Iterator[None]:
     """Name the attempt in the environment inside, and put the environment back as it was."""
     before = dict(os.environ)
     os.environ.update(environment_of(begun))

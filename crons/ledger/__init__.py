@@ -9,6 +9,7 @@ when the database does not answer.
 from crons.ledger.agenda import Agenda, agenda
 from crons.ledger.begin import begin, full_groups, keep_keys, read_attempt
 from crons.ledger.clock import ClockWatch, Corrected, correct_clock, require_believable, require_near
+from crons.ledger.deployment import permit
 from crons.ledger.expire import expire
 from crons.ledger.finish import (
     cancel_entry,
@@ -46,6 +47,7 @@ from crons.ledger.record import (
     record,
     record_entry,
     request,
+    slot_key,
     write_off,
 )
 from crons.ledger.release import release
@@ -53,6 +55,7 @@ from crons.ledger.reopen import retry
 from crons.ledger.send import send, take_back
 from crons.ledger.settle import settle
 from crons.ledger.transactions import database_now, verb, writing
+from crons.ledger.upcoming import UpcomingSlot, slots_of
 
 __all__ = [
     "BATCH",
@@ -62,6 +65,7 @@ __all__ = [
     "Pruned",
     "Reconciled",
     "Recorded",
+    "UpcomingSlot",
     "account_for",
     "account_of",
     "agenda",
@@ -85,6 +89,7 @@ __all__ = [
     "merge",
     "pause",
     "pause_all",
+    "permit",
     "policy_of",
     "prune",
     "read_attempt",
@@ -102,6 +107,8 @@ __all__ = [
     "retry",
     "send",
     "settle",
+    "slot_key",
+    "slots_of",
     "standing",
     "take_back",
     "told",

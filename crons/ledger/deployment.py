@@ -17,7 +17,8 @@ from django.db import DatabaseError, connections, transaction
 from crons.conf import conf
 from crons.exceptions import Disabled, NotAdopted
 from crons.hosts.instances import host
-from crons.ledger import database_now, require_believable, verb, writing
+from crons.ledger.clock import require_believable
+from crons.ledger.transactions import database_now, verb, writing
 from crons.models import AuditEvent, Deployment
 
 ONLY = 1

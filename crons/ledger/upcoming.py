@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from crons import ledger
 from crons.exceptions import CronsError
+from crons.ledger.record import account_of
 from crons.models import Entry
 from crons.schedules import FAR_FUTURE
 
@@ -28,7 +28,7 @@ def slots_of(entry: Entry, after: datetime, count: int) -> Iterator[UpcomingSlot
     if entry.retired_at is not None or entry.parked_reason:
         return
     try:
-        account = ledger.account_of(entry)
+        account = account_of(entry)
     except CronsError:
         return
     # Nothing plans what is accounted for already, as it is after a clock had been ahead.

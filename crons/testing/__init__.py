@@ -7,6 +7,8 @@ from crons.hosts.in_tests import schedulers
 from crons.testing import clock
 from crons.testing.declared import Due, due, sandbox
 from crons.testing.playing import play
-from crons.testing.running import Result, run, run_recorded
+from crons.testing.recording import run_recorded
+from crons.testing.results import Result
+from crons.testing.running import run
 
 __all__ = ["Due", "Result", "clock", "due", "play", "run", "run_recorded", "sandbox", "schedulers"]

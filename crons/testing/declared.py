@@ -9,7 +9,8 @@ from typing import NamedTuple
 from zoneinfo import ZoneInfo
 
 from crons.conf import conf
-from crons.jobs import Registry, registry
+from crons.exceptions import UnknownJob
+from crons.jobs import Body, Declaration, Job, Registry, not_declared, registry
 from crons.sources import sources
 from crons.sources.code import CodeSource
 from crons.testing.clock import moment_of
@@ -40,6 +41,21 @@ def due(at: str | datetime, until: str | datetime | None = None, *, zone: str | 
         slots = entry.schedule.between(start - timedelta.resolution, end - timedelta.resolution, tz)
         found += [Due(slot, entry.name, slot.astimezone(tz).isoformat(" ", "seconds")) for slot in slots]
     return sorted(found)
+
+
+def find(asked: Body | Job | str) -> tuple[Declaration, Job]:
+    """Return the entry that is meant and its job."""
+    if isinstance(asked, str) and asked in registry.entries:
+        entry = registry.entries[asked]
+        return entry, registry.get(entry.job)
+    if isinstance(asked, str):
+        job = registry.get(asked)
+    else:
+        known = registry.jobs.get(asked.name) if isinstance(asked, Job) else registry.job_for(asked)
+        if known is None:
+            raise UnknownJob(not_declared(getattr(asked, "__name__", None) or str(asked), registry.jobs))
+        job = known
+    return next(each for each in registry.entries.values() if each.job == job.name), job
 
 
 @contextmanager

@@ -2,23 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
-from crons import api, ledger, watch
-from crons.conf import conf
-from crons.dispatch import Dispatcher
+from crons import api, ledger
 from crons.exceptions import UnknownJob
 from crons.jobs import not_declared, registry
 from crons.models import Entry, Run
 from crons.schedules import FAR_FUTURE
 from crons.testing import clock
 from crons.testing.declared import sandbox
-from crons.testing.running import dispatching
-from crons.watch.alerts import outbox
+from crons.testing.scheduler import scheduler
 
 
 def play(
@@ -40,30 +37,16 @@ def play(
         _refuse_the_past(began)
         api.sync()
         # As if nobody declared the others: the next sync, or play, takes them up again.
-        Entry.objects.using(conf.database).exclude(name__in=names).update(retired_at=began, wake_at=FAR_FUTURE)
-        with _pretending() if pretend else nullcontext(), dispatching() as (dispatcher, work):
+        Entry.objects.exclude(name__in=names).update(retired_at=began, wake_at=FAR_FUTURE)
+        with _pretending() if pretend else nullcontext(), scheduler() as here:
             while True:
-                _turn(dispatcher, work, end)
+                here.turn(end)
                 wake_at = ledger.agenda().next_at()
                 if wake_at is None or wake_at > end:
                     break
                 now.move_to(wake_at)
-    runs = Run.objects.using(conf.database).select_related("entry")
+    runs = Run.objects.select_related("entry")
     return list(runs.filter(planned_at__gt=began, planned_at__lte=end).order_by("planned_at", "entry__name", "pk"))
-
-
-def _turn(dispatcher: Dispatcher, work: Callable[[], None], end: datetime) -> None:
-    """Do all that is due now, and what falls due while a job moves the clock, until the end."""
-    while ledger.database_now() <= end:
-        done = dispatcher.turn()
-        begun = done.begun
-        while begun:
-            work()
-            watch.inspect(ledger.database_now())
-            outbox.send_due(ledger.database_now())
-            begun = dispatcher.begin(ledger.database_now())
-        if not (done.begun or done.runs or done.written_off):
-            return
 
 
 def _known(only: Collection[str]) -> list[str]:
@@ -87,7 +70,7 @@ def _nothing(**given: Any) -> None:
 
 
 def _refuse_the_past(start: datetime) -> None:
-    later = Entry.objects.using(conf.database).filter(name__in=registry.entries, accounted_until__gt=start)
+    later = Entry.objects.filter(name__in=registry.entries, accounted_until__gt=start)
     for entry in later.order_by("name")[:1]:
         raise ValueError(
             f"{entry.name} is accounted for until {entry.accounted_until:%Y-%m-%d %H:%M:%S} UTC, and the past is not "

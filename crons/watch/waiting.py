@@ -1,7 +1,8 @@
-"""Runs that should have begun and have not, though nothing of their entry is in the way."""
+"""Runs that should have begun and have not: which, and why."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -10,7 +11,7 @@ from django.db.models import Exists, OuterRef, Q, Subquery
 from crons import ledger
 from crons.conf import conf
 from crons.models import Attempt, Entry, Run
-from crons.verdicts import State
+from crons.verdicts import Kind, State
 
 # The newest attempts that are looked through for a sign that an entry's runs are begun, one after the other.
 READ = 300
@@ -96,3 +97,38 @@ def _name_full_groups(found: list[Waiting]) -> None:
 
 def _of_entry(column: str) -> Subquery:
     return Subquery(Entry.objects.filter(pk=OuterRef("entry_id")).values(column)[:1])
+
+
+def why_waiting(runs: Iterable[Run]) -> dict[int, str]:
+    """Say of each run that could begin now why it has not, by its id; runs are read with their entries.
+
+    Cost: two queries, and one more where CRONS["GROUPS"] limits any.
+    """
+    now = ledger.database_now()
+    runs = list(runs)
+    sent = {run.pk: _why_sent(run) for run in runs if run.state == State.SENT}
+    ready = [run for run in runs if run.state in (State.DUE, State.WAITING) and run.wake_at and run.wake_at <= now]
+    going = Run.objects.using(conf.database).filter(active_key__in={run.entry_id for run in ready})
+    in_the_way = dict(going.values_list("active_key", "pk"))
+    full = ledger.full_groups(conf.database)
+    return sent | {run.pk: _why_waiting(run, in_the_way.get(run.entry_id), full, now) for run in ready}
+
+
+def _why_sent(run: Run) -> str:
+    again = f"again at {run.wake_at:%Y-%m-%d %H:%M:%S} UTC" if run.wake_at else "and not again"
+    return f"for a worker of the executor {run.entry.policy.get('executor')!r}: sent {run.sends} time(s), {again}"
+
+
+def _why_waiting(run: Run, in_the_way: int | None, full: Mapping[str, int], now: datetime) -> str:
+    held_by, group = run.entry, run.entry.policy.get("group")
+    since, until = held_by.paused_at, held_by.paused_until
+    # What somebody asks for during a pause is let through.
+    is_let_through = run.kind == Kind.MANUAL or (since and run.asked_at is not None and run.asked_at >= since)
+    if since is not None and (until is None or until > now) and not is_let_through:
+        reason = f": {held_by.pause_reason}" if held_by.pause_reason else ""
+        return f"for the end of the pause by {held_by.paused_by or 'somebody'}{reason}"
+    if in_the_way is not None:
+        return f"for run {in_the_way} of the same entry, which is going"
+    if isinstance(group, str) and group in full:
+        return f"for the group {group!r}, which is full: {full[group]} of its runs are going"
+    return f"for a free place, or for a process that knows the job {held_by.job!r}"

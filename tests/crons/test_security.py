@@ -6,7 +6,7 @@ import pytest
 
 from crons import job, shell
 from crons.models import Attempt, Entry, Run
-from crons.testing.running import dispatching
+from crons.testing.scheduler import scheduler
 from tests.crons.conftest import NOON, minutes
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("empty_registry")]
@@ -21,9 +21,9 @@ def test_a_row_that_names_code_is_never_begun(make_entry, tmp_path, named):
     make_entry("stranger", args={"command": f"touch {tmp_path / 'harm'}"})
     Entry.objects.update(job=named)
 
-    with dispatching() as (dispatcher, work):
-        done = dispatcher.turn(NOON + minutes(5))
-        work()
+    with scheduler() as here:
+        done = here.dispatcher.turn(NOON + minutes(5))
+        here.work()
 
     assert (done.runs, done.begun) == (1, [])
     assert Run.objects.get().state == "due"
@@ -35,9 +35,9 @@ def test_arguments_in_a_row_reach_no_program(make_entry, tmp_path):
     shell(["/usr/bin/touch", str(tmp_path / "declared")], name="touches")
     make_entry("touches", args={"program": ["/usr/bin/touch", str(tmp_path / "harm")], "cwd": "/"})
 
-    with dispatching() as (dispatcher, work):
-        dispatcher.turn(NOON + minutes(5))
-        work()
+    with scheduler() as here:
+        here.dispatcher.turn(NOON + minutes(5))
+        here.work()
 
     attempt = Attempt.objects.get()
     assert (attempt.outcome, list(tmp_path.iterdir())) == ("failed", [])
