@@ -23,7 +23,7 @@ python := $(VENV)/bin/python
 # What builds a release and the docs site is no dependency of the tests: an environment of its own.
 release_venv := $(if $(filter $(abspath .venv),$(VENV)),$(abspath .venv-release),$(VENV))
 
-.PHONY: help setup run run-celery test test-slow test-django61 check fix bench lock release docs clean
+.PHONY: help setup run run-celery test test-slow test-contrib test-django61 check fix bench lock release docs clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' Makefile
@@ -50,6 +50,9 @@ test: setup ## run the tests on SQLite and on PostgreSQL; the slowest are listed
 
 test-slow: setup ## run the slow tests, minutes each, on both databases
 	@scripts/test.sh 'slow'
+
+test-contrib: setup ## run the core's tests in a copy without any folder of crons/contrib, on SQLite
+	@scripts/test_contrib.sh
 
 test-django61: ## run what needs no django-celery-beat on Django 6.1, in .venv-django61 (Python 3.12 or newer)
 	@VENV=$(if $(filter $(abspath .venv),$(VENV)),$(abspath .venv-django61),$(VENV)) scripts/test_django61.sh

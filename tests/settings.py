@@ -5,6 +5,7 @@ CRONS_TEST_DATABASE=postgres runs the tests on PostgreSQL: the server of DATABAS
 
 import os
 from datetime import timedelta
+from importlib.util import find_spec
 
 import django
 
@@ -25,7 +26,13 @@ for name, value in {
 os.environ["DATABASE_URL"] = run.database_url()
 
 from crm.settings import *  # noqa: E402, F403 (a settings module takes all of its base)
-from crm.settings import CRONS, DATABASES, STORAGES  # noqa: E402 (named: changed below)
+from crm.settings import CRONS, DATABASES, INSTALLED_APPS, STORAGES  # noqa: E402 (named: changed below)
+
+
+def _is_there(name: str) -> bool:
+    """Say whether the folder of crons/contrib that *name* lies in was not deleted (scripts/test_contrib.sh)."""
+    return not name.startswith("crons.contrib.") or find_spec(".".join(name.split(".")[:3])) is not None
+
 
 _IN_MEMORY = "django.core.mail.backends.locmem.EmailBackend"
 if django.VERSION >= (6, 1):
@@ -45,3 +52,5 @@ if _database["ENGINE"].endswith("sqlite3"):
 
 # A test of stopping must not wait for the half minute of production.
 CRONS = {**CRONS, "DRAIN": timedelta(seconds=2)}
+INSTALLED_APPS = [app for app in INSTALLED_APPS if _is_there(app)]
+CRONS["EXECUTORS"] = {name: spec for name, spec in CRONS["EXECUTORS"].items() if _is_there(spec["BACKEND"])}

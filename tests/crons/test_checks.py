@@ -12,6 +12,7 @@ from django.core.checks import registry as django_checks
 from crons import checks
 from crons.checks.asking import declarations_must_be_whole
 from crons.conf import conf
+from crons.executors.base import Sender
 from crons.jobs import command, entry, job, registry, shell
 from crons.schedules import NEVER, Schedule, cron, every
 from crons.sources.code import FIX
@@ -244,24 +245,6 @@ def test_declarations_are_loaded_before_modules_are_compared_with_them(monkeypat
     assert order == ["loaded", "compared"]
 
 
-@pytest.mark.parametrize(
-    ("lines", "classes"), [(5, 7), (None, None), ([None, 5, ("@daily", "shop.named.tidy")], ["shop.classes.Tidy"])]
-)
-def test_settings_of_another_form_do_not_end_the_check_of_modules(settings, monkeypatch, tmp_path, lines, classes):
-    """Other checks say what is wrong with them; before, `manage.py check` ended in a TypeError."""
-    for name in ("tasks", "named", "classes"):
-        tmp_path.joinpath(f"{name}.py").write_text("import crons\n\ncrons.command('clearsessions')\n")
-    modules = [(f"shop.{file.stem}", file) for file in tmp_path.iterdir()]
-    settings.CRONJOBS, settings.CRON_CLASSES = lines, classes
-    monkeypatch.setattr(checks.asking, "is_asked_for", lambda: True)
-    monkeypatch.setattr(checks.elsewhere, "is_asked_for", lambda: True)
-    monkeypatch.setattr(checks.elsewhere, "_modules_of_project", lambda: modules)
-
-    named = {each.msg.partition(" ")[0] for each in checks.check_elsewhere()}
-
-    assert named == {"shop.tasks"} | (set() if isinstance(lines, list) else {"shop.named", "shop.classes"})
-
-
 def _done_twice():
     """Return the names in the warnings of crons.W074, and the moments that they share."""
     pattern = re.compile(r"(\S+) and (\S+) do the same at the same times, next at (\S+ \S+): ")
@@ -313,7 +296,14 @@ def test_entries_that_do_other_things_or_at_other_times_are_no_warning():
     assert _done_twice() == []
 
 
-def test_program_that_this_machine_lacks_is_a_warning(monkeypatch, tmp_path):
+class Far(Sender):
+    """Hands messages to workers on other machines."""
+
+    def send(self, message):
+        pass
+
+
+def test_program_that_this_machine_lacks_is_a_warning(settings, monkeypatch, tmp_path):
     """It would show at the first slot, at night; a warning, because another machine may run it."""
     (tmp_path / "good").touch(mode=0o755)
     (tmp_path / "closed").touch(mode=0o644)
@@ -331,7 +321,8 @@ def test_program_that_this_machine_lacks_is_a_warning(monkeypatch, tmp_path):
     }
     for name, (program, cwd) in programs.items():
         shell(program, name=name, schedule=cron("@daily"), cwd=cwd)
-    shell(["rsnyc"], name="elsewhere", schedule=cron("@daily"), executor="celery", idempotent=True)
+    shell(["rsnyc"], name="elsewhere", schedule=cron("@daily"), executor="far")
+    settings.CRONS = {"EXECUTORS": {**INLINE["EXECUTORS"], "far": {"BACKEND": f"{__name__}.Far"}}}
 
     messages = found()
     assert [re.sub(r" \(\S+:\d+\) ", " ", message.msg) for message in messages] == [

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import select
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -20,6 +20,7 @@ from crons import command, cron, doctor, job
 from crons.doctor import bare, clocks, installed, missing, rows, start
 from crons.doctor.findings import BAD, GOOD, Finding
 from crons.exceptions import LedgerUnavailable, TargetError
+from crons.extensions import Extension
 from crons.hosts.instances import boot_id, host
 from crons.jobs import Registry
 from crons.ledger import deployment
@@ -32,7 +33,12 @@ from tests.crons.test_crontab_target import Crontab, crontab  # noqa: F401 (a fi
 
 NOW = datetime(2026, 3, 2, 12, 0, tzinfo=UTC)
 ROOT = Path(__file__).resolve().parents[2]
-OURS = {"crontab": "crons.contrib.django_crontab", "runcrons": "crons.contrib.django_cron"}
+
+
+class Other(Extension):
+    """Another system whose command enters the ledger where its app is ours."""
+
+    commands = {"runcrons": "shop.stand_in"}
 
 
 @pytest.fixture
@@ -236,7 +242,7 @@ def test_a_scheduler_that_lives_needs_no_crontab(machine: Crontab, monkeypatch: 
 def test_lines_written_by_hand_count(machine: Crontab, line: str, counts: bool | None, monkeypatch: Any):
     """Who wrote the line by hand must not be told that nothing fires; nor that something does which does not."""
     command("flush_mail", schedule=cron("0 6 * * *"))
-    monkeypatch.setattr(crontab_files, "get_commands", lambda: {} if counts is None else dict(OURS))
+    _stand_in(monkeypatch, {} if counts is None else Other.commands)
     machine.content = f"MAILTO=x\n{line}\n".encode()
 
     found = list(installed.look(None))
@@ -245,13 +251,17 @@ def test_lines_written_by_hand_count(machine: Crontab, line: str, counts: bool |
     assert ("no line of ours; by hand: line 2" in [each.found for each in found]) == bool(counts)
 
 
-@pytest.mark.parametrize("line", ["crontab run 0123456789abcdef0123456789abcdef", "runcrons"])
-def test_lines_of_other_packages_count_with_their_stand_ins(machine: Crontab, line: str, monkeypatch: Any):
+def test_lines_of_other_packages_count_with_their_stand_ins(machine: Crontab, monkeypatch: Any):
     """With them, they enter the ledger."""
-    monkeypatch.setattr(crontab_files, "get_commands", lambda: dict(OURS))
-    machine.content = f"* * * * * python {ROOT}/manage.py {line}\n".encode()
+    _stand_in(monkeypatch, Other.commands)
+    machine.content = f"* * * * * python {ROOT}/manage.py runcrons\n".encode()
 
     assert installed._lines_by_hand(machine.content) == ["line 1"]
+
+
+def _stand_in(monkeypatch: Any, commands: Mapping[str, str]) -> None:
+    monkeypatch.setattr(crontab_files, "extensions", lambda: (Other(),))
+    monkeypatch.setattr(crontab_files, "get_commands", lambda: dict(commands))
 
 
 @pytest.mark.parametrize("jobs", [1, 5])

@@ -76,7 +76,6 @@ def test_command_is_bound_by_the_entry_point_it_calls(command, name):
         ("manage.py crons -v 2 --settings a.b tick", False),
         ("manage.py crons run tick", True),
         ("manage.py crons health", True),
-        ("manage.py runcrons", False),  # that of the stand-in
     ],
 )
 def test_line_that_looks_at_the_clock_needs_no_job(crontab, command, is_told):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import re
 import shutil
 import subprocess
@@ -15,7 +16,27 @@ from crons.extensions import extensions
 
 HERE = Path(crons.__file__).parent
 FOLDERS = sorted(each.name for each in (HERE / "contrib").iterdir() if (each / "extension.py").exists())
-SYSTEMS = ("celery", "kombu", "django_celery_beat", "django_tasks", "django_cron", "django_crontab")
+ROOT = HERE.parent
+PAGES = {
+    "celery": "celery.md",
+    "django_cron": "django-cron.md",
+    "django_crontab": "django-crontab.md",
+    "django_tasks": "tasks.md",
+    "systemd": "systemd.md",
+}
+SYSTEMS = re.compile(
+    r"celery|kombu|billiard|django.?tasks|django.?cron\b|django.?crontab|CRONJOBS|CRON_CLASSES|systemd(?!-timesyncd)\b|OnCalendar",
+    re.I,
+)
+# Where one is named all the same: to people, or as a program of the machine.
+NAMED = {
+    "executors/process/exiting.py": "programs that jobs are forked from, and what these do at their end",
+    "management/verbs/__init__.py": "help",
+    "management/verbs/apply.py": "help",
+    "management/verbs/sync.py": "help",
+    "sources/shell_words.py": "systemd-run and systemd-cat start what stands behind them",
+    "triggers/worker.py": "how a worker is to be started",
+}
 PLAY = """
 import sys
 import django
@@ -91,11 +112,46 @@ def test_without_a_folder_only_its_feature_is_gone(folder: str, tmp_path: Path):
     assert checks == [f"crons.contrib.{name}.checks" for name in sorted(with_checks)]
 
 
+@pytest.mark.parametrize("folder", FOLDERS)
+def test_a_folder_has_its_page_and_its_tests(folder: str):
+    """Whoever deletes it must find what goes with it."""
+    assert (ROOT / "docs" / "howto" / PAGES[folder]).exists()
+    assert list((ROOT / "tests" / "contrib" / folder).glob("test_*.py"))
+
+
+@pytest.mark.parametrize("folder", FOLDERS)
+def test_the_tests_of_a_folder_need_no_other(folder: str):
+    """Else they would fail where somebody has deleted that one. import-linter holds the folders themselves to it."""
+    others = "|".join(name for name in FOLDERS if name != folder)
+    files = [*(ROOT / "tests" / "contrib" / folder).glob("*.py"), *(ROOT / "tests" / "contrib").glob("*.py")]
+
+    assert [path.name for path in files if re.search(rf"contrib\.({others})\b", path.read_text())] == []
+
+
+def test_the_tests_of_the_core_need_no_folder():
+    """They run where all of them are deleted: scripts/test_contrib.sh."""
+    files = (ROOT / "tests" / "crons").rglob("*.py")
+
+    assert [path.name for path in files if re.search(r"contrib\.(celery|django_|systemd)", path.read_text())] == []
+
+
 def test_nothing_outside_names_another_system():
     """A second place that knows of it would have to be found and mended when it changes."""
-    imports = re.compile(rf"^\s*(?:from|import) (?:{'|'.join(SYSTEMS)})\b", re.MULTILINE)
     outside = [path for path in HERE.rglob("*.py") if HERE / "contrib" not in path.parents]
+    named = {path.relative_to(HERE).as_posix() for path in outside if SYSTEMS.search(_code(path))}
 
-    assert [str(path) for path in outside if imports.search(path.read_text())] == []
-    named = {path.relative_to(HERE).as_posix() for path in outside if "crons.contrib" in path.read_text()}
-    assert named == {"extensions.py"}
+    assert named == set(NAMED)
+    assert [path.name for path in outside if "crons.contrib" in path.read_text()] == ["extensions.py"]
+
+
+def _code(path: Path) -> str:
+    """Return the names and the texts in a module, without its docstrings and comments."""
+    tree = ast.parse(path.read_text())
+    docstrings = {id(node.value) for node in ast.walk(tree) if isinstance(node, ast.Expr)}
+    found = [
+        getattr(node, field, None)
+        for node in ast.walk(tree)
+        for field in ("value", "id", "attr", "name", "module")
+        if id(node) not in docstrings
+    ]
+    return "\n".join(each for each in found if isinstance(each, str))

@@ -2,6 +2,7 @@
 
 import pytest
 
+from crons import checks
 from crons.jobs import job
 from crons.schedules import every
 from crons.sources.base import NOT_IMPORTED
@@ -71,3 +72,19 @@ def test_setting_nearly_called_cron_classes_is_a_warning(settings, name):
     text = f"settings.{name} is nearly CRON_CLASSES, and nothing reads it: its classes are never run."
     told(text, "Rename it to CRON_CLASSES.")
     assert only().id == "crons.W033"
+
+
+@pytest.mark.parametrize(("classes", "is_read"), [(7, False), (None, False), (["shop.named.Tidy"], True)])
+def test_a_setting_of_another_form_does_not_end_the_check_of_modules(settings, monkeypatch, tmp_path, classes, is_read):
+    """Other checks say what is wrong with it; before, `manage.py check` ended in a TypeError."""
+    for name in ("tasks", "named"):
+        tmp_path.joinpath(f"{name}.py").write_text("import crons\n\ncrons.command('clearsessions')\n")
+    modules = [(f"shop.{file.stem}", file) for file in tmp_path.iterdir()]
+    settings.CRON_CLASSES = classes
+    monkeypatch.setattr(checks.asking, "is_asked_for", lambda: True)
+    monkeypatch.setattr(checks.elsewhere, "is_asked_for", lambda: True)
+    monkeypatch.setattr(checks.elsewhere, "_modules_of_project", lambda: modules)
+
+    named = {each.msg.partition(" ")[0] for each in checks.check_elsewhere()}
+
+    assert named == {"shop.tasks"} | (set() if is_read else {"shop.named"})

@@ -17,7 +17,9 @@ from crons.declarations.retiring import Retire
 from crons.declarations.sync import sync
 from crons.exceptions import LedgerUnavailable
 from crons.models import Entry, Run
+from crons.sources.crontab_files import CrontabFilesSource
 from tests.contrib.django_cron import cron_classes
+from tests.crons.cli.test_commandline import ends_sooner
 
 HERE = "tests.contrib.django_cron.cron_classes"
 IMPORTS = """
@@ -418,3 +420,16 @@ def test_failure_leaves_the_pause_of_a_person_alone(held_off):
 
     entry = Entry.objects.get(name="shop.fails")
     assert (entry.paused_by, entry.paused_until) == ("ann", None)
+
+
+def test_a_crontab_line_of_runcrons_needs_no_job(settings, tmp_path):
+    """It enters the ledger, and what it looks at is all of CRON_CLASSES."""
+    settings.CRONS = {"CRONTAB_FILES": [tmp_path / "crontab.txt"]}
+    (tmp_path / "crontab.txt").write_text("* * * * * manage.py runcrons\n")
+
+    assert CrontabFilesSource().read().problems == ()
+
+
+def test_what_runcrons_starts_ends_sooner():
+    """See tests/crons/cli/test_commandline.py."""
+    assert ends_sooner("runcrons", "--help")

@@ -269,3 +269,21 @@ def test_setting_nearly_called_cronjobs_is_a_warning(settings, name):
     text = f"settings.{name} is nearly CRONJOBS, and nothing reads it: its lines are installed nowhere."
     told(text, "Rename it to CRONJOBS.")
     assert only().id == "crons.W033"
+
+
+@pytest.mark.parametrize(
+    ("lines", "is_read"), [(5, False), (None, False), ([None, 5, ("@daily", "shop.named.tidy")], True)]
+)
+def test_a_setting_of_another_form_does_not_end_the_check_of_modules(settings, monkeypatch, tmp_path, lines, is_read):
+    """Other checks say what is wrong with it; before, `manage.py check` ended in a TypeError."""
+    for name in ("tasks", "named"):
+        tmp_path.joinpath(f"{name}.py").write_text("import crons\n\ncrons.command('clearsessions')\n")
+    modules = [(f"shop.{file.stem}", file) for file in tmp_path.iterdir()]
+    settings.CRONJOBS = lines
+    monkeypatch.setattr(checks.asking, "is_asked_for", lambda: True)
+    monkeypatch.setattr(checks.elsewhere, "is_asked_for", lambda: True)
+    monkeypatch.setattr(checks.elsewhere, "_modules_of_project", lambda: modules)
+
+    named = {each.msg.partition(" ")[0] for each in checks.check_elsewhere()}
+
+    assert named == {"shop.tasks"} | (set() if is_read else {"shop.named"})

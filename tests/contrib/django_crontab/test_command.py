@@ -9,7 +9,9 @@ from django.core.management import CommandError, call_command, get_commands, loa
 from crons.contrib.django_crontab.management.commands import crontab
 from crons.jobs import job
 from crons.schedules import cron
+from crons.sources.crontab_files import CrontabFilesSource
 from tests.crons import cronjobs
+from tests.crons.cli.test_commandline import ends_sooner
 
 real = pytest.importorskip("django_crontab.crontab")
 pytestmark = pytest.mark.usefixtures("empty_registry")
@@ -221,3 +223,16 @@ def test_run_skips_the_system_checks():
 
 
 DEFAULTS = {"force_color": False, "no_color": False, "skip_checks": True, "verbosity": 0}
+
+
+def test_a_crontab_line_of_ours_needs_no_job(settings, tmp_path):
+    """It enters the ledger, and says by its hash which line of CRONJOBS it is."""
+    settings.CRONS = {"CRONTAB_FILES": [tmp_path / "crontab.txt"]}
+    (tmp_path / "crontab.txt").write_text(f"* * * * * manage.py crontab run {crontab.hash_of(BEAT)}\n")
+
+    assert CrontabFilesSource().read().problems == ()
+
+
+def test_what_the_command_starts_ends_sooner():
+    """See tests/crons/cli/test_commandline.py."""
+    assert ends_sooner("crontab", "--help")

@@ -473,15 +473,15 @@ def test_sync_prints_what_it_did(crons, empty_registry, settings, make_entry):
     ]
 
 
-def test_sync_names_a_line_of_others_that_cannot_work_and_goes_on(crons, empty_registry, settings):
+def test_sync_names_a_line_of_others_that_cannot_work_and_goes_on(crons, empty_registry, settings, tmp_path):
     """One mistake in a setting that was there before must not stop a deployment, nor keep other entries from it."""
-    settings.CRONS = {}
-    settings.CRONJOBS = [("0 2 * * *", "no.such.function")]
+    settings.CRONS = {"CRONTAB_FILES": [tmp_path / "missing.txt"]}
+    settings.CRONJOBS = []
 
     said = crons("sync")
 
     assert said.code == 0
-    assert said.err.startswith("problem: CRONJOBS[0] names 'no.such.function', which cannot be imported: ")
+    assert said.err.startswith(f"problem: the crontab file {tmp_path / 'missing.txt'} cannot be read: ")
 
 
 def test_sync_exits_with_1_where_a_module_of_declarations_fails(crons, empty_registry, settings, monkeypatch):
