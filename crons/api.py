@@ -23,19 +23,19 @@ from crons.watch.problems import Look, Problem, problems
 def sync(*, retire: Retire = Retire.NOTHING, by: str = "", kind: str = "sync") -> Synced:
     """Bring the entries in step with what this code declares; *retire* says what becomes of those it does not.
 
-    What is retired is said by mail at once.
+    A mail lists what is retired, at once.
     Raises: Disabled, NotAdopted: closing an account records slots.
     """
     ledger.permit()
     done = declarations.sync(ledger.database_now(), retire=retire, by=by, kind=kind)
     if done.retired:
-        with suppress(LedgerUnavailable):  # the mail waits in the outbox for whoever looks next
+        with suppress(LedgerUnavailable):  # the mail stays in the outbox, and the next scheduler sends it
             watch.send_due(ledger.database_now())
     return done
 
 
 def run_now(name: str, *, by: str, args: Mapping[str, Any] | None = None, key: str = "") -> Run:
-    """Record a manual run; the next scheduler that looks begins it.
+    """Record a manual run; the next pass of a scheduler begins it.
 
     Inside a transaction it is recorded when that commits. The same *key* gives the same run. *args* are given
     to the job over the entry's own, for this run only.
@@ -50,14 +50,14 @@ def run_now(name: str, *, by: str, args: Mapping[str, Any] | None = None, key: s
 
 
 def reschedule(name: str, text: str | None, *, by: str, zone: str = "", reason: str = "") -> Entry:
-    """Have one entry fall due as *text* says, in *zone* or its own, whatever is declared; None: as declared again.
+    """Put one entry on the schedule *text*, in *zone* or its own, whatever is declared; None: back to the declaration.
 
-    What fell due before is recorded as it was due. It stands over later declarations until it is dropped.
-    Raises: UnknownJob; InvalidSchedule; Refused if the entry is retired, or its job needs arguments of who runs it.
+    What fell due before is recorded under the old one. The new one overrides later declarations, until it is dropped.
+    Raises: UnknownJob; InvalidSchedule; Refused if the entry is retired, or its job cannot run without arguments.
     """
     ledger.permit()
     if text is not None:
-        arguments.check_complete(entry(name), {})  # a slot has nobody who gives it arguments
+        arguments.check_complete(entry(name), {})  # a slot has only the declared arguments
     now = ledger.database_now()
     return declarations.reschedule(name, now, text=text, zone=zone, by=by, reason=reason)
 
@@ -74,7 +74,7 @@ def pause(name: str, *, by: str, reason: str, until: datetime | None = None) -> 
 def pause_all(*, by: str, reason: str, until: datetime | None = None, tag: str = "") -> list[str]:
     """Skip the slots of every entry, or of every one with *tag*, from now on; return their names.
 
-    Entries that are declared while it holds are held as well. Pauses that were there stay beside it.
+    Entries that are declared later are paused as well. Pauses that were there stay beside it.
     Raises: Refused without a reason, if *until* is no moment to come, or if no entry has that tag.
     """
     ledger.permit()
@@ -84,8 +84,8 @@ def pause_all(*, by: str, reason: str, until: datetime | None = None, tag: str =
 def resume(name: str, *, by: str) -> Entry:
     """End one entry's own pause and return the entry; the slots of the pause stay skipped.
 
-    It stays held where a tag or everything is paused too.
-    Raises: UnknownJob; Refused if only such a pause holds it: that one has to end.
+    It stays paused where its tag or everything is paused too.
+    Raises: UnknownJob; Refused if only such a pause is in force: that one has to end.
     """
     ledger.permit()
     return ledger.resume(name, ledger.database_now(), by=by)
@@ -101,12 +101,12 @@ def resume_all(*, by: str, tag: str = "") -> list[str]:
 
 
 def wide_pauses() -> list[Pause]:
-    """List the pauses of everything and of tags that hold now, the widest first."""
+    """List the pauses of everything and of tags in force now, the widest first."""
     return ledger.wide_pauses(ledger.database_now(), conf.database)
 
 
 def pauses() -> list[Pause]:
-    """List all pauses that hold now, the widest first: of everything, of tags, of single entries."""
+    """List all pauses in force now, the widest first: of everything, of tags, of single entries."""
     return list(ledger.standing(ledger.database_now(), conf.database))
 
 
@@ -141,8 +141,9 @@ def backfill(name: str, first: datetime, last: datetime, *, by: str, dry_run: bo
 
 
 def cancel_entry(name: str, *, by: str, reason: str, backfill: bool = False) -> list[Run]:
-    """Ask for every run of one entry to be stopped that goes or waits, and return them; with *backfill* only
-    those that somebody asked for again or after all.
+    """Ask for all running and waiting runs of one entry to be stopped, and return them.
+
+    With *backfill*, only those that somebody asked for again or after all.
 
     Raises: UnknownJob.
     """
@@ -152,17 +153,17 @@ def cancel_entry(name: str, *, by: str, reason: str, backfill: bool = False) -> 
 def prune(*, by: str, dry_run: bool = False, budget: timedelta | None = None) -> Pruned:
     """Delete what is older than CRONS["KEEP"], in short transactions; with *dry_run* only count it.
 
-    Args: *budget* is how long it may take; what is left then is for the next time.
+    Args: *budget* is how long it may take; the rest is left for the next time.
     """
     ledger.permit()
     return ledger.prune(ledger.database_now(), by=by, dry_run=dry_run, budget=budget)
 
 
 def reconcile(since: datetime, *, by: str, until: datetime | None = None, dry_run: bool = False) -> Reconciled:
-    """After a restore: write off what may have run since the backup, but for idempotent jobs; push the tokens.
+    """After a restore: end as lost what may have run since the backup, idempotent jobs excepted, and raise the tokens.
 
-    Also while switched off, which is when it belongs. Args: *since* is when the backup was made; *until* when the
-    database that it replaces stopped, now unless told.
+    Works while crons is switched off, as it should be then. Args: *since* is when the backup was made; *until* when the
+    database that it replaces stopped, by default now.
     Raises: Refused while a scheduler runs, or if this is no database restored from then.
     """
     if running := schedulers():
@@ -173,9 +174,9 @@ def reconcile(since: datetime, *, by: str, until: datetime | None = None, dry_ru
 
 
 def correct_clock(*, by: str, dry_run: bool = False) -> Corrected:
-    """After a clock was ahead: set back to now what it has written; what has run is not run again.
+    """After a clock was ahead: set back to now what it moved ahead; what has run is not run again.
 
-    It says that the clock is right now: what was refused as *clock in doubt* goes on.
+    The caller vouches that the clock is right: refusals because of a *clock in doubt* end.
     """
     return ledger.correct_clock(ledger.database_now(), by=by, dry_run=dry_run)
 
@@ -231,13 +232,13 @@ def why_waiting(runs: Iterable[Run]) -> dict[int, str]:
 
 
 def schedulers() -> list[Heartbeat]:
-    """List the running schedulers, by host: those that are not silent and that this machine's kernel still knows."""
+    """List the running schedulers, by host: with a recent heartbeat, and not known here to have ended."""
     return watch.living(ledger.database_now())
 
 
 def health() -> list[Problem]:
     """List what is wrong now; an empty list means well.
 
-    Raises: LedgerUnavailable if that cannot be told.
+    Raises: LedgerUnavailable if the database does not answer.
     """
     return problems(Look(ledger.database_now()))

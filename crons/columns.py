@@ -17,10 +17,10 @@ from django.db.models.fields.json import KeyTransform
 from crons.redaction.shapes import without_secrets_in
 
 SHOWN = 80
-# Past, so that it holds nobody up, and no moment that anybody means.
+# In the past, so that nothing waits for it, and a moment that nobody uses.
 UNREAD = datetime(1900, 1, 1, tzinfo=UTC)
-# Of a day that its month does not have SQLite makes one of the next month, of 24:00 one of the next day; and it has a
-# year 0, which Python has not. The day alone: whole, a moment is rounded to milliseconds, into the next day.
+# SQLite reads February 30 as a day in March and 24:00 as the next day, and knows a year 0: Python knows none of these.
+# The day is compared alone: strftime rounds a whole moment to milliseconds, which may be the next day.
 IS_MOMENT = (
     "strftime('%%d', substr({0}, 1, 10), '+0 days') = substr({0}, 9, 2) AND substr({0}, 12, 2) < '24'"
     " AND substr({0}, 1, 4) > '0000' AND julianday({0}) IS NOT NULL"
@@ -28,7 +28,7 @@ IS_MOMENT = (
 
 
 class Garbled:
-    """What stands in for a value that is not of its column's kind; *raw* is what was found, *text* its JSON."""
+    """Stands for a value that is not of its column's kind; *raw* is what was found, *text* its JSON."""
 
     raw: Any = None
     text: str = ""
@@ -94,7 +94,7 @@ class RowDateTimeField(models.DateTimeField):  # type: ignore[type-arg] # models
         return name, "django.db.models.DateTimeField", args, kwargs
 
     def select_format(self, compiler: Any, sql: str, params: Any) -> tuple[str, Any]:
-        """Have SQLite hand out only what is a moment: as the answer of an expression, which the driver leaves alone."""
+        """Have SQLite return UNREAD for what is no moment; by an expression, because the driver converts columns."""
         if compiler.connection.vendor != "sqlite":
             return sql, params
         checked = f"CASE WHEN {sql} IS NULL OR {IS_MOMENT.format(sql)} THEN {sql} ELSE '{UNREAD:%Y-%m-%d %H:%M:%S}' END"

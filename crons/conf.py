@@ -58,7 +58,7 @@ NO_ZONES = (
     "USE_TZ is False, so moments would be stored without a zone.",
     "Set USE_TZ = True: slots are kept in UTC and shown in each entry's zone.",
 )
-KEPT = (*(verdict.value for verdict in Verdict), "incidents", "audit")
+KEEP_KEYS = (*(verdict.value for verdict in Verdict), "incidents", "audit")
 
 
 def default_executors() -> dict[str, Mapping[str, Any]]:
@@ -135,7 +135,7 @@ class Conf:
 
     @property
     def lease(self) -> timedelta:
-        """How long an attempt stays ours without a renewal. Default 60 s; renewed at a quarter of it."""
+        """How long an attempt belongs to its process without a renewal. Default 60 s; renewed at a quarter of it."""
         return self._length("LEASE")
 
     @property
@@ -210,14 +210,14 @@ class Conf:
         """How long rows are kept: by verdict, incidents and audit; None is for ever. Default 30 days to 2 years."""
         given = self._get("KEEP", (dict, type(None)))
         if given is None:
-            return dict.fromkeys(KEPT)
+            return dict.fromkeys(KEEP_KEYS)
         for name, length in given.items():
-            if name not in (*KEPT, "default"):
-                raise InvalidSetting(f"CRONS['KEEP'][{name!r}] is unknown.{_nearest(name, KEPT)}")
+            if name not in (*KEEP_KEYS, "default"):
+                raise InvalidSetting(f"CRONS['KEEP'][{name!r}] is unknown.{_nearest(name, KEEP_KEYS)}")
             if length is not None and not (isinstance(length, timedelta) and length > timedelta(0)):
                 raise InvalidSetting(f"CRONS['KEEP'][{name!r}] is {length!r}, expected a positive timedelta or None.")
         lengths = {**DEFAULTS["KEEP"], **given}
-        return {name: lengths.get(name, lengths["default"]) for name in KEPT}
+        return {name: lengths.get(name, lengths["default"]) for name in KEEP_KEYS}
 
     @property
     def http_tick_secret(self) -> tuple[str, ...]:

@@ -74,7 +74,7 @@ class Entry(LedgerRow):
 
     *accounted_until*: every slot up to here has a run or a range; only planning moves it.
     *wake_at*: when to plan again; NULL means now, far in the future means never.
-    *paused_…*: what holds it now, folded from the rows of Pause; *pause_scope* is empty for a pause of its own.
+    *paused_…*: the pause in force, folded from the rows of Pause; *pause_scope* is empty for a pause of its own.
     *policy*: what the declaration said, so that planning needs no code; *overrides*: what a person changed.
     *declared_at*, *declared_by*: when a process last said that its code has this entry, and which; *vouched_until*:
     how long that holds for one without a heartbeat, such as a tick.
@@ -122,7 +122,7 @@ class Entry(LedgerRow):
 class Pause(LedgerRow):
     """What somebody has paused: an entry, a tag (*tag*), or everything (neither). Unique: scope.
 
-    *until*: when it ends by itself; such rows are deleted when somebody comes by.
+    *until*: when it ends by itself; the row is deleted some time after.
     """
 
     scope = models.CharField(max_length=150, unique=True)
@@ -295,7 +295,7 @@ class Incident(LedgerRow):
 
 
 class Delivery(LedgerRow):
-    """One message about an incident over one channel. Unique: (incident, event, channel): told once."""
+    """One message about an incident over one channel. Unique: (incident, event, channel), so that it is sent once."""
 
     incident = models.ForeignKey(Incident, on_delete=models.CASCADE, related_name="deliveries")
     event = models.CharField(max_length=100)

@@ -1,4 +1,4 @@
-"""Side output: notes, logs and echoes. It never decides: what cannot be written is dropped, and the work goes on."""
+"""Side output: notes, logs, echoes. It decides nothing: what cannot be written is dropped, and the work goes on."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from typing import Any, TextIO
 from crons.exceptions import CronsError
 from crons.presentation.readable import readable
 
-# A closed descriptor, a full disk, a reader that has gone; a stream object that its owner closed.
+# OSError: a closed descriptor, a full disk, a reader that has gone. ValueError: a stream that its owner has closed.
 BROKEN = (OSError, ValueError)
-# A pipe that is said to have room has it for 4,096 bytes.
+# poll() promises room for 4,096 bytes of a pipe, and a character takes up to four.
 PIECE_CHARACTERS = 1_024
 READER_PATIENCE_SECONDS = 5.0
 
@@ -30,7 +30,7 @@ class Log(logging.LoggerAdapter[logging.Logger]):
     def log(self, level: int, msg: object, *args: object, **kwargs: Any) -> None:
         """Log, or do nothing."""
         with suppress(Exception):
-            # One level more, so that the record names the caller and not this line.
+            # One level more: the record must name the caller, not this line.
             super().log(level, msg, *args, **{**kwargs, "stacklevel": kwargs.get("stacklevel", 1) + 1})
 
 
@@ -42,8 +42,8 @@ def get_log(name: str) -> Log:
 class Encoded:
     """A stream that takes every text: what its encoding lacks is written as an escape.
 
-    Args: *real* is None where Python found the descriptor closed at its start; then nothing is written, and neither
-    is it once the reader is gone where this *outlives_reader*.
+    Args: *real* is None where Python found the descriptor closed at its start; then nothing is written. With
+    *outlives_reader*, what is written after the reader has gone is dropped.
     Raises: BrokenPipeError when the reader is gone, CronsError when it cannot be written for another reason.
     """
 
@@ -63,7 +63,7 @@ class Encoded:
         return len(text)
 
     def flush(self) -> None:
-        """Let out what was written."""
+        """Write out what is buffered."""
         self.write("")
 
     def isatty(self) -> bool:
@@ -77,7 +77,7 @@ class Encoded:
         if self.real is None:
             return
         if not text:
-            # Writing nothing would not do: Django's own wrapper makes a line of it.
+            # Not write(""): Django's OutputWrapper would add a line end.
             self.real.flush()
             return
         try:
@@ -88,10 +88,10 @@ class Encoded:
 
 
 class BestEffort(Encoded):
-    """The same, and what cannot be written is dropped; *error* is the first that was met.
+    """The same, but what cannot be written is dropped; *error* is the first error met.
 
-    A reader that stands still (Ctrl-S, a pager, a log driver) is waited for once, a short while: leases are renewed
-    meanwhile by nobody. Afterwards it gets what it has room for.
+    A reader that does not read (Ctrl-S, a pager, a log driver) is waited for once, for seconds only, because no lease
+    is renewed meanwhile. From then on it gets what it has room for.
     """
 
     error: Exception | None = None
@@ -103,13 +103,13 @@ class BestEffort(Encoded):
                 _wait_for_room(self.real)
                 self._write(text[start : start + PIECE_CHARACTERS])
                 if len(text) > PIECE_CHARACTERS:
-                    self._write("")  # out of Python's buffer, which would be let out in one piece
+                    self._write("")  # Python's buffer would else be written in one piece, which may block
         except BROKEN as error:
             self.error = self.error or error
         return len(text)
 
 
-# Descriptors whose reader was waited for in vain.
+# Descriptors whose reader did not read in time.
 _unread: set[int] = set()
 
 
@@ -120,7 +120,7 @@ def _wait_for_room(stream: TextIO | None) -> None:
     """
     descriptor = _descriptor_of(stream)
     if descriptor is None:
-        return  # no file: it takes what comes
+        return  # not a file: it cannot block
     poll = select.poll()
     poll.register(descriptor, select.POLLOUT)
     if not poll.poll(0 if descriptor in _unread else READER_PATIENCE_SECONDS * 1000):
@@ -137,17 +137,17 @@ def _descriptor_of(stream: Any) -> int | None:
 
 @contextmanager
 def logging_with_best_effort() -> Iterator[None]:
-    """Have log handlers that write to stdout or stderr drop inside what these do not take."""
+    """Have log handlers drop what stdout or stderr does not take, instead of raising or blocking."""
     known = (reference() for reference in list(logging._handlerList))  # type: ignore[attr-defined] # all there are
     handlers = [each for each in known if isinstance(each, logging.StreamHandler) and _is_standard(each.stream)]
     wrapped = {each: BestEffort(each.stream) for each in handlers}
     for handler, ours in wrapped.items():
-        handler.stream = ours  # setStream() would flush the other first, which may be what does not end
+        handler.stream = ours  # setStream() would flush the old one first, which may block
     try:
         yield
     finally:
         for handler, ours in wrapped.items():
-            if handler.stream is ours:  # else somebody has set another since
+            if handler.stream is ours:  # else other code has set its own since
                 handler.stream = ours.real
 
 
@@ -192,11 +192,11 @@ def is_terminal(stream: TextIO | None) -> bool:
         return False
 
 
-def let_go(*, waits: bool = True) -> None:
-    """Flush Python's own streams for the last time; what one does not take is dropped.
+def flush_at_exit(*, waits: bool = True) -> None:
+    """Flush stdout and stderr for the last time; what they do not take is dropped.
 
-    Python flushes them once more at its exit, and ends with 120 where that fails, whatever the exit code was.
-    A reader that stands still is waited for, as by any program, where it *waits*.
+    Python flushes both at its exit and turns the exit code into 120 where that fails, so a failing one is pointed at
+    /dev/null. With *waits*, a reader that does not read is waited for, as by any program.
     """
     for stream in (sys.stdout, sys.stderr):
         try:

@@ -1,4 +1,4 @@
-"""The closed sets of words that runs and attempts end in; pure values, shared by all layers."""
+"""The words for how runs and attempts stand and end: closed sets, shared by all layers."""
 
 from __future__ import annotations
 
@@ -110,6 +110,6 @@ def named_error(error: str) -> str:
     """Return the line of *error* that names it: of a traceback the one with the exception's type, else the last."""
     error = error.strip("\n")
     headers = list(_TRACEBACK.finditer(error))
-    # An exception's own text may have many lines, as a database's has: the last would be a detail without a name.
+    # A message may have many lines, as those of databases have: its last line does not name the error.
     named = _EXCEPTION.search(error, headers[-1].end()) if headers else None
     return named[1].rstrip() if named else error.strip().rpartition("\n")[2]

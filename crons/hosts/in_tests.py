@@ -24,8 +24,8 @@ REFUSAL = (
 
 def is_suite() -> bool:
     """Say whether this process belongs to a test suite in which schedulers are off."""
-    said = os.environ.get(VARIABLE, "")
-    return said != "0" if said else _has_test_environment()
+    mark = os.environ.get(VARIABLE, "")
+    return mark != "0" if mark else _has_test_environment()
 
 
 def refuse_schedulers() -> None:
@@ -36,12 +36,12 @@ def refuse_schedulers() -> None:
 
 
 def mark() -> None:
-    """Tell this process and every subprocess that it belongs to a suite; what is said already stays."""
+    """Mark this process and every subprocess as part of a suite; a mark that is set already stays."""
     os.environ.setdefault(VARIABLE, "1")
 
 
 def mark_by_test_database(**kwargs: Any) -> None:
-    """Hand on, when tables are made, that a Django test runner makes them: its subprocesses cannot see it."""
+    """Mark the process when a test runner makes its tables: subprocesses inherit the mark, not Django's state."""
     if _has_test_environment():
         mark()
 
@@ -61,6 +61,6 @@ def schedulers() -> Iterator[None]:
 
 
 def _has_test_environment() -> bool:
-    # Django keeps here what setup_test_environment() replaced, and only from there to teardown_test_environment().
+    # Set by setup_test_environment(), deleted by teardown_test_environment().
     module = sys.modules.get("django.test.utils")
     return hasattr(getattr(module, "_TestState", None), "saved_data")

@@ -10,12 +10,12 @@ from dataclasses import dataclass
 from typing import Any
 
 Body = Callable[..., Any]
-# What the machine says that has no room for one more process.
+# Errors of a machine that has no room for one more process.
 NO_ROOM = frozenset({errno.EMFILE, errno.ENFILE, errno.EAGAIN, errno.ENOMEM})
 
 
 class ProgramNotStarted(Exception):
-    """The machine had no room for the program's process: nothing of it has begun. *error* is what it said."""
+    """The machine had no room for the program's process, so nothing of it has begun."""
 
     def __init__(self, error: OSError) -> None:
         super().__init__(str(error))
@@ -30,7 +30,7 @@ class CommandBody:
     command_args: tuple[str, ...] = ()
 
     def __call__(self, **options: Any) -> None:
-        from django.core.management import call_command  # a value until called: this module imports no Django
+        from django.core.management import call_command  # not at the top: declaring a job must not import Django
 
         call_command(self.command_name, *self.command_args, **options)
 

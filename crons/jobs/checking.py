@@ -101,7 +101,7 @@ def _to_blame(name: str, defaults: Mapping[str, Any]) -> str:
 
 def check_texts(name: str, key: str, given: Iterable[str]) -> tuple[str, ...]:
     """Return *given* as a tuple; raise InvalidJob if they are not texts."""
-    # A text is a list of letters to Python: aliases="old" would be three aliases, and carry over no history.
+    # A str is iterable: aliases="old" would become the three aliases o, l and d.
     texts = (given,) if isinstance(given, str | bytes) or not isinstance(given, Iterable) else tuple(given)
     if texts == (given,) or not all(isinstance(text, str) for text in texts):
         raise InvalidJob(f"{name}: {key}={given!r}: expected a list of texts, for example {key}=['one'].")

@@ -98,8 +98,8 @@ def shell(
 def schedule(task: Any, when: Schedule | None, *, name: str = "", **options: Any) -> Job:
     """Declare a task that exists, of Django's Tasks framework or of Celery, as a job: its function is the body.
 
-    Its queue and priority become the route, its framework the executor, "tasks" or "celery". Whoever enqueues it
-    by hand goes on doing so, past the ledger.
+    Its queue and priority become the route, its framework the executor, "tasks" or "celery". Code that enqueues it
+    by itself still does so, past the ledger.
 
     Args: *name* defaults to the function's; other keywords are as for job().
     Raises: InvalidJob where calling the function is not what its framework would have done.

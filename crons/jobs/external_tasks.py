@@ -27,11 +27,11 @@ def read(task: Any, policies: Collection[str]) -> ExternalTask:
 
 
 def is_uncallable(function: Any) -> bool:
-    """Say whether this is a task that nobody can call, and that @job was written above by mistake."""
+    """Say whether *function* is a task, which @job above @task has been given instead of the function."""
     return any(each.is_uncallable(function) for each in extensions())
 
 
 def is_instance_of(task: Any, kinds: Collection[tuple[str, str]]) -> bool:
-    """Say whether *task* is of one of *kinds*, (module, class): a module that is not imported has made no task."""
+    """Say whether *task* is of one of *kinds*, (module, class); a module that is not imported has made no task."""
     found = [getattr(sys.modules[module], name) for module, name in kinds if module in sys.modules]
     return isinstance(task, tuple(found))

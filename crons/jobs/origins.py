@@ -1,9 +1,9 @@
-"""Where a declaration stands, and whether two of them are one that was met twice.
+"""Where a declaration stands in code, and whether two of them are the same one, imported twice.
 
 A module that is imported a second time declares the same jobs again, and that is harmless: a reload, one file under
-two names (`shop.cron` and `cron`), `python -m shop.cron`. Two declarations of one name in one go are a mistake,
-though they may stand on one line, as in a loop. What tells them apart is the module's compiled code: Python makes
-a new object of it for each import.
+two names (`shop.cron` and `cron`), `python -m shop.cron`. Two declarations of one name during one import are a
+mistake, also where a loop makes both on one line. The module's code object tells the two cases apart: each import
+has a new one.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from types import CodeType, FrameType
 from typing import Any
 
-# Those through which a declaration goes on its way to a registry.
+# Frames of these modules lie between the declaration and the registry; the origin is the first frame outside.
 OWN = frozenset({"crons.jobs.declare", __name__})
 
 
@@ -51,5 +51,5 @@ class Origin:
 
 
 def _file(code: CodeType, frame: FrameType) -> str:
-    # What is typed at a prompt has no file, and each piece of it another name.
+    # Code typed at a prompt has no file, and a new name for each piece.
     return str(frame.f_globals.get("__name__")) if code.co_filename.startswith("<") else code.co_filename

@@ -10,7 +10,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-DEEPEST = 100  # levels of lists and mappings that are shown, and that arguments may have
+MAX_DEPTH = 100  # nested lists and mappings; pages and commands show no more
 _NUL = re.compile(r"(?<!\\)(?:\\\\)*\\u0000")  # in JSON; a backslash before it makes it six characters
 
 
@@ -25,9 +25,9 @@ def why_not_plain(args: Mapping[Any, Any]) -> str:
 
 
 def _why_not(value: Any) -> str:
-    if _is_deeper(value, DEEPEST - 1):
+    if _is_deeper(value, MAX_DEPTH - 1):
         return (
-            f"has lists and dicts nested {DEEPEST} levels deep or more, expected fewer. "
+            f"has lists and dicts nested {MAX_DEPTH} levels deep or more, expected fewer. "
             "Pass a flat value, or the path of a file"
         )
     try:

@@ -1,4 +1,4 @@
-"""The rules that a run lives by, as values that are checked when they are made."""
+"""The policies of a job, as values that are checked when they are made."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ class Retry:
 
 @dataclass(frozen=True, slots=True)
 class Policy:
-    """The rules a run lives by; kept on the entry's row, so that any release plans alike.
+    """The rules for each run; copied to the entry's row, so that every release of the code plans alike.
 
     *deadline*: a slot older than this is not begun any more (None: no limit).
     *cap*: with catch_up="all", at most this many overdue slots are let through at once, the newest.
@@ -96,7 +96,7 @@ class Policy:
             "idempotent": self.idempotent,
             "executor": self.executor,
             "group": self.group,
-            # Rows of before it came in are what they were.
+            # Rows that were written before this policy existed keep their meaning.
             **({"route": dict(self.route)} if self.route else {}),
         }
 
@@ -146,5 +146,5 @@ def _seconds(length: timedelta | None) -> float | None:
 
 
 OURS = Policy()
-# What was scheduled elsewhere before ran without a limit, for hours perhaps: none is put on it unasked.
+# A job that another scheduler ran without a limit may need hours: adopting it must not start to kill it.
 OF_OTHERS = Policy(timeout=None)

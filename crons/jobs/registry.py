@@ -1,4 +1,4 @@
-"""The jobs and entries of this project, by name; and what is said of a name that none of them has."""
+"""The jobs and entries of this project, by name; and the messages for a name that is unknown."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ T = TypeVar("T")
 
 
 class _Loaded(Generic[T]):
-    """An attribute of the registry: reading it loads the project's declarations first, so that nobody can forget to."""
+    """An attribute of the registry that loads the project's declarations before it is read."""
 
     def __set_name__(self, owner: type, name: str) -> None:
         self._name = f"_{name}"
@@ -34,14 +34,14 @@ class Registry:
 
     jobs = _Loaded[dict[str, Job]]()
     entries = _Loaded[dict[str, Declaration]]()
-    # Modules of declarations that could not be imported, and why: what they declare is not known.
+    # Modules of declarations that could not be imported → why. Their jobs are unknown, which is not "undeclared".
     broken = _Loaded[dict[str, str]]()
 
     def __init__(self) -> None:
         # Set by the app: returns when the declarations are loaded, and costs nothing when they are.
         self.load: Callable[[], None] = lambda: None
         self.is_loaded = False
-        # What loading imports: jobs of other modules are known to some processes only.
+        # The modules that loading imports. A job declared in another one is known only where something imports that.
         self.modules: list[str] = []
         self.defaults: Callable[[], Mapping[str, Any]] = dict
         # Django calls each ready() anew when INSTALLED_APPS change, as tests do: each round has a value of its own.
@@ -74,7 +74,7 @@ class Registry:
 
         Raises: UnknownJob with the nearest names.
         """
-        # What is known already is found without loading: entry(…) asks while modules are imported.
+        # Try without loading first: entry(…) asks while the modules are being imported.
         found = self._find(name)
         if found is None:
             self.load()
@@ -103,14 +103,14 @@ class Registry:
             if not _is_declared_anew(other, job):
                 raise DuplicateJob(_twins("job", name, other, job))
             if other.name != job.name:
-                # Its module was reloaded after somebody had renamed it there.
+                # The module was reloaded after the job had been renamed in it.
                 del self._jobs[other.name]
                 self._entries.pop(other.name, None)
 
     def _refuse_twin_entry(self, declaration: Declaration) -> None:
         twin = self._entries.get(declaration.name)
         if twin is not None and not _is_declared_anew(twin, declaration):
-            # Said of jobs where both are such: that is what their author wrote.
+            # Where job and entry both clash, name the job: that is what its author wrote.
             kind = "job" if twin.name == twin.job and declaration.name == declaration.job else "entry"
             raise DuplicateJob(_twins(kind, declaration.name, twin, declaration))
 

@@ -77,7 +77,7 @@ def _ask_living_schedulers(now: datetime) -> None:
 
     A stopped one writes none: so its next is waited for, which costs a little where one has been frozen for an hour.
     """
-    if transactions.told_time is not None:
+    if transactions.now_in_tests is not None:
         return
     rows_of = Heartbeat.objects.using(conf.database).filter(boot_id=boot_id(), beat_at__lt=now - FAR_BEHIND)
     living = [beat for beat in rows_of.exclude(pid=os.getpid()) if not is_gone(beat.instance, beat.boot_id)]
@@ -97,7 +97,7 @@ def require_near(newest: datetime | None, due: datetime | None, now: datetime) -
     nothing to record in between, and an old row says nothing.
     Raises: ClockInDoubt.
     """
-    if newest is None or transactions.told_time is not None:  # a test's own clock
+    if newest is None or transactions.now_in_tests is not None:  # a test's own clock
         return
     if now > newest and (due is None or now - due <= FAR_AHEAD):
         return  # a job that runs once a year

@@ -27,7 +27,7 @@ LOCK_KEPT = "due to lock timeout"
 # An InternalError is what PostgreSQL calls a server that became a read-only standby.
 AWAY = (OperationalError, InterfaceError, InternalError)
 # What time it is, where a test says so; only crons.testing.clock sets it.
-told_time: Callable[[], datetime] | None = None
+now_in_tests: Callable[[], datetime] | None = None
 TRANSIENT = ("locked", "deadlock", "could not serialize", "lock wait timeout")
 
 
@@ -114,8 +114,8 @@ def verb(function: Callable[P, R]) -> Callable[P, R]:
 
 def database_now() -> datetime:
     """Return the database's own time, so that hosts whose clocks differ agree; on SQLite it is this machine's."""
-    if told_time is not None:
-        return told_time()
+    if now_in_tests is not None:
+        return now_in_tests()
     connection = connections[conf.database]
     if connection.vendor == "sqlite":
         return timezone.now()

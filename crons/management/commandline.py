@@ -35,7 +35,7 @@ class CommandLine(BaseCommand):
         try:
             super().run_from_argv(argv)
         finally:
-            side_output.let_go(waits=self.output_decides)
+            side_output.flush_at_exit(waits=self.output_decides)
 
     def execute(self, *args: Any, **options: Any) -> Any:
         """Run it with streams that take every text."""

@@ -17,7 +17,7 @@ from django.core.exceptions import ImproperlyConfigured
 
 from crons.conf import conf
 from crons.exceptions import InvalidSetting
-from crons.jobs.plain_json import DEEPEST
+from crons.jobs.plain_json import MAX_DEPTH
 from crons.redaction.shapes import (
     MASK,
     Secrecy,
@@ -30,7 +30,7 @@ from crons.redaction.shapes import (
     without_secrets_in,
 )
 
-_LONGEST_FILE = 16_384  # a key or a few tokens; what is longer is no secret to be told by mistake
+_LONGEST_FILE = 16_384  # a key or a few tokens; a longer file is not read
 RECENT_SECONDS = 1.0
 SHORTEST = 8  # shorter values ("test", "admin") would garble the output and hide nothing
 
@@ -101,7 +101,7 @@ def for_people(value: Any) -> Any:
     """
     try:
         redaction = _recent()
-    except InvalidSetting:  # a check has it; which texts CRONS["REDACT"] hides is not known until it is mended
+    except InvalidSetting:  # the check crons.E001 reports it; until then nobody knows which texts CRONS["REDACT"] hides
         redaction = Redaction(())
     return _hidden(without_secrets_of(value), redaction)
 
@@ -110,14 +110,14 @@ def _recent() -> Redaction:
     """Return of_project(), at most a second old: reading it takes 30 ms, and a list shows a thousand rows."""
     global _kept
     now, given, environment = time.monotonic(), vars(settings).get("_wrapped"), dict(os.environ)
-    # The settings by identity: a test that overrides them puts others in their place.
+    # Settings are compared by identity: override_settings() puts another object in their place.
     is_recent = _kept is not None and now - _kept.at <= RECENT_SECONDS
     if _kept is None or not is_recent or _kept.settings is not given or _kept.environment != environment:
         _kept = _Kept(now, given, environment, of_project())
     return _kept.redaction
 
 
-def _hidden(value: Any, redaction: Redaction, levels: int = DEEPEST) -> Any:
+def _hidden(value: Any, redaction: Redaction, levels: int = MAX_DEPTH) -> Any:
     if not levels and isinstance(value, Mapping | list | tuple):
         return MASK
     if isinstance(value, Mapping):
@@ -127,7 +127,7 @@ def _hidden(value: Any, redaction: Redaction, levels: int = DEEPEST) -> Any:
     return redaction.hide(value) if isinstance(value, str) else value
 
 
-def _masked(value: Any, secrecy: Secrecy, levels: int = DEEPEST) -> Any:
+def _masked(value: Any, secrecy: Secrecy, levels: int = MAX_DEPTH) -> Any:
     if not levels and isinstance(value, Mapping | list | tuple):
         return MASK
     if isinstance(value, Mapping):
@@ -147,7 +147,7 @@ def _forms(secrets: Iterable[str]) -> Iterator[str]:
 
 def _in_settings() -> Iterator[str]:
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # reading a deprecated setting warns, used by the project or not
+        warnings.simplefilter("ignore")  # dir(settings) names deprecated settings too, and reading one warns
         values = {name: _value_of(name) for name in dir(settings) if name.isupper()}
     for name, value in values.items():
         public = hasattr(global_settings, name) and name not in _SECRET_OF_DJANGO
@@ -201,7 +201,7 @@ def _in_json(text: str, secrecy: Secrecy) -> Iterator[str]:
 
 
 def _in_file(path: Path) -> Iterator[str]:
-    # What cannot be read here cannot be told by a job either; a pipe would wait for ever.
+    # A file that this process cannot read, a job cannot print either. Only regular files: reading a pipe would block.
     with suppress(OSError, ValueError):
         if path.is_file():
             with path.open(errors="replace") as file:

@@ -24,7 +24,7 @@ class Schedule(ABC):
 
     Attributes:
         text: canonical, what a database row stores.
-        zone: an IANA name, or None for the project's; who calls turns it into *tz*.
+        zone: an IANA name, or None for the project's; the caller resolves it to *tz*.
     """
 
     text: str
@@ -121,5 +121,5 @@ def checked_zone(zone: str | None) -> str | None:
 def within_bounds(moment: datetime) -> datetime:
     if moment.utcoffset() is None:
         raise ValueError(f"{moment!r} has no zone: expected an aware datetime, as timezone.now() gives it")
-    # A moment that is in UTC already comes back as it is, with a fold that means nothing there.
+    # astimezone() returns a moment that is in UTC already as it is, with a fold that means nothing there.
     return min(max(moment, _FIRST_MOMENT), FAR_FUTURE).astimezone(UTC).replace(fold=0)

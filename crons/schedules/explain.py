@@ -1,4 +1,4 @@
-"""What a crontab text says, in plain English: told from the values it names, so never more than is true."""
+"""What a crontab text says, in plain English: built from the values that it matches, so that it cannot say more."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ MONTHS = (
     *("July", "August", "September", "October", "November", "December"),
 )
 WEEKDAYS = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")
-MOST_TIMES_LISTED = 6
-MOST_VALUES_LISTED = 8
+MAX_TIMES_LISTED = 6
+MAX_VALUES_LISTED = 8
 SHORTEST_ROW = 3
 SHORTEST = (31, 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31)
 
@@ -28,15 +28,15 @@ def explain(clock: WallClock) -> str:
     if rhythm:
         return f"{rhythm} {date}".rstrip()
     count = len(minutes) * len(hours)
-    if count > MOST_TIMES_LISTED:
-        told = f"{_chosen(minutes, hours)} {date}".rstrip()
+    if count > MAX_TIMES_LISTED:
+        words = f"{_chosen(minutes, hours)} {date}".rstrip()
     else:
         times = [f"{hour:02}:{minute:02}" for hour in hours for minute in minutes]
         every_day = "" if date.startswith("on ") else "every day "
-        told = f"At {_list(times)} {every_day}{date}".rstrip()
-    # It follows real time through a clock change, which chosen times do not: the words must differ as well.
-    shown = f", as often as the clock shows {'it' if count == 1 else 'them'}"
-    return told + (shown if clock.follows_real_time else "")
+        words = f"At {_list(times)} {every_day}{date}".rstrip()
+    # With a * it follows real time through a clock change, and the same times without one do not: say which it is.
+    as_shown = f", as often as the clock shows {'it' if count == 1 else 'them'}"
+    return words + (as_shown if clock.follows_real_time else "")
 
 
 def _rhythm(minutes: list[int], hours: list[int]) -> str:
@@ -47,7 +47,7 @@ def _rhythm(minutes: list[int], hours: list[int]) -> str:
         return f"Every hour{at}"
     if hour_step == 1:
         return _every(minute_step, "minute") if minute_step else f"At {_numbers('minute', minutes)} of every hour"
-    if len(minutes) * len(hours) <= MOST_TIMES_LISTED:
+    if len(minutes) * len(hours) <= MAX_TIMES_LISTED:
         return ""
     first, last = f"{hours[0]:02}:{minutes[0]:02}", f"{hours[-1]:02}:{minutes[-1]:02}"
     if len(minutes) == 1:
@@ -60,11 +60,11 @@ def _rhythm(minutes: list[int], hours: list[int]) -> str:
 
 
 def _chosen(minutes: list[int], hours: list[int]) -> str:
-    """Say times that are too many to list, in words that no rhythm has."""
-    # A rhythm has the even steps of a day: "Every 2 hours from 00:00 through 22:00".
+    """Say times that are too many to list, in other words than _rhythm() has: equal words must mean equal slots."""
+    # "Every 2 hours from 00:00 through 22:00" is how _rhythm() says */2.
     is_rhythm = len(hours) < 24 and _even_step(hours, 24) is not None
-    if len(minutes) == 1 and not is_rhythm and (told := _hourly(minutes[0], hours)):
-        return told
+    if len(minutes) == 1 and not is_rhythm and (words := _hourly(minutes[0], hours)):
+        return words
     if len(hours) == 1 and _is_run(minutes) and len(minutes) < 60:
         return f"Every minute from {hours[0]:02}:{minutes[0]:02} through {hours[0]:02}:{minutes[-1]:02}"
     return f"At {_numbers('minute', minutes)} of {_numbers('hour', hours)}"
@@ -115,7 +115,7 @@ ORDINALS = tuple(_ordinal(day) for day in range(1, 32))
 
 
 def _where(clock: WallClock) -> str:
-    """Say which of the days not every month has; that February has a 29th now and then is known."""
+    """Say which of the days some months lack; a 29th of February needs no remark."""
     shortest = 29 if clock.months == {2} else min(SHORTEST[month - 1] for month in clock.months)
     missing = [day for day in sorted(clock.days) if day > shortest]
     if not missing:
@@ -137,7 +137,7 @@ def _shortened(words: list[str], order: Sequence[str]) -> list[str]:
     """Write neighbours in *order* as "a through b", and a long even row by its start and its end."""
     places = [order.index(word) for word in words]
     gaps = {after - before for before, after in pairwise(places)}
-    if len(words) > MOST_VALUES_LISTED and len(gaps) == 1 and gaps != {1}:
+    if len(words) > MAX_VALUES_LISTED and len(gaps) == 1 and gaps != {1}:
         return [*words[:3], f"so on through {words[-1]}"]
     parts: list[str] = []
     for row in _rows(places):

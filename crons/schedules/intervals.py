@@ -12,7 +12,7 @@ from crons.schedules.wall import _declared_zone
 from crons.schedules.wallclock import refused
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)  # the anchor of every(): all hosts see the same moments
-QUARTER = timedelta(minutes=15)  # zones are multiples of it away from each other
+QUARTER = timedelta(minutes=15)  # every zone of today differs from UTC by a multiple of it
 UNITS = {"d": ("day", 86400), "h": ("hour", 3600), "m": ("minute", 60), "s": ("second", 1)}
 
 
@@ -51,7 +51,7 @@ class Every(Schedule):
     interval: timedelta = field(kw_only=True, repr=False, compare=False)
 
     def explain(self) -> str:
-        # 0 * * * * reads "Every hour" too, and is half an hour away from this where a zone is.
+        # 0 * * * * reads "Every hour" too, and means other moments in a zone that is half an hour off.
         is_counted = QUARTER % self.interval != timedelta(0)
         return self.rhythm.capitalize() + (", counted in UTC" if is_counted else "")
 

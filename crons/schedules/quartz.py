@@ -1,4 +1,4 @@
-"""What Quartz and its like write in a field and cron cannot, and how to have it all the same."""
+"""What Quartz and its like write in a field and cron cannot read, and what to write instead."""
 
 from __future__ import annotations
 

@@ -45,7 +45,7 @@ class AnyOf(Schedule):
         return _merged(self.parts, after, until, tz)
 
     def _count(self, after: datetime, until: datetime, tz: tzinfo) -> int:
-        # The densest part is counted, the others are walked through: which of their slots are its too?
+        # Count the densest schedule by arithmetic; of the others, add each slot that it does not have.
         densest = max(self.parts, key=lambda part: part._count(after, until, tz))
         others = _merged([part for part in self.parts if part is not densest], after, until, tz)
         return densest._count(after, until, tz) + sum(densest._latest(slot, tz) != slot for slot in others)

@@ -31,7 +31,7 @@ def cron(text: str, *, zone: str | None = None) -> Cron:
     Raises: InvalidSchedule if Debian cron would not read all of *text*, no date fits, or *zone* can be no zone.
     Source: docs/reference/crontab-syntax.md
     """
-    # Only blanks part fields in a crontab; a line end around the text comes from files and forms.
+    # A crontab separates fields by blanks and tabs only; line ends around the text come from files and forms.
     text = re.sub("[ \t]+", " ", checked_text(text).strip())
     fields = _nickname(text) if text.startswith("@") else text
     clock = WallClock.read(fields)
@@ -74,7 +74,7 @@ class Cron(Schedule):
         newest = after
         readings = self.clock.between(zones.highest_reading(after, tz), zones.highest_reading(until, tz))
         for slot in (zones.first_moment(reading, tz) for reading in readings):
-            if slot != newest:  # a gap gives one slot, however many readings it swallows
+            if slot != newest:  # all readings inside a gap are one slot
                 yield slot
             newest = slot
 
@@ -82,7 +82,7 @@ class Cron(Schedule):
         if self.clock.follows_real_time:
             return sum(self.clock.count(start, end) for start, end, _ in zones.stretches(after, until, tz))
         readings = self.clock.count(zones.highest_reading(after, tz), zones.highest_reading(until, tz))
-        # The reading that ends a gap falls on the same moment as those inside it: one slot for all of them.
+        # The reading at which a gap ends is the same moment as those inside it: one slot.
         swallowed = (
             self.clock.count(change.stops - zones.TICK, change.resumes) for change in zones.changes(after, until, tz)
         )
@@ -96,7 +96,7 @@ class Cron(Schedule):
             change = next(zones.changes(moment, slot, tz), None)
             if change is None:
                 return slot
-            # The clock is set on the way there: look again from what it shows then, that reading included.
+            # The clock changes before that reading: search again from what it shows then, that reading included.
             moment, offset = change.at, zones.offset_at(change.at, tz)
             shown = change.resumes - zones.TICK
         return None
@@ -122,7 +122,7 @@ def _nickname(text: str) -> str:
 
 
 def _declared_zone(zone: str | None) -> str | None:
-    # One that this machine lacks must not take along all that its module declares: crons.E004 says it.
+    # An unknown zone must not fail the import of a whole module of jobs; the check crons.E004 reports it.
     return zone if isinstance(zone, str) and zones.may_be_elsewhere(zone) else checked_zone(zone)
 
 

@@ -1,6 +1,6 @@
 """What the five fields of a crontab line mean on a wall clock that never changes.
 
-The grammar is Debian cron's, tried against its ``crontab -n``; texts that it reads by halves are refused.
+The grammar is Debian cron's, tested against its ``crontab -n``; a text of which it would ignore a part is refused.
 """
 
 from __future__ import annotations
@@ -152,7 +152,7 @@ class WallClock:
             both_days=texts[2].startswith("*") or texts[4].startswith("*"),
             follows_real_time=texts[0].startswith("*") or texts[1].startswith("*"),
         )
-        # All the months there are: 12 names, 7 first weekdays, leap or not. 2000 to 2027 has each of them.
+        # 28 years hold every month with every first weekday, leap or not: what fits none of them never comes.
         if not any(clock.days_of(year, month) for year, month in product(range(2000, 2028), range(1, 13))):
             raise refused(repr(text), _no_such_date(texts))
         return clock

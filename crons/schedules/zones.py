@@ -17,11 +17,11 @@ TICK = timedelta.resolution
 SECOND = timedelta(seconds=1)
 # Changes that undo each other are at least a week apart (the closest since 1970: Boa Vista, October 2000).
 STRIDE = timedelta(days=3)
-BITE = timedelta(days=60)
+CHUNK = timedelta(days=60)
 AREAS = "Africa|America|Antarctica|Arctic|Asia|Atlantic|Australia|Europe|Indian|Pacific"
 OF_AN_AREA = re.compile(rf"({AREAS})(/[A-Za-z][A-Za-z0-9_+\-]*)+")
 # Europe/Kyiv is 0.91 like Europe/Kiev, its name before 2022; one wrong letter in Europe/Berlin leaves 0.92.
-SLIP = 0.915
+TYPO_LIKENESS = 0.915
 
 
 class Change(NamedTuple):
@@ -92,10 +92,10 @@ def changes(after: datetime, until: datetime, tz: tzinfo) -> Iterator[Change]:
 
 
 def stretches(after: datetime, until: datetime, tz: tzinfo) -> Iterator[Stretch]:
-    """Yield the spans of one offset that make up (after, until], oldest first, each at most a BITE long."""
-    # In bites, so that who asks for a few slots of an endless span does not wait for its last change.
+    """Yield the spans of one offset that make up (after, until], oldest first, each at most a CHUNK long."""
+    # In chunks: a caller that takes a few slots of an endless span must not wait for its last clock change.
     while after < until:
-        end = min(after + BITE, until)
+        end = min(after + CHUNK, until)
         for change in changes(after, end, tz):
             yield _stretch(after, change.at - TICK, tz)
             after = change.at - TICK
@@ -118,11 +118,11 @@ def nearest_zone(name: str) -> str | None:
 def may_be_elsewhere(name: str) -> bool:
     """Answer whether *name* may be a zone that another machine knows: newer than this one's data, or this one has none.
 
-    What is nearly the name of a zone that is known here is rather a slip of the pen.
+    What is nearly the name of a zone that is known here counts as a typing error.
     """
     near = nearest_zone(name)
     likeness = difflib.SequenceMatcher(None, name.lower(), near.lower()).ratio() if near else 0.0
-    return bool(OF_AN_AREA.fullmatch(name)) and likeness < SLIP
+    return bool(OF_AN_AREA.fullmatch(name)) and likeness < TYPO_LIKENESS
 
 
 def _first_change(low: datetime, high: datetime, tz: tzinfo) -> Change:

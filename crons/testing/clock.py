@@ -51,15 +51,15 @@ def at(moment: str | datetime | None = None) -> Iterator[Clock]:
     the wall clock of CRONS["TIME_ZONE"] shows; None is the moment of the call.
     """
     stopped = Clock(timezone.now() if moment is None else moment_of(moment))
-    before = transactions.told_time
-    transactions.told_time = stopped.read
+    before = transactions.now_in_tests
+    transactions.now_in_tests = stopped.read
     _stopped.append(stopped)
     try:
         with mock.patch.object(timezone, "now", stopped.read):
             yield stopped
     finally:
         _stopped.pop()
-        transactions.told_time = before
+        transactions.now_in_tests = before
 
 
 def advance(by: timedelta | None = None, **length: float) -> datetime:
@@ -84,8 +84,8 @@ def moment_of(given: str | datetime, zone: str | None = None) -> datetime:
     except ValueError as error:
         raise ValueError(f"{given!r} is no moment: {error}") from error
     if not isinstance(read, datetime):
-        told = f"{given!r} is no moment, expected a datetime or a text such as '2026-03-29T01:59+01:00'"
-        raise ValueError(told)  # noqa: TRY004 (mostly a text that cannot be read)
+        message = f"{given!r} is no moment, expected a datetime or a text such as '2026-03-29T01:59+01:00'"
+        raise ValueError(message)  # noqa: TRY004 (mostly a text that cannot be read)
     if read.tzinfo is None:
         return zones.first_moment(read, ZoneInfo(zone or conf.time_zone))
     return read.astimezone(UTC)

@@ -44,7 +44,10 @@ def due(at: str | datetime, until: str | datetime | None = None, *, zone: str | 
 
 
 def find(asked: Body | Job | str) -> tuple[Declaration, Job]:
-    """Return the entry that is meant and its job."""
+    """Return the entry and the job of a function, or of the name of either.
+
+    Raises: UnknownJob.
+    """
     if isinstance(asked, str) and asked in registry.entries:
         entry = registry.entries[asked]
         return entry, registry.get(entry.job)
@@ -79,7 +82,7 @@ def sandbox(*, empty: bool = True) -> Iterator[Registry]:
 
 @contextmanager
 def _only_code() -> Iterator[None]:
-    """Have nothing read but code. Settings stay as they are: other fixtures change and restore them in their order."""
+    """Have no source read but code. CRONS is left alone: other fixtures may override and restore it in any order."""
     kept = list(sources())
     sources()[:] = [source for source in kept if isinstance(source, CodeSource)]
     try:

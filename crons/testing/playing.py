@@ -36,7 +36,7 @@ def play(
         names = _known(only)
         _refuse_the_past(began)
         api.sync()
-        # As if nobody declared the others: the next sync, or play, takes them up again.
+        # Retire the others, so that nothing plans them; the next sync or play() brings them back.
         Entry.objects.exclude(name__in=names).update(retired_at=began, wake_at=FAR_FUTURE)
         with _pretending() if pretend else nullcontext(), scheduler() as here:
             while True:

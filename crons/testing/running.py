@@ -50,7 +50,7 @@ def run(job: Body | Job | str, /, *, context: Mapping[str, Any] | None = None, *
 
 
 def _read(given: Mapping[str, Any]) -> dict[str, Any]:
-    """Read what a test says of the context: moments may be texts."""
+    """Return the fields of the context that a test gives, with texts of moments read."""
     known = [name for name in Context.__dataclass_fields__ if name not in ("args", "fence")]
     for name in given:
         if name not in known:

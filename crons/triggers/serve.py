@@ -19,7 +19,7 @@ from crons.declarations import sync
 from crons.dispatch import Pass
 from crons.exceptions import ClockInDoubt, LedgerUnavailable, NotAdopted
 from crons.ledger import deployment
-from crons.side_output import get_log, let_go
+from crons.side_output import flush_at_exit, get_log
 from crons.triggers import heartbeat
 from crons.triggers.alert_sender import AlertSender
 from crons.triggers.session import LONGEST_LOOK_SECONDS, Session
@@ -173,7 +173,7 @@ class Scheduler:
 
 def start_anew() -> None:
     """Replace this process by a fresh one with the same command line."""
-    let_go(waits=False)
+    flush_at_exit(waits=False)
     os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])
 
 

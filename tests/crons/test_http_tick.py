@@ -41,7 +41,7 @@ def on(settings):
 @pytest.fixture(autouse=True)
 def at_five_past(monkeypatch):
     """The ledger's time."""
-    monkeypatch.setattr("crons.ledger.transactions.told_time", lambda: NOON + minutes(5))
+    monkeypatch.setattr("crons.ledger.transactions.now_in_tests", lambda: NOON + minutes(5))
 
 
 def post(body=b"", *, secret=SECRET, off=0, client=None, content_type="application/json", **headers):
