@@ -34,11 +34,6 @@ class Executor(ABC):
     It may assume: one thread calls it; ids are never reused; *now* is the executor's own (monotonic) clock.
     """
 
-    can_time_out = True
-    can_cancel = True
-    captures_output = True
-    # Whether a job that exits, kills its process or writes past Python harms nobody and is recorded all the same.
-    isolates = True
     # What keeps this one from starting attempts on this host, in words; empty where nothing does.
     trouble = ""
 

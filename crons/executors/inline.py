@@ -41,10 +41,6 @@ Sink = Callable[[str, str], None]
 class InlineExecutor(Executor):
     """Runs one attempt at a time, inside `work`."""
 
-    can_time_out = False
-    can_cancel = False
-    isolates = False
-
     def __init__(self, *, alias: str) -> None:
         super().__init__(alias=alias)
         self._waiting: deque[Begun] = deque()

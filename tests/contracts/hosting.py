@@ -58,9 +58,13 @@ class MemoryScribe:
 
     def text(self, attempt: int, stream: str = "stdout") -> str:
         """Return what the attempt wrote to *stream*, in the order of the chunks."""
+        return "".join(self.texts(attempt, stream))
+
+    def texts(self, attempt: int, stream: str) -> list[str]:
+        """Return the chunks of *stream*, in order."""
         mine = sorted((seq, chunk) for (number, seq), chunk in self.chunks.items() if number == attempt)
         assert [seq for seq, _ in mine] == list(range(len(mine)))
-        return "".join(chunk.text for _, chunk in mine if chunk.stream == stream)
+        return [chunk.text for _, chunk in mine if chunk.stream == stream]
 
     def _answer(self) -> None:
         if self.silent_calls:
@@ -75,12 +79,14 @@ class Host:
         self.executor = executor
         self.scribe = MemoryScribe()
         self.refused: dict[int, str] = {}
+        self._begun: dict[int, Begun] = {}
         self._numbers = itertools.count(1)
 
     def start(self, job: str, /, *, timeout: float | None = 300, lease: float = 300, **args: Any) -> int:
         """Start an attempt and return its number."""
         number = next(self._numbers)
-        self.executor.start([begun(number, job, timeout=timeout, lease=lease, **args)])
+        self._begun[number] = begun(number, job, timeout=timeout, lease=lease, **args)
+        self.executor.start([self._begun[number]])
         return number
 
     def until(self, holds: Callable[[], object], wake_fd: int | None = None) -> None:
@@ -95,6 +101,51 @@ class Host:
         """Work until the attempt has finished and say how."""
         self.until(lambda: attempt in self.scribe.finished)
         return self.scribe.finished[attempt].ending
+
+    def is_final(self, attempt: int) -> bool:
+        """Work until the attempt has finished and say whether the job asked not to be tried again."""
+        return self.ending(attempt).final
+
+    def begun(self, attempt: int) -> Begun:
+        """Return what the attempt was begun as."""
+        return self._begun[attempt]
+
+    def text(self, attempt: int, stream: str = "stdout") -> str:
+        """Return what of the attempt's output has been written down."""
+        return self.scribe.text(attempt, stream)
+
+    def chunks(self, attempt: int, stream: str) -> list[str]:
+        """Return the same in the pieces that it was written down in."""
+        return self.scribe.texts(attempt, stream)
+
+    def running(self) -> frozenset[int]:
+        """Return the attempts that have not ended."""
+        return self.executor.running()
+
+    def cancel(self, attempt: int, reason: str) -> None:
+        """Ask for the attempt to be stopped."""
+        self.executor.cancel([attempt], reason)
+
+    def ask_to_cancel(self, attempt: int, reason: str) -> None:
+        """The same as somebody elsewhere does it: the next renewal says so."""
+        self.scribe.cancelled[attempt] = reason
+
+    def disown(self, attempt: int) -> None:
+        """Have the ledger say from now on that the attempt does not own its run any more."""
+        self.scribe.disowned.add(attempt)
+
+    def renewals(self, attempt: int) -> int:
+        """Count how often the attempt's lease has been renewed."""
+        return sum(attempt in each for each in self.scribe.renewed)
+
+    @property
+    def is_broken(self) -> bool:
+        """Whether it can start nothing any more."""
+        return bool(getattr(self.executor, "broken", False))
+
+    def close(self) -> None:
+        """Release all processes."""
+        self.executor.close()
 
     def refusal(self, attempt: int) -> str:
         """Work until the executor says that the attempt could not be started, and return why."""

@@ -30,7 +30,7 @@ from crons import GiveUp
 from crons.executors.runner import Context
 from crons.jobs.callables import ShellBody
 
-_OF_THE_TESTS = frozenset(map(int, os.listdir("/proc/self/fd")))
+_of_the_host = frozenset[int]()
 BODIES: dict[str, Callable[..., Any]] = {}
 
 
@@ -46,6 +46,12 @@ def trace(path: str, *words: object) -> int:
     os.set_inheritable(end, True)
     os.write(end, (" ".join(map(str, words)) + "\n").encode())
     return end
+
+
+def spare_what_is_open() -> None:
+    """Have jobs that scribble over everything spare what this process had before: the pipes of the tests."""
+    global _of_the_host
+    _of_the_host = frozenset(map(int, os.listdir("/proc/self/fd")))
 
 
 def wait_for_ever() -> None:
@@ -464,7 +470,7 @@ def writes_to_all_descriptors(data: str) -> None:
     """Scribble over what it did not open, and leave at once."""
     for number in range(3, 256):
         with contextlib.suppress(OSError):
-            if number not in _OF_THE_TESTS:
+            if number not in _of_the_host:
                 os.write(number, data.encode())
     os._exit(0)
 

@@ -220,7 +220,10 @@ def _leave_to_the_host() -> None:
     for finalizer in list(weakref.finalize._registry):  # type: ignore[attr-defined] # there is no other list
         finalizer.atexit = False
     if "multiprocessing.process" in sys.modules:
-        sys.modules["multiprocessing.process"]._children.clear()  # as multiprocessing does in its own children
+        processes = sys.modules["multiprocessing.process"]
+        processes._children.clear()  # as multiprocessing does in its own children
+        # A pool of workers marks its children as daemons, which multiprocessing lets start no process: a job is none.
+        processes._current_process._config.pop("daemon", None)
 
 
 class _OfPrograms:
