@@ -7,7 +7,7 @@ when the database does not answer.
 """
 
 from crons.ledger.agenda import Agenda, agenda
-from crons.ledger.begin import begin, full_groups, keep_keys, read_attempt
+from crons.ledger.begin import begin, keep_keys, read_attempt
 from crons.ledger.clock import ClockWatch, Corrected, correct_clock, require_believable, require_near
 from crons.ledger.deployment import permit
 from crons.ledger.expire import expire
@@ -37,6 +37,7 @@ from crons.ledger.pauses import (
     told,
     wide_pauses,
 )
+from crons.ledger.queue import full_groups
 from crons.ledger.record import (
     BATCH,
     Recorded,

@@ -13,7 +13,9 @@ as the ten that are due: INDEXED BY has it take the one that is meant.
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
@@ -22,6 +24,140 @@ from django.db import connections
 from crons.jobs import OURS
 from crons.ledger.rows import for_update, json_text, moment
 from crons.schedules import FAR_FUTURE, FAR_PAST
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """Which of the runs that have come due are wanted.
+
+    *jobs*: None for any; *executors* have room, *full_groups* have none; of the *passed* entries none is wanted.
+    *arrived*: a message has brought the run here, so it is not too early, whenever it would be sent again.
+    *sending*: to be sent to be begun elsewhere, each in its turn, those among them that were sent before.
+    """
+
+    now: datetime
+    executors: Collection[str]
+    jobs: Collection[str] | None
+    full_groups: Collection[str] = ()
+    passed: Collection[int] = ()
+    arrived: bool = False
+    sending: bool = False
+
+
+@dataclass(frozen=True)
+class Place:
+    """A place in a queue: what comes after it has not been looked at."""
+
+    wake_at: Any = FAR_PAST
+    run: int = 0
+
+
+def queue(
+    state: str, wanted: Wanted, after: Place, limit: int, using: str, *, asked: bool | None = None
+) -> list[Place]:
+    """Find the next runs in *state* that are *wanted*, oldest first; *asked*: which somebody asked for, or did not.
+
+    Whoever has to wait is passed over here: within a limited number of rows it would keep others out for ever.
+    Index: crons_run_queue, (state, wake_at, id) of open runs, read in its order until there are enough. For each run
+    its entry is looked up by key, and what is in its way along crons_run_active_key and crons_run_sent: a LIMIT with an
+    OFFSET keeps PostgreSQL from joining all entries instead, of whose policies it cannot tell how many fit.
+    """
+    sql = f"""
+        SELECT r.id, COALESCE(r.wake_at, NULL) FROM crons_run r {_along("crons_run_queue", using)}
+        WHERE r.state = %(state)s AND r.wake_at IS NOT NULL AND r.wake_at <= %(now)s
+            AND (r.wake_at, r.id) > (%(after_at)s, %(after_run)s)
+            AND ((%(asked)s AND r.asked_at IS NOT NULL) OR (%(unasked)s AND r.asked_at IS NULL))
+            AND EXISTS (
+                SELECT 1 FROM crons_entry e WHERE e.id = r.entry_id AND {_wanted(using)}
+                LIMIT 1 OFFSET 0)
+            AND NOT EXISTS (SELECT 1 FROM crons_run a WHERE a.active_key = r.entry_id LIMIT 1 OFFSET 0)
+        ORDER BY r.wake_at, r.id LIMIT %(limit)s"""
+    place = {"after_at": after.wake_at, "after_run": after.run, "limit": limit}
+    which = {"state": state, "asked": asked is not False, "unasked": asked is not True}
+    return [Place(at, pk) for pk, at in _rows(sql, {**_wanted_values(wanted), **which, **place}, using)]
+
+
+def lock_wanted(runs: Collection[int], wanted: Wanted, using: str, *, wait: bool = False) -> list[int]:
+    """Lock those of *runs* that are still wanted, with their entries; others' locks are passed over, or waited for.
+
+    Asked anew: since `queue` has looked, another may have begun the run or paused its entry.
+    Index: the keys of the runs, then of their entries.
+    """
+    states = ["due", "waiting", *(["sent"] if wanted.sending or wanted.arrived else [])]
+    sql = f"""
+        SELECT r.id FROM crons_run r CROSS JOIN crons_entry e
+        WHERE {_among("r.id", "runs", using)} AND e.id = r.entry_id AND {_among("r.state", "states", using)}
+            AND (r.wake_at <= %(now)s OR (%(arrived)s AND r.state <> 'waiting'))
+            AND {_wanted(using)}
+        {for_update(using, "r", "e", skip_locked=not wait)}"""
+    values = {**_wanted_values(wanted), "runs": list(runs), "states": states, "arrived": wanted.arrived}
+    return [pk for (pk,) in _rows(sql, values, using)]
+
+
+def sent_of(entries: Collection[int], using: str) -> list[tuple[int, int]]:
+    """Find what of *entries* is sent and not begun: entry and run.
+
+    Index: crons_run_sent, of open runs that were sent. By their state PostgreSQL would look through the whole queue.
+    """
+    sql = f"""
+        SELECT o.entry_id, o.id, o.state FROM crons_run o {_along("crons_run_sent", using)}
+        WHERE {_among("o.entry_id", "entries", using)} AND o.sends > 0 AND o.wake_at IS NOT NULL"""
+    return [(entry, pk) for entry, pk, state in _rows(sql, {"entries": list(entries)}, using) if state == "sent"]
+
+
+def overtaken(runs: Collection[int], using: str) -> set[int]:
+    """Find those of *runs* of whose entry a newer slot has succeeded; who asks for one slot wants that one.
+
+    Index: the keys of the runs, then crons_run_succeeded, (entry, slot_at) of what has succeeded.
+    """
+    sql = f"""
+        SELECT r.id FROM crons_run r
+        WHERE {_among("r.id", "runs", using)} AND r.asked_at IS NULL AND EXISTS (
+            SELECT 1 FROM crons_run s {_along("crons_run_succeeded", using)}
+            WHERE s.entry_id = r.entry_id AND s.verdict = 'succeeded' AND s.slot_at > r.slot_at
+            LIMIT 1 OFFSET 0)"""
+    return {pk for (pk,) in _rows(sql, {"runs": list(runs)}, using)} if runs else set()
+
+
+def succeeded_before(runs: Collection[int], using: str) -> dict[int, datetime | None]:
+    """Find, for each of *runs*, the last slot before it that succeeded; UNREAD where that is no moment.
+
+    Index: the keys of the runs, then crons_run_succeeded: an entry that has failed for a year is not read back to its
+    last success.
+    """
+    sql = f"""
+        SELECT r.id, (
+            SELECT COALESCE(s.slot_at, NULL) FROM crons_run s {_along("crons_run_succeeded", using)}
+            WHERE s.entry_id = r.entry_id AND s.verdict = 'succeeded'
+                AND s.slot_at < COALESCE(r.slot_at, r.planned_at)
+            ORDER BY s.slot_at DESC LIMIT 1)
+        FROM crons_run r WHERE {_among("r.id", "runs", using)}"""
+    return {pk: moment(slot_at) for pk, slot_at in _rows(sql, {"runs": list(runs)}, using)} if runs else {}
+
+
+def groups_running(using: str) -> Counter[str]:
+    """Count the runs of each group that are going.
+
+    Index: crons_run_running, then the keys of the entries.
+    """
+    sql = f"""
+        SELECT {_rule("group", using)} FROM crons_run r {_along("crons_run_running", using)}
+        CROSS JOIN {_entry_of("r.entry_id", using)}
+        WHERE r.state = 'running' AND e.id = r.entry_id"""
+    return Counter(group for (group,) in _rows(sql, {}, using))
+
+
+def groups_sent(now: datetime, using: str) -> Counter[str]:
+    """Count the runs of each group that were sent once and still have time to be begun.
+
+    Index: crons_run_queue, then the keys of the entries.
+    """
+    sql = f"""
+        SELECT {_rule("group", using)} FROM crons_run r {_along("crons_run_queue", using)}
+        CROSS JOIN {_entry_of("r.entry_id", using)}
+        WHERE r.state = 'sent' AND r.wake_at IS NOT NULL AND r.wake_at > %(now)s AND r.sends = 1
+            AND e.id = r.entry_id"""
+    return Counter(group for (group,) in _rows(sql, {"now": now}, using))
 
 
 def too_late(now: datetime, limit: int, using: str, *, lock: bool = False) -> list[int]:
@@ -104,6 +240,40 @@ def lost(
 # Of IS NOT NULL PostgreSQL thinks, until it has statistics, that it holds for all rows; of a range, for few.
 _HAS_LEASE = "a.lease_until IS NOT NULL AND a.lease_until BETWEEN %(past)s AND %(future)s"
 _EVER = {"past": FAR_PAST, "future": FAR_FUTURE}
+
+
+def _wanted(using: str) -> str:
+    """Return SQL for: run r and its entry e are as a Wanted says.
+
+    Of an entry whose runs may not overlap one is under way at a time, and no slot overtakes one that was sent and
+    came back.
+    """
+    return f"""
+        (e.paused_at IS NULL OR e.paused_until <= %(now)s OR r.kind = 'manual' OR r.asked_at >= e.paused_at)
+        AND (%(any_job)s OR {_among("e.job", "jobs", using)})
+        AND {_among(_rule("executor", using), "executors", using)}
+        AND NOT {_among(_rule("group", using), "full_groups", using)}
+        AND NOT {_among("e.id", "passed", using)}
+        AND (NOT %(sending)s OR {_rule("overlap", using)} = 'allow' OR NOT EXISTS (
+            SELECT 1 FROM crons_run o {_along("crons_run_sent", using)}
+            WHERE o.entry_id = r.entry_id AND o.sends > 0 AND o.wake_at IS NOT NULL AND o.id <> r.id AND CASE o.state
+                WHEN 'sent' THEN r.state <> 'sent' OR o.id < r.id
+                WHEN 'due' THEN r.state <> 'sent' AND r.slot_at IS NOT NULL AND r.asked_at IS NULL
+                    AND NOT (r.state = 'due' AND r.sends > 0 AND r.id < o.id)
+                ELSE FALSE END
+            LIMIT 1 OFFSET 0))"""
+
+
+def _wanted_values(wanted: Wanted) -> dict[str, Any]:
+    return {
+        "now": wanted.now,
+        "any_job": wanted.jobs is None,
+        "jobs": list(wanted.jobs or ()),
+        "executors": list(wanted.executors),
+        "full_groups": list(wanted.full_groups),
+        "passed": list(wanted.passed),
+        "sending": wanted.sending,
+    }
 
 
 def _rows(sql: str, values: Mapping[str, Any], using: str) -> Sequence[tuple[Any, ...]]:

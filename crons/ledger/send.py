@@ -10,19 +10,13 @@ from collections import Counter
 from collections.abc import Collection, Mapping
 from datetime import datetime, timedelta
 
-from django.db.models import F
-
 from crons.attempts import RunMessage
-from crons.columns import unread
-from crons.conf import conf
-from crons.ledger import rows
-from crons.ledger.begin import Sought, candidates, is_overtaken, key_of, lock_full_groups, running_by_group
-from crons.ledger.record import policy_of
+from crons.ledger import queries, rows
+from crons.ledger.begin import key_of
+from crons.ledger.queue import Queue, Sought, lock_places
 from crons.ledger.transactions import lock_free, verb, writing
-from crons.ledger.verdict import end, write_ended
 from crons.models import Deployment, Run
-from crons.schedules import FAR_FUTURE
-from crons.verdicts import Kind, State, Verdict
+from crons.verdicts import Kind, State
 
 FIRST_PAUSE = timedelta(seconds=30)
 LONGEST_PAUSE = timedelta(minutes=15)
@@ -46,23 +40,18 @@ def send(now: datetime, room: Mapping[str, int], *, only_run: int | None = None)
     if not wanted:
         return []
     with writing() as using:
-        full = lock_full_groups(using)
-        places = _places(now, using)
-        full += [group for group, count in places.items() if count <= 0 and group not in full]
-        runs = candidates(now, Sought(wanted, None, full, only_run, sending=True), using)
-        chosen, overtaken = _choose(runs, wanted, places, now, using)
-        write_ended(overtaken, using)
+        places = _places_to_send(now, using)
+        chosen = Queue(now, Sought(wanted, None, only_run, sending=True), places, using).choose()
         adopted = Deployment.objects.using(using).values_list("identity", flat=True).first() or ""
         messages = []
-        for run in chosen:
-            policy = policy_of(run.entry)
+        for run, policy in chosen:
             run.sends += 1
             run.state, run.wake_at = State.SENT, now + pause_after(run.sends)
             run.detail = f"sent to {policy.executor}"[:255]
             name, key = run.entry.name, key_of(run)
             way = (policy.executor, policy.timeout, policy.route)
             messages.append(RunMessage(run.pk, adopted, name, key, run.sends, *way, run.tries))
-        rows.update(chosen, SENT, using)
+        rows.update([run for run, _ in chosen], SENT, using)
     return messages
 
 
@@ -99,46 +88,11 @@ def _return(runs: list[Run], again_at: datetime, detail: str, using: str, *, uns
     rows.update(runs, SENT, using)
 
 
-def _places(now: datetime, using: str) -> dict[str, int]:
+def _places_to_send(now: datetime, using: str) -> dict[str, int]:
     """Return how many more messages each group with a limit can use.
 
-    What was sent for the first time is taken for begun; what nobody has begun by the second holds nobody up.
+    A first message counts as one running; what nobody has begun by the second holds nobody up.
     """
-    limits = conf.groups
-    if not limits:
-        return {}
-    fresh = Run.objects.using(using).filter(state=State.SENT, sends=1, wake_at__gt=now)
-    groups = fresh.annotate(group=F("entry__policy__group")).values_list("group", flat=True)
-    sent = Counter(group for group in groups if isinstance(group, str))
-    running = running_by_group(using)
-    return {group: limit - running[group] - sent[group] for group, limit in limits.items()}
-
-
-def _under_way(runs: list[Run], using: str) -> dict[int, int]:
-    """Return, by entry, the oldest run that was sent: who looked before another committed did not see it."""
-    sent = Run.objects.using(using).filter(state=State.SENT, wake_at__lte=FAR_FUTURE)
-    among = sent.filter(entry__in={run.entry_id for run in runs}).values_list("entry_id", "pk")
-    return dict(sorted(among, reverse=True))
-
-
-def _choose(
-    runs: list[Run], room: Mapping[str, int], places: dict[str, int], now: datetime, using: str
-) -> tuple[list[Run], list[Run]]:
-    left, under_way = dict(room), _under_way(runs, using)
-    chosen, overtaken = [], []
-    for run in runs:
-        policy = policy_of(run.entry)
-        is_next = policy.overlap == "allow" or under_way.get(run.entry_id, run.pk) == run.pk
-        if garbled := unread(args=run.args):
-            end(run, Verdict.FAILED, now, detail=garbled)
-            overtaken.append(run)
-        elif run.tries and is_overtaken(run, using):
-            end(run, Verdict.SUPERSEDED, now, detail="a newer slot succeeded before the retry")
-            overtaken.append(run)
-        elif is_next and left.get(policy.executor, 0) > 0 and places.get(policy.group, 1) > 0:
-            chosen.append(run)
-            left[policy.executor] -= 1
-            under_way[run.entry_id] = run.pk
-            if policy.group in places:
-                places[policy.group] -= 1
-    return chosen, overtaken
+    places = lock_places(using)
+    sent = queries.groups_sent(now, using) if places else Counter()
+    return {group: count - sent[group] for group, count in places.items()}

@@ -258,12 +258,12 @@ def test_begin_looks_again_when_another_run_of_the_entry_has_begun_since(led, ma
     make_entry("all", catch_up="all")
     make_entry("other")
     led.record(NOON + minutes(10))
-    looking = import_module("crons.ledger.begin")
+    queue = import_module("crons.ledger.queue").Queue
     seen = list(Run.objects.select_related("entry").filter(entry__name="all", slot_at=NOON + minutes(10)))
     led.begin(NOON + minutes(10), room=1)
-    looks = [seen]
-    real = looking.candidates
-    monkeypatch.setattr(looking, "candidates", lambda *args: looks.pop() if looks else real(*args))
+    looks = [[seen]]
+    real = queue._batches
+    monkeypatch.setattr(queue, "_batches", lambda self: looks.pop() if looks else real(self))
 
     assert [each.entry for each in led.begin(NOON + minutes(10))] == ["other"]
 
@@ -1032,3 +1032,70 @@ def test_the_time_is_the_databases(monkeypatch):
     monkeypatch.setattr("crons.ledger.transactions.timezone.now", lambda: NOON)
 
     assert ledger.database_now() > NOON + minutes(1)
+
+
+def test_a_rule_that_a_row_does_not_name_is_the_default(led, make_entry, settings):
+    """Written by an older release or by hand: without an executor it was never begun, and without a group not while
+    any group was full."""
+    settings.CRONS = {"GROUPS": {"few": 1}}
+    busy, plain = make_entry("busy", group="few"), make_entry("plain")
+    Entry.objects.filter(pk=plain.pk).update(policy={})
+    led.record(NOON + minutes(5))
+    assert [each.entry for each in led.begin(NOON + minutes(5), room=1)] == [busy.name]
+
+    begun = led.begin(NOON + minutes(5))
+
+    assert [(each.entry, each.executor) for each in begun] == [(plain.name, "process")]
+
+
+def test_what_has_to_wait_keeps_nobody_out(led, make_entry, monkeypatch):
+    """The queue is looked through to its end, whatever stands before it: paused, or for others."""
+    monkeypatch.setattr("crons.ledger.queue.LARGEST_BATCH", 2)
+    for number in range(40):
+        make_entry(f"paused{number}")
+        make_entry(f"elsewhere{number}", executor="far")
+    make_entry("late", "2-59/5 * * * *")
+    led.record(NOON + minutes(7))
+    Entry.objects.filter(name__startswith="paused").update(paused_at=NOON + minutes(6))
+
+    assert [each.entry for each in led.begin(NOON + minutes(7), room=1)] == ["late"]
+
+
+def test_many_slots_of_one_entry_keep_no_other_out_of_the_same_look(led, make_entry, monkeypatch):
+    """Only one of them may run: of the others no more are read, and what comes behind them is begun at once."""
+    monkeypatch.setattr("crons.ledger.queue.LARGEST_BATCH", 4)
+    make_entry("all", "* * * * *", catch_up="all")
+    make_entry("few", catch_up="all", group="few")
+    make_entry("last", "55 * * * *")
+    led.record(NOON + minutes(56))
+
+    begun = led.begin(NOON + minutes(56), room=3)
+
+    assert [each.entry for each in begun] == ["all", "few", "last"]
+
+
+def test_a_group_takes_no_more_than_it_has_places_in_one_look(led, make_entry, settings):
+    """The others of the group are passed over, and who needs no place is begun instead."""
+    settings.CRONS = {"GROUPS": {"few": 2}}
+    for number in range(30):
+        make_entry(f"few{number:02}", group="few")
+    make_entry("zulu")
+    led.record(NOON + minutes(5))
+
+    begun = led.begin(NOON + minutes(5), room=3)
+
+    assert [each.entry for each in begun] == ["few00", "few01", "zulu"]
+
+
+def test_a_retry_waits_behind_no_heap_of_new_slots(led, make_entry):
+    """Each state has its own queue: the retry, due for longer, is begun before the slots that came after it."""
+    make_entry("again", retry=Retry(1, wait=timedelta(seconds=1)))
+    led.record(NOON + minutes(5))
+    [begun] = led.begin(NOON + minutes(5))
+    led.finish(begun, NOON + minutes(5), Outcome.FAILED)
+    for number in range(30):
+        make_entry(f"new{number:02}", since=NOON + minutes(5))
+    Entry.objects.filter(name="again").update(wake_at=NOON + minutes(60))
+    led.record(NOON + minutes(10))
+
+    assert [each.entry for each in led.begin(NOON + minutes(10), room=1)] == ["again"]

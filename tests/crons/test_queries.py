@@ -27,7 +27,7 @@ from .filling import plan
 
 pytestmark = pytest.mark.django_db
 
-ENTRIES = 1_000
+ENTRIES = 10_000
 RUNS = 100_000
 # Of a hundred runs so many are over; of the rest one of each of a few kinds, and due ones.
 DONE = 40
@@ -36,7 +36,7 @@ IS_SQLITE = "sqlite" in connection.settings_dict["ENGINE"]
 
 @pytest.fixture(scope="module", params=["without statistics", "with statistics"])
 def backlog(request: pytest.FixtureRequest, django_db_setup: None, django_db_blocker: Any) -> Iterator[None]:
-    """A hundred thousand runs of a thousand entries: forty in a hundred are over, the others wait to begin."""
+    """A hundred thousand runs of ten thousand entries: forty in a hundred are over, the others wait to begin."""
     with django_db_blocker.unblock(), transaction.atomic():
         _fill()
         if request.param == "with statistics":
@@ -94,6 +94,53 @@ def test_expire_reads_what_has_a_lease(backlog, plans):
     assert big_reads(captured) == []
 
 
+def test_begin_reads_what_it_begins(backlog, plans, instance, settings):
+    """PostgreSQL sorted all that was due, and SQLite too once it had statistics: 134 ms of a hundred thousand."""
+    settings.CRONS = {"GROUPS": {"few": 2}}
+    for number, waiting in enumerate(Run.objects.filter(state="due").order_by("pk")[:40]):
+        asked_at = NOON - timedelta(hours=1) if number % 2 else None
+        Run.objects.filter(pk=waiting.pk).update(state="waiting", tries=1, asked_at=asked_at)
+
+    with CaptureQueriesContext(connection) as captured:
+        begun = ledger.begin(NOON, {"process": 8}, _jobs(), instance)
+
+    assert len(begun) == 8
+    assert_along(plans["queue"], "crons_run_queue")
+    assert_along(plans["lock_wanted"])
+    assert_along(plans["overtaken"], "crons_run_succeeded")
+    assert_along(plans["succeeded_before"], "crons_run_succeeded")
+    assert_along(plans["groups_running"], "crons_run_running")
+    assert big_reads(captured) == []
+
+
+def test_begin_passes_over_who_has_to_wait_along_the_same_indexes(backlog, plans, instance):
+    """Everything is paused but the last: the queue is read once from end to end, and no table."""
+    Entry.objects.exclude(pk=ENTRIES).update(paused_at=NOON)
+
+    begun = ledger.begin(NOON, {"process": 8, "far": 8}, _jobs(), instance)
+
+    assert [each.entry for each in begun] == [f"job{ENTRIES}"]
+    assert_along(plans["queue"], "crons_run_queue")
+
+
+def test_send_reads_what_it_sends(backlog, plans, settings):
+    """What goes to others is one in ten here, and what was sent or came back of an entry decides what is next."""
+    settings.CRONS = {"GROUPS": {"few": 2}}
+    far = Run.objects.filter(state="due", entry__policy__executor="far").order_by("wake_at", "pk")
+    for run, state in zip(far[:20], ["sent", "due"] * 10, strict=True):
+        Run.objects.filter(pk=run.pk).update(state=state, sends=1)
+
+    with CaptureQueriesContext(connection) as captured:
+        sent = ledger.send(NOON, {"far": 8})
+
+    assert len(sent) == 8
+    assert_along(plans["queue"], "crons_run_queue", "crons_run_sent")
+    assert_along(plans["lock_wanted"], "crons_run_sent")
+    assert_along(plans["sent_of"], "crons_run_sent")
+    assert_along(plans["groups_sent"], "crons_run_queue")
+    assert big_reads(captured) == []
+
+
 def assert_along(steps: list[str], *indexes: str) -> None:
     """Hold that *steps* read along *indexes*, and neither a whole table nor more rows than they need to sort them."""
     told = "\n".join(steps)
@@ -122,6 +169,10 @@ def _reads_all(step: str, tables: str = "run|attempt|entry") -> bool:
         return True
     # An index of open rows, read from its beginning: these are few.
     return bool(re.search(rf"^SCAN ([a-z]|crons_({tables}))\b", step)) and "USING INDEX crons_" not in step
+
+
+def _jobs() -> list[str]:
+    return list(Entry.objects.values_list("job", flat=True))
 
 
 def _free() -> Any:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import sys
 import threading
 from datetime import timedelta
+from importlib import import_module
 
 import pytest
 from django.db import connection
@@ -256,7 +256,7 @@ def test_what_another_sent_meanwhile_is_not_sent_beside_it(make_entry, led, monk
     led.record(NOON + minutes(10))
     stale = list(Run.objects.select_related("entry").order_by("pk"))
     [message] = ledger.send(NOON + minutes(10), FAR)
-    monkeypatch.setattr(sys.modules["crons.ledger.send"], "candidates", lambda *args: stale[1:])
+    monkeypatch.setattr(import_module("crons.ledger.queue").Queue, "_batches", lambda self: [stale[1:]])
 
     assert ledger.send(NOON + minutes(10), FAR) == []
     assert message.run == stale[0].pk
