@@ -12,6 +12,7 @@ from django.db.models import QuerySet
 from crons import ledger, watch
 from crons.conf import conf
 from crons.declarations import Retire, Synced, arguments
+from crons.declarations import reschedule as reschedule_entry
 from crons.declarations import sync as declarations
 from crons.exceptions import LedgerUnavailable, Refused, UnknownJob
 from crons.jobs import no_entry
@@ -59,7 +60,7 @@ def reschedule(name: str, text: str | None, *, by: str, zone: str = "", reason: 
     if text is not None:
         arguments.check_complete(entry(name), {})  # a slot has only the declared arguments
     now = ledger.database_now()
-    return declarations.reschedule(name, now, text=text, zone=zone, by=by, reason=reason)
+    return reschedule_entry(name, now, text=text, zone=zone, by=by, reason=reason)
 
 
 def pause(name: str, *, by: str, reason: str, until: datetime | None = None) -> None:
@@ -107,7 +108,7 @@ def wide_pauses() -> list[Pause]:
 
 def pauses() -> list[Pause]:
     """List all pauses in force now, the widest first: of everything, of tags, of single entries."""
-    return list(ledger.standing(ledger.database_now(), conf.database))
+    return list(ledger.active_pauses(ledger.database_now(), conf.database))
 
 
 def cancel(run_id: int, *, by: str, reason: str) -> Run:

@@ -7,9 +7,11 @@ when the database does not answer.
 """
 
 from crons.ledger.agenda import Agenda, agenda
+from crons.ledger.audit import kept, note
 from crons.ledger.begin import begin, keep_keys, read_attempt
 from crons.ledger.clock import ClockWatch, Corrected, correct_clock, require_believable, require_near
 from crons.ledger.deployment import permit
+from crons.ledger.entries import account_of, locked, policy_of, refuse_retired, slot_key
 from crons.ledger.expire import expire
 from crons.ledger.finish import (
     cancel_entry,
@@ -26,36 +28,25 @@ from crons.ledger.maintenance.reconcile import Reconciled, reconcile
 from crons.ledger.mending import mend_moments
 from crons.ledger.merge import is_busy, merge
 from crons.ledger.pauses import (
-    hold,
-    hold_declarations,
-    hold_new,
+    active_pauses,
+    apply_pauses,
+    describe_pause,
+    lock_deployment,
     pause,
     pause_all,
+    pause_new,
     resume,
     resume_all,
-    standing,
-    told,
     wide_pauses,
 )
 from crons.ledger.queue import full_groups
-from crons.ledger.record import (
-    BATCH,
-    Recorded,
-    account_for,
-    account_of,
-    locked,
-    policy_of,
-    record,
-    record_entry,
-    request,
-    slot_key,
-    write_off,
-)
+from crons.ledger.record import Recorded, account_for, record, record_entry, write_off_retired
 from crons.ledger.release import release
 from crons.ledger.reopen import retry
+from crons.ledger.requests import request
 from crons.ledger.send import send, take_back
 from crons.ledger.settle import settle
-from crons.ledger.transactions import database_now, verb, writing
+from crons.ledger.transactions import BATCH, database_now, verb, writing
 from crons.ledger.upcoming import UpcomingSlot, slots_of
 
 __all__ = [
@@ -69,27 +60,31 @@ __all__ = [
     "UpcomingSlot",
     "account_for",
     "account_of",
+    "active_pauses",
     "agenda",
+    "apply_pauses",
     "backfill",
     "begin",
     "cancel_entry",
     "cancel_open",
     "correct_clock",
     "database_now",
+    "describe_pause",
     "expire",
     "fenced",
     "finish",
     "full_groups",
-    "hold",
-    "hold_declarations",
-    "hold_new",
     "is_busy",
     "keep_keys",
+    "kept",
+    "lock_deployment",
     "locked",
     "mend_moments",
     "merge",
+    "note",
     "pause",
     "pause_all",
+    "pause_new",
     "permit",
     "policy_of",
     "prune",
@@ -97,6 +92,7 @@ __all__ = [
     "reconcile",
     "record",
     "record_entry",
+    "refuse_retired",
     "release",
     "renew",
     "request",
@@ -110,12 +106,10 @@ __all__ = [
     "settle",
     "slot_key",
     "slots_of",
-    "standing",
     "take_back",
-    "told",
     "verb",
     "wide_pauses",
-    "write_off",
+    "write_off_retired",
     "write_output",
     "writing",
 ]

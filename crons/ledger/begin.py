@@ -20,8 +20,8 @@ from crons.exceptions import CronsError, LedgerUnavailable
 from crons.hosts.instances import Instance, boottime
 from crons.jobs import Policy
 from crons.ledger import queries, rows
+from crons.ledger.entries import account_of, policy_of, request_effect_key, slot_key
 from crons.ledger.queue import Queue, Sought, lock_places
-from crons.ledger.record import account_of, policy_of, request_effect_key, slot_key
 from crons.ledger.transactions import verb, writing
 from crons.models import Attempt, Entry, Run
 from crons.verdicts import Kind, State

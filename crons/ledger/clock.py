@@ -21,7 +21,7 @@ from crons.exceptions import ClockInDoubt, CronsError
 from crons.hosts.instances import boot_id, is_gone
 from crons.ledger import rows, transactions
 from crons.ledger.audit import note
-from crons.ledger.record import account_of
+from crons.ledger.entries import account_of
 from crons.ledger.transactions import database_now, verb, writing
 from crons.models import Attempt, AuditEvent, Delivery, Deployment, Entry, Heartbeat, Incident, Range, Run
 from crons.schedules import FAR_FUTURE

@@ -16,8 +16,7 @@ from crons.hosts import orphans
 from crons.hosts.instances import boot_id, has_ended, is_gone, is_stopped
 from crons.ledger import queries
 from crons.ledger.finish import close, write_closed
-from crons.ledger.record import BATCH
-from crons.ledger.transactions import verb, writing
+from crons.ledger.transactions import BATCH, verb, writing
 from crons.models import Attempt
 from crons.side_output import get_log
 from crons.verdicts import Ending, Outcome

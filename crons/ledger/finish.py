@@ -15,7 +15,7 @@ from crons.exceptions import CronsError, Fenced, LedgerUnavailable, Refused
 from crons.jobs import Policy
 from crons.ledger import rows
 from crons.ledger.audit import REASON, kept, note
-from crons.ledger.record import locked, policy_of
+from crons.ledger.entries import locked, policy_of
 from crons.ledger.transactions import lock_all, verb, writing
 from crons.ledger.verdict import ENDED, announce, end, write_ended
 from crons.models import Attempt, Entry, OutputChunk, Run

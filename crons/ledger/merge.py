@@ -13,14 +13,12 @@ from typing import Any
 from django.db.models import F, Value
 from django.db.models.functions import Concat
 
-from crons.exceptions import CronsError
 from crons.ledger import rows
 from crons.ledger.audit import note
 from crons.ledger.begin import keep_keys, key_of
-from crons.ledger.record import account_for, account_of, write_off
+from crons.ledger.record import account_for, write_off_retired
 from crons.ledger.verdict import ENDED, announce, end
 from crons.models import Entry, Incident, Pause, Range, Run
-from crons.planner import while_retired
 from crons.verdicts import Kind, State, Verdict
 
 LISTED = 100
@@ -97,11 +95,7 @@ def _join_ranges(former: Entry, present: Entry, now: datetime, using: str) -> li
     ]
     twice.delete()
     ranges.filter(entry=present).update(entry=former)
-    try:
-        between = while_retired(account_of(former), begun_at)
-    except (CronsError, ValueError, OverflowError):
-        between = []  # texts that cannot be read have no slots
-    write_off(former, between, "sync", now, using)
+    write_off_retired(former, begun_at, now, using)  # texts that cannot be read have no slots
     return taken_out
 
 

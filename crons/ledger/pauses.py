@@ -14,15 +14,16 @@ from django.db.models import F, Q, QuerySet
 
 from crons.exceptions import Refused, nearest
 from crons.ledger.audit import BY, REASON, kept, note
-from crons.ledger.record import BATCH, account_for, locked
+from crons.ledger.entries import locked
+from crons.ledger.record import account_for
 from crons.ledger.rows import update
 from crons.ledger.send import take_back_held
-from crons.ledger.transactions import verb, writing
+from crons.ledger.transactions import BATCH, verb, writing
 from crons.models import Deployment, Entry, Pause
 from crons.schedules import FAR_FUTURE
 
 ALL = "all"
-HELD = ["paused_at", "paused_until", "paused_by", "pause_reason", "pause_scope", "version"]
+PAUSED_COLUMNS = ["paused_at", "paused_until", "paused_by", "pause_reason", "pause_scope", "version"]
 
 
 @verb
@@ -35,20 +36,20 @@ def pause(name: str, now: datetime, *, by: str, reason: str, until: datetime | N
     with writing() as using:
         entry = locked(name, using)
         _put(f"entry:{entry.pk}", now, by, reason, until, using, entry=entry)
-        _account_and_hold([entry], now, using)
-        note("pause", "entry", name, by, now, using, after=_told(until), reason=reason)
+        _account_and_apply([entry], now, using)
+        note("pause", "entry", name, by, now, using, after=_until(until), reason=reason)
     return entry
 
 
-def hold_new(entry: Entry, now: datetime, *, by: str, reason: str, using: str) -> None:
+def pause_new(entry: Entry, now: datetime, *, by: str, reason: str, using: str) -> None:
     """Pause an entry in the transaction that creates it or brings it back: there is no moment at which it may begin.
 
-    A pause of its own that it has already stays. The caller calls hold() and saves the entry.
+    A pause of its own that it has already stays. The caller calls apply_pauses() and saves the entry.
     """
     if _active(now, using).filter(entry=entry).exists():
         return
     _put(f"entry:{entry.pk}", now, by, reason, None, using, entry=entry)
-    note("pause", "entry", entry.name, by, now, using, after=_told(None), reason=reason)
+    note("pause", "entry", entry.name, by, now, using, after=_until(None), reason=reason)
 
 
 @verb
@@ -60,12 +61,12 @@ def resume(name: str, now: datetime, *, by: str) -> Entry:
     with writing() as using:
         entry = locked(name, using)
         own = Pause.objects.using(using).filter(entry=entry)
-        if not own.exists() and (holding := list(_standing(entry, _wide(now, using)))):
-            raise Refused(f"{name!r} has no pause of its own: {told(holding[0])}")
+        if not own.exists() and (holding := list(_pauses_of(entry, _wide(now, using)))):
+            raise Refused(f"{name!r} has no pause of its own: {describe_pause(holding[0])}")
         if entry.paused_at is not None:
             before = {"until": entry.paused_until and entry.paused_until.isoformat(), "reason": entry.pause_reason}
             own.delete()
-            _account_and_hold([entry], now, using)
+            _account_and_apply([entry], now, using)
             note("resume", "entry", name, by, now, using, before=before)
     return entry
 
@@ -79,11 +80,11 @@ def pause_all(now: datetime, *, by: str, reason: str, until: datetime | None = N
     """
     _check(reason, until, now)
     with writing() as using:
-        hold_declarations(using)
+        lock_deployment(using)
         concerned = _tagged(tag, using)
         _put(_scope(tag), now, by, reason, until, using, tag=tag)
         names = _each_batch(concerned, now, using)
-        after = {**_told(until), "entries": len(names)}
+        after = {**_until(until), "entries": len(names)}
         note("pause", "tag" if tag else ALL, tag or ALL, by, now, using, after=after, reason=reason)
     return names
 
@@ -95,7 +96,7 @@ def resume_all(now: datetime, *, by: str, tag: str = "") -> list[str]:
     What is paused on its own, or by another tag, stays so.
     """
     with writing() as using:
-        hold_declarations(using)
+        lock_deployment(using)
         ended = Pause.objects.using(using).filter(scope=_scope(tag)).first()
         if ended is None:
             return []
@@ -114,13 +115,13 @@ def wide_pauses(now: datetime, using: str) -> list[Pause]:
     return sorted(_wide(now, using), key=lambda each: (each.scope != ALL, each.tag))
 
 
-def standing(now: datetime, using: str) -> QuerySet[Pause]:
+def active_pauses(now: datetime, using: str) -> QuerySet[Pause]:
     """Return all pauses that hold now, the widest first, with their entries; retired entries are left out."""
     rows = _active(now, using).filter(entry__retired_at=None)
     return rows.select_related("entry").order_by(F("entry__name").asc(nulls_first=True), "tag")
 
 
-def hold_declarations(using: str) -> None:
+def lock_deployment(using: str) -> None:
     """Wait for whoever pauses widely or writes declarations; for use first inside a transaction.
 
     An entry that is declared at this moment either is seen by the pause, or sees it.
@@ -128,7 +129,7 @@ def hold_declarations(using: str) -> None:
     list(Deployment.objects.using(using).select_for_update().values_list("pk"))
 
 
-def hold(entries: Sequence[Entry], now: datetime, using: str) -> None:
+def apply_pauses(entries: Sequence[Entry], now: datetime, using: str) -> None:
     """Put on *entries*, in memory, what of the pauses holds them; for use inside a transaction that locks them.
 
     What of those that are held is on its way to a worker is taken back.
@@ -139,12 +140,12 @@ def hold(entries: Sequence[Entry], now: datetime, using: str) -> None:
         for each in _active(now, using).filter(entry__in=[entry.pk for entry in entries if entry.pk])
     }
     for entry in entries:
-        _put_on(entry, [*_standing(entry, wide), *([own[entry.pk]] if entry.pk in own else [])])
+        _fold(entry, [*_pauses_of(entry, wide), *([own[entry.pk]] if entry.pk in own else [])])
     if held := [entry.pk for entry in entries if entry.pk and entry.paused_at is not None]:
         take_back_held(held, now, using)
 
 
-def told(pause: Pause) -> str:
+def describe_pause(pause: Pause) -> str:
     """Say that a pause holds, and how it is ended."""
     if pause.entry is not None:
         what, flag = f"{pause.entry.name} is", pause.entry.name
@@ -172,7 +173,7 @@ def _scope(tag: str) -> str:
     return f"tag:{tag}" if tag else ALL
 
 
-def _told(until: datetime | None) -> dict[str, Any]:
+def _until(until: datetime | None) -> dict[str, Any]:
     return {"until": until and until.isoformat()}
 
 
@@ -218,18 +219,18 @@ def _each_batch(
     for start in range(0, len(ids), BATCH):
         batch = Entry.objects.using(using).select_for_update().filter(pk__in=ids[start : start + BATCH]).order_by("pk")
         entries = list(batch)
-        _account_and_hold(entries, now, using)
+        _account_and_apply(entries, now, using)
         names += [entry.name for entry in entries if wanted(entry)]
     return sorted(names)
 
 
-def _account_and_hold(entries: Sequence[Entry], now: datetime, using: str) -> None:
+def _account_and_apply(entries: Sequence[Entry], now: datetime, using: str) -> None:
     # What fell due so far is recorded as it stood: not paused before a pause, paused before a resume.
     account_for(entries, now, "api", using)
-    hold(entries, now, using)
+    apply_pauses(entries, now, using)
     for entry in entries:
         entry.version += 1
-    update(entries, HELD, using)
+    update(entries, PAUSED_COLUMNS, using)
 
 
 def _active(now: datetime, using: str) -> QuerySet[Pause]:
@@ -240,7 +241,7 @@ def _wide(now: datetime, using: str) -> list[Pause]:
     return list(_active(now, using).filter(entry=None))
 
 
-def _standing(entry: Entry, wide: Iterable[Pause]) -> Iterator[Pause]:
+def _pauses_of(entry: Entry, wide: Iterable[Pause]) -> Iterator[Pause]:
     return (each for each in wide if not each.tag or each.tag in _tags(entry))
 
 
@@ -248,14 +249,14 @@ def _tags(entry: Entry) -> Collection[str]:
     return entry.tags or ()
 
 
-def _put_on(entry: Entry, standing: Sequence[Pause]) -> None:
-    if not standing:
+def _fold(entry: Entry, pauses: Sequence[Pause]) -> None:
+    if not pauses:
         entry.paused_at = entry.paused_until = None
         entry.paused_by = entry.pause_reason = entry.pause_scope = ""
         return
-    longest = max(standing, key=_length)
+    longest = max(pauses, key=_length)
     # The newest, because what was asked for before somebody stopped everything is stopped too.
-    entry.paused_at, entry.paused_until = max(each.paused_at for each in standing), longest.until
+    entry.paused_at, entry.paused_until = max(each.paused_at for each in pauses), longest.until
     entry.paused_by, entry.pause_reason = longest.by, longest.reason
     entry.pause_scope = "" if longest.entry_id is not None else longest.scope
 

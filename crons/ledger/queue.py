@@ -18,7 +18,7 @@ from crons.conf import conf
 from crons.exceptions import CronsError
 from crons.jobs import Policy
 from crons.ledger import queries
-from crons.ledger.record import policy_of
+from crons.ledger.entries import policy_of
 from crons.ledger.verdict import end, write_ended
 from crons.models import Deployment, Entry, Run
 from crons.schedules import FAR_PAST

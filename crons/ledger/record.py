@@ -2,34 +2,24 @@
 
 from __future__ import annotations
 
-import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
-from typing import Any
+from datetime import datetime
 
 from django.db import IntegrityError, transaction
 from django.db.models import Q
 
-from crons.columns import UNREAD, unread
-from crons.conf import conf
-from crons.exceptions import CronsError, InvalidJob, Refused, UnknownJob, ZoneMissingHere
-from crons.jobs import Policy, no_entry
+from crons.exceptions import CronsError, ZoneMissingHere
 from crons.ledger import rows
-from crons.ledger.audit import BY, kept, note
-from crons.ledger.leaving import leave, zone_of
-from crons.ledger.replacing import end_replaced
-from crons.ledger.taken import slots_after_accounts
-from crons.ledger.transactions import verb, writing
-from crons.models import Entry, Range, Run, is_text
-from crons.planner import Account, Plan, PlannedRange, PlannedSlot, plan, without
-from crons.redaction import for_people
-from crons.schedules import FAR_FUTURE, parse
+from crons.ledger.entries import PLANNED_BY, Planned, account_of, locked, plan_entry, slot_key
+from crons.ledger.existing import end_replaced, slots_after_accounts
+from crons.ledger.leaving import leave
+from crons.ledger.transactions import BATCH, verb, writing
+from crons.models import Entry, Range, Run
+from crons.planner import Account, Plan, PlannedRange, PlannedSlot, while_retired, without
+from crons.schedules import FAR_FUTURE
 from crons.signals import recorded
-from crons.verdicts import Kind
 
-BATCH = 1_000
-LONGEST_KEY = 150
 # Of why an entry is parked: a row may hold megabytes of what cannot be read.
 LONGEST_REASON = 1_000
 SET_BACK = (
@@ -52,29 +42,6 @@ class Recorded:
     parked: list[str] = field(default_factory=list)
     left: dict[str, str] = field(default_factory=dict)
     entries: int = 0
-
-
-@dataclass(slots=True)
-class Planned:
-    """What planning reads and moves of an entry's row; thousands of whole rows would take longer to make."""
-
-    id: int
-    name: str
-    schedule: str
-    zone: str
-    args: dict[str, Any]
-    policy: dict[str, Any]
-    overrides: dict[str, Any]
-    accounted_until: datetime
-    wake_at: datetime | None
-    version: int
-    paused_at: datetime | None
-    paused_until: datetime | None
-    parked_reason: str
-    retired_at: datetime | None
-
-
-PLANNED_BY = tuple(Planned.__dataclass_fields__)
 
 
 @verb
@@ -116,101 +83,12 @@ def record_entry(name: str, now: datetime, trigger: str, *, by: str = "") -> Rec
     return done
 
 
-def request(
-    name: str,
-    now: datetime,
-    trigger: str,
-    *,
-    by: str = "",
-    args: Mapping[str, Any] | None = None,
-    key: str = "",
-) -> Run:
-    """Record a manual run of one entry; it never moves the account. The same *key* gives the same run.
-
-    Raises: UnknownJob; Refused if the entry is retired, or *key* cannot be one or is another entry's.
-    """
-    _check_key(key)
-    key = key or uuid.uuid4().hex
-    try:
-        return _request(name, now, trigger, by, args, key)
-    except IntegrityError:
-        # Another entry's run took the key at this moment: the second look sees whose it is.
-        return _request(name, now, trigger, by, args, key)
-
-
-@verb
-def _request(name: str, now: datetime, trigger: str, by: str, args: Mapping[str, Any] | None, key: str) -> Run:
-    with writing() as using:
-        entry = locked(name, using)
-        refuse_retired(entry)
-        known = Run.objects.using(using).select_related("entry").filter(request_key=key).first()
-        if known is not None and known.entry_id != entry.pk:
-            raise Refused(
-                f"the key {key!r} is that of run {known.pk} of {known.entry.name!r}: "
-                f"nothing was requested. Give runs of {name!r} keys of their own."
-            )
-        if known is not None:
-            return known
-        run = Run.objects.using(using).create(
-            entry=entry,
-            kind=Kind.MANUAL,
-            request_key=key,
-            effect_key=request_effect_key(name, key),
-            requested_by=kept(by, BY),
-            args=None if args is None else dict(args),
-            planned_at=now,
-            wake_at=now,
-            trigger=trigger,
-            recorded_at=now,
-        )
-        note("run", "run", run.pk, by, now, using, after={"entry": name, "args": for_people(run.args)})
-    return run
-
-
-def slot_key(name: str, slot_at: datetime) -> str:
-    """Name a slot so that the name survives a restore and a prune: the entry's name of that time, and the moment."""
-    return f"{name}@{slot_at.astimezone(UTC).isoformat().replace('+00:00', 'Z')}"
-
-
-def request_effect_key(name: str, request_key: str) -> str:
-    """Name a manual run likewise: the entry's name of that time, and the request."""
-    return f"{name}#{request_key}"
-
-
-def _check_key(key: object) -> None:
-    if not isinstance(key, str):
-        raise Refused(f"key={key!r}: expected a text.")
-    if len(key) > LONGEST_KEY:
-        raise Refused(
-            f"key={key[:40]!r}… has {len(key)} characters, expected at most {LONGEST_KEY}. Nothing was requested."
-        )
-    if not is_text(key):
-        raise Refused(
-            f"key={key!r} has a NUL or half a character in it, which no database keeps. Nothing was requested."
-        )
-
-
-def locked(name: str, using: str) -> Entry:
-    """Lock and return the entry called *name*, waiting for whoever holds it; for use inside a transaction."""
-    # A name that no database takes is nobody's: the driver's complaint would say nothing of entries.
-    entry = Entry.objects.using(using).select_for_update().filter(name=name).first() if is_text(name) else None
-    if entry is None:
-        raise UnknownJob(no_entry(name, Entry.objects.using(using).values_list("name", flat=True)))
-    return entry
-
-
-def refuse_retired(entry: Entry) -> None:
-    """Raise Refused if nobody would begin a run of *entry*."""
-    if entry.retired_at is not None:
-        since = f"{entry.retired_at:%Y-%m-%d %H:%M:%S} UTC"
-        raise Refused(f"{entry.name!r} is retired since {since}: nobody declares it, so nothing would begin it.")
-
-
 def account_for(entries: Sequence[Entry | Planned], now: datetime, trigger: str, using: str, by: str = "") -> Recorded:
     """Plan locked *entries* and write what follows; for use inside a transaction."""
     done = Recorded(entries=len(entries))
     slots: list[tuple[Entry | Planned, PlannedSlot]] = []
     newest: dict[int, datetime] = {}
+    moved: set[int] = set()
     plans = [(entry, *each) for entry in entries if (each := _planned(entry, now, done)) is not None]
     taken, unread_from = slots_after_accounts(
         [entry.id for entry, _, planned in plans if planned.slots or planned.ranges], using
@@ -232,6 +110,7 @@ def account_for(entries: Sequence[Entry | Planned], now: datetime, trigger: str,
         entry.accounted_until, entry.wake_at = planned.accounted_until, planned.wake_at
         entry.parked_reason = ""
         entry.version += 1
+        moved.add(entry.id)
     done.runs.extend((entry.name, slot.slot_at) for entry, slot in slots)
     waits_since = end_replaced(newest, now, using)
     template = Run(trigger=trigger, requested_by=by, recorded_at=now)
@@ -249,9 +128,9 @@ def account_for(entries: Sequence[Entry | Planned], now: datetime, trigger: str,
     ]
     rows.insert_alike(template, columns, values, using)
     rows.insert(done.ranges, using)
-    rows.update([each for each in entries if each.accounted_until != UNREAD], MOVED, using, model=Entry)
-    # What stands there is kept, for who looks for it.
-    rows.update([each for each in entries if each.accounted_until == UNREAD], PARKED, using, model=Entry)
+    rows.update([entry for entry in entries if entry.id in moved], MOVED, using, model=Entry)
+    # The account of what was not planned stays as it is written, readable or not.
+    rows.update([entry for entry in entries if entry.id not in moved], PARKED, using, model=Entry)
     return done
 
 
@@ -262,8 +141,7 @@ def _planned(entry: Entry | Planned, now: datetime, done: Recorded) -> tuple[Acc
         entry.wake_at = FAR_FUTURE
         return None
     try:
-        account = account_of(entry)
-        return account, plan(account, now, conf.grace)
+        return plan_entry(entry, now)
     except ZoneMissingHere:
         # This machine's problem: another host plans it, or `leave` says that none does.
         done.left[entry.name] = entry.zone
@@ -289,7 +167,7 @@ def _one_by_one(entries: list[Planned], now: datetime, trigger: str, using: str)
                 alone = account_for([replace(entry)], now, trigger, using)
         except IntegrityError:
             _park(entry, SET_BACK.format(entry.accounted_until), done)
-            rows.update([entry], MOVED, using, model=Entry)
+            rows.update([entry], PARKED, using, model=Entry)
             continue
         done.runs.extend(alone.runs)
         done.ranges.extend(alone.ranges)
@@ -298,43 +176,17 @@ def _one_by_one(entries: list[Planned], now: datetime, trigger: str, using: str)
     return done
 
 
-def account_of(entry: Entry | Planned) -> Account:
-    """Read an entry's row as planning sees it.
+def write_off_retired(entry: Entry, until: datetime, now: datetime, using: str) -> bool:
+    """Write off what fell due of *entry* up to *until*, while no code declared it; say whether its row could be read.
 
-    Raises: CronsError if its texts, its rules or its arguments cannot be read.
+    For use inside a transaction that has the entry locked.
     """
-    if garbled := unread(args=entry.args):
-        raise InvalidJob(garbled)
-    if entry.accounted_until == UNREAD:
-        raise InvalidJob("its column accounted_until holds no moment, such as 2026-11-30 09:00:00")
-    tz = zone_of(entry.zone)
-    schedule, policy = parse(entry.schedule), policy_of(entry)
-    return Account(schedule, tz, policy, entry.accounted_until, entry.paused_at, entry.paused_until)
-
-
-def policy_of(entry: Entry | Planned) -> Policy:
-    """Return the rules that an entry lives by: what was declared, under what a person changed.
-
-    Raises: InvalidJob if they cannot be read.
-    """
-    if garbled := unread(policy=entry.policy, overrides=entry.overrides):
-        raise InvalidJob(garbled)
-    written = repr((entry.policy, entry.overrides))
-    if written not in _policies:
-        if len(_policies) >= POLICIES_KEPT:
-            _policies.clear()
-        _policies[written] = Policy.from_json({**entry.policy, **entry.overrides})
-    return _policies[written]
-
-
-# Most entries of a site share a handful of policies; reading one takes as long as planning by it.
-POLICIES_KEPT = 1_000
-_policies: dict[str, Policy] = {}
-
-
-def write_off(entry: Entry, ranges: Sequence[PlannedRange], trigger: str, now: datetime, using: str) -> None:
-    """Write *ranges* of one entry; for use inside a transaction that has it locked."""
-    rows.insert([_range(entry.pk, each, trigger, now) for each in ranges], using)
+    try:
+        ranges = while_retired(account_of(entry), until)
+    except (CronsError, ValueError, OverflowError):
+        return False
+    rows.insert([_range(entry.pk, each, "sync", now) for each in ranges], using)
+    return True
 
 
 def _range(entry_id: int, planned: PlannedRange, trigger: str, now: datetime) -> Range:

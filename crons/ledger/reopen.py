@@ -8,7 +8,7 @@ from typing import Any
 from crons.exceptions import Refused
 from crons.ledger import rows
 from crons.ledger.audit import REASON, kept, note
-from crons.ledger.record import refuse_retired
+from crons.ledger.entries import refuse_retired
 from crons.ledger.transactions import lock_all, verb, writing
 from crons.ledger.verdict import ENDED
 from crons.models import Run

@@ -6,8 +6,7 @@ from datetime import datetime
 
 from crons.conf import conf
 from crons.ledger import queries
-from crons.ledger.record import BATCH
-from crons.ledger.transactions import verb, writing
+from crons.ledger.transactions import BATCH, verb, writing
 from crons.ledger.verdict import end, write_ended
 from crons.models import Run
 from crons.verdicts import Reason, State, Verdict

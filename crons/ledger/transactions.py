@@ -21,6 +21,8 @@ P = ParamSpec("P")
 M = TypeVar("M", bound=Model)
 R = TypeVar("R")
 TRIES = 5
+# Most rows that one transaction records or ends: others write in between.
+BATCH = 1_000
 MILLISECOND = timedelta(milliseconds=1)
 # As PostgreSQL says it when lock_timeout is over; not tried again at once: the next look does it.
 LOCK_KEPT = "due to lock timeout"

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from crons.exceptions import CronsError
-from crons.ledger.record import account_of
+from crons.ledger.entries import account_of
 from crons.models import Entry
 from crons.schedules import FAR_FUTURE
 

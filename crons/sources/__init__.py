@@ -3,11 +3,11 @@
 from functools import cache
 
 from crons.extensions import extensions
-from crons.sources.base import Source
+from crons.sources.base import NewPause, Source
 from crons.sources.code import CodeSource
 from crons.sources.crontab_files import CrontabFilesSource
 
-__all__ = ["sources"]
+__all__ = ["NewPause", "sources"]
 
 
 @cache

@@ -57,7 +57,7 @@ class Reading:
 
 
 @dataclass(frozen=True)
-class Hold:
+class NewPause:
     """Why an entry begins paused, and *by* whom."""
 
     by: str
@@ -84,12 +84,12 @@ class Source(ABC):
         """
         return []
 
-    def holds(self) -> Mapping[str, Hold]:
+    def paused_from_start(self) -> Mapping[str, NewPause]:
         """Return the entries that begin paused because something else runs them as well, by name; asked by sync."""
         return {}
 
-    def let_go(self, now: datetime) -> list[str]:
-        """End such pauses where that is over, and say of what is run twice still; called by sync at its end."""
+    def end_pauses(self, now: datetime) -> list[str]:
+        """End such pauses where that is over, and say what still runs twice; sync calls it at its end."""
         return []
 
 

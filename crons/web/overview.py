@@ -117,7 +117,7 @@ def _look(window: timedelta, now: datetime | None) -> Board:
         since=since,
         unwatched_since=_unwatched_since(seen),
         problems=Listed.of(problems(seen)),
-        paused=Listed.of(list(ledger.standing(seen.now, conf.database)[: READ + 1])),
+        paused=Listed.of(list(ledger.active_pauses(seen.now, conf.database)[: READ + 1])),
         schedulers=seen.schedulers,
         running=Listed.of(list(going()[: READ + 1])),
         did_not_run=_did_not_run(since),

@@ -67,7 +67,7 @@ def test_a_key_that_another_takes_at_that_moment_is_seen(make_entry, monkeypatch
     """Two systems that number their orders alike: the unique key tells, in words."""
     make_entry()
     make_entry("other")
-    record = import_module("crons.ledger.record")
+    record = import_module("crons.ledger.requests")
     real, beaten = record._request, []
 
     def request(*args):
@@ -88,7 +88,7 @@ def test_a_deed_that_cannot_be_written_down_is_not_done(make_entry, monkeypatch,
     make_entry()
     waiting = api.run_now("heartbeat", by="dana")
     before = list(Run.objects.values())
-    module = import_module("crons.ledger.record" if deed == "run" else "crons.ledger.finish")
+    module = import_module("crons.ledger.requests" if deed == "run" else "crons.ledger.finish")
     monkeypatch.setattr(module, "note", lambda *args, **kwargs: 1 / 0)
 
     do = {
@@ -185,9 +185,10 @@ def test_health_names_cron_modules_that_fail(db, clock, monkeypatch):
     ]
 
 
-def test_health_names_runs_that_nobody_begins(make_entry, led, clock):
-    """A job that no running process knows stays due; somebody has to hear of it."""
-    make_entry()
+@pytest.mark.parametrize(("catch_up", "what"), [("latest", "a run waits"), ("all", "2 runs wait")])
+def test_health_names_runs_that_nobody_begins(make_entry, led, clock, catch_up, what):
+    """A job that no running process knows stays due; somebody has to hear of it, and since when."""
+    make_entry(catch_up=catch_up)
     led.record(NOON + minutes(5))
     clock["now"] = NOON + minutes(5.9)
     assert api.health() == []
@@ -199,7 +200,7 @@ def test_health_names_runs_that_nobody_begins(make_entry, led, clock):
     [problem] = api.health()
     assert (problem.kind, problem.entry, problem.since) == ("waiting", "heartbeat", NOON + minutes(5))
     assert problem.text == (
-        "2 runs wait to be begun: no place has come free, or no running process knows the job 'heartbeat'"
+        f"{what} to be begun: no place has come free, or no running process knows the job 'heartbeat'"
     )
 
 

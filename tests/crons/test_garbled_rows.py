@@ -9,7 +9,7 @@ from django.db import connection
 from django.urls import reverse
 
 from crons import api, ledger
-from crons.declarations.sync import reschedule
+from crons.declarations.entries import reschedule
 from crons.jobs import job
 from crons.models import Entry, Range, Run
 from crons.schedules import cron

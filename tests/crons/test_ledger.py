@@ -77,7 +77,7 @@ def test_an_account_set_back_by_hand_gives_no_slot_a_second_verdict(led, make_en
 
 def test_an_account_set_back_over_more_than_can_be_read_stops_only_itself(led, make_entry, monkeypatch):
     """A year of minutes is not read while everybody waits: it is parked, with what to do."""
-    monkeypatch.setattr("crons.ledger.taken.TAKEN_READ", 2)
+    monkeypatch.setattr("crons.ledger.existing.TAKEN_READ", 2)
     make_entry("well", since=NOON + minutes(15))
     make_entry("set_back")
     for at in (5, 10, 15):

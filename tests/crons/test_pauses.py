@@ -10,7 +10,7 @@ from django.db import connection, connections
 from django.db.migrations.executor import MigrationExecutor
 
 from crons import api, cron, job, ledger
-from crons.declarations import sync
+from crons.declarations import entries, sync
 from crons.declarations.retiring import Retire
 from crons.exceptions import Refused, UnknownJob
 from crons.models import AuditEvent, Deployment, Entry, Pause, Range, Run
@@ -227,15 +227,15 @@ def test_an_entry_declared_at_that_moment_is_held(three, settings, empty_registr
     Deployment.objects.get_or_create(pk=1, defaults={"identity": "here", "adopted_at": NOON})
     job(cron("0 * * * *"), name="fresh")(lambda: None)
     writes, goes_on = threading.Event(), threading.Event()
-    real = ledger.hold
+    real = ledger.apply_pauses
 
-    def slow(entries, now, using):
-        real(entries, now, using)
-        if entries[0].name == "fresh":
+    def slow(paused, now, using):
+        real(paused, now, using)
+        if paused[0].name == "fresh":
             writes.set()
             goes_on.wait(5)
 
-    monkeypatch.setattr(sync, "hold", slow)
+    monkeypatch.setattr(entries, "apply_pauses", slow)
 
     def deploy():
         try:

@@ -6,7 +6,7 @@ from django.db import connections
 from crons import ledger
 from crons.attempts import Unstarted
 from crons.jobs import Retry
-from crons.ledger import replacing
+from crons.ledger import existing
 from crons.models import Entry, Run
 from crons.signals import run_ended
 from crons.verdicts import Outcome
@@ -180,7 +180,7 @@ def test_a_garbled_run_is_left_to_begin_which_says_what_is_wrong(led, make_entry
 
 def test_a_queue_from_when_every_slot_mattered_ends_over_several_passes(led, make_entry, monkeypatch):
     """One transaction must not end a hundred thousand runs."""
-    monkeypatch.setattr(replacing, "MOST_REPLACED", 2)
+    monkeypatch.setattr(existing, "MOST_REPLACED", 2)
     entry = make_entry(catch_up="all")
     led.record(NOON + minutes(25))
     Entry.objects.filter(pk=entry.pk).update(policy={**entry.policy, "catch_up": "latest"})

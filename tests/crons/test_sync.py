@@ -8,6 +8,7 @@ import pytest
 
 from crons import Retry, command, cron, entry, every, job, ledger
 from crons.declarations import sync
+from crons.declarations.entries import reschedule as reschedule_entry
 from crons.declarations.retiring import Retire
 from crons.exceptions import InvalidSchedule, Refused
 from crons.jobs import registry
@@ -415,7 +416,7 @@ def test_new_time_zone_data_plans_anew():
 
 def reschedule(now, text, zone="", reason=""):
     """Have the report fall due as Ada says."""
-    return sync.reschedule("report", now, text=text, zone=zone, by="ada", reason=reason)
+    return reschedule_entry("report", now, text=text, zone=zone, by="ada", reason=reason)
 
 
 def test_a_persons_schedule_closes_the_account():

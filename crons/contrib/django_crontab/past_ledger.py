@@ -78,7 +78,7 @@ def find() -> PastLedger:
     return PastLedger(account, frozenset(found))
 
 
-def told_twice(found: PastLedger) -> list[str]:
+def describe_twice(found: PastLedger) -> list[str]:
     """Say of each entry that a line runs past the ledger that it runs twice, and which of them are paused."""
     rows = Entry.objects.using(conf.database).filter(name__in=found.entries, paused_at__isnull=False)
     paused = set(rows.values_list("name", flat=True)) if found.entries else set()
@@ -89,7 +89,7 @@ def told_twice(found: PastLedger) -> list[str]:
     ]
 
 
-def let_go(found: PastLedger, now: datetime) -> None:
+def end_pauses(found: PastLedger, now: datetime) -> None:
     """End the pauses of what no line runs past the ledger any more.
 
     It is over when the command is ours, or when the crontab that the pause names holds the line no more.

@@ -10,7 +10,7 @@ from django.db.models import F
 
 from crons.contrib.django_crontab.lines import REBOOT, Line, former_names, marked_name, name_of, plain_name
 from crons.contrib.django_crontab.source import CronjobsSource, readable_lines
-from crons.ledger import hold_declarations, keep_keys, verb, writing
+from crons.ledger import keep_keys, lock_deployment, verb, writing
 from crons.ledger.audit import note
 from crons.models import Entry
 
@@ -26,7 +26,7 @@ def carry_over(now: datetime) -> list[str]:
     """
     lines = _declared()
     with writing() as using:
-        hold_declarations(using)
+        lock_deployment(using)
         rows = list(Entry.objects.using(using).filter(source=CronjobsSource.name, retired_at=None).order_by("pk"))
         renamed = [(row, name) for row, name in _pairs(lines, rows) if row.name != name]
         in_the_way = Entry.objects.using(using).filter(name__in=[name for _, name in renamed])

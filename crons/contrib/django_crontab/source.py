@@ -27,7 +27,7 @@ from crons.jobs import (
 )
 from crons.redaction import without_secrets_of
 from crons.schedules import NEVER, cron
-from crons.sources.base import LEFT, NOT_IMPORTED, Binding, Hold, Masking, Problem, Reading, Source, imported, says
+from crons.sources.base import LEFT, NOT_IMPORTED, Binding, Masking, NewPause, Problem, Reading, Source, imported, says
 
 FIX = (
     "A line is (schedule, 'path.to.function'), with [args] and {kwargs} behind it where the function takes some, "
@@ -85,20 +85,20 @@ class CronjobsSource(Source):
 
         return carry_over(now)
 
-    def holds(self) -> Mapping[str, Hold]:
+    def paused_from_start(self) -> Mapping[str, NewPause]:
         """Return what django-crontab's own lines run past the ledger."""
         from crons.contrib.django_crontab import past_ledger  # it reads lines by this class
 
-        found = past_ledger.find()
-        return dict.fromkeys(found.entries, Hold(past_ledger.BY, found.reason))
+        # Asked once in a sync, whose end calls end_pauses: each time is a call of the program crontab.
+        self._past_ledger = found = past_ledger.find()
+        return dict.fromkeys(found.entries, NewPause(past_ledger.BY, found.reason))
 
-    def let_go(self, now: datetime) -> list[str]:
+    def end_pauses(self, now: datetime) -> list[str]:
         """End the pauses of what they run no more."""
         from crons.contrib.django_crontab import past_ledger  # it reads lines by this class
 
-        found = past_ledger.find()
-        past_ledger.let_go(found, now)
-        return past_ledger.told_twice(found)
+        past_ledger.end_pauses(self._past_ledger, now)
+        return past_ledger.describe_twice(self._past_ledger)
 
     def entry_name(self, raw: object) -> str:
         """Return the entry that a tuple of CRONJOBS belongs to.

@@ -14,12 +14,12 @@ from django.db import transaction
 from crons.exceptions import Refused
 from crons.ledger import rows
 from crons.ledger.audit import BY, kept, note
-from crons.ledger.record import account_for, account_of, locked, refuse_retired, slot_key
+from crons.ledger.entries import account_of, locked, refuse_retired, slot_key
+from crons.ledger.record import account_for
 from crons.ledger.reopen import REOPENED, reopen
 from crons.ledger.transactions import verb, writing
 from crons.models import Entry, Range, Run
 from crons.planner import Account
-from crons.schedules import NEVER
 from crons.verdicts import Kind, State, Verdict
 
 EARLIEST = datetime(1970, 1, 1, tzinfo=UTC)
@@ -76,7 +76,7 @@ def _account(entry: Entry) -> Account:
     if entry.parked_reason:
         raise Refused(f"{entry.name!r} cannot be planned, so its slots are not known: {entry.parked_reason}")
     account = account_of(entry)
-    if account.schedule == NEVER:
+    if not entry.schedule:
         raise Refused(f"{entry.name!r} has no schedule, so it has no slots. See: manage.py crons run {entry.name}")
     return account
 

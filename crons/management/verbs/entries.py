@@ -64,7 +64,7 @@ class List(Verb):
         ]
         out.table(COLUMNS, table)
         for pause in api.wide_pauses():
-            out.note(ledger.told(pause))
+            out.note(ledger.describe_pause(pause))
         return 0
 
 

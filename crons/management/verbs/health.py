@@ -51,7 +51,7 @@ class Health(Verb):
             for problem in found:
                 out.line(_in_words(problem), "bad")
             for pause in api.pauses():
-                out.line(ledger.told(pause), "warn")
+                out.line(ledger.describe_pause(pause), "warn")
             if not found:
                 out.line("Nothing is wrong.", "good")
             for beat in alive:

@@ -33,7 +33,7 @@ class PauseAdmin(Operated):
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
         """Leave out those that have ended by themselves."""
-        return ledger.standing(timezone.now(), conf.database)
+        return ledger.active_pauses(timezone.now(), conf.database)
 
     @admin.display(description="paused")
     def what(self, pause: Pause) -> str:

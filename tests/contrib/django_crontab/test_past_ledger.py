@@ -146,7 +146,7 @@ def test_what_a_person_decided_stands(names):
 def test_sync_that_dies_after_an_entry_has_created_it_paused(crontab, installed, monkeypatch):
     """Created in one transaction and paused in a second, it ran twice from then on."""
     job(cron("@hourly"), name="heartbeat")(cronjobs.beat)
-    monkeypatch.setattr(past_ledger, "let_go", lambda *args: 1 / 0)
+    monkeypatch.setattr(past_ledger, "end_pauses", lambda *args: 1 / 0)
 
     with pytest.raises(ZeroDivisionError):
         sync(ledger.database_now())

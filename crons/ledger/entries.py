@@ -1,0 +1,108 @@
+"""Entries' rows: locked, and read as planning and beginning see them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from crons.columns import UNREAD, unread
+from crons.conf import conf
+from crons.exceptions import InvalidJob, Refused, UnknownJob
+from crons.jobs import Policy, no_entry
+from crons.ledger.leaving import zone_of
+from crons.models import Entry, is_text
+from crons.planner import Account, Plan, plan
+from crons.schedules import parse
+
+
+@dataclass(slots=True)
+class Planned:
+    """What planning reads and moves of an entry's row; thousands of whole rows would take longer to make."""
+
+    id: int
+    name: str
+    schedule: str
+    zone: str
+    args: dict[str, Any]
+    policy: dict[str, Any]
+    overrides: dict[str, Any]
+    accounted_until: datetime
+    wake_at: datetime | None
+    version: int
+    paused_at: datetime | None
+    paused_until: datetime | None
+    parked_reason: str
+    retired_at: datetime | None
+
+
+PLANNED_BY = tuple(Planned.__dataclass_fields__)
+
+
+def locked(name: str, using: str) -> Entry:
+    """Lock and return the entry called *name*, waiting for whoever holds it; for use inside a transaction."""
+    # A name that no database takes is nobody's: the driver's complaint would say nothing of entries.
+    entry = Entry.objects.using(using).select_for_update().filter(name=name).first() if is_text(name) else None
+    if entry is None:
+        raise UnknownJob(no_entry(name, Entry.objects.using(using).values_list("name", flat=True)))
+    return entry
+
+
+def refuse_retired(entry: Entry) -> None:
+    """Raise Refused if nobody would begin a run of *entry*."""
+    if entry.retired_at is not None:
+        since = f"{entry.retired_at:%Y-%m-%d %H:%M:%S} UTC"
+        raise Refused(f"{entry.name!r} is retired since {since}: nobody declares it, so nothing would begin it.")
+
+
+def account_of(entry: Entry | Planned) -> Account:
+    """Read an entry's row as planning sees it.
+
+    Raises: CronsError if its texts, its rules or its arguments cannot be read.
+    """
+    if garbled := unread(args=entry.args):
+        raise InvalidJob(garbled)
+    if entry.accounted_until == UNREAD:
+        raise InvalidJob("its column accounted_until holds no moment, such as 2026-11-30 09:00:00")
+    tz = zone_of(entry.zone)
+    schedule, policy = parse(entry.schedule), policy_of(entry)
+    return Account(schedule, tz, policy, entry.accounted_until, entry.paused_at, entry.paused_until)
+
+
+def plan_entry(entry: Entry | Planned, now: datetime) -> tuple[Account, Plan]:
+    """Read an entry's row, and decide what becomes of its slots up to *now*.
+
+    Raises: as account_of.
+    """
+    account = account_of(entry)
+    return account, plan(account, now, conf.grace)
+
+
+def policy_of(entry: Entry | Planned) -> Policy:
+    """Return the rules that an entry lives by: what was declared, under what a person changed.
+
+    Raises: InvalidJob if they cannot be read.
+    """
+    if garbled := unread(policy=entry.policy, overrides=entry.overrides):
+        raise InvalidJob(garbled)
+    written = repr((entry.policy, entry.overrides))
+    if written not in _policies:
+        if len(_policies) >= POLICIES_KEPT:
+            _policies.clear()
+        _policies[written] = Policy.from_json({**entry.policy, **entry.overrides})
+    return _policies[written]
+
+
+# Most entries of a site share a handful of policies; reading one takes as long as planning by it.
+POLICIES_KEPT = 1_000
+_policies: dict[str, Policy] = {}
+
+
+def slot_key(name: str, slot_at: datetime) -> str:
+    """Name a slot so that the name survives a restore and a prune: the entry's name of that time, and the moment."""
+    return f"{name}@{slot_at.astimezone(UTC).isoformat().replace('+00:00', 'Z')}"
+
+
+def request_effect_key(name: str, request_key: str) -> str:
+    """Name a manual run likewise: the entry's name of that time, and the request."""
+    return f"{name}#{request_key}"
