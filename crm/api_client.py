@@ -62,8 +62,8 @@ class ApiClient:
         try:
             return within(self.timeout_seconds, lambda: self._data(request, answer))
         except (TransportError, TimeoutError) as error:
-            told = self._too_slow() if _is_timeout(error) else self._what_came(error, answer)
-        raise ApiFailed(self._masked(told))
+            message = self._too_slow() if _is_timeout(error) else self._what_came(error, answer)
+        raise ApiFailed(self._masked(message))
 
     def pages(
         self, document: str, connection: str, variables: Mapping[str, Any] | None = None
@@ -193,14 +193,14 @@ def _reason(error: BaseException) -> str:
 
 
 def _errors(url: str, errors: Any) -> str:
-    told, hints = [], {}
+    messages, hints = [], {}
     for each in errors if isinstance(errors, list) else [errors]:
         found = each if isinstance(each, dict) else {"message": each}
         extensions = found.get("extensions")
         code = str(extensions.get("code") or "") if isinstance(extensions, dict) else ""
-        told.append(_shown(str(found.get("message"))) + (f" ({code})" if code else ""))
+        messages.append(_shown(str(found.get("message"))) + (f" ({code})" if code else ""))
         hints[_HINTS.get(code, "")] = True
-    return f"{url} answered with errors: {'; '.join(told[:3]) or 'an empty list of them'}{''.join(hints)}"
+    return f"{url} answered with errors: {'; '.join(messages[:3]) or 'an empty list of them'}{''.join(hints)}"
 
 
 def _seen(answer: Answer) -> str:

@@ -15,8 +15,8 @@ os.environ.setdefault("DJANGO_SETTINGS_MODULE", "crm.settings")
 warnings.filterwarnings("ignore", message="StreamingHttpResponse must consume synchronous iterators")
 application = limited(get_asgi_application())
 if settings.CRM_BEHIND_PROXY:
-    # Else every visitor has the proxy's address. uvicorn's own switch is off (--no-proxy-headers): it is on unless
-    # told, and whoever reaches the port from this machine could give himself any address.
+    # Else every visitor has the proxy's address. uvicorn's own switch is off (--no-proxy-headers): it is on by
+    # default, and whoever reaches the port from this machine could give himself any address.
     application = ProxyHeadersMiddleware(application, trusted_hosts=settings.CRM_PROXY_ADDRESSES)
 # Now, not at the first request: building the GraphQL schema takes seconds on a busy machine, and the heartbeat,
 # which may be that request, waits for five.

@@ -1,4 +1,4 @@
-"""A limit on bodies, at the door: Django under ASGI writes a body to the disk, whole, before a view can refuse it."""
+"""A limit on bodies, before Django: under ASGI it writes a body to the disk, whole, before a view can refuse it."""
 
 import re
 from collections.abc import Awaitable, Callable
@@ -11,7 +11,7 @@ Application = Callable[[Any, Any, Any], Awaitable[None]]  # ASGI's: scope, recei
 
 
 def limited(application: Application, most_bytes: int = MOST_BYTES) -> Application:
-    """Give *application* as one that gets no request with a body above *most_bytes*, or of a length not told."""
+    """Give *application* as one that gets no request with a body above *most_bytes*, or without a length."""
 
     async def limit(scope: Any, receive: Any, send: Any) -> None:
         refusal = _refusal(dict(scope["headers"]), most_bytes) if scope["type"] == "http" else None

@@ -41,8 +41,8 @@ def request(order_ids: Sequence[int]) -> None:
 def send(order_id: int) -> bool:
     """Send the order's confirmation unless that is done, being done, or nobody asked for it; say whether it was.
 
-    Who is killed between the claim and the mail leaves the order as "sending": whether the mail went nobody knows,
-    and no second one is sent. *send_waiting* tells of it, and *settle* is how a person ends it.
+    A process that is killed between the claim and the mail leaves the order as "sending": nobody knows whether the
+    mail went, so no second one is sent. *send_waiting* reports it, and a person ends it with *settle*.
     Raises: whatever the mail server's refusal raises; then it waits again.
     """
     waiting = Order.objects.filter(pk=order_id, confirmation=_C.WAITING)
@@ -68,8 +68,8 @@ def send(order_id: int) -> bool:
 def send_waiting(for_seconds: float = SENDING_SECONDS) -> tuple[int, dict[int, str]]:
     """Send what still waits; return how many were sent, and what is wrong with which order.
 
-    One that cannot be sent does not keep the others: what was tried comes after what was not, and what is not begun
-    after *for_seconds* is left for the next time. Of a sender that was cut off is told each time, until *settle*.
+    One that cannot be sent does not delay the others: what was tried comes after what was not, and what is not begun
+    after *for_seconds* is left for the next time. A sender that was cut off is reported each time, until *settle*.
     """
     sent, wrong, until = 0, _cut_off(), time.monotonic() + for_seconds
     waiting = Order.objects.filter(confirmation=_C.WAITING)
@@ -80,7 +80,7 @@ def send_waiting(for_seconds: float = SENDING_SECONDS) -> tuple[int, dict[int, s
             break
         try:
             sent += send(order_id)
-        except Exception as error:  # noqa: BLE001 (whatever mail raises: it is told, and the order waits again)
+        except Exception as error:  # noqa: BLE001 (whatever mail raises: it is reported, and the order waits again)
             wrong[order_id] = f"{type(error).__name__}: {error}"
     return sent, wrong
 
@@ -95,9 +95,9 @@ def settle(order_ids: Collection[int], *, arrived: bool) -> list[int]:
 
 
 def _cut_off() -> dict[int, str]:
-    """Tell, by order, of senders that claimed it and are gone."""
+    """Name the orders whose sender claimed them and is gone."""
     claimed = Order.objects.filter(confirmation=_C.SENDING).order_by("pk")
-    # Of before that was noted, there is no moment.
+    # Rows from before this column existed have no moment.
     late = claimed.filter(confirmation_tried_at__lt=timezone.now() - CUT_OFF_AFTER)
     unknown = claimed.filter(confirmation_tried_at=None)
     return dict.fromkeys([*late.values_list("pk", flat=True), *unknown.values_list("pk", flat=True)], CUT_OFF)

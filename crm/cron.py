@@ -42,14 +42,14 @@ def clean_inactive_customers(context: Context | None = None, *, force: bool = Fa
                 raise
             raise GiveUp(str(error)) from error  # a person has to look: the next tries would refuse as well
     # Before the log: whatever becomes of that, the run's output says how many are gone.
-    _say(*told_of_cleanup(cleanup))
+    _say(*cleanup_lines(cleanup))
     # Also those that an earlier attempt of this run deleted, before it was killed or could not log.
     count = customers.deleted_under(key) if key else cleanup.deleted
     _log(CLEANUP_LOG, [f"Deleted {count} inactive customers"])
     return cleanup
 
 
-def told_of_cleanup(cleanup: customers.Cleanup) -> list[str]:
+def cleanup_lines(cleanup: customers.Cleanup) -> list[str]:
     """Give the counts by reason, a line each."""
     cut_at = timezone.localtime(cleanup.cut_at)
     verb = "Would delete" if cleanup.dry_run else "Deleted"
@@ -115,12 +115,12 @@ def update_low_stock(context: Context | None = None) -> restocking.Restocked:
 def generate_crm_report(context: Context | None = None) -> None:
     """Log the totals up to the slot."""
     until, _ = _run_of(context)
-    line = told_of_totals(until)
+    line = report_line(until)
     _say(line)
     _log(REPORT_LOG, [f"- {line}"])
 
 
-def told_of_totals(until: datetime) -> str:
+def report_line(until: datetime) -> str:
     """Give the report up to *until* as a line."""
     with progress.shown("Counting"):
         totals = reports.totals(until)
@@ -136,7 +136,7 @@ def told_of_totals(until: datetime) -> str:
     tags=("crm", "orders"),
 )
 def send_order_confirmations() -> None:
-    """Send what waits, each once; fail where some could not be, or may not have been, so that somebody is told."""
+    """Send what waits, each once; fail where some could not be, or may not have been, so that ADMINS get mail."""
     sent, wrong = confirmations.send_waiting()
     _say(f"Sent {sent} confirmations.", *(f"Order {pk}: {what}" for pk, what in wrong.items()))
     if wrong:

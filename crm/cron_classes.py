@@ -11,7 +11,7 @@ from crons import current_context
 
 
 class TokensEnd(Exception):
-    """Service tokens in use end soon; nothing else is wrong. Failing is how a job has somebody told."""
+    """Service tokens in use end soon; nothing else is wrong. A job that fails is mailed to ADMINS."""
 
 
 class ExpireSessionsAndTokens(CronJobBase):
@@ -36,11 +36,11 @@ class ExpireSessionsAndTokens(CronJobBase):
         rest = "" if expired.finished else "; the time for it is over, the rest goes at the next slot"
         said = f"{expired.sessions} sessions and {expired.tokens} service tokens deleted{rest}"
         if rows := tokens.ending(now):
-            raise TokensEnd(f"{said}. {' '.join(map(_told, rows))}")
+            raise TokensEnd(f"{said}. {' '.join(map(_renewal, rows))}")
         return said
 
 
-def _told(row: ServiceToken) -> str:
+def _renewal(row: ServiceToken) -> str:
     renewal = "jobs" if row.name == token_files.JOBS else f"rotate {row.prefix}"
     return (
         f"The service token {row} is in use and ends on {timezone.localtime(row.expires_at):%Y-%m-%d %H:%M %z}. "

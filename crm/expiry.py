@@ -1,4 +1,4 @@
-"""What has expired goes: sessions at once, service tokens once nobody can be puzzled by it."""
+"""What has expired goes: sessions at once, service tokens after a while in which their users read why."""
 
 import time
 from collections.abc import Callable
@@ -10,7 +10,7 @@ from django.db.models import Model, Q, QuerySet
 
 from crm.models import ServiceToken
 
-# For so long who shows a token is told that it has expired, or was revoked; after that, that nobody knows it.
+# For so long the answer to a token says that it has expired or was revoked; after that, that it is unknown.
 TOKENS_KEPT = timedelta(days=30)
 
 

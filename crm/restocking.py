@@ -49,17 +49,17 @@ class Restocked:
 def update_low_stock(api: ApiClient, *, key: str) -> Restocked:
     """Have every low stock raised, once for each *key*; without one, at each call.
 
-    Raises: ApiFailed, also for errors that the mutation tells of.
+    Raises: ApiFailed, also for errors in the mutation's answer.
     """
     # Left out where there is none: it may be omitted, but must not be null.
     payload: Any = api.ask(UPDATE_LOW_STOCK, {"key": key} if key else {}).get("updateLowStockProducts")
     try:
-        told = [f"{error['message']} ({error['code']})" for error in payload["errors"]]
+        messages = [f"{error['message']} ({error['code']})" for error in payload["errors"]]
         done = Restocked(_levels(payload["products"]), str(payload["message"]), payload["replayed"] is True)
     except (KeyError, TypeError):
         raise ApiFailed(f"Expected products and a message, but {payload!r:.200} came.") from None
-    if told:
-        raise ApiFailed(f"The stocks were not raised: {'; '.join(told)}")
+    if messages:
+        raise ApiFailed(f"The stocks were not raised: {'; '.join(messages)}")
     return done
 
 

@@ -10,13 +10,13 @@ from crm.graph.limits import Limits
 from crm.graph.mutations import Mutation
 from crm.graph.queries import Query
 from crm.graph.sizes import MAX_PAGE
-from crm.graph.time_limit import told
+from crm.graph.time_limit import as_client_errors
 
 
 class _Schema(strawberry.Schema):
     def process_errors(self, errors: list[GraphQLError], execution_context: ExecutionContext | None = None) -> None:
         """Log what went wrong on this side; a client's mistakes are the client's to read."""
-        super().process_errors([error for error in told(errors) if is_unexpected(error)], execution_context)
+        super().process_errors([error for error in as_client_errors(errors) if is_unexpected(error)], execution_context)
 
 
 schema = _Schema(

@@ -84,7 +84,7 @@ def issue(
 def authenticate(text: str, *, now: datetime | None = None) -> ServiceToken:
     """Give the row of the token *text*, and note its use.
 
-    Raises: InvalidToken: malformed or unknown (which of the two a stranger is not told), revoked, expired.
+    Raises: InvalidToken: malformed or unknown (a stranger must not learn which of the two), revoked, expired.
     Cost: one query by a unique index; one update where USE_NOTED_EVERY has passed since the last.
     """
     now = now or timezone.now()

@@ -23,7 +23,7 @@ from crm.graph.sizes import Size, too_large
 
 @dataclass(frozen=True)
 class Budget:
-    """How much one request may ask for. *errors* of a document that is refused are told, the first ones."""
+    """How much one request may ask for. *errors*: how many of a refused document are answered, the first ones."""
 
     body_bytes: int
     characters: int

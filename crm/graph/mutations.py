@@ -23,7 +23,7 @@ class Mutation:
     @strawberry.mutation(description="Make a customer. Asks for customers:write.")
     def create_customer(self, info: Info, input: inputs.CreateCustomerInput) -> payloads.CustomerPayload:
         require(info, "customers:write", "add")
-        return _told(
+        return _answer(
             payloads.CustomerPayload,
             lambda: {"customer": customers.create(_customer(input), now=timezone.now())},
         )
@@ -32,7 +32,7 @@ class Mutation:
     def update_customer(self, info: Info, input: inputs.UpdateCustomerInput) -> payloads.CustomerPayload:
         require(info, "customers:write", "change")
         changes = inputs.given(input, "name", "email", "phone")
-        return _told(
+        return _answer(
             payloads.CustomerPayload,
             lambda: {"customer": customers.update(number_of(input.id, "Customer"), changes)},
         )
@@ -41,7 +41,7 @@ class Mutation:
     def bulk_create_customers(self, info: Info, input: inputs.BulkCreateCustomersInput) -> payloads.CustomersPayload:
         require(info, "customers:write", "add")
         items = [_customer(each) for each in input.customers]
-        return _all_told(
+        return _answer_of_many(
             payloads.CustomersPayload,
             payloads.CustomerResult,
             ("customer", "customers"),
@@ -51,7 +51,7 @@ class Mutation:
     @strawberry.mutation(description="Make a product. Asks for products:write.")
     def create_product(self, info: Info, input: inputs.CreateProductInput) -> payloads.ProductPayload:
         require(info, "products:write", "add")
-        return _told(
+        return _answer(
             payloads.ProductPayload,
             lambda: {"product": products.create(_product(input), now=timezone.now())},
         )
@@ -60,7 +60,7 @@ class Mutation:
     def update_product(self, info: Info, input: inputs.UpdateProductInput) -> payloads.ProductPayload:
         require(info, "products:write", "change")
         changes = inputs.given(input, "name", "price", "stock")
-        return _told(
+        return _answer(
             payloads.ProductPayload,
             lambda: {"product": products.update(number_of(input.id, "Product"), changes, now=timezone.now())},
         )
@@ -69,7 +69,7 @@ class Mutation:
     def bulk_create_products(self, info: Info, input: inputs.BulkCreateProductsInput) -> payloads.ProductsPayload:
         require(info, "products:write", "add")
         items = [_product(each) for each in input.products]
-        return _all_told(
+        return _answer_of_many(
             payloads.ProductsPayload,
             payloads.ProductResult,
             ("product", "products"),
@@ -79,7 +79,7 @@ class Mutation:
     @strawberry.mutation(description="Make an order and take its items from the stock. Asks for orders:write.")
     def create_order(self, info: Info, input: inputs.CreateOrderInput) -> payloads.OrderPayload:
         require(info, "orders:write", "add")
-        return _told(
+        return _answer(
             payloads.OrderPayload,
             lambda: {"order": orders.create(_wish(input), now=timezone.now())},
         )
@@ -87,7 +87,7 @@ class Mutation:
     @strawberry.mutation(description="Move an order on to its next status. Asks for orders:write.")
     def update_order(self, info: Info, input: inputs.UpdateOrderInput) -> payloads.OrderPayload:
         require(info, "orders:write", "change")
-        return _told(
+        return _answer(
             payloads.OrderPayload,
             lambda: {"order": orders.update(number_of(input.id, "Order"), input.status, now=timezone.now())},
         )
@@ -96,7 +96,7 @@ class Mutation:
     def bulk_create_orders(self, info: Info, input: inputs.BulkCreateOrdersInput) -> payloads.OrdersPayload:
         require(info, "orders:write", "add")
         wishes = [_wish(each) for each in input.orders]
-        return _all_told(
+        return _answer_of_many(
             payloads.OrdersPayload,
             payloads.OrderResult,
             ("order", "orders"),
@@ -121,7 +121,7 @@ class Mutation:
         return payloads.RestockPayload(products=products, message=message, count=count, replayed=done.replayed)
 
 
-def _told(payload: Callable[..., Payload], do: Callable[[], dict[str, Any]]) -> Payload:
+def _answer(payload: Callable[..., Payload], do: Callable[[], dict[str, Any]]) -> Payload:
     """Give the payload of what *do* gives, or of the problems for which it was refused."""
     try:
         return payload(**do())
@@ -129,7 +129,7 @@ def _told(payload: Callable[..., Payload], do: Callable[[], dict[str, Any]]) -> 
         return payload(errors=user_errors(refused.problems))
 
 
-def _all_told(
+def _answer_of_many(
     payload: Callable[..., Payload],
     one: Callable[..., Any],
     names: tuple[str, str],
@@ -142,12 +142,12 @@ def _all_told(
     except Refused as refused:
         return payload(errors=user_errors(refused.problems, plural))
     peers.together([result.row for result in results if result.row is not None])
-    told = [
+    answers = [
         one(**{name: result.row}, errors=user_errors(result.problems, plural, index))
         for index, result in enumerate(results)
     ]
     created = sum(result.row is not None for result in results)
-    return payload(results=told, created=created, failed=len(results) - created)
+    return payload(results=answers, created=created, failed=len(results) - created)
 
 
 def _customer(values: inputs.CreateCustomerInput) -> dict[str, Any]:

@@ -31,7 +31,7 @@ def statements_limited() -> Iterator[None]:
             yield
 
 
-def told(errors: list[GraphQLError]) -> list[GraphQLError]:
+def as_client_errors(errors: list[GraphQLError]) -> list[GraphQLError]:
     """Give *errors* with those of a statement that took too long as the client's."""
     return [_too_slow(error) if _is_timeout(error.original_error) else error for error in errors]
 

@@ -16,7 +16,7 @@ from strawberry.types import ExecutionResult
 from crm.graph.errors import ClientError, first
 from crm.graph.limits import KNOWN, STRANGER, budget_of
 from crm.graph.permissions import identify, token_of
-from crm.graph.time_limit import statements_limited, told
+from crm.graph.time_limit import as_client_errors, statements_limited
 from crm.tokens import InvalidToken
 
 _NAME = re.compile("[A-Za-z0-9_]{0,100}")  # strawberry writes it into its answer as it came
@@ -78,7 +78,9 @@ class _View(GraphQLView):
         # Here and not in an extension of the schema: those do not see what the parser or another one raises.
         # Whoever may ask may know of each of the many things asked for which one failed.
         budget = budget_of(request)
-        result.errors = first(told(result.errors or []), budget.errors if budget is STRANGER else budget.fields)
+        result.errors = first(
+            as_client_errors(result.errors or []), budget.errors if budget is STRANGER else budget.fields
+        )
         return result
 
 

@@ -30,7 +30,7 @@ class Command(EntryPoint):
             cleanup = customers.delete_inactive(
                 now=timezone.now(), dry_run=True, force=options["force"], on_progress=on_progress
             )
-        return cron.told_of_cleanup(cleanup)
+        return cron.cleanup_lines(cleanup)
 
     def arguments(self, options: dict[str, Any]) -> list[str]:
         return ["force=true"] if options["force"] else []

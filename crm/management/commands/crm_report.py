@@ -15,4 +15,4 @@ class Command(EntryPoint):
     help = "Log how many customers, orders and how much revenue there are, recorded as a run of that job."
 
     def preview(self, options: dict[str, Any]) -> list[str]:
-        return [cron.told_of_totals(timezone.now())]
+        return [cron.report_line(timezone.now())]
