@@ -17,7 +17,9 @@ ON ?=
 PYTHON ?=
 # What resolves dependencies for `make lock`; nothing else needs it.
 UV ?= uv
-export VENV PORT JOBS ON PYTHON
+# 1: note which lines and branches of crons the tests run.
+COVERAGE ?=
+export VENV PORT JOBS ON PYTHON COVERAGE
 
 python := $(VENV)/bin/python
 # What builds a release and the docs site is no dependency of the tests: an environment of its own.

@@ -4,7 +4,8 @@
 #   VENV           default .venv       JOBS   tests at once, default two a core
 #   ON             empty: every test on SQLite, and what touches the database on PostgreSQL too;
 #                  sqlite or postgres: every test once, on this database unless it runs only on the other
-#   COVERAGE       1: note in .coverage which lines and branches of crons ran; `coverage report` shows it
+#   COVERAGE       1: note in .coverage which lines and branches of crons ran, and fail where they are too few;
+#                  `coverage report` shows them file by file
 #   DATABASE_URL   a PostgreSQL to use for its leg instead of one started for it
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -55,6 +56,11 @@ esac
 
 echo "── tests ($selection), $((SECONDS / 60)) min $((SECONDS % 60)) s, $("$venv/bin/python" -V), Django $("$venv/bin/python" -c 'import django; print(django.__version__)')"
 printf '%s\n' "${lines[@]}"
+if [[ ${COVERAGE:-} == 1 ]]; then
+    covered=$("$venv/bin/coverage" report) || failed+=("coverage: fewer lines and branches of crons ran than pyproject.toml asks for")
+    echo "── coverage of crons"
+    sed -n -e '/^Name/p' -e '/^TOTAL/p' <<<"$covered"
+fi
 if [[ ${#failed[@]} -gt 0 ]]; then
     echo "FAILED: $(IFS=,; echo "${failed[*]}")" >&2
     exit 1
