@@ -156,8 +156,8 @@ def test_what_no_line_can_say_is_refused_by_entry(crontab: Crontab, report: None
     assert done.code == 1
     assert len(lines_of(crontab)) == 1
     assert done.err.splitlines()[:2] == [
-        "no line for odd: 'every 420s' cannot be a crontab line: every 7 minutes does not divide a day, "
-        "and cron begins anew each day. One tick line fires everything: manage.py crons apply --tick.",
+        "no line for odd: 'every 420s' cannot be a crontab line: every 7 minutes divides neither an hour "
+        "nor a day, and cron begins anew with each. One tick line fires everything: manage.py crons apply --tick.",
         "no line for quick: 'every 90s' cannot be a crontab line: it has seconds, and cron knows whole minutes. "
         "One tick line fires everything: manage.py crons apply --tick.",
     ]

@@ -99,7 +99,7 @@ def crontab(text: str, zone: str = "UTC") -> Any:
 )
 def test_a_schedule_is_said_in_the_fields_of_celery(text: str, expected: Any):
     """Even intervals keep the moments that all hosts share, so they are fields too."""
-    assert beat_fields.of(parse(text), "Europe/Berlin", NOW) == expected
+    assert beat_fields.of(parse(text), "Europe/Berlin") == expected
 
 
 FORMS = ["*", "*/2", "*/30", "*/7", "0,30", "0-58/2", "0-59", "5", "0", "*/2,5", "5,*/20", "0-4,10-14", "*/59", "*/60"]
@@ -111,7 +111,7 @@ def kept(text: str) -> None:
     declared = cron(text).clock
     row = models.CrontabSchedule(**dict(zip(beat_fields.FIELDS, text.split(), strict=True)), timezone="Europe/Berlin")
 
-    written = beat_fields.of(cron(text), "Europe/Berlin", NOW)
+    written = beat_fields.of(cron(text), "Europe/Berlin")
     read = beat_fields.read(models.PeriodicTask(crontab=row))
 
     assert written == read
@@ -158,22 +158,22 @@ def test_no_field_changes_its_kind(minute: str, hour: str):
         ("0 0 1 * MON", beat_fields.BOTH_DAYS),
         ("0 0 */2 * MON", beat_fields.BOTH_DAYS),
         ("every 30s", "it has seconds, and cron knows whole minutes"),
-        ("every 420s", "every 7 minutes does not divide a day, and cron begins anew each day"),
-        ("every 5400s", "every 90 minutes takes 2 crontab lines, and a row has one"),
+        ("every 420s", "every 7 minutes divides neither an hour nor a day, and cron begins anew with each"),
+        ("every 5400s", "every 90 minutes divides neither an hour nor a day, and cron begins anew with each"),
         ("0 1 * * * | 30 2 * * *", "it joins several schedules with |, and a row has one"),
     ],
 )
 def test_what_a_row_cannot_say_is_refused_with_the_reason(text: str, reason: str):
     """A row that fires nearly then would be taken for the schedule."""
     with pytest.raises(Unfit) as refused:
-        beat_fields.of(parse(text), "UTC", NOW)
+        beat_fields.of(parse(text), "UTC")
 
     assert str(refused.value) == reason
 
 
 def test_fields_mean_to_celery_what_the_schedule_means():
     """Sets are compared, not texts: Celery's own reading of what is written."""
-    text, _ = beat_fields.of(parse("7-59/13 */6 2-31/9 2,4 *"), "UTC", NOW) or ("", "")
+    text, _ = beat_fields.of(parse("7-59/13 */6 2-31/9 2,4 *"), "UTC") or ("", "")
     celery = pytest.importorskip("celery.schedules")
     minute, hour, day, month, weekday = text.split()
 

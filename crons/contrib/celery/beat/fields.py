@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta, tzinfo
+from datetime import timedelta
 from typing import Any
 
 from crons.exceptions import InvalidSchedule
@@ -14,7 +14,7 @@ FIELDS = ("minute", "hour", "day_of_month", "month_of_year", "day_of_week")
 BOTH_DAYS = "it names days of the month and of the week, which cron and Celery's crontab join otherwise"
 
 
-def of(schedule: Schedule, zone: str, now: datetime) -> tuple[str, str] | None:
+def of(schedule: Schedule, zone: str) -> tuple[str, str] | None:
     """Return five fields and the zone that Celery reads them in; None for NEVER.
 
     Raises: Unfit, with the reason.
@@ -25,11 +25,7 @@ def of(schedule: Schedule, zone: str, now: datetime) -> tuple[str, str] | None:
         return _text(schedule.clock, both=schedule.clock.both_days), zone
     if isinstance(schedule, Every):
         # Celery counts an interval from its own last run; ours from a moment that all hosts share.
-        utc: tzinfo = UTC
-        texts = fitting.texts(schedule, utc, utc, now)
-        if len(texts) == 1:
-            return _text(cron(texts[0]).clock, both=True), "UTC"
-        raise Unfit(f"{schedule.rhythm} takes {len(texts)} crontab lines, and a row has one")
+        return _text(cron(fitting.text_of(schedule)).clock, both=True), "UTC"
     raise Unfit("it joins several schedules with |, and a row has one")
 
 

@@ -14,7 +14,6 @@ from typing import Any
 
 from django.apps import apps
 from django.db import router
-from django.utils import timezone
 
 from crons import api
 from crons.contrib.celery.beat import fields
@@ -180,7 +179,7 @@ def mirrored(entry: Entry) -> tuple[str, str] | None:
     """
     text = entry.overrides.get("declared", entry.schedule)
     zone = entry.overrides.get("declared_zone", entry.zone)
-    return fields.of(parse(text), zone, timezone.now())
+    return fields.of(parse(text), zone)
 
 
 @verb

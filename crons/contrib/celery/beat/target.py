@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from django.db import IntegrityError
-from django.utils import timezone
 
 from crons.conf import conf
 from crons.contrib.celery.beat import fields
@@ -135,7 +134,7 @@ class BeatTarget(Target):
             row = known.get(beat_rows.PREFIX + each.name)
             zone = each.schedule.zone or conf.time_zone
             try:
-                when = fields.of(each.schedule, zone, timezone.now())
+                when = fields.of(each.schedule, zone)
             except Unfit as error:
                 when, reason = None, f"{each.schedule.text!r} cannot be a row: {error}; {LEFT}"
             else:
@@ -166,7 +165,7 @@ def _changed(row: Row | None, entry: Entry | None) -> tuple[str, str] | None:
     if entry is None or "schedule" not in entry.overrides:
         return None
     try:
-        return fields.of(parse(entry.schedule), entry.zone, timezone.now())
+        return fields.of(parse(entry.schedule), entry.zone)
     except (Unfit, InvalidSchedule):
         # An interval of a person's own that no crontab says: the row is one, too.
         return (entry.schedule, "") if entry.schedule.startswith("every ") else None
