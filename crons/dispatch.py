@@ -12,11 +12,11 @@ from crons.exceptions import LedgerUnavailable
 from crons.executors import Begun, Executor, Sender
 from crons.executors.local import LocalAttempts
 from crons.executors.publishing import Publishers
-from crons.executors.writer import LedgerHealth
-from crons.hosts.instances import Instance, boottime
+from crons.executors.writer import DatabaseWriter, LedgerHealth
+from crons.hosts import Instance, boottime
 from crons.jobs import registry
 from crons.ledger import BATCH, Agenda, Recorded
-from crons.side_output import get_log
+from crons.side_output import Echo, get_log
 
 log = get_log("crons")
 # Runs that can no longer begin are looked for when slots were recorded, and else this often.
@@ -84,6 +84,14 @@ class Dispatcher:
     def running(self) -> int:
         """Count the attempts started here that are not yet written down as ended."""
         return len(self.attempts.running())
+
+    def inspect_declarations(self, now: datetime, kind: str) -> None:
+        """Look whether somebody declares each entry; *kind* is what this process is called, which has no heartbeat."""
+        watch.inspect_declarations(now, kind)
+
+    def writer(self, echo: Echo | None = None) -> DatabaseWriter:
+        """Return what executors write with; *echo* shows what has been stored."""
+        return DatabaseWriter(self.health, echo)
 
     def turn(self, now: datetime | None = None, *, beginning: bool = True) -> Pass:
         """Do everything that is due: record slots, give up what is lost, begin what there is room for.

@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 from typing import Any
 
 from crons.attempts import KILL_AT, RENEW_AT, Begun, Chunk, Finished, LedgerWriter, Renewed, RunMessage
-from crons.verdicts import Ending
+from crons.verdicts import Ending, Outcome
 
 __all__ = [
     "KILL_AT",
@@ -18,6 +18,7 @@ __all__ = [
     "Executor",
     "Finished",
     "LedgerWriter",
+    "Outcome",
     "Renewed",
     "RunMessage",
     "Sender",

@@ -22,18 +22,16 @@ from typing import Any, TextIO
 
 from django.db import connections
 
-from crons.attempts import RENEW_AT, Begun, Chunk, Finished, LedgerWriter
 from crons.conf import conf
 from crons.exceptions import LedgerUnavailable
-from crons.executors.base import Executor
+from crons.executors.base import RENEW_AT, Begun, Chunk, Ending, Executor, Finished, LedgerWriter, Outcome
 from crons.executors.capture import RECORD_FORMAT, is_output, log_level
 from crons.executors.output import Output, without_secrets
-from crons.executors.process.child import environment_of, run
 from crons.executors.reports import RETRY_SECONDS, Reports
-from crons.hosts.instances import lock_attempt
+from crons.executors.runner import environment_of, run
+from crons.hosts import lock_attempt
 from crons.redaction import Redaction, of_project
 from crons.side_output import BestEffort, dropped_note
-from crons.verdicts import Ending, Outcome
 
 Sink = Callable[[str, str], None]
 

@@ -10,7 +10,7 @@ from crons import ledger
 from crons.attempts import Unstarted
 from crons.exceptions import LedgerUnavailable
 from crons.executors.base import Begun, Executor
-from crons.hosts.instances import Instance
+from crons.hosts import Instance
 from crons.side_output import get_log
 from crons.signals import attempt_begun
 

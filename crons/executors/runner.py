@@ -1,4 +1,4 @@
-"""Running: call a job in the process that this is called in, and say how it ended. No database."""
+"""Running: call a job in the process that this is called in, and say how it ended."""
 
 from __future__ import annotations
 
@@ -10,13 +10,16 @@ import traceback
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from contextvars import ContextVar
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
 
-from crons.exceptions import GiveUp
-from crons.jobs import Body, ProgramNotStarted
-from crons.verdicts import Ending, Outcome
+from crons.exceptions import GiveUp, UnknownJob
+from crons.executors.base import Begun, Ending, Outcome
+from crons.hosts.orphans import ATTEMPT, INSTANCE
+from crons.jobs import Body, ProgramNotStarted, registry
+
+LONGEST_ERROR = 32_768
 
 # What tracks errors hangs on logging, or on what a job logs itself; without this it would see none of them.
 log = logging.getLogger("crons.job")  # noqa: TID251 (in the job's own process, as any logging of it)
@@ -64,6 +67,46 @@ def current_context() -> Context | None:
     return _current.get()
 
 
+def run(begun: Begun) -> Ending:
+    """Call the attempt's job and say how it ended."""
+    try:
+        body = registry.get(begun.job).body
+    except UnknownJob as error:
+        return Ending(Outcome.FAILED, str(error))
+    ending = call(body, context_of(begun))
+    return replace(ending, error=shortened(ending.error))
+
+
+def environment_of(begun: Begun) -> Mapping[str, str]:
+    """Return the variables of the job's declaration, and the attempt's name for the programs that the job starts."""
+    known = registry.jobs.get(begun.job)
+    return {
+        **(known.environment if known is not None else {}),
+        ATTEMPT: str(begun.attempt),
+        INSTANCE: begun.instance,
+        "CRONS_RUN": str(begun.run),
+        "CRONS_KEY": begun.key,
+    }
+
+
+def context_of(begun: Begun) -> Context:
+    """Build what the job may know of its attempt."""
+    return Context(
+        entry=begun.entry,
+        job=begun.job,
+        key=begun.key,
+        token=begun.attempt,
+        number=begun.number,
+        kind=begun.kind,
+        trigger=begun.trigger,
+        since=begun.since,
+        until=begun.until,
+        slot_at=begun.slot_at,
+        args=begun.args,
+        fence=_fence,
+    )
+
+
 def call(body: Body, context: Context) -> Ending:
     """Call *body* once and say how it ended; whatever it raises is recorded, SystemExit and Ctrl-C too.
 
@@ -74,6 +117,20 @@ def call(body: Body, context: Context) -> Ending:
         about = {"entry": context.entry, "job": context.job, "attempt": context.token}
         log.error("%s failed: %s", context.entry, type(error).__name__, exc_info=error, extra=about)
     return ending
+
+
+def shortened(error: str) -> str:
+    """Leave the middle out of an error that is too long to be stored and read."""
+    if len(error) <= LONGEST_ERROR:
+        return error
+    half = LONGEST_ERROR // 2
+    return f"{error[:half]}\n… {len(error) - 2 * half:,} characters left out …\n{error[-half:]}"
+
+
+def _fence(token: int) -> AbstractContextManager[None]:
+    from crons.ledger import fenced  # only a job that asks for it touches the ledger, and its tables
+
+    return fenced(token)
 
 
 def _call(body: Body, context: Context) -> tuple[Ending, BaseException | None]:

@@ -10,7 +10,7 @@ from crons import ledger
 from crons.conf import conf
 from crons.exceptions import LedgerUnavailable
 from crons.executors.base import Chunk, Finished, Renewed
-from crons.hosts.instances import Instance, boottime
+from crons.hosts import Instance, boottime
 from crons.side_output import Echo
 
 # How many leases an ended attempt is left to its silent process by one that cannot tell how long all went well.

@@ -46,6 +46,7 @@ from crons.ledger.reopen import retry
 from crons.ledger.requests import request
 from crons.ledger.send import send, take_back
 from crons.ledger.settle import settle
+from crons.ledger.silence import Watchdog, keep_alive
 from crons.ledger.transactions import BATCH, database_now, verb, writing
 from crons.ledger.upcoming import UpcomingSlot, slots_of
 
@@ -58,6 +59,7 @@ __all__ = [
     "Reconciled",
     "Recorded",
     "UpcomingSlot",
+    "Watchdog",
     "account_for",
     "account_of",
     "active_pauses",
@@ -75,6 +77,7 @@ __all__ = [
     "finish",
     "full_groups",
     "is_busy",
+    "keep_alive",
     "keep_keys",
     "kept",
     "lock_deployment",

@@ -10,7 +10,7 @@ from crons.conf import conf
 from crons.management import rows
 from crons.management.output import Out
 from crons.models import Attempt, OutputChunk, Run
-from crons.triggers.following import LOOK_SECONDS, Following
+from crons.triggers.following import POLL_SECONDS, Following
 from crons.verdicts import Verdict
 
 STOPPED_BY_CTRL_C = 130
@@ -29,8 +29,8 @@ class Follower:
         """Print until the run is over; return 0 if it succeeded, else what its last attempt exited with."""
         following = Following(self.run, self.out.note, self._print)
         try:
-            while not following.look():
-                self.pause(LOOK_SECONDS)
+            while not following.poll():
+                self.pause(POLL_SECONDS)
         except KeyboardInterrupt:
             self.out.note(f"run {self.run.pk} goes on. See: manage.py crons show {self.run.pk}")
             return STOPPED_BY_CTRL_C

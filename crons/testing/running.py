@@ -13,8 +13,7 @@ from django.utils import timezone
 from crons.conf import conf
 from crons.executors import Ending
 from crons.executors.inline import run_here
-from crons.executors.process import child
-from crons.executors.runner import Context, call
+from crons.executors.runner import Context, call, context_of, shortened
 from crons.jobs import Body, Job, check_args
 from crons.testing.clock import moment_of
 from crons.testing.declared import find
@@ -37,12 +36,12 @@ def run(job: Body | Job | str, /, *, context: Mapping[str, Any] | None = None, *
     check_args(declared.name, declared.body, args)
     changed = _read(context or {})
     begun = made_up(entry, declared, args, changed.get("until") or timezone.now())
-    given = replace(child.context_of(begun), fence=_transaction, **changed)
+    given = replace(context_of(begun), fence=_transaction, **changed)
     recorder = CallRecorder(declared.body)
 
     def called() -> Ending:
         ended = call(recorder.body, given)
-        return replace(ended, error=child.shortened(ended.error))
+        return replace(ended, error=shortened(ended.error))
 
     with listening() as records:
         ending, chunks = run_here(begun, called)

@@ -10,7 +10,6 @@ from crons import ledger, watch
 from crons.dispatch import Dispatcher
 from crons.exceptions import LedgerUnavailable
 from crons.executors.inline import InlineExecutor
-from crons.executors.writer import DatabaseWriter
 from crons.hosts.instances import Instance
 from crons.jobs import registry
 
@@ -24,7 +23,7 @@ class Scheduler:
         aliases = {job.policy.executor for job in registry.jobs.values()}
         self._executors = {alias: InlineExecutor(alias=alias) for alias in sorted(aliases)}
         self.dispatcher = Dispatcher(TRIGGER, instance, self._executors)
-        self._writer = DatabaseWriter(self.dispatcher.health)
+        self._writer = self.dispatcher.writer()
 
     def work(self) -> None:
         """Run all that has begun.

@@ -2,27 +2,21 @@
 
 from __future__ import annotations
 
-import os
-import sys
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
-from crons import api, ledger, watch
-from crons.conf import conf
+from crons import api, ledger
 from crons.declarations import arguments
 from crons.exceptions import UnknownJob
-from crons.executors.process import child
 from crons.jobs import registry, unknown_here
-from crons.ledger import deployment
-from crons.models import Attempt, Entry, Range, Run
-from crons.side_output import BestEffort, Echo
-from crons.triggers.following import LOOK_SECONDS, Following
+from crons.models import Entry, Run
+from crons.triggers.following import POLL_SECONDS, Following, current_attempt
 from crons.triggers.session import LONGEST_LOOK_SECONDS, Session
 from crons.triggers.tick import LONGEST_AHEAD
-from crons.verdicts import Kind, Outcome, State, Verdict
+from crons.verdicts import Kind, State, Verdict
 
 # A bare crontab line may fire a little early or late; further away it is a person's wish.
 NEAR = timedelta(seconds=60)
@@ -33,14 +27,17 @@ OPEN = (State.DUE, State.SENT, State.WAITING)
 
 @dataclass
 class EntryTrigger:
-    """One `crons run NAME`. *say* writes to stderr: stdout belongs to the job's output."""
+    """One `crons run NAME`. *say* writes to stderr: stdout belongs to the job's output.
+
+    With *wait*, a run that somebody else has is followed to its end; *show* gets what it writes, by its stream.
+    """
 
     session: Session
     say: Callable[[str], None]
     wait: bool = False
     patience: timedelta = RETRY_PATIENCE
     run: Run | None = None
-    echo: Echo = field(default_factory=Echo)
+    show: Callable[[str, str], None] = field(default=lambda stream, text: None)
     _following: Following | None = None
 
     def scheduled(self, name: str, *, guess: bool = False) -> int:
@@ -48,7 +45,7 @@ class EntryTrigger:
 
         With *guess*, a start that is near no slot is a manual run.
         """
-        deployment.permit()
+        ledger.permit()
         entry = _known(name)
         now = self._at_slot(entry)
         slot_at = _slot_near(entry, now)
@@ -56,15 +53,15 @@ class EntryTrigger:
             return self.manual(name, by="no terminal, near no slot")
         by = "no terminal, taken for its slot" if guess else ""
         ledger.record_entry(name, now, self.session.dispatcher.trigger, by=by)
-        watch.inspect_declarations(now, "run")
+        self.session.dispatcher.inspect_declarations(now, "run")
         account = ledger.account_of(entry)
         newest = account.schedule.latest(now, account.tz)
-        run = Run.objects.using(conf.database).filter(entry=entry, slot_at=newest).first()
+        run = api.history().filter(entry=entry, slot_at=newest).first()
         if run is None:
             return self._no_run(entry, newest)
         # With catch_up="all" older slots wait their turn; where lines like this one are the only trigger,
         # nobody else would ever begin them.
-        waiting = Run.objects.using(conf.database).select_related("entry").filter(entry=entry, state=State.DUE)
+        waiting = api.history().filter(entry=entry, state=State.DUE)
         for older in waiting.filter(slot_at__lt=newest).order_by("slot_at"):
             self._see_through(older)
         code = self._see_through(run)
@@ -75,7 +72,7 @@ class EntryTrigger:
 
     def manual(self, name: str, *, by: str, args: Mapping[str, Any] | None = None) -> int:
         """Run the entry once, now, besides its schedule, with *args* that were checked; return the exit code."""
-        deployment.permit()
+        ledger.permit()
         entry = _known(name)
         if why := unknown_here(entry.job, entry.source_ref):
             raise UnknownJob(f"{name} cannot be run here: {why}")
@@ -109,7 +106,7 @@ class EntryTrigger:
         tried: list[int] = []
         while self.session.stopping is None:
             now = ledger.database_now()
-            open_runs = Run.objects.using(conf.database).filter(entry=entry, state__in=OPEN)
+            open_runs = api.history().filter(entry=entry, state__in=OPEN)
             left = open_runs.filter(wake_at__lte=now).exclude(pk__in=tried).order_by("wake_at", "pk").first()
             if left is None:
                 break
@@ -119,8 +116,7 @@ class EntryTrigger:
         self.session.dispatcher.publishers.finish()
 
     def _supervise(self) -> None:
-        while self.session.dispatcher.running() and self.session.stopping is None:
-            self.session.guarded(lambda: self.session.work(LONGEST_LOOK_SECONDS))
+        self.session.supervise()
         self.session.drain()
         self.session.report()
 
@@ -128,7 +124,7 @@ class EntryTrigger:
         who, now = f"run {run.pk} of {run.entry.name}", ledger.database_now()
         if run.wake_at is None or run.wake_at <= now:
             if self.wait:
-                self.session.work(LOOK_SECONDS)
+                self.session.work(POLL_SECONDS)
                 return True
             why = unknown_here(run.entry.job, run.entry.source_ref)
             self.say(f"{who} is recorded" + (f", and left to others: {why}" if why else " and waits for its turn."))
@@ -167,7 +163,7 @@ class EntryTrigger:
         return self._follow(run)
 
     def _somebody_has_it(self, run: Run) -> int | None:
-        attempt = Attempt.objects.using(conf.database).filter(pk=run.current_attempt or 0).first()
+        attempt = current_attempt(run)
         who = f"{run.trigger} on {attempt.host}, attempt {attempt.pk}" if attempt else run.trigger
         if not self.wait:
             self.say(f"run {run.pk} of {run.entry.name} is being run already ({who}).")
@@ -177,24 +173,22 @@ class EntryTrigger:
     def _follow(self, run: Run) -> int | None:
         """Show what *run* writes until it is over; None once nobody runs it any more, so that it is looked at again."""
         if self._following is None or self._following.run.pk != run.pk:
-            self._following = Following(run, self.say, lambda chunk: self.echo.show(chunk.stream, chunk.text))
+            self._following = Following(run, self.say, lambda chunk: self.show(chunk.stream, chunk.text))
         following = self._following
         while self.session.stopping is None:
-            is_over = following.look()
+            is_over = following.poll()
             if following.was_deleted:
                 return 1
             if is_over:
                 return self._verdict(following.run, mine=True)
             # Where this line is the only trigger nobody else would ever look: what was killed, or requeued, is for it.
-            time.sleep(LOOK_SECONDS)
+            time.sleep(POLL_SECONDS)
             if following.has_vanished or following.run.state in (State.DUE, State.WAITING):
                 return None
         return 1
 
     def _no_run(self, entry: Entry, slot_at: datetime) -> int:
-        off = (
-            Range.objects.using(conf.database).filter(entry=entry, first_at__lte=slot_at, last_at__gte=slot_at).first()
-        )
+        off = api.ranges().filter(entry=entry, first_at__lte=slot_at, last_at__gte=slot_at).first()
         if entry.retired_at is not None:
             self.say(f"{entry.name} is retired since {entry.retired_at:%Y-%m-%d %H:%M:%S} UTC: nobody declares it.")
         elif off is not None:
@@ -215,25 +209,6 @@ class EntryTrigger:
         return ledger.database_now()
 
 
-def do_the_work(name: str) -> int:
-    """Call the job itself: this process was started by an attempt, which has the ledger's part.
-
-    Raises: UnknownJob if the attempt that the environment names is not running.
-    """
-    given = os.environ["CRONS_ATTEMPT"]
-    begun = ledger.read_attempt(int(given)) if given.isdecimal() else None
-    if begun is None:
-        raise UnknownJob(
-            f"CRONS_ATTEMPT is {given!r}, which is no running attempt in this database. "
-            "It is set for what an attempt starts; unset it to start a run from here."
-        )
-    ending = child.run(replace(begun, job=registry.get(name).name))
-    if ending.outcome != Outcome.SUCCEEDED:
-        BestEffort(sys.stderr).write(ending.error.rstrip() + "\n")
-        return ending.exit_code or 1
-    return 0
-
-
 def _known(name: str) -> Entry:
     try:
         return api.entry(name)
@@ -245,7 +220,7 @@ def _known(name: str) -> Entry:
 
 def _read_anew(run: Run) -> None:
     # With its entry: read later, that would be asked of whatever a router reads from.
-    run.refresh_from_db(from_queryset=Run.objects.using(conf.database).select_related("entry"))
+    run.refresh_from_db(from_queryset=api.history())
 
 
 def _slot_near(entry: Entry, now: datetime) -> datetime | None:

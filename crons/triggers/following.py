@@ -12,12 +12,12 @@ from django.db.models import Q
 from crons import api, ledger
 from crons.conf import conf
 from crons.exceptions import LedgerUnavailable
-from crons.hosts.instances import is_gone
+from crons.hosts import is_gone
 from crons.models import Attempt, OutputChunk, Run
 from crons.presentation.moments import local
 from crons.verdicts import State
 
-LOOK_SECONDS = 0.5
+POLL_SECONDS = 0.5
 AWAY = (OperationalError, InterfaceError, LedgerUnavailable)
 
 
@@ -41,7 +41,7 @@ class Following:
     _vanished: set[int] = field(default_factory=set)
     _told: set[tuple[str, datetime | None]] = field(default_factory=set)
 
-    def look(self) -> bool:
+    def poll(self) -> bool:
         """Show what is new; whether the run is over."""
         try:
             is_over = self._show_news()
@@ -90,8 +90,8 @@ class Following:
             self.note(f"run {run.pk} waits: {api.why_waiting([run]).get(run.pk) or 'for its turn'}.")
 
     def _look_for_its_process(self) -> None:
-        going = Attempt.objects.using(conf.database).filter(pk=self.run.current_attempt or 0, outcome="").first()
-        if going is None:
+        going = current_attempt(self.run)
+        if going is None or going.outcome:
             return
         if is_gone(going.instance, going.boot_id):
             how = "was killed"
@@ -107,3 +107,8 @@ class Following:
                 f"run {self.run.pk}: what ran it (pid {going.pid} on {going.host}) {how}. "
                 "The next serve or tick that looks says what becomes of it."
             )
+
+
+def current_attempt(run: Run) -> Attempt | None:
+    """Return the newest attempt of *run*, as the row that was read last knows it."""
+    return Attempt.objects.using(conf.database).filter(pk=run.current_attempt or 0).first()

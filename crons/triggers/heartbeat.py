@@ -6,7 +6,7 @@ from collections.abc import Collection
 from datetime import datetime, timedelta
 
 from crons.conf import conf
-from crons.hosts.instances import Instance, is_gone
+from crons.hosts import Instance, is_gone
 from crons.jobs import registry
 from crons.ledger import verb
 from crons.models import Heartbeat

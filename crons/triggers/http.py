@@ -10,33 +10,27 @@ from __future__ import annotations
 import hashlib
 import hmac
 import json
-import os
 import re
-import subprocess
-import sys
 import threading
 import time
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
 
-from django.conf import settings
 from django.contrib.auth.decorators import login_not_required
 from django.db import DatabaseError, transaction
 from django.http import Http404, HttpRequest, HttpResponse
 from django.views.decorators.cache import never_cache
 from django.views.decorators.csrf import csrf_exempt
 
-from crons import api, ledger, watch
+from crons import ledger
 from crons.conf import conf
 from crons.dispatch import Dispatcher
 from crons.exceptions import CronsError, InvalidSetting, LedgerUnavailable
 from crons.executors import Sender
-from crons.hosts import in_tests
-from crons.hosts.instances import Instance
+from crons.hosts import Instance, refuse_schedulers
 from crons.jobs import registry
-from crons.ledger import deployment
 from crons.side_output import get_log
+from crons.triggers.started_tick import see_that_it_begins
 from crons.triggers.tick import wait_for_boundary
 
 log = get_log("crons")
@@ -48,8 +42,6 @@ TIMESTAMP = re.compile(r"[0-9]{1,11}", re.ASCII)
 PATIENCE_SECONDS = 5.0
 _looking = threading.Lock()
 _places = threading.BoundedSemaphore(4)
-# The `crons tick` that this web process has started.
-_started: list[subprocess.Popen[bytes]] = []
 
 
 @csrf_exempt
@@ -144,15 +136,15 @@ def _in_turn() -> HttpResponse:
 
 
 def _look() -> dict[str, Any]:
-    in_tests.refuse_schedulers()
-    deployment.permit()
+    refuse_schedulers()
+    ledger.permit()
     wait_for_boundary(ledger.agenda())  # whoever calls at the full minute means that minute
     instance = Instance.start("http")
     try:
         dispatcher = Dispatcher("http", instance, {}, _senders())
         try:
             done = dispatcher.turn()
-            watch.inspect_declarations(done.agenda.now, "http")
+            dispatcher.inspect_declarations(done.agenda.now, "http")
         finally:
             dispatcher.publishers.finish()  # else its thread would wait in this process for ever
     finally:
@@ -164,7 +156,7 @@ def _look() -> dict[str, Any]:
         "sent": dispatcher.publishers.sent,
         "lost": len(done.lost),
         "parked": len(done.parked),
-        "begins": _see_that_it_begins(),
+        "begins": see_that_it_begins(),
     }
 
 
@@ -172,48 +164,6 @@ def _senders() -> dict[str, Sender]:
     wanted = {job.policy.executor for job in registry.jobs.values()}
     sending = (alias for alias in sorted(wanted) if issubclass(conf.executor_class(alias), Sender))
     return {alias: conf.make_executor(alias) for alias in sending}
-
-
-def _see_that_it_begins() -> str:
-    """See that somebody begins what is due on this machine; say who."""
-    agenda = ledger.agenda()
-    if not agenda.may_begin and not agenda.must_deliver:
-        return "nothing to begin"
-    if there := api.schedulers():
-        return f"the scheduler on {there[0].host}"
-    if not conf.http_tick_starts:
-        return "nobody here: CRONS['HTTP_TICK_STARTS'] is False"
-    _started[:] = [each for each in _started if each.poll() is None]
-    if _started:
-        return f"crons tick, running since an earlier request (pid {_started[0].pid})"
-    try:
-        _started.append(_start())
-    except OSError as error:
-        log.error("crons tick could not be started: %s", error)  # noqa: TRY400 (the sentence says all)
-        return f"nobody here: crons tick could not be started: {error.strerror}"
-    return f"crons tick, started now (pid {_started[0].pid})"
-
-
-def _start() -> subprocess.Popen[bytes]:
-    """Start `crons tick` with this process's settings and paths; it goes on when the web server is restarted."""
-    env = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
-    if settings.SETTINGS_MODULE:
-        env["DJANGO_SETTINGS_MODULE"] = settings.SETTINGS_MODULE
-    return subprocess.Popen(
-        # Another is not started while it runs: alerts and slots must not wait for the end of a long job.
-        [_python(), "-m", "django", "crons", "tick", "--while-busy"],
-        env=env,
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.DEVNULL,
-        start_new_session=True,
-    )
-
-
-def _python() -> str:
-    # Inside uWSGI, sys.executable is uWSGI.
-    if Path(sys.executable).name.startswith("python"):
-        return sys.executable
-    return str(Path(sys.prefix, "bin", "python3"))
 
 
 def _answer(status: int, told: dict[str, Any], **headers: str) -> HttpResponse:

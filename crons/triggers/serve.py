@@ -18,12 +18,10 @@ from crons import api, ledger, watch
 from crons.declarations import sync
 from crons.dispatch import Pass
 from crons.exceptions import ClockInDoubt, LedgerUnavailable, NotAdopted
-from crons.ledger import deployment
 from crons.side_output import flush_at_exit, get_log
 from crons.triggers import heartbeat
 from crons.triggers.alert_sender import AlertSender
 from crons.triggers.session import LONGEST_LOOK_SECONDS, Session
-from crons.watch.unsynced import absent
 
 log = get_log("crons")
 LONGEST_PAUSE_SECONDS = 5.0
@@ -54,12 +52,12 @@ class Scheduler:
 
         Raises: NotAdopted, Disabled, LedgerUnavailable before the first turn; later ones are waited out.
         """
-        deployment.permit()
+        ledger.permit()
         synced = api.sync(kind="serve")
         for problem in synced.problems:
             log.error(problem)
         zones = sync.replan_changed_zones()
-        self.unwritten = absent()
+        self.unwritten = watch.absent()
         self.say(_greeting(self.session, synced, zones))
         anew = False
         while self.session.stopping is None and not anew:
@@ -94,7 +92,7 @@ class Scheduler:
         started = time.monotonic()
         if started >= self.beat_at:
             # Another deployment may have adopted this database since: then nothing is recorded or begun.
-            deployment.permit()
+            ledger.permit()
             self._write_what_is_gone()
         done = self.session.dispatcher.turn()
         if self.failures:
@@ -107,14 +105,14 @@ class Scheduler:
 
     def _write_what_is_gone(self) -> None:
         """Declare again what has lost its row: somebody emptied the database, or put an empty one in its place."""
-        gone = absent() - self.unwritten
+        gone = watch.absent() - self.unwritten
         if not gone:
             return
         self.say(f"Not in the database any more, declared again: {', '.join(sorted(gone))}.")
         for problem in api.sync(kind="serve").problems:
             log.error(problem)
         # What cannot be written is said once, not at every heartbeat.
-        self.unwritten = absent()
+        self.unwritten = watch.absent()
 
     def _note(self, error: Exception) -> float:
         """Say what went wrong, and for how long to wait."""

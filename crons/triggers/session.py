@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
 from datetime import timedelta
+from functools import partial
 from types import FrameType, TracebackType
 
 from crons import ledger, watch
@@ -18,13 +19,9 @@ from crons.dispatch import Dispatcher
 from crons.exceptions import CronsError, LedgerUnavailable
 from crons.executors import Executor, Sender
 from crons.executors.forking import close_shared
-from crons.executors.writer import DatabaseWriter
-from crons.hosts import in_tests
-from crons.hosts.instances import Instance
+from crons.hosts import Instance, refuse_schedulers
 from crons.jobs import registry
-from crons.ledger.silence import Watchdog, keep_alive
 from crons.side_output import Echo, get_log, is_terminal
-from crons.watch.alerts import outbox
 
 log = get_log("crons")
 # At a terminal nobody waits half a minute after Ctrl-C.
@@ -54,23 +51,23 @@ class Session:
         *,
         echo: Echo | None = None,
     ) -> None:
-        in_tests.refuse_schedulers()  # before anything of the test's is touched
+        refuse_schedulers()  # before anything of the test's is touched
         # Before anything is forked, so that jobs find them loaded; and a module may ask the database.
         registry.load()
         # Forked processes must not share a connection with this one.
         close_shared()
-        keep_alive()
+        ledger.keep_alive()
         self.instance = Instance.start(kind)
         made, senders = (dict(executors), {}) if executors is not None else make_executors()
         self.executors = made
         self.dispatcher = Dispatcher(trigger, self.instance, made, senders)
-        self.writer = DatabaseWriter(self.dispatcher.health, echo)
+        self.writer = self.dispatcher.writer(echo)
         self.stopping: signal.Signals | None = None
         self.signals = 0
         self._asked_at = -math.inf
         self._wake_read, self._wake_write = os.pipe()
         self._listening = ExitStack()
-        self.watchdog = Watchdog(lambda: self.stopping is not None)
+        self.watchdog = ledger.Watchdog(lambda: self.stopping is not None)
 
     def __enter__(self) -> Session:
         self.open()
@@ -121,13 +118,9 @@ class Session:
         with suppress(BlockingIOError):
             os.read(self._wake_read, 4096)
 
-    def guarded(self, turn: Callable[[], object]) -> None:
-        """Do one *turn* of a loop that supervises jobs; what goes wrong is logged, and they go on."""
-        try:
-            turn()
-        except Exception as error:
-            log.warning("a turn failed, what runs goes on: %s", error, exc_info=not isinstance(error, CronsError))
-            time.sleep(PAUSE_SECONDS)
+    def supervise(self, between: Callable[[], object] | None = None) -> None:
+        """See through what runs here, until nothing does or somebody asks to stop; do *between* after each turn."""
+        self._supervise(lambda: self.stopping is None, between=between)
 
     def free(self) -> int:
         """Count the places that are free."""
@@ -137,7 +130,7 @@ class Session:
         """Let what runs finish within the grace, then cancel it; write down how everything ended."""
         grace = DRAIN_AT_TERMINAL if self.stopping == signal.SIGINT and is_terminal(sys.stdin) else conf.drain
         # Counted from the first, which began the stop: the second may come before this line does.
-        self._work_until(time.monotonic() + grace.total_seconds(), lambda: self.signals > 1)
+        self._supervise(lambda: self.signals <= 1, until=time.monotonic() + grace.total_seconds())
         left = [(executor, executor.running()) for executor in self.executors.values()]
         for executor, attempts in left:
             if attempts:
@@ -145,7 +138,7 @@ class Session:
                 who = "worker" if self.instance.kind == "worker" else "scheduler"
                 how = "was stopped" if self.stopping is not None else "lost both of its fork servers and started anew"
                 executor.cancel(attempts, f"the {who} {how}")
-        self._work_until(time.monotonic() + CANCELLING_SECONDS, lambda: False)
+        self._supervise(lambda: True, until=time.monotonic() + CANCELLING_SECONDS)
         try:
             self.dispatcher.publishers.finish()
         except LedgerUnavailable as error:
@@ -155,16 +148,27 @@ class Session:
         """Consider what went wrong and tell those who want to know; call when nothing runs any more."""
         try:
             watch.inspect(ledger.database_now())
-            outbox.send_due(ledger.database_now())
+            watch.send_due(ledger.database_now())
         except LedgerUnavailable as error:
             log.warning("what went wrong could not be told yet: %s", error)
         except Exception:
             log.exception("what went wrong could not be told yet")
 
-    def _work_until(self, deadline: float, interrupted: Callable[[], bool]) -> None:
-        while self.dispatcher.running() and time.monotonic() < deadline and not interrupted():
-            left = max(0.0, deadline - time.monotonic())
-            self.guarded(lambda: self.work(min(LONGEST_LOOK_SECONDS, left)))  # noqa: B023 (called at once)
+    def _supervise(
+        self, goes_on: Callable[[], bool], *, until: float = math.inf, between: Callable[[], object] | None = None
+    ) -> None:
+        while self.dispatcher.running() and goes_on() and (left := until - time.monotonic()) > 0:
+            self._guarded(partial(self.work, min(LONGEST_LOOK_SECONDS, left)))
+            if between is not None and goes_on():
+                self._guarded(between)
+
+    def _guarded(self, turn: Callable[[], object]) -> None:
+        """Do one *turn*; what goes wrong is logged and jobs go on: raised further, it would end them."""
+        try:
+            turn()
+        except Exception as error:
+            log.warning("a turn failed, what runs goes on: %s", error, exc_info=not isinstance(error, CronsError))
+            time.sleep(PAUSE_SECONDS)
 
     def _on_signal(self, number: int, frame: FrameType | None) -> None:
         now = time.monotonic()

@@ -7,11 +7,11 @@ from datetime import datetime, timedelta
 
 from django.utils import timezone
 
-from crons import ledger, watch
+from crons import ledger
 from crons.dispatch import Pass
-from crons.ledger import Agenda, deployment
+from crons.ledger import Agenda
 from crons.triggers.alert_sender import AlertSender
-from crons.triggers.session import LONGEST_LOOK_SECONDS, Session
+from crons.triggers.session import Session
 
 # Cron on a host whose clock is ahead fires before the database's minute has begun.
 LONGEST_AHEAD = timedelta(seconds=5)
@@ -28,20 +28,21 @@ def tick(session: Session, *, while_busy: bool = False) -> Pass:
     Args: *while_busy*: as long as something runs, look at the clock again each minute.
     Raises: NotAdopted, Disabled, LedgerUnavailable.
     """
-    deployment.permit()
+    ledger.permit()
     wait_for_boundary(ledger.agenda())
     done = session.dispatcher.turn()
-    watch.inspect_declarations(done.agenda.now, "tick")
+    session.dispatcher.inspect_declarations(done.agenda.now, "tick")
     alert_sender, look_at = AlertSender(), time.monotonic() + LOOK_SECONDS
-    while session.dispatcher.running() and session.stopping is None:
-        session.guarded(lambda: session.work(LONGEST_LOOK_SECONDS))
-        if session.stopping is not None:
-            break
+
+    def look_or_begin() -> None:
+        nonlocal look_at
         if while_busy and time.monotonic() >= look_at:
             look_at = time.monotonic() + LOOK_SECONDS
-            session.guarded(lambda: _look_again(session, done, alert_sender))
+            _look_again(session, done, alert_sender)
         elif session.free():
-            session.guarded(lambda: _begin_more(session, done))
+            _begin_more(session, done)
+
+    session.supervise(between=look_or_begin)
     session.drain()
     alert_sender.finish(SENDING_SECONDS)
     session.report()
@@ -55,7 +56,7 @@ def _begin_more(session: Session, done: Pass) -> None:
 
 
 def _look_again(session: Session, done: Pass, alert_sender: AlertSender) -> None:
-    deployment.permit()
+    ledger.permit()
     again = session.dispatcher.turn()
     done.add(again)
     if again.agenda.must_deliver:

@@ -12,7 +12,7 @@ from crons import ledger
 from crons.hosts.instances import host
 from crons.jobs import registry
 from crons.models import Run
-from crons.triggers import worker
+from crons.triggers import worker, worker_session
 from tests.crons.conftest import NOON
 
 
@@ -35,15 +35,15 @@ class Kept:
 @pytest.fixture(autouse=True)
 def sessions(monkeypatch):
     """The sessions of this process."""
-    monkeypatch.setattr(worker, "_sessions", {})
-    return worker._sessions
+    monkeypatch.setattr(worker_session, "_sessions", {})
+    return worker_session._sessions
 
 
 def test_a_session_is_kept_for_the_next_message(sessions):
     """Its fork server costs more than most jobs."""
-    first = worker._session_of_this_process("celery", Kept)
+    first = worker_session._session_of_this_process("celery", Kept)
 
-    assert worker._session_of_this_process("celery", Kept) is first
+    assert worker_session._session_of_this_process("celery", Kept) is first
 
 
 def test_a_broken_session_is_closed_once_and_made_anew(sessions):
@@ -51,9 +51,9 @@ def test_a_broken_session_is_closed_once_and_made_anew(sessions):
     broken = sessions["celery"] = Kept(broken=True)
     for _ in range(2):
         with pytest.raises(OSError, match="no process to be had"):
-            worker._session_of_this_process("celery", lambda: Kept(opens=False))
+            worker_session._session_of_this_process("celery", lambda: Kept(opens=False))
 
-    made = worker._session_of_this_process("celery", Kept)
+    made = worker_session._session_of_this_process("celery", Kept)
 
     assert broken.closed == 1
     assert (sessions, made.closed) == ({"celery": made}, 0)

@@ -13,7 +13,6 @@ from crons.attempts import Finished, Unstarted
 from crons.dispatch import Dispatcher
 from crons.exceptions import CronsError, LedgerUnavailable
 from crons.executors import Executor
-from crons.executors.writer import DatabaseWriter
 from crons.hosts.instances import Instance
 from crons.jobs import Job, registry
 from crons.jobs.policies import Policy, Retry
@@ -309,7 +308,7 @@ def test_what_an_older_copy_of_the_database_says_is_running_is_lost(dispatcher, 
     Entry.objects.update(policy=Policy(idempotent=idempotent).as_json())
     [begun] = dispatcher.turn(NOON + minutes(5)).begun
     older = Attempt.objects.values().get(), Run.objects.values().get()
-    DatabaseWriter(dispatcher.health).finish([Finished(begun.attempt, Ending(Outcome.SUCCEEDED))])
+    dispatcher.writer().finish([Finished(begun.attempt, Ending(Outcome.SUCCEEDED))])
     desk.started.clear()
     Attempt.objects.update(**older[0])
     Run.objects.update(**older[1])
@@ -333,7 +332,7 @@ def test_each_look_compares_what_runs_here_with_what_is_said_to(dispatcher, desk
 def test_the_writer_writes_an_ending_once(dispatcher, desk):
     """What an executor reports becomes the verdict."""
     [begun] = dispatcher.turn(NOON + minutes(5)).begun
-    writer = DatabaseWriter(dispatcher.health)
+    writer = dispatcher.writer()
 
     writer.finish([Finished(begun.attempt, Ending(Outcome.SUCCEEDED))])
 

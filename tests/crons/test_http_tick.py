@@ -23,7 +23,7 @@ from crons.jobs import job
 from crons.ledger import Agenda
 from crons.models import Attempt, Entry, Run
 from crons.schedules import cron
-from crons.triggers import http
+from crons.triggers import http, started_tick
 from tests.crons.conftest import NOON, minutes
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("empty_registry")]
@@ -402,7 +402,7 @@ def raises(error):
 )
 def test_what_keeps_it_from_looking_is_said(monkeypatch, error, again):
     """503, so that whoever calls tells somebody."""
-    monkeypatch.setattr("crons.ledger.deployment.permit", raises(error))
+    monkeypatch.setattr("crons.ledger.permit", raises(error))
 
     answer = post()
 
@@ -483,7 +483,7 @@ class Started:
 def started(monkeypatch, settings):
     """What is started instead of `crons tick`."""
     settings.CRONS = {"HTTP_TICK_SECRET": SECRET}
-    monkeypatch.setattr(http, "_started", [])
+    monkeypatch.setattr(started_tick, "_started", [])
     made = Started([])
     monkeypatch.setattr(subprocess, "Popen", made)
     return made
@@ -541,7 +541,7 @@ def test_inside_uwsgi_the_interpreter_is_found(monkeypatch):
     """There sys.executable is uWSGI, which would start another web server."""
     monkeypatch.setattr(sys, "executable", "/usr/bin/uwsgi")
 
-    assert http._python() == f"{sys.prefix}/bin/python3"
+    assert started_tick._python() == f"{sys.prefix}/bin/python3"
 
 
 def test_alerts_that_wait_are_reason_enough_to_start(started, monkeypatch):
@@ -549,4 +549,4 @@ def test_alerts_that_wait_are_reason_enough_to_start(started, monkeypatch):
     quiet = Agenda(NOON, None, None, None, None, None, None, NOON - timedelta(minutes=1), open_incidents=True)
     monkeypatch.setattr(ledger, "agenda", lambda now=None: quiet)
 
-    assert http._see_that_it_begins() == "crons tick, started now (pid 4711)"
+    assert started_tick.see_that_it_begins() == "crons tick, started now (pid 4711)"

@@ -17,7 +17,7 @@ from crons import ledger
 from crons.attempts import Chunk, Finished, Unstarted
 from crons.conf import conf
 from crons.exceptions import Fenced, LedgerUnavailable, Refused, UnknownJob
-from crons.executors.process.child import environment_of
+from crons.executors.runner import environment_of
 from crons.hosts.instances import Instance, lock_attempt
 from crons.jobs.policies import Retry
 from crons.ledger.transactions import reading, writing

@@ -20,7 +20,7 @@ from crons.executors.publishing import LONGEST_PAUSE_SECONDS, Publisher
 from crons.jobs.policies import Policy, Retry
 from crons.ledger.send import pause_after
 from crons.models import Deployment, Entry, Run
-from crons.triggers import worker
+from crons.triggers import worker, worker_session
 from crons.verdicts import Outcome
 from tests.crons import filling
 from tests.crons.conftest import NOON, minutes
@@ -657,8 +657,8 @@ def test_what_was_sent_goes_the_new_way_when_the_job_is_declared_anew(led, empty
 
 def test_a_message_that_names_no_executor_of_the_project_makes_nothing(away, monkeypatch):
     """A stranger on the broker could have a fork server made for each name that comes to mind."""
-    monkeypatch.setattr(worker.deployment, "permit", lambda: None)
-    monkeypatch.setattr(worker, "Session", lambda *args: pytest.fail("a session was made"))
+    monkeypatch.setattr(worker.ledger, "permit", lambda: None)
+    monkeypatch.setattr(worker_session, "Session", lambda *args: pytest.fail("a session was made"))
 
     arrived = worker.take(away.pk, worker.deployment.here().identity, executor="x" * 50)
 

@@ -23,9 +23,10 @@ def no_pause(monkeypatch):
 class Supervising:
     """A session with one job that runs for three turns; *work* fails where it is told to."""
 
-    guarded = session.Session.guarded
+    supervise = session.Session.supervise
     drain = session.Session.drain
-    _work_until = session.Session._work_until
+    _supervise = session.Session._supervise
+    _guarded = session.Session._guarded
     stopping = None
     signals = 0
     executors: dict[str, object] = {}
@@ -36,6 +37,7 @@ class Supervising:
             running=lambda: {1} if self.turns < 3 else set(),
             turn=lambda: Pass(SimpleNamespace(now=None)),
             publishers=SimpleNamespace(finish=lambda: None),
+            inspect_declarations=lambda now, kind: None,
         )
 
     def work(self, seconds):
@@ -61,8 +63,6 @@ def broken_ledger(monkeypatch):
         raise LedgerUnavailable("the database is away")
 
     monkeypatch.setattr(tick, "ledger", MagicMock(agenda=agenda))
-    monkeypatch.setattr(tick, "deployment", MagicMock())
-    monkeypatch.setattr(tick, "watch", MagicMock())
 
 
 def test_a_tick_sees_its_jobs_through_though_the_ledger_does_not_answer(broken_ledger):

@@ -35,7 +35,7 @@ NAMED = {
     "management/verbs/apply.py": "help",
     "management/verbs/sync.py": "help",
     "sources/shell_words.py": "systemd-run and systemd-cat start what stands behind them",
-    "triggers/worker.py": "how a worker is to be started",
+    "triggers/worker_session.py": "how a worker is to be started",
 }
 PLAY = """
 import sys

@@ -8,26 +8,18 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
-from collections.abc import Mapping
-from contextlib import AbstractContextManager
 from dataclasses import replace
 from typing import NoReturn
 
 from django.db import connections
 
-from crons.attempts import Begun
-from crons.exceptions import UnknownJob
-from crons.executors import capture
+from crons.executors import Ending, Outcome, capture
 from crons.executors.process import kernel, wire
 from crons.executors.process.exiting import Exit
 from crons.executors.process.resting import explain
 from crons.executors.process.shared_report import SharedReport
-from crons.executors.runner import Context, call
-from crons.hosts import orphans
-from crons.jobs import registry
-from crons.verdicts import Ending, Outcome
+from crons.executors.runner import environment_of, run, shortened
 
-LONGEST_ERROR = 32_768
 _DEFAULT_SIGNALS = ("SIGTERM", "SIGHUP", "SIGQUIT", "SIGCHLD")
 
 
@@ -68,66 +60,12 @@ def become_job(
     os._exit(0)
 
 
-def run(begun: Begun) -> Ending:
-    """Call the attempt's job and say how it ended."""
-    try:
-        body = registry.get(begun.job).body
-    except UnknownJob as error:
-        return Ending(Outcome.FAILED, str(error))
-    ending = call(body, context_of(begun))
-    return replace(ending, error=shortened(ending.error))
-
-
 def _with_failures(ending: Ending, failures: str) -> Ending:
     """Return *ending* with what failed after the job's return, which is the attempt's failure."""
     if not failures:
         return ending
     error = f"{ending.error.rstrip()}\n\n{failures}" if ending.error else failures
     return replace(ending, outcome=Outcome.FAILED, error=shortened(error), exit_code=ending.exit_code or None)
-
-
-def context_of(begun: Begun) -> Context:
-    """Build what the job may know of its attempt."""
-    return Context(
-        entry=begun.entry,
-        job=begun.job,
-        key=begun.key,
-        token=begun.attempt,
-        number=begun.number,
-        kind=begun.kind,
-        trigger=begun.trigger,
-        since=begun.since,
-        until=begun.until,
-        slot_at=begun.slot_at,
-        args=begun.args,
-        fence=_fence,
-    )
-
-
-def environment_of(begun: Begun) -> Mapping[str, str]:
-    """Return the variables of the job's declaration, and the attempt's name for the programs that the job starts."""
-    known = registry.jobs.get(begun.job)
-    return {
-        **(known.environment if known is not None else {}),
-        orphans.ATTEMPT: str(begun.attempt),
-        orphans.INSTANCE: begun.instance,
-        "CRONS_RUN": str(begun.run),
-        "CRONS_KEY": begun.key,
-    }
-
-
-def shortened(error: str) -> str:
-    """Leave the middle out of an error that is too long to be stored and read."""
-    if len(error) <= LONGEST_ERROR:
-        return error
-    half = LONGEST_ERROR // 2
-    return f"{error[:half]}\n… {len(error) - 2 * half:,} characters left out …\n{error[-half:]}"
-
-
-def _fence(token: int) -> AbstractContextManager[None]:
-    from crons.ledger import fenced  # only a job that asks for it touches the ledger, and its tables
-
-    return fenced(token)
 
 
 def _close_connections() -> None:

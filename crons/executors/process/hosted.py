@@ -13,7 +13,7 @@ from crons.executors.output import Output, without_secrets
 from crons.executors.process import endings, wire
 from crons.executors.process.pool import SUPERVISOR_PATIENCE_SECONDS, Pool
 from crons.executors.process.streams import Streams, pipes
-from crons.hosts.instances import boottime
+from crons.hosts import boottime
 from crons.redaction import Redaction
 from crons.side_output import get_log
 from crons.verdicts import Outcome

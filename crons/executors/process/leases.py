@@ -9,7 +9,7 @@ from collections.abc import Callable, Collection, Iterable
 from crons.exceptions import LedgerUnavailable
 from crons.executors.base import RENEW_AT, LedgerWriter, Renewed
 from crons.executors.reports import RETRY_SECONDS
-from crons.hosts.instances import boottime
+from crons.hosts import boottime
 
 
 class Leases:

@@ -22,7 +22,7 @@ from crons.executors.process import child, kernel, wire
 from crons.executors.process.exiting import Exit
 from crons.executors.process.resting import explain
 from crons.executors.process.shared_report import SharedReport
-from crons.hosts.instances import boottime, lock_attempt
+from crons.hosts import boottime, lock_attempt
 
 # A sleep does not count the time that a machine is suspended, a lease does: look at the clock now and then.
 _LONGEST_SLEEP_SECONDS = 1.0

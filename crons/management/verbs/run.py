@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import sys
 from argparse import ArgumentParser
 from collections.abc import Mapping
 from typing import Any
@@ -11,7 +10,7 @@ from typing import Any
 from crons.exceptions import Refused
 from crons.management.output import Out
 from crons.management.verbs.base import Verb, argument, operator
-from crons.side_output import Echo, is_terminal
+from crons.side_output import Echo
 
 
 class Run(Verb):
@@ -49,30 +48,22 @@ class Run(Verb):
     def handle(self, options: Mapping[str, Any], out: Out) -> int:
         """Run; 0 when it succeeded or somebody else has it, 1 when it failed or was refused."""
         from crons.management.verbs.history import run_as_json
-        from crons.triggers.entry import EntryTrigger, do_the_work
-        from crons.triggers.session import Session
+        from crons.triggers.by_name import run_entry
 
-        name, args = options["entry"], _args(options)
-        if os.environ.get("CRONS_ATTEMPT"):
-            # Called from within an attempt: that one is the run, this is its work.
-            return do_the_work(name)
-        if args:
-            from crons import api
-            from crons.declarations import arguments
-
-            arguments.check(api.entry(name), args)  # before processes are started for it
-        at_terminal = is_terminal(sys.stdin) or is_terminal(sys.stdout)
-        scheduled = options["scheduled"] or not (options["manual"] or at_terminal or args)
-        trigger = "crontab" if scheduled else "manual"
-        # With --json stdout belongs to the row at the end; inline, the job writes to the terminal itself.
-        echo = None if options["foreground"] or out.json else Echo(as_written=out.as_written)
-        with Session("run", trigger, _executors(name, options["foreground"]), echo=echo) as session:
-            named = EntryTrigger(session, out.note, wait=options["wait"], echo=Echo(as_written=out.as_written))
-            guess = not options["scheduled"]
-            code = named.scheduled(name, guess=guess) if scheduled else named.manual(name, by=operator(), args=args)
-        if out.json and named.run is not None:
-            out.row(run_as_json(named.run.pk))
-        return code
+        ran = run_entry(
+            options["entry"],
+            out.note,
+            by=operator(),
+            scheduled=True if options["scheduled"] else False if options["manual"] else None,
+            args=_args(options),
+            wait=options["wait"],
+            foreground=options["foreground"],
+            # With --json stdout belongs to the row at the end.
+            echo=None if out.json else Echo(as_written=out.as_written),
+        )
+        if out.json and ran.run is not None:
+            out.row(run_as_json(ran.run.pk))
+        return ran.code
 
 
 def _args(options: Mapping[str, Any]) -> dict[str, Any]:
@@ -86,13 +77,3 @@ def _args(options: Mapping[str, Any]) -> dict[str, Any]:
     if given and os.environ.get("CRONS_ATTEMPT"):
         raise Refused("--arg is for starting a run; this process works for one that was started with its arguments.")
     return given
-
-
-def _executors(name: str, foreground: bool) -> dict[str, Any] | None:
-    if not foreground:
-        return None
-    from crons.executors.inline import InlineExecutor
-    from crons.jobs import registry
-
-    wanted = {job.policy.executor for job in registry.jobs.values()}
-    return {alias: InlineExecutor(alias=alias) for alias in sorted(wanted)}

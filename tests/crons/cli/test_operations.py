@@ -408,7 +408,7 @@ def test_following_takes_the_run_that_goes(crons, going, make_run, monkeypatch):
     attempt = going.current_attempt
     write(attempt, 0, "out\n")
     write(attempt, 1, "err\n", "stderr")
-    monkeypatch.setattr("crons.management.following.LOOK_SECONDS", 0)
+    monkeypatch.setattr("crons.management.following.POLL_SECONDS", 0)
     looks = iter([lambda: None, lambda: end(going, "succeeded")])
     monkeypatch.setattr(api, "history", lambda *name, real=api.history: (next(looks, lambda: None)(), real(*name))[1])
 

@@ -9,10 +9,10 @@ from datetime import timedelta
 
 from crons.ledger import deployment
 from crons.side_output import get_log
-from crons.triggers import worker
 from crons.triggers.entry import EntryTrigger
 from crons.triggers.session import Session
 from crons.triggers.tick import tick as look
+from crons.triggers.worker_session import worker_session
 
 log = get_log("crons")
 NO_PATIENCE = timedelta(0)  # a retry is begun by a later tick, not waited for
@@ -24,7 +24,7 @@ def fire(entry: str) -> str:
     Raises: NotAdopted, Disabled, LedgerUnavailable, UnknownJob.
     """
     said: list[str] = []
-    with worker.at_work("beat", _session) as session:
+    with worker_session("beat", _session) as session:
         trigger = EntryTrigger(session, said.append, patience=NO_PATIENCE)
         trigger.scheduled(entry)
         if trigger.run is not None and not said:
@@ -37,7 +37,7 @@ def tick() -> str:
 
     Raises: NotAdopted, Disabled, LedgerUnavailable.
     """
-    with worker.at_work("beat", _session) as session:
+    with worker_session("beat", _session) as session:
         sent = session.dispatcher.publishers.sent
         done = look(session)
         sent = session.dispatcher.publishers.sent - sent

@@ -22,7 +22,7 @@ from crons.models import Attempt, Entry, Run
 from crons.schedules import FAR_PAST
 from crons.side_output import Echo
 from crons.triggers.entry import EntryTrigger
-from crons.triggers.session import LONGEST_LOOK_SECONDS, Session
+from crons.triggers.session import Session
 from crons.verdicts import State, Verdict
 
 DID, DUE_NOT, FAILED = "[✔]", "[ ]", "[✘]"
@@ -138,8 +138,7 @@ def _due(session: Session, entry: Entry) -> str:
 def _see_through(session: Session, run: int) -> str:
     if not session.dispatcher.begin(ledger.database_now(), only_run=run):
         return DUE_NOT
-    while session.dispatcher.running() and session.stopping is None:
-        session.work(LONGEST_LOOK_SECONDS)
+    session.supervise()
     session.drain()
     mine = Attempt.objects.using(conf.database).filter(run=run, instance=session.instance.name)
     newest = mine.order_by("-number").values_list("outcome", flat=True).first()
@@ -148,7 +147,7 @@ def _see_through(session: Session, run: int) -> str:
 
 def _forced(session: Session, entry: Entry, say: Callable[[str], None]) -> str:
     # The next call begins the retries: this one must not stay for minutes.
-    trigger = EntryTrigger(session, say, wait=True, patience=timedelta(0))
+    trigger = EntryTrigger(session, say, wait=True, patience=timedelta(0), show=Echo().show)
     return FAILED if trigger.manual(entry.name, by=f"runcrons --force by {_who()}") else DID
 
 
