@@ -1,4 +1,4 @@
-"""What the checks have in common: their tag, and how they put things."""
+"""What the checks share: their tag, a wrapper for settings that cannot be read, and the wording of hints."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ Check = Callable[..., Iterator[CheckMessage]]
 
 
 def known_good(check: Check) -> Callable[..., list[CheckMessage]]:
-    """Let a check that stumbles over a setting say nothing: crons.E001 says it."""
+    """Skip the check where a setting that it reads is invalid: crons.E001 reports that one."""
 
     def checked(app_configs: Any = None, **kwargs: Any) -> list[CheckMessage]:
         try:
@@ -31,7 +31,7 @@ def known_good(check: Check) -> Callable[..., list[CheckMessage]]:
 
 
 def message(problem: Problem) -> CheckMessage:
-    """Put what a source found wrong as Django's checks do."""
+    """Turn what a source found wrong into a message of Django's checks."""
     kind = Error if problem.id.startswith("E") else Warning
     return kind(problem.text, hint=problem.hint, id=f"crons.{problem.id}")
 
@@ -51,4 +51,4 @@ def sends(alias: str, kind: type[Sender] = Sender) -> bool:
     try:
         return issubclass(conf.executor_class(alias), kind)
     except (InvalidSetting, TypeError):
-        return False  # crons.E002 says it
+        return False  # crons.E002 reports it

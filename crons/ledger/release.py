@@ -1,4 +1,7 @@
-"""Releasing: what a living process is said to run, and does not, is ended, so that nothing waits for it."""
+"""Releasing: attempts that the rows give to a living process, and that it does not run, are ended.
+
+While that process lives, nobody else may declare them lost, so they would stay open.
+"""
 
 from __future__ import annotations
 
@@ -25,13 +28,13 @@ NOT_HELD = (
 
 @verb
 def release(instance: str, held: Collection[int], unstarted: Unstarted, now: datetime) -> list[int]:
-    """End the attempts of *instance* that it does not hold: due again where the job was not started, else lost.
+    """End the attempts of *instance* that it does not run: due again where the job was not started, else lost.
 
-    Args: *held* are those that its executors have; *unstarted* says which have surely not been started.
+    Args: *held* are those that its executors run; *unstarted* says which have surely not been started.
     Returns: the ids of the attempts ended.
     Cost: one statement, without a lock, where all are held.
     """
-    # Has a lease, said so that SQLite uses the index also once it has statistics.
+    # The condition on the lease has SQLite use the index, also once it has statistics.
     mine = Attempt.objects.filter(instance=instance, lease_until__lte=FAR_FUTURE)
     left = set(mine.using(conf.database).values_list("pk", flat=True)).difference(held)
     if not left:
@@ -42,11 +45,11 @@ def release(instance: str, held: Collection[int], unstarted: Unstarted, now: dat
         untried = [each for each in attempts if unstarted.has(each.pk, each.token)]
         for attempt in attempts:
             if attempt in untried:
-                _take_back(attempt, now, unstarted.reasons.get(attempt.pk, ANSWER_LOST))
+                _requeue(attempt, now, unstarted.reasons.get(attempt.pk, ANSWER_LOST))
             elif close(attempt, Finished(attempt.pk, Ending(Outcome.LOST, NOT_HELD)), now):
                 conclude(attempt)
         update([each for each in attempts if each not in untried], ATTEMPT_ENDED, using)
-        # A try that never was has no row: it counts for nothing, and its number is the next one's.
+        # An attempt that never started leaves no row: it counts as no try, and the next one gets its number.
         Attempt.objects.using(using).filter(pk__in=[each.pk for each in untried]).delete()
         runs = [attempt.run for attempt in attempts]
         update(runs, [*ENDED, "tries", "current_attempt"], using)
@@ -57,7 +60,7 @@ def release(instance: str, held: Collection[int], unstarted: Unstarted, now: dat
     return [attempt.pk for attempt in attempts]
 
 
-def _take_back(attempt: Attempt, now: datetime, why: str) -> None:
+def _requeue(attempt: Attempt, now: datetime, why: str) -> None:
     run = attempt.run
     run.tries, run.current_attempt = attempt.number - 1, None
     if attempt.cancel_requested_at is not None:

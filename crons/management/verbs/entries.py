@@ -28,10 +28,10 @@ COLUMNS = ("name", "schedule", "next slot", "last verdict", "state")
 
 
 class List(Verb):
-    """Every entry in one line."""
+    """Every entry in one line; the last column says what keeps it from running."""
 
     name = "list"
-    help = "List the entries: when they are due, what became of the last slot, and whether anything holds them."
+    help = "List the entries: when they are due, what became of the last slot, and whether they are paused."
     example = "list --all"
     ends_with_reader = True
 
@@ -51,14 +51,14 @@ class List(Verb):
         if not entries:
             out.line("There are no entries. Declare a job, then: manage.py crons sync")
             return 0
-        held_up = _held_up(now) | _ahead(entries, now)
+        waits = _waits_for_group(now) | _ahead(entries, now)
         table = [
             (
                 entry.name,
                 explained(entry),
                 _next(entry, now),
                 lasts.cell(entry, now),
-                held_up.get(entry.pk) or _state(entry),
+                waits.get(entry.pk) or _state(entry),
             )
             for entry in entries
         ]
@@ -69,10 +69,10 @@ class List(Verb):
 
 
 def _state(entry: Entry) -> Cell:
-    """Say what holds the entry; where nothing does, whether its attempts may run for ever."""
-    said = state(entry)
+    """Return the entry's state; of an active one also that its attempts may run for ever."""
+    shown = state(entry)
     is_endless = entry.policy.get("timeout", OURS.timeout) is None if isinstance(entry.policy, dict) else False
-    return Cell(f"{said.text}, no timeout", said.tone) if said.text == "active" and is_endless else said
+    return Cell(f"{shown.text}, no timeout", shown.tone) if shown.text == "active" and is_endless else shown
 
 
 def next_at(entry: Entry) -> datetime | None:
@@ -82,16 +82,16 @@ def next_at(entry: Entry) -> datetime | None:
     return entry.wake_at
 
 
-def _held_up(now: datetime) -> dict[int, Cell]:
+def _waits_for_group(now: datetime) -> dict[int, Cell]:
     """Return, by entry, which full group its runs wait for. Cost: no query where no group has a limit."""
     full = ledger.full_groups(conf.database)
     if not full:
         return {}
     ready = Run.objects.using(conf.database).filter(state__in=[State.DUE, State.WAITING], wake_at__lte=now)
     found = ready.filter(entry__paused_at=None).values_list("entry_id", "entry__policy__group").distinct()
-    told = "active: waits for the group {!r}, which is full ({} going)"
+    text = "active: waits for the group {!r}, which is full ({} going)"
     return {
-        pk: Cell(told.format(group, full[group]), "warn")
+        pk: Cell(text.format(group, full[group]), "warn")
         for pk, group in found
         if isinstance(group, str) and group in full
     }
@@ -112,9 +112,9 @@ def _next(entry: Entry, now: datetime) -> str:
 
 def _with_last(entries: Any) -> list[Entry]:
     done = Run.objects.filter(entry=OuterRef("pk"), state=State.DONE).order_by("-planned_at", "-pk")
-    written_off = Range.objects.filter(entry=OuterRef("pk")).order_by("-last_at", "-pk")
+    missed = Range.objects.filter(entry=OuterRef("pk")).order_by("-last_at", "-pk")
     return list(
-        entries.annotate(last_run=Subquery(done.values("pk")[:1]), last_range=Subquery(written_off.values("pk")[:1]))
+        entries.annotate(last_run=Subquery(done.values("pk")[:1]), last_range=Subquery(missed.values("pk")[:1]))
     )
 
 
@@ -127,10 +127,10 @@ class _Lasts:
         self._attempts: dict[int, Attempt] = rows.last_attempts(runs.values())
         self._last: dict[int, Run | Range] = {}
         for entry in entries:
-            run, written_off = runs.get(entry.last_run), ranges.get(entry.last_range)
-            newest = run or written_off
-            if run and written_off and written_off.last_at > run.planned_at:
-                newest = written_off
+            run, missed = runs.get(entry.last_run), ranges.get(entry.last_range)
+            newest = run or missed
+            if run and missed and missed.last_at > run.planned_at:
+                newest = missed
             if newest:
                 self._last[entry.pk] = newest
 
@@ -138,12 +138,12 @@ class _Lasts:
         last = self._last.get(entry.pk)
         if last is None:
             return Cell("none yet", "quiet")
-        said = rows.verdict(last.verdict, last.reason)
+        ending = rows.verdict(last.verdict, last.reason)
         if isinstance(last, Range):
-            return Cell(f"{said.text}, {distance(last.last_at, now)}", said.tone)
+            return Cell(f"{ending.text}, {distance(last.last_at, now)}", ending.tone)
         took = rows.took(self._attempts.get(last.pk), now)
         after = f", took {took}" if took else ""
-        return Cell(f"{said.text}, {distance(last.planned_at, now)}{after}", said.tone)
+        return Cell(f"{ending.text}, {distance(last.planned_at, now)}{after}", ending.tone)
 
     def as_json(self, entry: Entry) -> dict[str, Any] | None:
         last = self._last.get(entry.pk)

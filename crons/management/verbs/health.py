@@ -19,12 +19,12 @@ from crons.watch.problems import Problem
 
 
 class Health(Verb):
-    """One look for monitoring, and for people in a hurry."""
+    """What is wrong now, for monitoring and for people."""
 
     name = "health"
     help = (
         "Say what is wrong now. Exit code 0: all is well. 1: something is wrong, a line each.\n"
-        "2: it cannot be told, because the database does not answer, its tables are missing, CRONS in\n"
+        "2: it cannot be found out, because the database does not answer, its tables are missing, CRONS in\n"
         "the settings is wrong, or the database belongs to another deployment: what the rows of a copy\n"
         "say is true of the original."
     )
@@ -62,8 +62,8 @@ class Health(Verb):
 
 
 def _as_json(problem: Problem) -> dict[str, Any]:
-    said = {name: getattr(problem, name) for name in ("kind", "entry", "text", "since", "next_step", "run_id")}
-    return {"model": "problem", **said}
+    about = {name: getattr(problem, name) for name in ("kind", "entry", "text", "since", "next_step", "run_id")}
+    return {"model": "problem", **about}
 
 
 def _in_words(problem: Problem) -> str:
