@@ -1,5 +1,6 @@
 """make bench: measure, print the table, write JSON. `python -m benchmarks A C` measures only those.
 
+`python -m benchmarks G` shows what the backlog and the history cost, on SQLite and on PostgreSQL.
 `python -m benchmarks ways` fires one job in every way and prints the tables of docs/ways.md.
 """
 
@@ -15,7 +16,7 @@ from pathlib import Path
 from statistics import median
 
 from benchmarks import ways
-from benchmarks.measure import ROOT, Figure, child, seconds, sqlite_url
+from benchmarks.measure import ROOT, Figure, child, postgres_url, seconds, sqlite_url
 
 ROUNDS = 5
 CRM = {
@@ -137,11 +138,31 @@ def graphql_refusals() -> Iterator[Figure]:
     yield Figure("F", f"GraphQL, dearest of {len(found)} refusals", dearest, 0.005, "s", 1.0, "5 ms of processor time")
 
 
+# Due and done runs: the first is what the others are measured against.
+LEDGERS = ((2_000, 10_000), (100_000, 10_000), (2_000, 1_000_000))
+TWICE = 2.0
+
+
+def growth() -> Iterator[Figure]:
+    """G: what is asked of a ledger with a backlog, and of one with a history, against a small one."""
+    for database, lend in (("SQLite", sqlite_url), ("PostgreSQL", postgres_url)):
+        found = []
+        for due, done in LEDGERS:
+            with lend() as url:
+                found.append(child("growth", str(due), str(done), DATABASE_URL=url))
+        small, backlog, history = found
+        for what, reference in small.items():
+            for name, grown in (("100,000 due", backlog), ("1,000,000 done", history)):
+                against = "2,000 due, 10,000 done"
+                yield Figure("G", f"{what}, {name}, {database}", grown[what], reference, "s", TWICE, against)
+
+
 ALL = {
     "A": [fired_line],
     "C": [idle_pass, recording, beginning],
     "D": [dispatching],
     "F": [graphql_page, graphql_refusals],
+    "G": [growth],
 }
 
 
@@ -152,7 +173,7 @@ def main() -> None:
         return
     wanted = [name.upper() for name in sys.argv[1:]] or list(ALL)
     machine = f"{platform.python_implementation()} {platform.python_version()}, {os.cpu_count()} cores"
-    print(f"{machine}, {platform.system()}; medians of {ROUNDS}; SQLite, synchronous=FULL")
+    print(f"{machine}, {platform.system()}; medians of {ROUNDS}; SQLite, synchronous=FULL, unless said")
     print(f"{'':1} {'what':<38} {'measured':>10}  {'against':<26} {'measured':>10} {'ratio':>7} {'target':>7}")
     figures = []
     for name in wanted:

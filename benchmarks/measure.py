@@ -15,6 +15,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from tests.postgres import Server
+
 ROOT = Path(__file__).resolve().parents[1]
 
 
@@ -58,6 +60,17 @@ def sqlite_url() -> Iterator[str]:
     """Lend the URL of an empty SQLite database."""
     with tempfile.TemporaryDirectory(prefix="crons-bench-") as folder:
         yield f"sqlite:///{folder}/bench.sqlite3"
+
+
+@contextmanager
+def postgres_url() -> Iterator[str]:
+    """Lend the URL of an empty database of a PostgreSQL server that ends with this."""
+    with tempfile.TemporaryDirectory(prefix="crons-bench-") as folder:
+        server = Server(Path(folder) / "postgres")
+        try:
+            yield server.url("postgres")
+        finally:
+            server.stop()
 
 
 def child(module: str, *arguments: str, **env: str) -> Any:

@@ -176,7 +176,7 @@ class Run(LedgerRow):
         constraints = [models.UniqueConstraint(fields=["entry", "slot_at"], name="crons_run_once_per_slot")]
         indexes = [
             models.Index(fields=["state", "wake_at", "id"], condition=OPEN, name="crons_run_queue"),
-            models.Index(fields=["entry", "state"], condition=OPEN, name="crons_run_open"),
+            models.Index(fields=["entry", "wake_at", "id"], condition=OPEN, name="crons_run_open"),
             models.Index(
                 fields=["state", "start_before"],
                 condition=OPEN & models.Q(start_before__isnull=False),

@@ -1,4 +1,4 @@
-"""The statements of begin, send, settle and expire, whole, and the index that serves each.
+"""The statements of begin, send, settle and expire, and of who asks what waits: whole, with the index of each.
 
 What each of them costs depends on what it returns and on what runs now: not on how many runs are due, nor on how
 many are over. `tests/crons/test_queries.py` holds their plans on both databases, with statistics and without.
@@ -190,12 +190,12 @@ def overlapping(now: datetime, limit: int, using: str, *, lock: bool = False) ->
         CROSS JOIN {_entry_of("a.active_key", using)}
         CROSS JOIN crons_run r {_along("crons_run_open", using)}
         WHERE a.state = 'running' AND a.asked_at IS NULL AND e.id = a.active_key AND {catch_up} <> 'all'
-            AND r.entry_id = e.id AND r.wake_at IS NOT NULL AND CASE r.state
+            AND r.entry_id = e.id AND r.wake_at IS NOT NULL AND {_WAKES} AND CASE r.state
                 WHEN 'due' THEN r.wake_at <= %(now)s
                 WHEN 'sent' THEN r.tries = 0 AND r.asked_at IS NULL
                 ELSE FALSE END
         LIMIT %(limit)s {_lock(lock, using, "r")}"""
-    return {pk: (way, attempt) for pk, way, attempt in _rows(sql, {"now": now, "limit": limit}, using)}
+    return {pk: (way, attempt) for pk, way, attempt in _rows(sql, {"now": now, "limit": limit, **_EVER}, using)}
 
 
 def leases_here(boot_id: str, mine: str, using: str) -> list[tuple[int, str, int, datetime | None]]:
@@ -237,8 +237,40 @@ def lost(
     return [pk for (pk,) in _rows(sql, {**values, **_EVER}, using)]
 
 
+def late_by_entry(late: datetime, count_to: int, limit: int, using: str) -> list[tuple[int, int, int]]:
+    """Find the entries of which runs should have begun before *late*, while none goes on and nothing pauses them.
+
+    What is sent again and again moves its moment on: that nobody takes it, or the broker nothing, shows by the count.
+    Returns: the entry, the first of these runs, and how many there are, each count up to *count_to*.
+    Index: crons_run_open, from one entry's first row to the next entry's, so that of a hundred thousand runs of one
+    entry one is read; then in it the entry's oldest, and crons_run_sent.
+    """
+    open_runs, sent = _along("crons_run_open", using), _along("crons_run_sent", using)
+    late_runs = f"""
+        FROM crons_run r {open_runs} WHERE r.entry_id = w.id AND r.wake_at IS NOT NULL
+            AND r.wake_at < %(late)s AND r.state IN ('due', 'sent', 'waiting') ORDER BY r.wake_at, r.id"""
+    resent = f"""
+        FROM crons_run r {sent} WHERE r.entry_id = w.id AND r.wake_at IS NOT NULL AND r.sends > 0
+            AND r.wake_at >= %(late)s
+            AND (r.sends > 1 OR (r.state IN ('due', 'waiting') AND r.planned_at < %(late)s))"""
+    following = f"SELECT MIN(r.entry_id) FROM crons_run r {open_runs} WHERE r.wake_at IS NOT NULL AND {_WAKES}"
+    sql = f"""
+        WITH RECURSIVE w(id) AS (
+            {following} UNION ALL SELECT ({following} AND r.entry_id > w.id) FROM w WHERE w.id IS NOT NULL
+        )
+        SELECT w.id, (SELECT r.id {late_runs} LIMIT 1), (SELECT MIN(r.id) {resent}),
+            (SELECT COUNT(*) FROM (SELECT 1 {late_runs} LIMIT %(count_to)s) c),
+            (SELECT COUNT(*) FROM (SELECT 1 {resent} LIMIT %(count_to)s) c)
+        FROM w JOIN crons_entry e ON e.id = w.id
+        WHERE e.paused_at IS NULL AND NOT EXISTS (SELECT 1 FROM crons_run a WHERE a.active_key = w.id)
+        LIMIT %(limit)s"""
+    found = _rows(sql, {"late": late, "count_to": count_to, "limit": limit, **_EVER}, using)
+    return [(pk, first or second, many + more) for pk, first, second, many, more in found if first or second]
+
+
 # Of IS NOT NULL PostgreSQL thinks, until it has statistics, that it holds for all rows; of a range, for few.
 _HAS_LEASE = "a.lease_until IS NOT NULL AND a.lease_until BETWEEN %(past)s AND %(future)s"
+_WAKES = "r.wake_at BETWEEN %(past)s AND %(future)s"
 _EVER = {"past": FAR_PAST, "future": FAR_FUTURE}
 
 

@@ -26,6 +26,7 @@ from django.db.models.expressions import RawSQL
 from django.db.models.functions import Now
 
 from crons import ledger
+from crons.columns import UNREAD
 from crons.conf import conf
 from crons.exceptions import ClockInDoubt, CronsError, LedgerUnavailable
 from crons.hosts.instances import is_gone
@@ -44,6 +45,7 @@ READ = 300
 READ_ONLY = "current_setting('transaction_read_only')"
 # Clocks of hosts and of database servers that follow each other differ by less.
 AHEAD = timedelta(minutes=1)
+ANY_LEASE = (UNREAD, FAR_FUTURE)
 
 
 @dataclass(frozen=True)
@@ -150,8 +152,20 @@ class Look:
         """Those that live."""
         return [beat for beat in self.heartbeats if beat.expected_by >= self.now and beat not in self.killed]
 
+    @cached_property
+    def going(self) -> list[Attempt]:
+        """The attempts that go on, the oldest first, with their runs and entries; one more than READ, to show it."""
+        return list(going()[: READ + 1])
+
     def _entries(self) -> QuerySet[Entry]:
         return Entry.objects.using(conf.database).filter(retired_at=None)
+
+
+def going() -> QuerySet[Attempt]:
+    """Return the attempts that go on, the oldest first, with their runs and entries."""
+    # A range, not IS NOT NULL: of that PostgreSQL thinks, until it has statistics, that it holds for all rows.
+    rows = Attempt.objects.using(conf.database).filter(lease_until__isnull=False, lease_until__range=ANY_LEASE)
+    return rows.select_related("run__entry").order_by("begun_at", "pk")
 
 
 def problems(look: Look | None = None) -> list[Problem]:
@@ -260,9 +274,7 @@ def waiting_runs(look: Look) -> Iterator[Problem]:
 
 def stuck(look: Look) -> Iterator[Problem]:
     """The attempts whose lease nobody renews, or that go on past their timeout: what they block waits for somebody."""
-    # Has a lease, said so that SQLite uses the index also once it has statistics.
-    going = Attempt.objects.using(conf.database).filter(lease_until__lte=FAR_FUTURE).select_related("run__entry")
-    for each in going.order_by("begun_at", "pk")[:READ]:
+    for each in look.going:
         timeout = _timeout_of(each.run.entry)
         who = f"attempt {each.pk} on {each.host} (pid {each.pid})"
         if each.lease_until is not None and each.lease_until < look.now:

@@ -6,27 +6,27 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
-from django.db.models import Exists, OuterRef, Q, Subquery
-
 from crons import ledger
 from crons.conf import conf
+from crons.ledger import queries
 from crons.models import Attempt, Entry, Run
 from crons.verdicts import Kind, State
 
 # The newest attempts that are looked through for a sign that an entry's runs are begun, one after the other.
 READ = 300
-# Runs that wait are few columns each, and those of one entry must not hide the others.
-WAITING_READ = 10_000
+# How many runs of an entry are counted, and of how many entries: a backlog must not slow down who asks for it.
+COUNTED = 1_000
+ENTRIES_READ = 10_000
 
 
 @dataclass
 class Waiting:
-    """Runs of one entry, of which *run_id* is the first, that nobody begins. The entry is not whole."""
+    """Runs of one entry, of which *run_id* is the first, that nobody begins; *count* of them, or *at_least* so many."""
 
     entry: Entry
     run_id: int
     since: datetime
-    count: int = 0
+    count: int = 1
     at_least: bool = False
     sends: int = 0
     detail: str = ""
@@ -46,35 +46,21 @@ def waiting(late: datetime) -> list[Waiting]:
     """List the entries whose runs should have begun before *late*, and none of whose has been going since.
 
     Slots, and what somebody asked for again or after all; where one after the other is run, they wait well.
-    Cost: one statement, two where any wait, four where CRONS["GROUPS"] has limits too; of a million runs that are
-    over it reads none.
+    Cost: one statement, three where any wait, five where CRONS["GROUPS"] has limits too; of an entry's backlog it
+    reads the first run and counts a thousand.
     """
-    runs = Run.objects.using(conf.database)
-    active = runs.filter(active_key=OuterRef("entry_id"))
-    held = Entry.objects.filter(pk=OuterRef("entry_id"), paused_at__isnull=False)
-    # Joined or grouped, SQLite begins with the entries and then reads all their runs: a second for a million.
-    # What is sent again and again moves its moment on: that nobody takes it, or the broker nothing, shows by the count.
-    returned = Q(state__in=[State.DUE, State.WAITING], sends=1, planned_at__lt=late)
-    unended = runs.filter(state__in=[State.DUE, State.SENT, State.WAITING], wake_at__isnull=False)
-    resent = unended.filter(Q(sends__gte=2) | returned).values("pk")
-    due = unended.filter(wake_at__lt=late)
-    # Either by its index: of one condition with an OR in it, SQLite makes a scan.
-    unbegun = runs.filter(pk__in=due.values("pk").union(resent))
-    stuck = unbegun.filter(~Exists(active), ~Exists(held)).order_by("wake_at")
-    named = stuck.annotate(**{f"entry_{name}": _of_entry(name) for name in ("name", "job", "zone")})
-    found: dict[int, Waiting] = {}
-    columns = ("pk", "entry_id", "wake_at", "planned_at", "sends", "detail", "entry_name", "entry_job", "entry_zone")
-    rows = list(named.values_list(*columns)[: WAITING_READ + 1])
-    for pk, entry_id, wake_at, planned_at, sends, detail, name, job, zone in rows[:WAITING_READ]:
-        if entry_id not in found:
-            entry = Entry(pk=entry_id, name=name, job=job, zone=zone)
-            since = planned_at if sends else wake_at
-            found[entry_id] = Waiting(entry, pk, since, at_least=len(rows) > WAITING_READ, sends=sends, detail=detail)
-        found[entry_id].count += 1
-    served = _served_since(late) if found else set()
-    stuck_ones = [each for entry_id, each in found.items() if entry_id not in served]
-    _name_full_groups(stuck_ones)
-    return stuck_ones
+    firsts = {run: count for _, run, count in queries.late_by_entry(late, COUNTED + 1, ENTRIES_READ, conf.database)}
+    runs = Run.objects.using(conf.database).filter(pk__in=firsts).select_related("entry").order_by("wake_at", "pk")
+    served = _served_since(late) if firsts else set()
+    found = [_waiting(run, firsts[run.pk]) for run in runs if run.entry_id not in served] if firsts else []
+    _name_full_groups(found)
+    return found
+
+
+def _waiting(run: Run, count: int) -> Waiting:
+    since = run.planned_at if run.sends or run.wake_at is None else run.wake_at
+    counted = min(count, COUNTED)
+    return Waiting(run.entry, run.pk, since, counted, count > counted, run.sends, run.detail)
 
 
 def _served_since(late: datetime) -> set[int]:
@@ -93,10 +79,6 @@ def _name_full_groups(found: list[Waiting]) -> None:
         group = groups.get(each.entry.pk)
         if isinstance(group, str) and group in full:
             each.full_group = f"the group {group!r} is full, {full[group]} of its runs are going"
-
-
-def _of_entry(column: str) -> Subquery:
-    return Subquery(Entry.objects.filter(pk=OuterRef("entry_id")).values(column)[:1])
 
 
 def why_waiting(runs: Iterable[Run]) -> dict[int, str]:

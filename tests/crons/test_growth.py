@@ -14,14 +14,24 @@ from django.core.management import call_command
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
+from crons import api
 from crons.doctor import rows as doctor
 from crons.models import Attempt, Entry, Run
+from crons.web import overview
 from tests.crons.conftest import NOON, minutes
 from tests.crons.filling import full_scans, plan
-from tests.crons.growing import analyze, grow_done, grow_due, grow_ranges
+from tests.crons.growing import analyze, grow_done, grow_due, grow_ranges, shrink
 
 pytestmark = pytest.mark.django_db
 NOW = NOON + minutes(5)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def files_that_shrink_again(django_db_setup, django_db_blocker):
+    """Rows that were rolled back lie in PostgreSQL's files until somebody frees them."""
+    yield
+    with django_db_blocker.unblock():
+        shrink()
 
 
 @pytest.fixture
@@ -48,6 +58,9 @@ QUESTIONS: dict[str, tuple[Callable[[], Any], str]] = {
     # With one failure in fifty either index of what did not end well will do.
     "history of failures": (lambda: asked("history", "--verdict", "failed"), "crons_run_verdict|crons_run_not_well"),
     "history of what never was": (lambda: asked("history", "--verdict", "lost"), "crons_run_verdict"),
+    "first page": (lambda: overview.look(timedelta(days=7), NOW), "crons_run_open"),
+    "health": (api.health, "crons_run_open"),
+    "list": (lambda: asked("list"), "crons_run"),
     "doctor": (lambda: doctor._durations(by_name()), "crons_run_entry_planned"),
     "doctor of one": (lambda: doctor._durations(by_name("entry3")), "crons_run_entry_planned"),
 }
@@ -64,10 +77,10 @@ def wrong_plans() -> Iterator[str]:
         with CaptureQueriesContext(connection) as captured:
             ask()
         yield from (f"{question}: {found}" for found in full_scans(captured))
-        statements = [each["sql"] for each in captured if "crons_run" in each["sql"]]
-        steps = "\n".join(plan(statements[0]))
+        steps = "\n".join(step for each in captured if "crons_run" in each["sql"] for step in plan(each["sql"]))
         if not re.search(index, steps):
-            yield f"{question}: not by {index}, but {steps}"
+            reads = [step for step in steps.splitlines() if re.search("scan|search", step, re.IGNORECASE)]
+            yield f"{question}: not by {index}, but {reads}"
 
 
 def test_no_question_reads_the_history(recorded):
@@ -76,9 +89,9 @@ def test_no_question_reads_the_history(recorded):
     grow_due(2_000, NOW)
     grow_ranges(10_000, NOW)
 
-    assert list(wrong_plans()) == []
+    assert "\n".join(wrong_plans()) == ""
     analyze()
-    assert list(wrong_plans()) == []
+    assert "\n".join(wrong_plans()) == ""
 
 
 def test_history_counts_the_attempts_of_what_it_shows(recorded):

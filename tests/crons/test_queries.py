@@ -24,6 +24,7 @@ from crons.models import Attempt, Entry, Run
 
 from .conftest import NOON
 from .filling import plan
+from .growing import shrink
 
 pytestmark = pytest.mark.django_db
 
@@ -44,6 +45,8 @@ def backlog(request: pytest.FixtureRequest, django_db_setup: None, django_db_blo
                 cursor.execute("ANALYZE")
         yield
         transaction.set_rollback(True)
+    with django_db_blocker.unblock():
+        shrink()
 
 
 @pytest.fixture

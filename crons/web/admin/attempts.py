@@ -18,7 +18,7 @@ from crons.presentation.readable import readable
 from crons.presentation.rows import Cell, took, verdict, words
 from crons.templatetags.crons_pages import at
 from crons.verdicts import Outcome
-from crons.web import overview
+from crons.watch.problems import going
 from crons.web.admin import output
 from crons.web.admin.base import Detailed, OfEntries, among, shown
 
@@ -43,7 +43,7 @@ class Outcomes(admin.SimpleListFilter):
         if not asked:
             return queryset
         if asked == "going":
-            return among(queryset, overview.going())
+            return among(queryset, going())
         if asked == Outcome.SUCCEEDED:
             return queryset.filter(outcome=asked)
         found = not_well(queryset, "outcome")
