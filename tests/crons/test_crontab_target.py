@@ -69,7 +69,7 @@ def crontab(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, settings: Any) -> C
     """A machine with a program crontab, and a state directory of the test's own."""
     program = tmp_path / "bin" / "crontab"
     program.parent.mkdir()
-    program.write_text(f'#!/bin/sh\nexec {sys.executable} -I {Path(__file__).with_name("fake_crontab.py")} "$@"\n')
+    program.write_text(f'#!/bin/sh\nexec {sys.executable} -I -S {Path(__file__).with_name("fake_crontab.py")} "$@"\n')
     program.chmod(0o755)
     monkeypatch.setenv("PATH", f"{program.parent}:{os.environ['PATH']}")
     monkeypatch.setenv("CRONTAB_STORE", str(tmp_path / "store"))

@@ -165,7 +165,7 @@ class World:
             for begun in [*self.begun, *arrived]:
                 self.led.finish(begun, self.now)
             self.begun = []
-            if not self.open_runs():
+            if not Run.objects.exclude(state="done").exists():  # not open_runs(): its rows were a quarter of the time
                 break
 
     def open_runs(self) -> list[Run]:
