@@ -30,7 +30,7 @@ _COMMANDS = {
     "systemd": "systemd-analyze",
 }
 _REASON = "needs Debian package "
-_DATABASE_FIXTURES = frozenset({"db", "transactional_db", "own_database", "live_server"})
+_DATABASE_FIXTURES = frozenset({"db", "transactional_db", "own_database", "live_server", "station"})
 _LEFT_BEHIND = pytest.StashKey[dict[int, str]]()
 # Children that were told to end may need a moment.
 _PATIENCE_SECONDS = 30.0

@@ -5,6 +5,7 @@ It records and sends with the real ledger, the real publishers and their threads
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import sys
@@ -17,7 +18,7 @@ import django
 
 django.setup()
 
-from django.db.models import F  # noqa: E402 (after setup)
+from django.db.models import F, Max  # noqa: E402 (after setup)
 
 from crons import Retry, api, ledger  # noqa: E402
 from crons.attempts import RunMessage  # noqa: E402
@@ -33,6 +34,8 @@ COMMANDS: dict[str, Callable[..., Any]] = {}
 # Until a job that failed is tried again: no test sees it, unless it asks for less.
 RETRY_SECONDS = 3600.0
 
+# Of messages that nothing but a test sends: each has a name of its own with the broker.
+numbers = itertools.count(1000)
 deployment.permit()
 instance = Instance.start("serve")
 senders = {alias: conf.make_executor(alias) for alias in ("celery", "tasks")}
@@ -54,7 +57,6 @@ def start(
     *,
     idempotent: bool = False,
     retry_seconds: float = RETRY_SECONDS,
-    sending: bool = True,
 ) -> int:
     """Record a run of an entry of its own, and send it; return the run's number."""
     now = ledger.database_now()
@@ -74,8 +76,7 @@ def start(
         wake_at=FAR_FUTURE,
     )
     run = ledger.request(entry.name, now, "contracts", args=args)
-    if sending:
-        dispatcher.begin(now, only_run=run.pk)
+    dispatcher.begin(now, only_run=run.pk)
     return run.pk
 
 
@@ -86,24 +87,29 @@ def turn() -> None:
 
 
 @command
-def send(run: int) -> None:
-    """Send the run, if it is to be sent."""
-    dispatcher.begin(ledger.database_now(), only_run=run)
-
-
-@command
-def send_again(run: int, executor: str, deployment_id: str = "") -> None:
-    """Hand the run's message over once more, as a broker that delivers it twice; or another deployment's."""
+def send_again(run: int, executor: str) -> None:
+    """Hand the run's message over once more, as a broker that delivers it twice."""
     found = Run.objects.select_related("entry").get(pk=run)
-    mine = deployment_id or deployment.here().identity
-    again = RunMessage(run, mine, found.entry.name, found.effect_key, found.sends + 100, executor)
-    dispatcher.publishers.by_alias[executor].post([again])
+    _post(run, found.entry.name, executor)
 
 
 @command
-def join(executor: str, seconds: float) -> bool:
-    """Wait until nothing is on its way to the broker any more; say whether that is so."""
-    return dispatcher.publishers.by_alias[executor].join(seconds)
+def send_ahead(executor: str) -> int:
+    """Hand over the message of the run that is recorded next; return its number."""
+    run = (Run.objects.aggregate(newest=Max("pk"))["newest"] or 0) + 1
+    _post(run, "to come", executor)
+    return run
+
+
+def _post(run: int, name: str, executor: str) -> None:
+    message = RunMessage(run, deployment.here().identity, name, name, next(numbers), executor)
+    dispatcher.publishers.by_alias[executor].post([message])
+
+
+@command
+def hurry(run: int) -> None:
+    """Let a run that was sent be sent again at the next look."""
+    Run.objects.filter(pk=run, state="sent").update(wake_at=ledger.database_now())
 
 
 @command

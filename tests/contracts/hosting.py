@@ -7,7 +7,7 @@ import os
 import select
 import time
 from collections.abc import Callable, Collection, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -226,6 +226,11 @@ class Gate:
         """Let one who waits, or comes next, pass."""
         # Blocks until there is a reader: a gate is opened for somebody.
         os.close(os.open(self.path, os.O_WRONLY))
+
+    def open_for_who_is_there(self) -> None:
+        """Let one who waits pass; nobody may be there any more."""
+        with suppress(OSError):
+            os.close(os.open(self.path, os.O_WRONLY | os.O_NONBLOCK))
 
 
 def begun(number: int, job: str, /, *, timeout: float | None = 300, lease: float = 300, **args: Any) -> Begun:

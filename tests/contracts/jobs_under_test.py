@@ -99,6 +99,31 @@ def describes_itself(context: Context, colour: str) -> None:
 
 
 @body
+def adds_its_number(context: Context, path: str) -> None:
+    _add(path, str(context.number))
+
+
+@body
+def fails_at_first(context: Context) -> None:
+    print(context.key)
+    if context.number == 1:
+        raise LookupError("no customer 42")
+
+
+@body
+def writes_fenced(context: Context, gate: str, path: str) -> None:
+    """Write a row, and another once the gate was open; each only while the run is this attempt's."""
+    from crons.models import AuditEvent
+
+    trace(path, os.getpid())
+    for verb in ("first", "second"):
+        with context.atomic():
+            AuditEvent.objects.create(at=context.until, actor=context.entry, verb=verb, subject_type="test")
+        if verb == "first":
+            waits_at_gate(gate)
+
+
+@body
 def raises() -> None:
     raise LookupError("no customer 42")
 

@@ -40,6 +40,8 @@ class Station:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
+        # A point and a signal, for the next worker that comes there: see project/dying.py.
+        self.dying_file = folder / "dying"
         self.stack = ExitStack()
         self._database: OwnDatabase | None = None
         self._driver: subprocess.Popen[str] | None = None
@@ -73,7 +75,7 @@ class Station:
         command, ready = COMMANDS[alias]
         if alias == "celery":
             command = (*command, "-n", f"worker{number}@contracts")
-        worker = Worker(self._start(command, output, **env), output)
+        worker = Worker(self._start(command, output, CONTRACT_DYING_FILE=str(self.dying_file), **env), output)
         worker.wait_for_line(re.escape(ready))
         return worker
 
@@ -240,6 +242,31 @@ class WorkerHost:
             self.station.ask("cancel", run=run, reason=reason)
 
     ask_to_cancel = cancel
+
+    def attempts(self, run: int) -> list[str]:
+        """Return the outcomes of the run's attempts, in order; "" is one that goes on."""
+        return [each["outcome"] for each in self.look(run)["attempts"]]
+
+    def conclude(self, run: int) -> str:
+        """Wait until the run is over, and return its verdict."""
+        self.until(lambda: self.look(run)["state"] == "done")
+        return str(self.look(run)["verdict"])
+
+    def send_again(self, run: int) -> None:
+        """Have the run's message come once more."""
+        self.station.ask("send_again", run=run, executor=self.alias)
+
+    def hurry(self, run: int) -> None:
+        """Have a run that was sent and not begun be sent again now, and not after its pause."""
+        self.station.ask("hurry", run=run)
+
+    def told(self, pattern: str, count: int = 1) -> None:
+        """Wait until the worker has said so often what matches."""
+        self.until(lambda: len(re.findall(pattern, self.worker.said())) >= count)
+
+    def revive(self) -> None:
+        """Have a worker again."""
+        self.worker = self.station.worker(self.alias)
 
     def disown(self, run: int) -> None:
         """Have the attempt be declared lost."""
