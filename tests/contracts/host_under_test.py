@@ -26,7 +26,7 @@ def main(job: str, path: str) -> None:
     sys.stdout.write(f"{instance.name} {instance.boot_id}\n")
     sys.stdout.flush()
     while True:
-        host.executor.work(host.scribe, 60)
+        host.executor.work(host.writer, 60)
 
 
 if __name__ == "__main__":

@@ -23,7 +23,7 @@ PATIENCE_SECONDS = 180.0
 NOON = datetime(2026, 11, 22, 12, tzinfo=UTC)
 
 
-class MemoryScribe:
+class MemoryWriter:
     """Keeps what executors write; *silent_calls* of the next calls are not answered."""
 
     def __init__(self) -> None:
@@ -77,7 +77,7 @@ class Host:
 
     def __init__(self, executor: Executor) -> None:
         self.executor = executor
-        self.scribe = MemoryScribe()
+        self.writer = MemoryWriter()
         self.refused: dict[int, str] = {}
         self._begun: dict[int, Begun] = {}
         self._numbers = itertools.count(1)
@@ -94,13 +94,13 @@ class Host:
         ends_at = time.monotonic() + PATIENCE_SECONDS
         while not holds():
             assert time.monotonic() < ends_at, "waited in vain"
-            self.executor.work(self.scribe, 0.2, wake_fd)
+            self.executor.work(self.writer, 0.2, wake_fd)
             self.refused.update(self.executor.refused())
 
     def ending(self, attempt: int) -> Ending:
         """Work until the attempt has finished and say how."""
-        self.until(lambda: attempt in self.scribe.finished)
-        return self.scribe.finished[attempt].ending
+        self.until(lambda: attempt in self.writer.finished)
+        return self.writer.finished[attempt].ending
 
     def is_final(self, attempt: int) -> bool:
         """Work until the attempt has finished and say whether the job asked not to be tried again."""
@@ -112,11 +112,11 @@ class Host:
 
     def text(self, attempt: int, stream: str = "stdout") -> str:
         """Return what of the attempt's output has been written down."""
-        return self.scribe.text(attempt, stream)
+        return self.writer.text(attempt, stream)
 
     def chunks(self, attempt: int, stream: str) -> list[str]:
         """Return the same in the pieces that it was written down in."""
-        return self.scribe.texts(attempt, stream)
+        return self.writer.texts(attempt, stream)
 
     def running(self) -> frozenset[int]:
         """Return the attempts that have not ended."""
@@ -128,15 +128,15 @@ class Host:
 
     def ask_to_cancel(self, attempt: int, reason: str) -> None:
         """The same as somebody elsewhere does it: the next renewal says so."""
-        self.scribe.cancelled[attempt] = reason
+        self.writer.cancelled[attempt] = reason
 
     def disown(self, attempt: int) -> None:
         """Have the ledger say from now on that the attempt does not own its run any more."""
-        self.scribe.disowned.add(attempt)
+        self.writer.disowned.add(attempt)
 
     def renewals(self, attempt: int) -> int:
         """Count how often the attempt's lease has been renewed."""
-        return sum(attempt in each for each in self.scribe.renewed)
+        return sum(attempt in each for each in self.writer.renewed)
 
     @property
     def is_broken(self) -> bool:

@@ -88,7 +88,7 @@ def writes_everywhere() -> None:
 
 
 @body
-def names_its_guard() -> None:
+def names_its_supervisor() -> None:
     print(os.getppid())
 
 
@@ -521,7 +521,7 @@ def draws() -> None:
 
 
 @body
-def stops_its_guard(path: str) -> None:
+def stops_its_supervisor(path: str) -> None:
     trace(path, os.getpid())
     os.kill(os.getppid(), signal.SIGSTOP)
     wait_for_ever()

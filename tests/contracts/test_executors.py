@@ -231,7 +231,7 @@ def test_output_and_log_keep_their_stream_and_order(host: Host) -> None:
 def test_output_is_written_before_the_ending(host: Host) -> None:
     host.run("says", text="hello")
 
-    assert [type(each[0]).__name__ for each in host.scribe.asked] == ["Chunk", "Finished"]
+    assert [type(each[0]).__name__ for each in host.writer.asked] == ["Chunk", "Finished"]
 
 
 @all_executors
@@ -281,14 +281,14 @@ def test_a_flood_is_kept_from_both_ends(host: Host) -> None:
 @executors_here
 def test_a_silent_ledger_is_told_again_until_it_answers(host: Host) -> None:
     """Same token, same numbers: what was stored without an answer is not stored twice."""
-    host.scribe.silent_calls = 3
+    host.writer.silent_calls = 3
 
     attempt = host.start("says", text="hello")
-    host.until(lambda: not host.scribe.silent_calls)
+    host.until(lambda: not host.writer.silent_calls)
     assert host.running() == {attempt}
     host.ending(attempt)
 
-    asked = [each[0] for each in host.scribe.asked]
+    asked = [each[0] for each in host.writer.asked]
     assert host.text(attempt) == "hello\n"
     assert len({str(each) for each in asked}) == 2
     assert host.running() == frozenset()
@@ -296,12 +296,12 @@ def test_a_silent_ledger_is_told_again_until_it_answers(host: Host) -> None:
 
 @executors_here
 def test_an_ending_without_output_is_told_again(host: Host) -> None:
-    host.scribe.silent_calls = 2
+    host.writer.silent_calls = 2
 
     attempt = host.start("noop")
     host.ending(attempt)
 
-    first, *others = [each[0] for each in host.scribe.asked]
+    first, *others = [each[0] for each in host.writer.asked]
     assert others == [first, first]
 
 
@@ -312,10 +312,10 @@ def test_many_attempts_pass_through_few_places(host: Host) -> None:
         for _ in range(min(host.executor.free(), 200 - started)):
             host.start("noop")
             started += 1
-        host.executor.work(host.scribe, 5)
+        host.executor.work(host.writer, 5)
 
-    assert {each.ending.outcome for each in host.scribe.finished.values()} == {Outcome.SUCCEEDED}
-    assert len(host.scribe.finished) == 200
+    assert {each.ending.outcome for each in host.writer.finished.values()} == {Outcome.SUCCEEDED}
+    assert len(host.writer.finished) == 200
 
 
 @executors_here
@@ -323,9 +323,9 @@ def test_working_ends_when_it_is_woken(host: Host) -> None:
     ears, rope = os.pipe()
     os.write(rope, b"!")
 
-    host.executor.work(host.scribe, 10_000, ears)
+    host.executor.work(host.writer, 10_000, ears)
 
-    assert host.scribe.asked == []
+    assert host.writer.asked == []
     os.close(ears)
     os.close(rope)
 
@@ -414,7 +414,7 @@ def test_a_killed_job_fails_and_names_the_signal(host: Host) -> None:
 def test_a_job_that_the_kernel_killed_for_memory_is_told_so(
     make_host: Callable[[str], Host], alias: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The kernel counts such kills: only its word is taken, also where the job was gone before its guard woke."""
+    """The kernel counts such kills: only its word is taken, also where the job was gone before its supervisor woke."""
     counts = tmp_path / "memory.events"
     counts.write_text("max 7\noom_kill 2\n")
     watch = supervisor.Watch.__init__
@@ -502,7 +502,7 @@ def test_each_attempt_draws_other_numbers(host: Host) -> None:
 
 @those_that("isolates")
 def test_a_job_gets_a_process_as_new(host: Host) -> None:
-    """Own process group, in the guard's session; signals as a program gets them; nothing to read."""
+    """Own process group, in the supervisor's session; signals as a program gets them; nothing to read."""
     attempt = host.start("tells_its_signals")
 
     host.ending(attempt)
@@ -758,7 +758,7 @@ def test_a_program_of_another_user_holds_the_attempt(
             raise PermissionError
         kill(pid, how)
 
-    # The fork server, the guard and the job inherit both.
+    # The fork server, the supervisor and the job inherit both.
     monkeypatch.setattr(os, "kill", kill_what_is_ours)
     monkeypatch.setattr(supervisor, "SWEEP_PATIENCE_SECONDS", 0.1)
     host = make_host(alias)
@@ -872,7 +872,7 @@ def test_leases_are_renewed_while_jobs_run(host: Host, gate: Gate) -> None:
 
 @processes_here
 def test_a_lease_that_cannot_be_renewed_ends_the_job(host: Host, trail: Trail) -> None:
-    host.scribe.renews_nothing = True
+    host.writer.renews_nothing = True
 
     ending = host.run("ignores_sigterm", path=trail.path, lease=4)
 
@@ -904,19 +904,19 @@ def test_a_renewal_brings_the_wish_to_cancel(host: Host, trail: Trail) -> None:
 
 def test_inline_renews_from_a_thread(make_host: Callable[[str], Host], gate: Gate) -> None:
     host = make_host("inline")
-    renew = host.scribe.renew
+    renew = host.writer.renew
 
     def renew_and_open(attempts: frozenset[int]) -> object:
-        if not host.scribe.renewed:
+        if not host.writer.renewed:
             gate.open()
         return renew(attempts)
 
-    host.scribe.renew = renew_and_open  # type: ignore[method-assign,assignment] # the thread lets the job go on
+    host.writer.renew = renew_and_open  # type: ignore[method-assign,assignment] # the thread lets the job go on
     attempt = host.start("waits_at_gate", gate=gate.path, lease=0.3)
 
     assert host.ending(attempt).outcome == Outcome.SUCCEEDED
     # How often depends on how fast the machine is: the job may need a moment to go on.
-    assert set(host.scribe.renewed) == {frozenset({attempt})}
+    assert set(host.writer.renewed) == {frozenset({attempt})}
 
 
 # Deaths in the family
@@ -927,7 +927,7 @@ def _parent_of(pid: int) -> int:
 
 
 @those_that("leaves_nothing")
-def test_a_vanished_guard_loses_its_job(host: Host, trail: Trail) -> None:
+def test_a_vanished_supervisor_loses_its_job(host: Host, trail: Trail) -> None:
     attempt = host.start("waits", path=trail.path)
     _, supervisor = host.lines(trail, 1)[0].split()
 
@@ -939,7 +939,7 @@ def test_a_vanished_guard_loses_its_job(host: Host, trail: Trail) -> None:
 
 @those_that("leaves_nothing")
 @pytest.mark.parametrize("job", ["leaves_child", "leaves_daemon"])
-def test_what_a_vanished_guard_watched_is_killed(host: Host, trail: Trail, job: str) -> None:
+def test_what_a_vanished_supervisor_watched_is_killed(host: Host, trail: Trail, job: str) -> None:
     attempt = host.start(job, path=trail.path, end="wait")
     supervisor = _parent_of(int(host.lines(trail, 2)[0]))
 
@@ -950,9 +950,9 @@ def test_what_a_vanished_guard_watched_is_killed(host: Host, trail: Trail, job: 
 
 
 @those_that("isolates")
-def test_a_guard_that_died_idle_is_replaced(host: Host) -> None:
-    """An attempt handed to it has not begun: another guard takes it."""
-    first = host.start("names_its_guard")
+def test_a_supervisor_that_died_idle_is_replaced(host: Host) -> None:
+    """An attempt handed to it has not begun: another supervisor takes it."""
+    first = host.start("names_its_supervisor")
     host.ending(first)
     supervisor = int(host.text(first))
     life = os.pidfd_open(supervisor)
@@ -964,13 +964,13 @@ def test_a_guard_that_died_idle_is_replaced(host: Host) -> None:
 
 
 @processes_here
-def test_a_guard_serves_one_attempt_after_another(host: Host) -> None:
+def test_a_supervisor_serves_one_attempt_after_another(host: Host) -> None:
     """One fork for each attempt, not two."""
-    first, second = [host.start("names_its_guard") for _ in range(2)]
+    first, second = [host.start("names_its_supervisor") for _ in range(2)]
     host.ending(first)
     host.ending(second)
 
-    third = host.start("names_its_guard")
+    third = host.start("names_its_supervisor")
 
     host.ending(third)
     assert host.text(third) in {host.text(first), host.text(second)}
@@ -993,7 +993,7 @@ def test_an_attempt_without_a_process_is_refused(host: Host, monkeypatch: pytest
         f"(the limit of open files, RLIMIT_NOFILE is {soft})"
     )
     assert host.executor.free() == 0, "it rests"
-    assert host.scribe.finished == {}
+    assert host.writer.finished == {}
 
 
 def _too_many_open_files() -> tuple[int, int]:
@@ -1001,7 +1001,7 @@ def _too_many_open_files() -> tuple[int, int]:
 
 
 @processes_here
-@pytest.mark.parametrize("which", ["fork server", "guard"])
+@pytest.mark.parametrize("which", ["fork server", "supervisor"])
 def test_a_fork_that_is_refused_refuses_the_attempt(
     make_host: Callable[[str], Host], alias: str, which: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -1015,7 +1015,7 @@ def test_a_fork_that_is_refused_refuses_the_attempt(
     with monkeypatch.context() as patched:
         patched.setattr(os, "fork", full)
         host = make_host(alias)
-    if which == "guard":
+    if which == "supervisor":
         host.run("noop")
     mark.touch()
 
@@ -1025,7 +1025,7 @@ def test_a_fork_that_is_refused_refuses_the_attempt(
     assert why.startswith(
         "the job's process could not be started: [Errno 11] Resource temporarily unavailable (the limit of processes, "
     )
-    assert list(host.scribe.finished) == ([1] if which == "guard" else [])
+    assert list(host.writer.finished) == ([1] if which == "supervisor" else [])
 
 
 @processes_here
@@ -1049,7 +1049,7 @@ def test_a_program_that_the_machine_has_no_room_for_refuses_the_attempt(
     mark.unlink()
 
     assert why.startswith("the job's process could not be started: [Errno 24] Too many open files (the limit of open ")
-    assert host.scribe.finished == {}
+    assert host.writer.finished == {}
     assert host.run("starts_a_program").outcome == Outcome.SUCCEEDED
     assert host.run("starts_a_program_that_is_not_there").outcome == Outcome.FAILED
 
@@ -1080,12 +1080,12 @@ def test_a_process_that_ends_before_the_call_refuses_the_attempt(
 @processes_here
 def test_a_stopped_fork_server_is_replaced(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
     """What waits for it has not begun, and does not stay running for ever."""
-    first, second = host.start("names_its_guard"), host.start("names_its_guard")
-    guards = [int(host.text(each)) for each in (first, second) if host.ending(each)]
+    first, second = host.start("names_its_supervisor"), host.start("names_its_supervisor")
+    supervisors = [int(host.text(each)) for each in (first, second) if host.ending(each)]
     monkeypatch.setattr(hosted, "START_PATIENCE_SECONDS", 0.5)
-    server = _parent_of(guards[0])
+    server = _parent_of(supervisors[0])
     os.kill(server, signal.SIGSTOP)
-    for pid in guards:
+    for pid in supervisors:
         _kill_and_wait(pid)
 
     why = host.refusal(host.start("noop"))
@@ -1097,9 +1097,9 @@ def test_a_stopped_fork_server_is_replaced(host: Host, monkeypatch: pytest.Monke
 
 
 @processes_here
-def test_an_idle_guard_that_is_stopped_refuses_its_attempt(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_idle_supervisor_that_is_stopped_refuses_its_attempt(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
     """It took the order, and never said that it begins."""
-    first = host.start("names_its_guard")
+    first = host.start("names_its_supervisor")
     host.ending(first)
     monkeypatch.setattr(hosted, "START_PATIENCE_SECONDS", 0.5)
     os.kill(int(host.text(first)), signal.SIGSTOP)
@@ -1118,11 +1118,11 @@ def _kill_and_wait(pid: int) -> None:
 
 
 @processes_here
-def test_a_guard_that_is_stopped_is_replaced(host: Host, trail: Trail, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_supervisor_that_is_stopped_is_replaced(host: Host, trail: Trail, monkeypatch: pytest.MonkeyPatch) -> None:
     """Nobody would end its job in time."""
     monkeypatch.setattr(hosted, "SUPERVISOR_PATIENCE_SECONDS", 0.5)
 
-    ending = host.run("stops_its_guard", path=trail.path, timeout=3)
+    ending = host.run("stops_its_supervisor", path=trail.path, timeout=3)
 
     assert ending == Ending(Outcome.LOST, endings.VANISHED)
     host.silence(trail)
@@ -1147,9 +1147,9 @@ def test_a_killed_fork_server_is_replaced_at_once(host: Host, trail: Trail, gate
 
 @processes_here
 def test_without_both_fork_servers_an_executor_is_broken(host: Host, gate: Gate) -> None:
-    """What runs goes on, and a guard that is left serves on; only a new process mends it."""
+    """What runs goes on, and a supervisor that is left serves on; only a new process mends it."""
     waiting = host.start("waits_at_gate", gate=gate.path)
-    named = host.start("names_its_guard")
+    named = host.start("names_its_supervisor")
     host.ending(named)
     server = _parent_of(int(host.text(named)))
     spare = next(each for each in descendants(server) if _parent_of(each) == server and not descendants(each))
@@ -1181,7 +1181,7 @@ def test_a_killed_host_takes_everything_along(alias: str, trail: Trail, job: str
 
         host.kill()
         trail.wait_until_closed()
-        host.stdout.read()  # the fork server and the guards hold it as well
+        host.stdout.read()  # the fork server and the supervisors hold it as well
         # One that ends closes what it holds one by one: until the kernel says that it has ended, some may be open.
         for life in family:
             select.select([life], [], [])
@@ -1200,7 +1200,7 @@ def test_closing_ends_what_runs(host: Host, trail: Trail, make_host: Callable[[s
     other.executor.close()
 
     assert trail.is_closed()
-    assert other.scribe.finished == {}
+    assert other.writer.finished == {}
 
 
 # Preparing

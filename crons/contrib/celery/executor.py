@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 RUN = "crons.run"
 PICKLE = {"pickle", "application/x-python-serialize"}
-# Celery's own limits are there for a guard that cannot kill: well after ours, and in place of the project's.
+# Celery's own limits are there for a supervisor that cannot kill: well after ours, and in place of the project's.
 LIMIT_MARGIN = timedelta(minutes=2)
 NO_LIMIT = timedelta(days=365)
 CONNECT_SECONDS = 4.0
