@@ -81,16 +81,20 @@ def lock_wanted(runs: Collection[int], wanted: Wanted, using: str, *, wait: bool
     """Lock those of *runs* that are still wanted, with their entries; others' locks are passed over, or waited for.
 
     Asked anew: since `queue` has looked, another may have begun the run or paused its entry.
-    Index: the keys of the runs, then of their entries.
+    Index: the keys of the runs, then of their entries. All in one CASE: PostgreSQL takes "due" for few runs, and a
+    job's name for few entries, and would begin with reading the whole queue, or all entries.
     """
-    states = ["due", "waiting", *(["sent"] if wanted.sending or wanted.arrived else [])]
     sql = f"""
         SELECT r.id FROM crons_run r CROSS JOIN crons_entry e
-        WHERE {_among("r.id", "runs", using)} AND e.id = r.entry_id AND {_among("r.state", "states", using)}
-            AND (r.wake_at <= %(now)s OR (%(arrived)s AND r.state <> 'waiting'))
-            AND {_wanted(using)}
+        WHERE {_among("r.id", "runs", using)} AND e.id = r.entry_id AND CASE
+            WHEN NOT CASE r.state
+                WHEN 'due' THEN %(arrived)s OR r.wake_at <= %(now)s
+                WHEN 'sent' THEN %(arrived)s OR (%(sending)s AND r.wake_at <= %(now)s)
+                WHEN 'waiting' THEN r.wake_at <= %(now)s
+                ELSE FALSE END THEN FALSE
+            ELSE {_wanted(using)} END
         {for_update(using, "r", "e", skip_locked=not wait)}"""
-    values = {**_wanted_values(wanted), "runs": list(runs), "states": states, "arrived": wanted.arrived}
+    values = {**_wanted_values(wanted), "runs": list(runs), "arrived": wanted.arrived}
     return [pk for (pk,) in _rows(sql, values, using)]
 
 

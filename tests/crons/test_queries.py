@@ -33,6 +33,9 @@ RUNS = 100_000
 # Of a hundred runs so many are over; of the rest one of each of a few kinds, and due ones.
 DONE = 40
 IS_SQLITE = "sqlite" in connection.settings_dict["ENGINE"]
+# To lock forty of ten thousand entries, PostgreSQL without statistics may read all: it takes them for 500.
+FEW = "run|attempt"
+KEY = "INTEGER PRIMARY KEY" if IS_SQLITE else "crons_run_pkey"
 
 
 @pytest.fixture(scope="module", params=["without statistics", "with statistics"])
@@ -80,7 +83,7 @@ def test_settle_starts_from_what_is_too_late_and_from_what_runs(backlog, plans, 
     assert (late.verdict, overlapped.verdict) == ("missed", "skipped")
     assert_along(plans["too_late"], "crons_run_start_before")
     assert_along(plans["overlapping"], "crons_run_running", "crons_run_open")
-    assert big_reads(captured) == []
+    assert not big_reads(captured)
 
 
 def test_expire_reads_what_has_a_lease(backlog, plans):
@@ -94,7 +97,7 @@ def test_expire_reads_what_has_a_lease(backlog, plans):
     assert lost == [attempt.pk]
     assert_along(plans["leases_here"], "crons_attempt_lease")
     assert_along(plans["lost"], "crons_attempt_lease")
-    assert big_reads(captured) == []
+    assert not big_reads(captured)
 
 
 def test_begin_reads_what_it_begins(backlog, plans, instance, settings):
@@ -109,11 +112,11 @@ def test_begin_reads_what_it_begins(backlog, plans, instance, settings):
 
     assert len(begun) == 8
     assert_along(plans["queue"], "crons_run_queue")
-    assert_along(plans["lock_wanted"])
-    assert_along(plans["overtaken"], "crons_run_succeeded")
-    assert_along(plans["succeeded_before"], "crons_run_succeeded")
+    assert_along(plans["lock_wanted"], KEY, tables=FEW)
+    assert_along(plans["overtaken"], KEY, "crons_run_succeeded")
+    assert_along(plans["succeeded_before"], KEY, "crons_run_succeeded")
     assert_along(plans["groups_running"], "crons_run_running")
-    assert big_reads(captured) == []
+    assert not big_reads(captured)
 
 
 def test_begin_passes_over_who_has_to_wait_along_the_same_indexes(backlog, plans, instance):
@@ -138,19 +141,19 @@ def test_send_reads_what_it_sends(backlog, plans, settings):
 
     assert len(sent) == 8
     assert_along(plans["queue"], "crons_run_queue", "crons_run_sent")
-    assert_along(plans["lock_wanted"], "crons_run_sent")
+    assert_along(plans["lock_wanted"], KEY, "crons_run_sent", tables=FEW)
     assert_along(plans["sent_of"], "crons_run_sent")
     assert_along(plans["groups_sent"], "crons_run_queue")
-    assert big_reads(captured) == []
+    assert not big_reads(captured)
 
 
-def assert_along(steps: list[str], *indexes: str) -> None:
-    """Hold that *steps* read along *indexes*, and neither a whole table nor more rows than they need to sort them."""
-    told = "\n".join(steps)
-    assert steps
+def assert_along(steps: list[str], *indexes: str, tables: str = "run|attempt|entry") -> None:
+    """Hold that *steps* read along *indexes*, none of *tables* whole, and no more rows than they need to sort them."""
+    told = "\n".join(step[:200] for step in steps)  # of ten thousand jobs each name stands in it
+    assert told
     for index in indexes:
-        assert re.search(rf"\b{index}\b", told), told
-    assert _reading_all(steps) == [], told
+        assert any(re.search(rf"\b{index}\b", step) for step in steps), told
+    assert not _reading_all(steps, tables), told
 
 
 def big_reads(captured: CaptureQueriesContext) -> list[str]:
@@ -159,15 +162,15 @@ def big_reads(captured: CaptureQueriesContext) -> list[str]:
     for query in captured.captured_queries:
         sql = query["sql"].strip()
         if sql.startswith(("SELECT", "UPDATE", "INSERT", "DELETE")) and "crons_" in sql:
-            found += [f"{step}\n    in {sql}" for step in plan(sql) if _reads_all(step, "run|attempt")]
+            found += [f"{step[:200]}\n    in {sql[:500]}" for step in plan(sql) if _reads_all(step, "run|attempt")]
     return found
 
 
-def _reading_all(steps: list[str]) -> list[str]:
-    return [step for step in steps if _reads_all(step) or re.search(r"TEMP B-TREE|\bSort\b", step)]
+def _reading_all(steps: list[str], tables: str) -> list[str]:
+    return [step for step in steps if _reads_all(step, tables) or re.search(r"TEMP B-TREE|\bSort\b", step)]
 
 
-def _reads_all(step: str, tables: str = "run|attempt|entry") -> bool:
+def _reads_all(step: str, tables: str) -> bool:
     if re.search(rf"Seq Scan on crons_({tables})\b", step):
         return True
     # An index of open rows, read from its beginning: these are few.
