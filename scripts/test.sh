@@ -15,7 +15,8 @@ venv=${VENV:-.venv}
 jobs=${JOBS:-$((2 * $(getconf _NPROCESSORS_ONLN)))}
 measured=()
 if [[ ${COVERAGE:-} == 1 ]]; then
-    measured=(--cov --cov-append --cov-report=)
+    # Not each leg by itself: only both together are measured against fail_under, at the end.
+    measured=(--cov --cov-append --cov-report= --cov-fail-under=0)
     "$venv/bin/coverage" erase
 fi
 packages=(cron faketime redis-server systemd)

@@ -13,7 +13,6 @@ from django.utils import timezone
 from crons.checks.framing import TAG, known_good
 from crons.conf import conf
 from crons.contrib.django_crontab import line_settings, past_ledger
-from crons.contrib.django_crontab.lines import Line
 from crons.contrib.django_crontab.past_ledger import COMPAT, DJANGO_CRONTAB
 from crons.contrib.django_crontab.source import readable_lines
 from crons.exceptions import CronsError
@@ -101,7 +100,7 @@ def check_clock_of_lines() -> Iterator[CheckMessage]:
         return  # E004 says it
     now = timezone.now()
     for line in readable_lines():
-        both = _moments(line, machine, project, now)
+        both = _moments(line.schedule_text, machine, project, now)
         if both is None:
             continue
         of_cron, of_crons = both
@@ -116,10 +115,10 @@ def check_clock_of_lines() -> Iterator[CheckMessage]:
         )
 
 
-def _moments(line: Line, machine: tzinfo, project: tzinfo, now: datetime) -> tuple[datetime, datetime] | None:
+def _moments(text: str, machine: tzinfo, project: tzinfo, now: datetime) -> tuple[datetime, datetime] | None:
     """Return when a line is due next by the one clock, and by the other at the same reading; None where all agree."""
     try:
-        schedule = cron(line.schedule_text)
+        schedule = cron(text)
     except CronsError:
         return None  # W030 says it
     for start in (now, now + HALF_A_YEAR):

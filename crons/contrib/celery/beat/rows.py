@@ -17,7 +17,7 @@ from django.db import router
 
 from crons import api
 from crons.contrib.celery.beat import fields
-from crons.exceptions import CronsError, TargetError
+from crons.exceptions import CronsError, InvalidSchedule, TargetError
 from crons.ledger import verb, writing
 from crons.models import Entry, Pause
 from crons.schedules import parse
@@ -180,6 +180,17 @@ def mirrored(entry: Entry) -> tuple[str, str] | None:
     text = entry.overrides.get("declared", entry.schedule)
     zone = entry.overrides.get("declared_zone", entry.zone)
     return fields.of(parse(text), zone)
+
+
+def overridden(entry: Entry) -> tuple[str, str] | None:
+    """Return what a row says of the time that people gave *entry* in the ledger; None where they gave none."""
+    if "schedule" not in entry.overrides:
+        return None
+    try:
+        return fields.of(parse(entry.schedule), entry.zone)
+    except (Unfit, InvalidSchedule):
+        # An interval of a person's own that no crontab says: the row is one, too.
+        return (entry.schedule, "") if entry.schedule.startswith("every ") else None
 
 
 @verb

@@ -17,11 +17,10 @@ from crons.contrib.celery.beat import rows as beat_rows
 from crons.contrib.celery.beat import twins as beat_twins
 from crons.contrib.celery.beat.rows import Row
 from crons.contrib.celery.executor import CelerySender
-from crons.exceptions import CronsError, InvalidSchedule, TargetError
+from crons.exceptions import CronsError, TargetError
 from crons.jobs import Declaration
 from crons.ledger import deployment
 from crons.models import Entry
-from crons.schedules import parse
 from crons.targets import state
 from crons.targets.base import PER_JOB, TICK, Plan, Target, Unfit, Words
 
@@ -162,13 +161,7 @@ def _changed(row: Row | None, entry: Entry | None) -> tuple[str, str] | None:
     """Return what people made of an entry's time: in the row just now, or in the ledger before; None: nothing."""
     if row is not None and row.is_moved:
         return row.text, row.zone
-    if entry is None or "schedule" not in entry.overrides:
-        return None
-    try:
-        return fields.of(parse(entry.schedule), entry.zone)
-    except (Unfit, InvalidSchedule):
-        # An interval of a person's own that no crontab says: the row is one, too.
-        return (entry.schedule, "") if entry.schedule.startswith("every ") else None
+    return beat_rows.overridden(entry) if entry is not None else None
 
 
 def _drift(found: list[Row], identity: str) -> Iterable[str]:
