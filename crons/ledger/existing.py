@@ -12,7 +12,6 @@ from crons.ledger import rows
 from crons.ledger.transactions import lock_free
 from crons.ledger.verdict import end, write_ended
 from crons.models import Run
-from crons.schedules import FAR_FUTURE
 from crons.signals import run_ended
 from crons.verdicts import Kind, Reason, State, Verdict
 
@@ -68,10 +67,11 @@ def end_replaced(newest: Mapping[int, datetime], now: datetime, using: str) -> d
     """
     if not newest:
         return {}
+    # Not sorted: for the order of the queue both databases read along it, and so what is due of all other entries. Of
+    # many entries at once they do that too as long as they have no statistics.
     waiting = Run.objects.using(using).filter(
-        entry__in=list(newest), state=State.DUE, kind=Kind.SLOT, sends=0, tries=0, asked_at=None
+        entry__in=list(newest), state=State.DUE, kind=Kind.SLOT, wake_at__isnull=False, sends=0, tries=0, asked_at=None
     )
-    waiting = waiting.filter(wake_at__lte=FAR_FUTURE).order_by("wake_at", "pk")
     if run_ended.has_listeners():
         waiting = waiting.select_related("entry")  # without anybody who reads it, half of the time for nothing
     # A run that somebody else holds is left to the next slot. Waiting for it could be a deadlock: whoever begins a run
@@ -82,9 +82,15 @@ def end_replaced(newest: Mapping[int, datetime], now: datetime, using: str) -> d
     for run in found[:MOST_REPLACED]:
         newer = newest[run.entry_id]
         # A garbled row is left to `begin`, which says what is wrong with it.
-        if run.slot_at is None or run.wake_at is None or UNREAD in (run.slot_at, run.wake_at) or run.slot_at >= newer:
+        if (
+            run.state != State.DUE
+            or run.slot_at is None
+            or run.wake_at is None
+            or UNREAD in (run.slot_at, run.wake_at)
+            or run.slot_at >= newer
+        ):
             continue
-        waits_since.setdefault(run.entry_id, run.wake_at)
+        waits_since[run.entry_id] = min(run.wake_at, waits_since.get(run.entry_id, run.wake_at))
         detail = f"it had not begun when the slot {newer:%Y-%m-%d %H:%M:%S} UTC fell due"
         end(run, Verdict.MISSED, now, reason=Reason.CATCH_UP, detail=detail)
         replaced.append(run)

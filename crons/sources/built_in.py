@@ -35,4 +35,4 @@ def prune() -> None:
     """Prune for at most an hour."""
     done = ledger.prune(ledger.database_now(), by=PRUNE, budget=BUDGET)
     left = "" if done.finished else f"; {BUDGET} were not enough: the rest goes at the next slot"
-    sys.stdout.write(f"deleted: {done.said()}{left}\n")
+    sys.stdout.write(f"deleted: {done.described()}{left}\n")

@@ -140,7 +140,10 @@ def _fill(
 
 
 def _take_out(entry: Entry, account: Account, filled: Collection[datetime], using: str) -> dict[str, list[object]]:
-    """Count slots that have a run now no more in the ranges that wrote them off; return those as they were."""
+    """Count slots that have a run now no more in the ranges that wrote them off; return those as they were.
+
+    Else such a slot had two verdicts, and history counted it twice.
+    """
     if not filled:
         return {}
     found = Range.objects.using(using).filter(entry=entry, first_at__lte=max(filled), last_at__gte=min(filled))

@@ -45,8 +45,8 @@ class Pruned:
         """All rows of the kinds above."""
         return sum(self.runs.values()) + self.ranges + self.incidents + self.audit_events + self.heartbeats
 
-    def said(self) -> str:
-        """Say it in a line."""
+    def described(self) -> str:
+        """Say in a line what went."""
         parts = [f"{count} {verdict.replace('_', ' ')} run(s)" for verdict, count in sorted(self.runs.items())]
         for name in ("ranges", "incidents", "audit_events", "heartbeats"):
             if getattr(self, name):
@@ -55,7 +55,11 @@ class Pruned:
 
 
 class Pace:
-    """How many rows a batch takes, and when there is no time for another; *announce* is called before the first."""
+    """How many rows a batch takes, and when there is no time for another; *announce* is called before the first.
+
+    Not a constant number: 1,000 runs at a time without output go in 0.16 s on SQLite, and with 256 kB of output each
+    they keep all others from writing for 7 s; 50 at a time take four times as long where there is no output.
+    """
 
     def __init__(
         self,
@@ -184,9 +188,9 @@ def window_of(before: datetime, after: tuple[datetime, int] | None) -> QuerySet[
     rows = Run.objects.using(conf.database).filter(planned_at__lt=before)
     if after is not None:
         at, pk = after
-        rows = rows.filter(planned_at__gte=at).exclude(planned_at=at, pk__gte=pk)
+        rows = rows.filter(planned_at__gte=at).exclude(planned_at=at, pk__lte=pk)
     # By an alias: what is selected is mended where it is no moment, and ordering by that would sort all rows.
-    return rows.alias(at=F("planned_at")).order_by("at", "-pk").values_list("pk", "planned_at")
+    return rows.alias(at=F("planned_at")).order_by("at", "pk").values_list("pk", "planned_at")
 
 
 @verb

@@ -32,5 +32,5 @@ class Prune(Verb):
         if out.json:
             out.row({**asdict(done), "dry_run": options["dry_run"]})
         else:
-            out.line(("would go: " if options["dry_run"] else "deleted: ") + done.said())
+            out.line(("would go: " if options["dry_run"] else "deleted: ") + done.described())
         return 0
