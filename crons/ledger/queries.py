@@ -257,10 +257,15 @@ def late_by_entry(late: datetime, count_to: int, limit: int, using: str) -> list
         FROM crons_run r {sent} WHERE r.entry_id = w.id AND r.wake_at IS NOT NULL AND r.sends > 0
             AND r.wake_at >= %(late)s
             AND (r.sends > 1 OR (r.state IN ('due', 'waiting') AND r.planned_at < %(late)s))"""
-    following = f"SELECT MIN(r.entry_id) FROM crons_run r {open_runs} WHERE r.wake_at IS NOT NULL AND {_WAKES}"
+    # The range is for PostgreSQL. With it, SQLite that has statistics skips through the index from its first entry
+    # at each step: 7 s with a hundred thousand due.
+    wakes = "" if connections[using].vendor == "sqlite" else f"AND {_WAKES}"
+    following = f"""
+        SELECT r.entry_id FROM crons_run r {open_runs}
+        WHERE r.wake_at IS NOT NULL {wakes} AND r.entry_id > {{}} ORDER BY r.entry_id LIMIT 1"""
     sql = f"""
         WITH RECURSIVE w(id) AS (
-            {following} UNION ALL SELECT ({following} AND r.entry_id > w.id) FROM w WHERE w.id IS NOT NULL
+            SELECT ({following.format(0)}) UNION ALL SELECT ({following.format("w.id")}) FROM w WHERE w.id IS NOT NULL
         )
         SELECT w.id, (SELECT r.id {late_runs} LIMIT 1), (SELECT MIN(r.id) {resent}),
             (SELECT COUNT(*) FROM (SELECT 1 {late_runs} LIMIT %(count_to)s) c),

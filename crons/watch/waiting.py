@@ -15,7 +15,7 @@ from crons.verdicts import Kind, State
 # The newest attempts that are looked through for a sign that an entry's runs are begun, one after the other.
 READ = 300
 # How many runs of an entry are counted, and of how many entries: a backlog must not slow down who asks for it.
-COUNTED = 1_000
+COUNTED = 100
 ENTRIES_READ = 10_000
 
 
@@ -47,7 +47,7 @@ def waiting(late: datetime) -> list[Waiting]:
 
     Slots, and what somebody asked for again or after all; where one after the other is run, they wait well.
     Cost: one statement, three where any wait, five where CRONS["GROUPS"] has limits too; of an entry's backlog it
-    reads the first run and counts a thousand.
+    reads the first run and counts a hundred.
     """
     firsts = {run: count for _, run, count in queries.late_by_entry(late, COUNTED + 1, ENTRIES_READ, conf.database)}
     runs = Run.objects.using(conf.database).filter(pk__in=firsts).select_related("entry").order_by("wake_at", "pk")
