@@ -1,4 +1,9 @@
-"""What a job lacked in cron's environment: read from what it said when it failed, held against this shell."""
+"""What a job lacked in cron's environment: read from what it said when it failed, held against this shell.
+
+A guess, by the words of shells, env and Python. It stays because `doctor NAME --run` is asked for it, and
+docs/howto/crontab.md promises it: a job that works here and fails under cron says `KeyError: 'STRIPE_KEY'`, and this
+says where to put that variable. Only what this shell has and cron's environment has not is named.
+"""
 
 from __future__ import annotations
 

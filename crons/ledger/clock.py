@@ -24,6 +24,7 @@ from crons.ledger.audit import note
 from crons.ledger.entries import account_of
 from crons.ledger.transactions import database_now, verb, writing
 from crons.models import Attempt, AuditEvent, Delivery, Deployment, Entry, Heartbeat, Incident, Range, Run
+from crons.presentation.moments import utc
 from crons.schedules import FAR_FUTURE
 from crons.verdicts import Kind, State
 
@@ -121,10 +122,10 @@ def _vouched_for() -> Iterator[datetime]:
 
 def _doubt(newest: datetime, now: datetime, what: str = "the newest row") -> str:
     side = "after" if now > newest else "before"
-    host = "" if connections[conf.database].vendor == "sqlite" else f" (this host's says {_utc(timezone.now())})"
+    host = "" if connections[conf.database].vendor == "sqlite" else f" (this host's says {utc(timezone.now())})"
     return (
-        f"the database's clock says {_utc(now)}{host}, {abs(now - newest).days} day(s) {side} {what}, of "
-        f"{_utc(newest)}: nothing is recorded or begun by a clock that may be wrong. Set it right; "
+        f"the database's clock says {utc(now)}{host}, {abs(now - newest).days} day(s) {side} {what}, of "
+        f"{utc(newest)}: nothing is recorded or begun by a clock that may be wrong. Set it right; "
         "if it is right: manage.py crons reconcile --clock"
     )
 
@@ -203,7 +204,3 @@ def _wake_runs(now: datetime, using: str) -> int:
     )
     Run.objects.using(using).filter(inspect_at__gt=now).update(inspect_at=now)
     return sum(runs.update(wake_at=now) for runs in found)
-
-
-def _utc(at: datetime) -> str:
-    return f"{at:%Y-%m-%d %H:%M:%S} UTC"

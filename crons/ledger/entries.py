@@ -13,6 +13,7 @@ from crons.jobs import Policy, no_entry
 from crons.ledger.leaving import zone_of
 from crons.models import Entry, is_text
 from crons.planner import Account, Plan, plan
+from crons.presentation.moments import utc
 from crons.schedules import parse
 
 
@@ -51,7 +52,7 @@ def locked(name: str, using: str) -> Entry:
 def refuse_retired(entry: Entry) -> None:
     """Raise Refused if nobody would begin a run of *entry*."""
     if entry.retired_at is not None:
-        since = f"{entry.retired_at:%Y-%m-%d %H:%M:%S} UTC"
+        since = utc(entry.retired_at)
         raise Refused(f"{entry.name!r} is retired since {since}: nobody declares it, so nothing would begin it.")
 
 

@@ -12,6 +12,7 @@ from crons.ledger import rows
 from crons.ledger.transactions import lock_free
 from crons.ledger.verdict import end, write_ended
 from crons.models import Run
+from crons.presentation.moments import utc
 from crons.signals import run_ended
 from crons.verdicts import Kind, Reason, State, Verdict
 
@@ -91,7 +92,7 @@ def end_replaced(newest: Mapping[int, datetime], now: datetime, using: str) -> d
         ):
             continue
         waits_since[run.entry_id] = min(run.wake_at, waits_since.get(run.entry_id, run.wake_at))
-        detail = f"it had not begun when the slot {newer:%Y-%m-%d %H:%M:%S} UTC fell due"
+        detail = f"it had not begun when the slot {utc(newer)} fell due"
         end(run, Verdict.MISSED, now, reason=Reason.CATCH_UP, detail=detail)
         replaced.append(run)
     write_ended(replaced, using)

@@ -20,6 +20,7 @@ from crons.ledger.rows import update
 from crons.ledger.send import take_back_held
 from crons.ledger.transactions import BATCH, verb, writing
 from crons.models import Deployment, Entry, Pause
+from crons.presentation.moments import utc
 from crons.schedules import FAR_FUTURE
 
 ALL = "all"
@@ -153,8 +154,8 @@ def describe_pause(pause: Pause) -> str:
         what, flag = f"entries tagged {pause.tag!r} are", f"--tag {pause.tag}"
     else:
         what, flag = "everything is", "--all"
-    until = f" until {pause.until:%Y-%m-%d %H:%M:%S} UTC" if pause.until else ""
-    since = f"{pause.paused_at:%Y-%m-%d %H:%M:%S} UTC"
+    until = f" until {utc(pause.until)}" if pause.until else ""
+    since = utc(pause.paused_at)
     return f"{what} paused since {since}{until} by {pause.by}: {pause.reason}. To end it: manage.py crons resume {flag}"
 
 

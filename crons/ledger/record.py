@@ -17,13 +17,14 @@ from crons.ledger.leaving import leave
 from crons.ledger.transactions import BATCH, verb, writing
 from crons.models import Entry, Range, Run
 from crons.planner import Account, Plan, PlannedRange, PlannedSlot, while_retired, without
+from crons.presentation.moments import utc
 from crons.schedules import FAR_FUTURE
 from crons.signals import recorded
 
 # Of why an entry is parked: a row may hold megabytes of what cannot be read.
 LONGEST_REASON = 1_000
 SET_BACK = (
-    "slots after {:%Y-%m-%d %H:%M:%S} UTC are recorded already: accounted_until was set back by hand. "
+    "slots after {} are recorded already: accounted_until was set back by hand. "
     "Set it to the last recorded slot, then: manage.py crons sync"
 )
 PARKED = ["wake_at", "version", "parked_reason"]
@@ -97,7 +98,7 @@ def account_for(entries: Sequence[Entry | Planned], now: datetime, trigger: str,
         if entry.id >= unread_from:
             # Too much is recorded after its account to be read in one transaction; the entries after it wait a pass.
             if entry.id == unread_from:
-                _park(entry, SET_BACK.format(entry.accounted_until), done)
+                _park(entry, SET_BACK.format(utc(entry.accounted_until)), done)
             continue
         if entry.id in taken:
             planned = without(planned, taken[entry.id], account)
@@ -166,7 +167,7 @@ def _one_by_one(entries: list[Planned], now: datetime, trigger: str, using: str)
             with transaction.atomic(using=using):
                 alone = account_for([replace(entry)], now, trigger, using)
         except IntegrityError:
-            _park(entry, SET_BACK.format(entry.accounted_until), done)
+            _park(entry, SET_BACK.format(utc(entry.accounted_until)), done)
             rows.update([entry], PARKED, using, model=Entry)
             continue
         done.runs.extend(alone.runs)

@@ -9,6 +9,7 @@ from crons.ledger import queries
 from crons.ledger.transactions import BATCH, verb, writing
 from crons.ledger.verdict import end, write_ended
 from crons.models import Run
+from crons.presentation.moments import utc
 from crons.verdicts import Reason, State, Verdict
 
 
@@ -32,9 +33,9 @@ def settle(now: datetime) -> None:
 
 def _refuse(run: Run, now: datetime, in_the_way: tuple[int, int | None] | None) -> None:
     if run.start_before is not None and run.start_before < now:
-        late = f"no place came free before {run.start_before:%Y-%m-%d %H:%M:%S} UTC"
+        late = f"no place came free before {utc(run.start_before)}"
         if run.sends:
-            late = f"sent {run.sends} time(s), and nobody began it before {run.start_before:%Y-%m-%d %H:%M:%S} UTC"
+            late = f"sent {run.sends} time(s), and nobody began it before {utc(run.start_before)}"
             late += f"; of the last: {run.detail}" if run.state == State.DUE else ""
         end(run, Verdict.MISSED, now, reason=Reason.NOT_STARTED, detail=late)
     elif in_the_way is not None:

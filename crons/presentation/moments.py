@@ -18,6 +18,11 @@ def local(at: datetime, zone: str) -> str:
     return f"{there:%Y-%m-%d %H:%M:%S} {offset[:3]}:{offset[3:5]}"
 
 
+def utc(at: datetime) -> str:
+    """Write a moment where no zone is known, in messages and recorded reasons: "2026-10-25 01:30:00 UTC"."""
+    return f"{at.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC"
+
+
 def length(span: timedelta) -> str:
     """Write a length with its two largest units: "3 h 12 min"; below ten seconds with a tenth: "1.2 s"."""
     seconds = max(span.total_seconds(), 0)

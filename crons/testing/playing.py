@@ -12,6 +12,7 @@ from crons import api, ledger
 from crons.exceptions import UnknownJob
 from crons.jobs import not_declared, registry
 from crons.models import Entry, Run
+from crons.presentation.moments import utc
 from crons.schedules import FAR_FUTURE
 from crons.testing import clock
 from crons.testing.declared import sandbox
@@ -73,6 +74,6 @@ def _refuse_the_past(start: datetime) -> None:
     later = Entry.objects.filter(name__in=registry.entries, accounted_until__gt=start)
     for entry in later.order_by("name")[:1]:
         raise ValueError(
-            f"{entry.name} is accounted for until {entry.accounted_until:%Y-%m-%d %H:%M:%S} UTC, and the past is not "
+            f"{entry.name} is accounted for until {utc(entry.accounted_until)}, and the past is not "
             f"planned again: play from then on, or play in a test whose database has no entries yet."
         )

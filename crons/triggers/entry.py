@@ -13,6 +13,7 @@ from crons.declarations import arguments
 from crons.exceptions import UnknownJob
 from crons.jobs import registry, unknown_here
 from crons.models import Entry, Run
+from crons.presentation.moments import utc
 from crons.triggers.following import POLL_SECONDS, Following, current_attempt
 from crons.triggers.session import LONGEST_LOOK_SECONDS, Session
 from crons.triggers.tick import LONGEST_AHEAD
@@ -130,7 +131,7 @@ class EntryTrigger:
             self.say(f"{who} is recorded" + (f", and left to others: {why}" if why else " and waits for its turn."))
             return False
         if run.wake_at - now > self.patience:
-            self.say(f"{who}: {run.detail}; it is tried again at {run.wake_at:%Y-%m-%d %H:%M:%S} UTC.")
+            self.say(f"{who}: {run.detail}; it is tried again at {utc(run.wake_at)}.")
             return False
         self.say(f"{who}: {run.detail}; again at {run.wake_at:%H:%M:%S} UTC.")
         while run.wake_at > now and self.session.stopping is None:
@@ -190,11 +191,11 @@ class EntryTrigger:
     def _no_run(self, entry: Entry, slot_at: datetime) -> int:
         off = api.ranges().filter(entry=entry, first_at__lte=slot_at, last_at__gte=slot_at).first()
         if entry.retired_at is not None:
-            self.say(f"{entry.name} is retired since {entry.retired_at:%Y-%m-%d %H:%M:%S} UTC: nobody declares it.")
+            self.say(f"{entry.name} is retired since {utc(entry.retired_at)}: nobody declares it.")
         elif off is not None:
-            self.say(f"the slot {slot_at:%Y-%m-%d %H:%M:%S} UTC of {entry.name} is {off.verdict} ({off.reason}).")
+            self.say(f"the slot {utc(slot_at)} of {entry.name} is {off.verdict} ({off.reason}).")
         else:
-            self.say(f"no slot of {entry.name} has fallen due since {entry.first_seen_at:%Y-%m-%d %H:%M:%S} UTC.")
+            self.say(f"no slot of {entry.name} has fallen due since {utc(entry.first_seen_at)}.")
         return 0
 
     def _at_slot(self, entry: Entry) -> datetime:

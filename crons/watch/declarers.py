@@ -18,6 +18,7 @@ from crons.hosts.instances import host, is_gone
 from crons.jobs import registry
 from crons.ledger import verb
 from crons.models import Entry, Heartbeat
+from crons.presentation.moments import utc
 
 # Long enough for a tick every half hour; it is written anew when half of it is over.
 VOUCHED = timedelta(hours=1)
@@ -81,7 +82,7 @@ def last_declared(entry: Entry) -> str:
     """Say when a process last declared *entry*, and which."""
     if entry.declared_at is None:
         return "it is not known who declared it last"
-    return f"last declared {entry.declared_at:%Y-%m-%d %H:%M} UTC by {entry.declared_by}"
+    return f"last declared {utc(entry.declared_at)} by {entry.declared_by}"
 
 
 def said(beat: Heartbeat) -> str:

@@ -16,6 +16,7 @@ from crons.conf import conf
 from crons.exceptions import LedgerUnavailable
 from crons.ledger import verb, writing
 from crons.models import Attempt, Incident, OutputChunk, Run
+from crons.presentation.moments import utc
 from crons.side_output import get_log
 from crons.verdicts import Verdict, named_error
 from crons.watch.alerts import Message, outbox
@@ -67,7 +68,7 @@ def _close(now: datetime) -> None:
             if incident.entry is None or incident.entry.retired_at is not None:
                 continue  # nobody waits for it any more
             name = incident.entry.name
-            since = f"{incident.opened_at:%Y-%m-%d %H:%M} UTC"
+            since = utc(incident.opened_at)
             text = f"{name} succeeded again after {incident.count} failed run(s) since {since}."
             outbox.enqueue(incident, "closed", Message(f"{name} works again", text), now, using)
 
@@ -109,7 +110,7 @@ def fingerprint(verdict: str, error: str) -> str:
 
 
 def _message(run: Run, attempt: Attempt | None, what: str, using: str) -> Message:
-    slot = f"slot {run.slot_at:%Y-%m-%d %H:%M:%S} UTC" if run.slot_at else f"manual run {run.pk}"
+    slot = f"slot {utc(run.slot_at)}" if run.slot_at else f"manual run {run.pk}"
     lines = [
         f"{run.entry.name} {run.verdict.replace('_', ' ')}",
         "",

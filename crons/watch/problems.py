@@ -32,6 +32,7 @@ from crons.exceptions import ClockInDoubt, CronsError, LedgerUnavailable
 from crons.hosts.instances import is_gone
 from crons.jobs import registry
 from crons.models import Attempt, Entry, Heartbeat, Incident, Run
+from crons.presentation.moments import utc
 from crons.schedules import FAR_FUTURE
 from crons.side_output import get_log
 from crons.watch.hosts import hosts, writes
@@ -222,7 +223,7 @@ def reaches_ahead(entry: Entry, now: datetime) -> Iterator[Problem]:
     """Yield the problem of one entry that is accounted for beyond *now*."""
     if entry.retired_at is None and entry.accounted_until > now + AHEAD:
         text = (
-            f"is accounted for until {entry.accounted_until:%Y-%m-%d %H:%M:%S} UTC, which has not come: "
+            f"is accounted for until {utc(entry.accounted_until)}, which has not come: "
             "a clock was ahead, and nothing of it falls due before"
         )
         yield Problem.of("clock", text, entry, next_step="Set it back to now: manage.py crons reconcile --clock")

@@ -15,6 +15,7 @@ from crons.jobs import registry
 from crons.ledger import verb, writing
 from crons.ledger.transactions import reading
 from crons.models import Entry, Heartbeat, Incident
+from crons.presentation.moments import utc
 from crons.side_output import get_log
 from crons.sources import sources
 from crons.watch import declarers
@@ -101,7 +102,7 @@ def _write(entries: Sequence[Entry], now: datetime) -> None:
             if incident is not None:
                 incident.closed_at, incident.open_key = now, None
                 incident.save(using=using, update_fields=["closed_at", "open_key"])
-                text = f"Every entry is declared again, or retired; since {incident.opened_at:%Y-%m-%d %H:%M} UTC: "
+                text = f"Every entry is declared again, or retired; since {utc(incident.opened_at)}: "
                 message = Message("all jobs are declared again", text + incident.summary)
                 outbox.enqueue(incident, "closed", message, now, using)
             return

@@ -10,6 +10,7 @@ from crons import ledger
 from crons.conf import conf
 from crons.ledger import queries
 from crons.models import Attempt, Entry, Run
+from crons.presentation.moments import utc
 from crons.verdicts import Kind, State
 
 # The newest attempts that are looked through for a sign that an entry's runs are begun, one after the other.
@@ -97,7 +98,7 @@ def why_waiting(runs: Iterable[Run]) -> dict[int, str]:
 
 
 def _why_sent(run: Run) -> str:
-    again = f"again at {run.wake_at:%Y-%m-%d %H:%M:%S} UTC" if run.wake_at else "and not again"
+    again = f"again at {utc(run.wake_at)}" if run.wake_at else "and not again"
     return f"for a worker of the executor {run.entry.policy.get('executor')!r}: sent {run.sends} time(s), {again}"
 
 

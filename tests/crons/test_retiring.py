@@ -71,7 +71,7 @@ def test_each_retired_entry_has_an_audit_event_and_all_have_one_mail():
     [message] = mail.outbox
     assert message.subject.endswith("2 entries retired")
     assert "A sync, started by ann@web1, retired" in message.body
-    assert "  clean (1 3 * * *): last declared 2026-03-02 12:00 UTC by sync on " in message.body
+    assert "  clean (1 3 * * *): last declared 2026-03-02 12:00:00 UTC by sync on " in message.body
     assert ", release 2.1\n  load (0 3 * * *): " in message.body
     assert Incident.objects.get().closed_at == NOON
 

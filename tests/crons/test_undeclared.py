@@ -64,7 +64,7 @@ def test_what_only_a_scheduler_that_is_gone_declared_is_a_problem():
 
     assert (problem.entry, problem.since) == ("load", NOON + minutes(30))
     assert problem.text.startswith(
-        "no running code declares it, so nothing begins it; last declared 2026-03-02 12:00 UTC by serve on "
+        "no running code declares it, so nothing begins it; last declared 2026-03-02 12:00:00 UTC by serve on "
     )
     assert problem.next_step == (
         "Start the code that declares it (is its app in INSTALLED_APPS?), "
@@ -112,7 +112,7 @@ def test_where_only_ticks_come_by_theirs_counts_for_an_hour():
     assert undeclared(NOON + minutes(69)) == []
     [problem] = undeclared(NOON + minutes(71))
     assert (problem.entry, problem.since) == ("load", NOON + minutes(70))
-    assert "last declared 2026-03-02 12:10 UTC by tick on " in problem.text
+    assert "last declared 2026-03-02 12:10:00 UTC by tick on " in problem.text
 
 
 def test_a_tick_seldom_writes_what_it_declares(django_assert_num_queries):
@@ -171,7 +171,7 @@ def test_one_mail_tells_of_all_and_one_of_their_return():
 
     assert mails() == ["2 jobs declared by no running code"]
     text = Delivery.objects.get().text
-    assert "\n  clean: last declared 2026-03-02 12:00 UTC by serve on " in text
+    assert "\n  clean: last declared 2026-03-02 12:00:00 UTC by serve on " in text
     assert "\n  load: last declared " in text
     # Said once, by the rule that looks itself, not again by the incident.
     assert [each.kind for each in problems(Look(NOON + minutes(41)))] == ["undeclared", "undeclared"]

@@ -8,7 +8,7 @@ idempotent; tokens go on far above any that can have been issued.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import datetime
 
 from django.db import connections, transaction
 from django.db.models import Max, Model
@@ -21,6 +21,7 @@ from crons.ledger.finish import finish
 from crons.ledger.transactions import verb, writing
 from crons.ledger.verdict import end, write_ended
 from crons.models import Attempt, AuditEvent, Entry, Heartbeat, Range, Run
+from crons.presentation.moments import utc
 from crons.verdicts import Ending, Outcome, Reason, State, Verdict
 
 TRIGGER = "reconcile"
@@ -77,7 +78,7 @@ def reconcile(since: datetime, until: datetime, now: datetime, *, by: str, dry_r
 def _refuse_another_time(since: datetime, until: datetime, now: datetime, using: str) -> None:
     if not since <= until <= now:
         raise Refused(
-            f"--from {_utc(since)} and --until {_utc(until)} do not follow each other up to now, {_utc(now)}: "
+            f"--from {utc(since)} and --until {utc(until)} do not follow each other up to now, {utc(now)}: "
             "give the moment of the backup, and the one when the lost database stopped."
         )
     recorded = Run.objects.using(using).aggregate(at=Max("recorded_at"))["at"]
@@ -85,7 +86,7 @@ def _refuse_another_time(since: datetime, until: datetime, now: datetime, using:
     newest = max(filter(None, (recorded, begun)), default=since)
     if newest > since:
         raise Refused(
-            f"this database has a run of {_utc(newest)}, so it is no backup of {_utc(since)}, or it has run since it "
+            f"this database has a run of {utc(newest)}, so it is no backup of {utc(since)}, or it has run since it "
             "was restored. Nothing was changed. Give --from the moment at which the backup was made, not before "
             "its newest run; a database that was not restored needs no reconciling."
         )
@@ -93,7 +94,7 @@ def _refuse_another_time(since: datetime, until: datetime, now: datetime, using:
 
 def _lose_attempts(since: datetime, now: datetime, using: str, done: Reconciled) -> None:
     running = dict(Attempt.objects.using(using).filter(outcome="").order_by("pk").values_list("pk", "run"))
-    text = f"a backup of {_utc(since)} was restored, and it was running then: it may or may not have run to its end"
+    text = f"a backup of {utc(since)} was restored, and it was running then: it may or may not have run to its end"
     finished = [Finished(pk, Ending(Outcome.LOST, text)) for pk in running]
     if finished:
         finish(finished, now)
@@ -109,7 +110,7 @@ def _lose_runs(idempotent: set[int], since: datetime, now: datetime, using: str,
         if run.entry_id in idempotent:
             done.runs_to_repeat.append((run.pk, run.entry.name))
             continue
-        told = f"a backup of {_utc(since)} was restored, in which it was {run.state}: it may have run since"
+        told = f"a backup of {utc(since)} was restored, in which it was {run.state}: it may have run since"
         end(run, Verdict.LOST, now, reason=Reason.RESTORED, detail=told)
         ended.append(run)
         done.lost_runs.append((run.pk, run.entry.name))
@@ -206,7 +207,3 @@ def _audit(done: Reconciled, since: datetime, until: datetime, now: datetime, by
             "tokens_above": done.tokens_above,
         },
     )
-
-
-def _utc(at: datetime) -> str:
-    return f"{at.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC"

@@ -13,6 +13,7 @@ from crons.ledger import deployment
 from crons.management.output import Out
 from crons.management.verbs.base import Verb, operator
 from crons.models import Deployment
+from crons.presentation.moments import utc
 from crons.side_output import is_terminal
 
 
@@ -37,7 +38,7 @@ class Adopt(Verb):
         described = old.described if old else ""
         is_ours = old is not None and old.identity == place.identity
         if not out.json:
-            since = f", since {old.adopted_at:%Y-%m-%d %H:%M} UTC" if old else ""
+            since = f", since {utc(old.adopted_at)}" if old else ""
             out.facts([("belongs to", f"{described or 'nobody yet'}{since}"), ("this is", place.described)])
         if not is_ours:
             if not options["yes"]:

@@ -7,9 +7,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from crons import api, ledger
-from crons.management.moments import local
 from crons.management.output import Out
 from crons.management.verbs.base import Verb, confirm, moment, operator
+from crons.presentation.moments import local
 
 
 class Backfill(Verb):

@@ -13,10 +13,10 @@ from crons import api, ledger
 from crons.conf import conf
 from crons.jobs import OURS
 from crons.management import rows
-from crons.management.moments import distance, local
 from crons.management.output import Cell, Out
 from crons.management.verbs.base import Verb
 from crons.models import Attempt, Entry, Range, Run
+from crons.presentation.moments import distance, local
 from crons.presentation.rows import explained, state
 from crons.schedules import FAR_FUTURE
 from crons.verdicts import State

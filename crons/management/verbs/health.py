@@ -11,10 +11,10 @@ from crons.conf import conf
 from crons.exceptions import InvalidSetting
 from crons.ledger import deployment
 from crons.management import rows
-from crons.management.moments import distance
 from crons.management.output import Out
 from crons.management.verbs.base import Verb
 from crons.models import Heartbeat
+from crons.presentation.moments import distance, utc
 from crons.watch.problems import Problem
 
 
@@ -68,7 +68,7 @@ def _as_json(problem: Problem) -> dict[str, Any]:
 
 def _in_words(problem: Problem) -> str:
     about = f"{problem.entry}: " if problem.entry else ""
-    since = f"; since {problem.since:%Y-%m-%d %H:%M:%S} UTC" if problem.since else ""
+    since = f"; since {utc(problem.since)}" if problem.since else ""
     after = f". {problem.next_step}" if problem.next_step else ""
     return f"{problem.kind}: {about}{problem.text}{since}{after}"
 

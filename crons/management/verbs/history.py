@@ -12,10 +12,10 @@ from django.db.models import Count
 from crons import api, ledger
 from crons.conf import conf
 from crons.management import rows
-from crons.management.moments import local
 from crons.management.output import Out
 from crons.management.verbs.base import Verb, at_least_one, moment
 from crons.models import Attempt, Range, Run, not_well
+from crons.presentation.moments import local
 from crons.verdicts import Kind, Verdict
 
 COLUMNS = ("run", "slot", "entry", "verdict", "tries", "took", "trigger", "host")

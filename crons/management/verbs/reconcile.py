@@ -11,6 +11,7 @@ from crons import api
 from crons.ledger import Reconciled
 from crons.management.output import Out
 from crons.management.verbs.base import Verb, moment, operator
+from crons.presentation.moments import utc
 
 
 class Reconcile(Verb):
@@ -64,7 +65,7 @@ def _correct_clock(dry_run: bool, out: Out) -> int:
         out.row({**asdict(done), "dry_run": dry_run})
         return 0
     for name, until in done.accounts.items():
-        out.line(f"{name}: was accounted for until {until:%Y-%m-%d %H:%M:%S} UTC; now until this moment")
+        out.line(f"{name}: was accounted for until {utc(until)}; now until this moment")
     for name, why in done.unreadable.items():
         out.line(f"{name}: left as it is, it cannot be read: {why}")
     out.line(

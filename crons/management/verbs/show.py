@@ -11,10 +11,10 @@ from crons import api, ledger
 from crons.conf import conf
 from crons.exceptions import CronsError
 from crons.management import rows
-from crons.management.moments import local
 from crons.management.output import Cell, Out
 from crons.management.verbs.base import Verb, run_number
 from crons.models import Attempt, AuditEvent, Run
+from crons.presentation.moments import local
 from crons.redaction import for_people
 from crons.verdicts import MEANINGS
 

@@ -665,7 +665,7 @@ def test_adopt_with_yes_moves_the_deployment(crons, copied):
     copied.refresh_from_db()
     assert said.code == 0
     assert said.out == (
-        "  belongs to  the file /old, since 2026-10-25 00:15 UTC\n"
+        "  belongs to  the file /old, since 2026-10-25 00:15:00 UTC\n"
         f"  this is     {place.described}\n"
         "Adopted: it fires from here now.\n"
     )

@@ -10,6 +10,7 @@ from django.apps import apps
 from crons.contrib.celery.beat import rows
 from crons.doctor.findings import BAD, GOOD, WARN, Finding
 from crons.ledger import database_now
+from crons.presentation.moments import utc
 
 SAVES = timedelta(minutes=5)  # beat writes down what it fired every three
 
@@ -23,9 +24,9 @@ def examine() -> tuple[Iterable[Finding], bool]:
         found = "the row crons.tick is disabled: what no row fires is not done"
         finding = Finding("beat", BAD, found, "an enabled row", "Enable it in the admin of django-celery-beat.")
     elif fired.at is None or database_now() - fired.at > SAVES:
-        last = f"last at {fired.at:%Y-%m-%d %H:%M:%S} UTC" if fired.at else "not yet"
+        last = f"last at {utc(fired.at)}" if fired.at else "not yet"
         remedy = "Start a beat: celery -A PROJECT beat. It writes this down every three minutes."
         finding = Finding("beat", WARN, f"our rows are there, and beat fired crons.tick {last}", "each minute", remedy)
     else:
-        finding = Finding("beat", GOOD, f"fires crons.tick, last at {fired.at:%Y-%m-%d %H:%M:%S} UTC")
+        finding = Finding("beat", GOOD, f"fires crons.tick, last at {utc(fired.at)}")
     return [finding], fired.enabled
