@@ -96,9 +96,12 @@ def prepare(folder: Path) -> None:
     django.setup()
     call_command("migrate", verbosity=0)
     timezone.now = lambda: NOW
+    from crons.watch import problems
     from crons.web import overview, views
 
-    views.board.look = lambda window, look=overview.look: look(window, NOW)
+    # The rows here are made up: that the CRM declares others is no news.
+    problems.RULES.remove(problems.unsynced)
+    views.overview.look = lambda window, look=overview.look: look(window, NOW)
 
 
 def serve() -> Any:
