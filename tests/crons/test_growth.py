@@ -29,6 +29,8 @@ NOW = NOON + minutes(5)
 @pytest.fixture(scope="module", autouse=True)
 def files_that_shrink_again(django_db_setup, django_db_blocker):
     """Rows that were rolled back lie in PostgreSQL's files until somebody frees them."""
+    with django_db_blocker.unblock():
+        shrink()
     yield
     with django_db_blocker.unblock():
         shrink()
