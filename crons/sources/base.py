@@ -40,7 +40,7 @@ class Problem:
 
 @dataclass(frozen=True)
 class Binding:
-    """A line of a source that names a job declared in code: a second door to the same entry."""
+    """A line of a source that names a job declared in code: another way to fire the same entry."""
 
     entry: str
     schedule_text: str
@@ -49,7 +49,7 @@ class Binding:
 
 @dataclass(frozen=True)
 class Reading:
-    """What a source holds: entries of its own, doors to entries that code declares, and mistakes."""
+    """What a source holds: entries of its own, bindings to entries that code declares, and mistakes."""
 
     declarations: tuple[Declaration, ...] = ()
     bindings: tuple[Binding, ...] = ()

@@ -45,7 +45,7 @@ class CrontabFilesSource(Source):
     name = "crontab_files"
 
     def read(self) -> Reading:
-        """Return a door for each line that calls a declared job, a problem for each other line."""
+        """Return a binding for each line that calls a declared job, a problem for each other line."""
         bindings, problems = [], []
         try:
             paths = conf.crontab_files
@@ -155,7 +155,7 @@ def _past(line: Line, job: Job) -> Problem:
 
 
 def entry_of(words: list[str]) -> str | None:
-    """Return the entry that one program, called with these words, is a door to."""
+    """Return the entry that one program, called with these words, fires."""
     program = PurePath(words[0])
     if is_django(words):
         command, *args = words[1:2] or [""], *words[2:]

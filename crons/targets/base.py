@@ -70,7 +70,7 @@ class Plan:
 
 
 class Target(ABC):
-    """A schedule outside that fires our doors.
+    """A schedule kept by another program, whose lines call our triggers.
 
     An implementer promises: planning changes nothing; only the part with this deployment's mark is
     changed, all else stays byte for byte; what is not as it was planned is not touched; before each

@@ -132,7 +132,7 @@ def test_a_table_that_a_stranger_locks_costs_no_healthy_job(site: Site, table: s
     with psycopg.connect(site.database.url) as stranger:
         stranger.execute(f"LOCK TABLE {table} IN ACCESS EXCLUSIVE MODE")
         os.write(gate, b"a word\n")
-        # Renewed after four fifths of the lease that it began with, when its guard would have killed it.
+        # Renewed after four fifths of the lease that it began with, when its supervisor would have killed it.
         site.wait_for_row(f"SELECT 1 {running} AND lease_until > '{begun_at}'::timestamptz + interval '22 s'", server)
 
     os.close(gate)

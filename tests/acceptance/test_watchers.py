@@ -16,7 +16,7 @@ __all__ = ["gate"]
 
 
 def test_a_program_whose_watchers_were_all_killed_runs_beside_no_second_one(site: Site, gate: Gate) -> None:
-    """`pkill -9` by name takes the scheduler, its guards and the job, and leaves what the job has started."""
+    """`pkill -9` by name takes the scheduler, its supervisors and the job, and leaves what the job has started."""
     site.make_due("waits_in_a_program")
     process = site.start("serve")
     gate.wait_for_job()

@@ -320,14 +320,14 @@ def test_many_attempts_pass_through_few_places(host: Host) -> None:
 
 @executors_here
 def test_working_ends_when_it_is_woken(host: Host) -> None:
-    ears, rope = os.pipe()
-    os.write(rope, b"!")
+    read_fd, write_fd = os.pipe()
+    os.write(write_fd, b"!")
 
-    host.executor.work(host.writer, 10_000, ears)
+    host.executor.work(host.writer, 10_000, read_fd)
 
     assert host.writer.asked == []
-    os.close(ears)
-    os.close(rope)
+    os.close(read_fd)
+    os.close(write_fd)
 
 
 @executors_here

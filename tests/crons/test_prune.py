@@ -370,7 +370,7 @@ def test_it_reads_along_indexes_on_postgresql(entry, make_entry):
     assert "Seq Scan on crons_range" not in ranges
 
 
-# The door, the settings, the built-in job
+# The command, the settings, the built-in job
 
 
 def test_it_is_audited_when_it_deleted_something(entry, monkeypatch):

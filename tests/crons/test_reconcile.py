@@ -214,7 +214,7 @@ def test_it_is_audited(restored):
     assert event.after["from"] == "2026-03-02T12:07:00+00:00"
 
 
-# The door
+# The command
 
 
 @pytest.fixture

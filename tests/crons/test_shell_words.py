@@ -68,7 +68,7 @@ def declared(empty_registry):
     ],
 )
 def test_word_that_only_looks_like_a_jobs_name_binds_nothing(line):
-    """Before: each word was looked at, so that a log file made a line the door to a job."""
+    """Before: each word was looked at, so that a log file bound a line to a job."""
     assert job_of(line) is None
 
 

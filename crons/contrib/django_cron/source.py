@@ -56,12 +56,12 @@ UNREAD = {
 
 
 class CronClassesSource(Source):
-    """Declares a job per class; where code declares a job of that name, the class is a second door to it."""
+    """Declares a job per class; where code declares a job of that name, the class is another way to fire it."""
 
     name = "cron_classes"
 
     def read(self) -> Reading:
-        """Return entries for the classes, doors for those that code declares too, and problems."""
+        """Return entries for the classes, bindings for those that code declares too, and problems."""
         declarations: dict[str, Declaration] = {}
         bindings, problems = [], []
         for ref, path in _lines():

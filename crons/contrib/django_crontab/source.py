@@ -45,7 +45,7 @@ class CronjobsSource(Source):
     name = "cronjobs"
 
     def read(self) -> Reading:
-        """Return entries for undeclared functions, doors for declared ones, problems for the rest."""
+        """Return entries for undeclared functions, bindings for declared ones, problems for the rest."""
         declarations, bindings, problems = [], [], []
         lines, given, masking = getattr(settings, "CRONJOBS", ()), environment(), Masking()
         seen: dict[str, str] = {}
@@ -167,7 +167,7 @@ def _declared_for(body: Body) -> Job | None:
     if not isinstance(body, CommandBody):
         return next((job for job in of_code if job.body is body), None)
     same = (job for job in of_code if job.body == body)
-    # As a crontab line that calls manage.py NAME: the command of a job's name is a door to it.
+    # As a crontab line that calls manage.py NAME: the command that has a job's name enters that job's entry.
     return next(same, next((job for job in of_code if job.name == body.command_name and not body.command_args), None))
 
 

@@ -29,7 +29,7 @@ class Backfill(Verb):
         parser.add_argument(
             "--from", dest="first", type=moment, required=True, metavar="ISO", help="Slots from this moment on."
         )
-        parser.add_argument("--to", dest="last", type=moment, metavar="ISO", help="Slots before it; now unless told.")
+        parser.add_argument("--to", dest="last", type=moment, metavar="ISO", help="Slots before it; now by default.")
         parser.add_argument("--dry-run", action="store_true", help="Only list the slots.")
         parser.add_argument("--yes", action="store_true", help="Do not ask.")
 

@@ -32,7 +32,7 @@ class History(Verb):
     def add_arguments(self, parser: argparse.ArgumentParser) -> None:
         """Take NAME, --count, --verdict and --since."""
         parser.add_argument("entry", metavar="NAME", nargs="?", help="Only this entry.")
-        parser.add_argument("--count", type=at_least_one, default=20, metavar="N", help="How many; 20 unless told.")
+        parser.add_argument("--count", type=at_least_one, default=20, metavar="N", help="How many; 20 by default.")
         parser.add_argument("--verdict", choices=[word.value for word in Verdict], help="Only what ended so.")
         parser.add_argument("--since", type=moment, metavar="ISO", help="Only slots from this moment on.")
 

@@ -29,7 +29,7 @@ class Log(Verb):
     def add_arguments(self, parser: argparse.ArgumentParser) -> None:
         """Take the run, --attempt and --stream."""
         parser.add_argument("run", metavar="RUN_ID|NAME", help="A run's number, or an entry: its last run begun.")
-        parser.add_argument("--attempt", type=at_least_one, metavar="N", help="Which try; the last unless told.")
+        parser.add_argument("--attempt", type=at_least_one, metavar="N", help="Which try; the last by default.")
         parser.add_argument("--stream", choices=["stdout", "stderr", "log"], help="Only this one.")
         parser.add_argument(
             "--follow", action="store_true", help="Print what comes until the run is over; end as it ends."

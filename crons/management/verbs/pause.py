@@ -28,7 +28,7 @@ class Pause(Verb):
         """Take NAME, --tag or --all, --reason and --until."""
         add_scope(parser)
         parser.add_argument("--reason", required=True, help="Why; whoever wonders will read it.")
-        parser.add_argument("--until", type=moment, metavar="ISO", help="When to go on; until resumed unless told.")
+        parser.add_argument("--until", type=moment, metavar="ISO", help="When to go on; by default, on resume.")
 
     def handle(self, options: Mapping[str, Any], out: Out) -> int:
         """Pause, and say so."""

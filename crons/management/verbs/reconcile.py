@@ -40,7 +40,7 @@ class Reconcile(Verb):
             "--until",
             metavar="MOMENT",
             type=moment,
-            help="When the lost database stopped; now unless told.",
+            help="When the lost database stopped; now by default.",
         )
         parser.add_argument("--dry-run", action="store_true", help="Say what would be done, and change nothing.")
 

@@ -27,8 +27,8 @@ class Next(Verb):
     def add_arguments(self, parser: argparse.ArgumentParser) -> None:
         """Take NAME and --count."""
         parser.add_argument("entry", metavar="NAME", nargs="?", help="Only this entry.")
-        told = f"How many; 10 unless told, {MOST} at most."
-        parser.add_argument("--count", type=_count, default=10, metavar="N", help=told)
+        help_text = f"How many; 10 by default, {MOST} at most."
+        parser.add_argument("--count", type=_count, default=10, metavar="N", help=help_text)
 
     def handle(self, options: Mapping[str, Any], out: Out) -> int:
         """Print the slots."""

@@ -153,7 +153,7 @@ class Detailed(LookOnly):
 
 
 class Within(admin.SimpleListFilter):
-    """How far back a list goes: a week unless told, or a filter would read years to find nothing."""
+    """How far back a list goes: a week by default, or a filter would read years to find nothing."""
 
     title = "when"
     parameter_name = "within"

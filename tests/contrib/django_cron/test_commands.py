@@ -252,7 +252,7 @@ def test_silent_prints_nothing_at_all(shop, capfd):
 
 
 def test_paused_entry_does_not_run(shop):
-    """A pause holds at every door; its slots are recorded as skipped."""
+    """A pause holds for every trigger; its slots are recorded as skipped."""
     api.pause("shop.report", by="ann", reason="stock-taking")
     Entry.objects.update(
         accounted_until=timezone.now() - timedelta(days=1), paused_at=timezone.now() - timedelta(days=2)

@@ -401,7 +401,7 @@ def test_notifier_of_the_real_package_is_told_to_go(settings):
 
 
 def test_job_that_code_declares_under_the_code_is_the_one(read, empty_registry):
-    """The way to move over, class by class: the line is then a second door to the job's entry."""
+    """The way to move over, class by class: the line is then another way to fire the job's entry."""
     job(every(minutes=5), name="shop.close_orders")(cron_classes.Report().do)
 
     reading = read("CloseOrders")

@@ -67,7 +67,7 @@ def test_line_of_a_job_without_schedule_is_an_error_too(settings):
 
 
 def test_line_on_the_same_schedule_is_well(settings):
-    """Two doors, one entry."""
+    """Two ways to fire it, one entry."""
     job(cron("0 8 * * *"), name="heartbeat")(cronjobs.beat)
     settings.CRONJOBS = [("0 8 * * *", f"{HERE}.beat")]
 

@@ -327,7 +327,7 @@ def test_line_that_stands_there_twice_is_a_problem(settings):
 
 
 def test_line_of_a_declared_job_that_stands_there_twice_is_a_problem(settings):
-    """The door is one, too."""
+    """There is one way to fire it, too."""
     job(cron("0 8 * * *"), name="load")(cronjobs.load)
     settings.CRONJOBS = [("0 8 * * *", f"{HERE}.load")] * 2
 
