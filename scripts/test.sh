@@ -19,7 +19,7 @@ if [[ ${COVERAGE:-} == 1 ]]; then
     measured=(--cov --cov-append --cov-report= --cov-fail-under=0)
     "$venv/bin/coverage" erase
 fi
-packages=(cron faketime redis-server systemd)
+packages=(chromium cron faketime rabbitmq-server redis-server systemd)
 failed=()
 lines=()
 log=$(mktemp)

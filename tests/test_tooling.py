@@ -134,3 +134,12 @@ def test_interpreters_of_pyenv_are_found(tmp_path, place):
     )
 
     assert (found.stdout, found.stderr) == (f"{sys.executable}\n", "")
+
+
+def test_what_tests_need_is_installed_before_them():
+    """A package that somebody once installed by hand hides that `.ci/run` is red on a new machine."""
+    script = (ROOT / "scripts" / "test.sh").read_text()
+
+    installed = script.split("\npackages=(")[1].split(")")[0].split()
+
+    assert installed == sorted(conftest._COMMANDS)
