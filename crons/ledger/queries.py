@@ -154,7 +154,7 @@ def groups_running(using: str) -> Counter[str]:
 def groups_sent(now: datetime, using: str) -> Counter[str]:
     """Count the runs of each group that were sent once and still have time to be begun.
 
-    Index: crons_run_queue, then the keys of the entries.
+    Index: crons_run_queue, or crons_run_sent where PostgreSQL's statistics say so; then the keys of the entries.
     """
     sql = f"""
         SELECT {_rule("group", using)} FROM crons_run r {_along("crons_run_queue", using)}

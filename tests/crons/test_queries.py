@@ -145,7 +145,8 @@ def test_send_reads_what_it_sends(backlog, plans, settings):
     assert_along(plans["queue"], "crons_run_queue", "crons_run_sent")
     assert_along(plans["lock_wanted"], KEY, "crons_run_sent", tables=FEW)
     assert_along(plans["sent_of"], "crons_run_sent")
-    assert_along(plans["groups_sent"], "crons_run_queue")
+    # Both hold little of what is sent; by its statistics PostgreSQL takes one or the other.
+    assert_along(plans["groups_sent"], "crons_run_(?:queue|sent)")
     assert not big_reads(captured)
 
 
