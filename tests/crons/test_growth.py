@@ -29,8 +29,6 @@ NOW = NOON + minutes(5)
 @pytest.fixture(scope="module", autouse=True)
 def files_that_shrink_again(django_db_setup, django_db_blocker):
     """Rows that were rolled back lie in PostgreSQL's files until somebody frees them."""
-    with django_db_blocker.unblock():
-        shrink()
     yield
     with django_db_blocker.unblock():
         shrink()
@@ -39,6 +37,7 @@ def files_that_shrink_again(django_db_setup, django_db_blocker):
 @pytest.fixture
 def recorded(empty_registry, make_entry, led, monkeypatch):
     """Twenty entries, a run of each that is due: the patterns of what grows."""
+    shrink()
     for number in range(20):
         make_entry(f"entry{number}")
     led.record(NOW)

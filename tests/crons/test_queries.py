@@ -41,9 +41,8 @@ KEY = "INTEGER PRIMARY KEY" if IS_SQLITE else "crons_run_pkey"
 @pytest.fixture(scope="module", params=["without statistics", "with statistics"])
 def backlog(request: pytest.FixtureRequest, django_db_setup: None, django_db_blocker: Any) -> Iterator[None]:
     """A hundred thousand runs of ten thousand entries: forty in a hundred are over, the others wait to begin."""
-    with django_db_blocker.unblock():
-        shrink()
     with django_db_blocker.unblock(), transaction.atomic():
+        shrink()
         _fill()
         if request.param == "with statistics":
             with connection.cursor() as cursor:
