@@ -11,7 +11,7 @@ from contextlib import contextmanager, suppress
 from typing import Any, TextIO
 
 from crons.exceptions import CronsError
-from crons.presentation.readable import readable
+from crons.presentation import readable
 
 # OSError: a closed descriptor, a full disk, a reader that has gone. ValueError: a stream that its owner has closed.
 BROKEN = (OSError, ValueError)

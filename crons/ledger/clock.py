@@ -24,7 +24,7 @@ from crons.ledger.audit import note
 from crons.ledger.entries import account_of
 from crons.ledger.transactions import database_now, verb, writing
 from crons.models import Attempt, AuditEvent, Delivery, Deployment, Entry, Heartbeat, Incident, Range, Run
-from crons.presentation.moments import utc
+from crons.presentation import utc
 from crons.schedules import FAR_FUTURE
 from crons.verdicts import Kind, State
 

@@ -13,7 +13,7 @@ from crons.jobs import Policy, no_entry
 from crons.ledger.leaving import zone_of
 from crons.models import Entry, is_text
 from crons.planner import Account, Plan, plan
-from crons.presentation.moments import utc
+from crons.presentation import utc
 from crons.schedules import parse
 
 

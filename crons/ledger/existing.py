@@ -12,7 +12,7 @@ from crons.ledger import rows
 from crons.ledger.transactions import lock_free
 from crons.ledger.verdict import end, write_ended
 from crons.models import Run
-from crons.presentation.moments import utc
+from crons.presentation import utc
 from crons.signals import run_ended
 from crons.verdicts import Kind, Reason, State, Verdict
 

@@ -20,7 +20,7 @@ from crons.ledger.rows import update
 from crons.ledger.send import take_back_held
 from crons.ledger.transactions import BATCH, verb, writing
 from crons.models import Deployment, Entry, Pause
-from crons.presentation.moments import utc
+from crons.presentation import utc
 from crons.schedules import FAR_FUTURE
 
 ALL = "all"

@@ -17,7 +17,7 @@ from crons.ledger.leaving import leave
 from crons.ledger.transactions import BATCH, verb, writing
 from crons.models import Entry, Range, Run
 from crons.planner import Account, Plan, PlannedRange, PlannedSlot, while_retired, without
-from crons.presentation.moments import utc
+from crons.presentation import utc
 from crons.schedules import FAR_FUTURE
 from crons.signals import recorded
 

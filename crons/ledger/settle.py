@@ -9,7 +9,7 @@ from crons.ledger import queries
 from crons.ledger.transactions import BATCH, verb, writing
 from crons.ledger.verdict import end, write_ended
 from crons.models import Run
-from crons.presentation.moments import utc
+from crons.presentation import utc
 from crons.verdicts import Reason, State, Verdict
 
 

@@ -7,9 +7,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from crons.conf import conf
-from crons.management import rows
 from crons.management.output import Out
 from crons.models import Attempt, OutputChunk, Run
+from crons.presentation import as_json, describe_run
 from crons.triggers.following import POLL_SECONDS, Following
 from crons.verdicts import Verdict
 
@@ -37,14 +37,14 @@ class Follower:
         if following.was_deleted:
             return 1
         run = following.run
-        self.out.note(f"run {run.pk} of {run.entry.name}: {rows.standing(run).text}")
+        self.out.note(f"run {run.pk} of {run.entry.name}: {describe_run(run).text}")
         return _exit_code(run)
 
     def _print(self, chunk: OutputChunk) -> None:
         if self.stream and chunk.stream != self.stream:
             return
         if self.out.json:
-            self.out.row(rows.as_json(chunk))
+            self.out.row(as_json(chunk))
         else:
             self.out.text(chunk.text)
             self.out.stdout.flush()

@@ -9,11 +9,7 @@ from datetime import datetime, timedelta
 from typing import Any, Protocol
 from uuid import UUID
 
-from crons.presentation.moments import iso
-from crons.presentation.readable import readable, readable_json, readable_line
-from crons.presentation.rows import Cell
-
-__all__ = ["Cell", "Out"]
+from crons.presentation import Cell, iso, readable, readable_json, readable_line
 
 TONES = {"good": "32", "bad": "31", "warn": "33", "quiet": "2"}
 RICH_TONES = {"good": "green", "bad": "bold red", "warn": "yellow", "quiet": "dim", "": ""}

@@ -2,17 +2,27 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import Any
 
+from django.db.models import Model
+
+from crons.conf import conf
 from crons.exceptions import CronsError
 from crons.jobs import Policy
 from crons.models import Attempt, Entry, Pause, Run
 from crons.presentation.moments import length, local
+from crons.redaction import for_people
 from crons.schedules import parse
 from crons.verdicts import BAD_VERDICTS, State, Verdict
 
-BAD = {*BAD_VERDICTS, Verdict.MISSED}
+# What nobody wanted, and what becomes red.
+UNWANTED = {*BAD_VERDICTS, Verdict.MISSED}
+# Columns that hold what a declaration or a person gave: secrets may be in them.
+ANYTHING = ("args", "before", "after")
 
 
 @dataclass(frozen=True)
@@ -23,17 +33,17 @@ class Cell:
     tone: str = ""
 
 
-def verdict(word: str, reason: str = "", detail: str = "") -> Cell:
+def describe_verdict(word: str, reason: str = "", detail: str = "") -> Cell:
     """Say how something ended; readable without its colour."""
-    tone = "good" if word == Verdict.SUCCEEDED else "bad" if word in BAD else "warn"
+    tone = "good" if word == Verdict.SUCCEEDED else "bad" if word in UNWANTED else "warn"
     told = words(word) + (f" ({words(reason)})" if reason else "")
     return Cell(f"{told}: {detail}" if detail else told, tone)
 
 
-def standing(run: Run) -> Cell:
+def describe_run(run: Run) -> Cell:
     """Say how a run ended, or where it stands."""
     if run.state == State.DONE:
-        return verdict(run.verdict, run.reason, run.detail)
+        return describe_verdict(run.verdict, run.reason, run.detail)
     return Cell(f"{run.state}: {run.detail}" if run.detail else run.state)
 
 
@@ -51,7 +61,7 @@ def took(attempt: Attempt | None, now: datetime) -> str:
     return length(attempt.ended_at - attempt.begun_at)
 
 
-def explained(entry: Entry) -> str:
+def describe_schedule(entry: Entry) -> str:
     """Say a schedule in plain English, with its own text."""
     try:
         said = parse(entry.schedule).explain()
@@ -60,7 +70,7 @@ def explained(entry: Entry) -> str:
     return f"{said} ({entry.schedule})" if entry.schedule and said != entry.schedule else said
 
 
-def state(entry: Entry) -> Cell:
+def describe_state(entry: Entry) -> Cell:
     """Say what holds an entry, or that nothing does."""
     if entry.retired_at is not None:
         return Cell(f"retired {local(entry.retired_at, entry.zone)}", "quiet")
@@ -74,7 +84,7 @@ def state(entry: Entry) -> Cell:
     return Cell("active")
 
 
-def paused_what(pause: Pause) -> str:
+def describe_scope(pause: Pause) -> str:
     """Say what a pause holds."""
     if pause.entry is not None:
         return pause.entry.name
@@ -87,7 +97,7 @@ def _scope(scope: str) -> str:
     return " (everything is)" if scope else ""
 
 
-def rules(policy: Policy) -> list[tuple[str, str]]:
+def describe_policy(policy: Policy) -> list[tuple[str, str]]:
     """Say a policy in sentences, each under a word for what it is about."""
     cap = f" ({policy.cap} at most)" if policy.catch_up == "all" else ""
     overdue = {
@@ -131,3 +141,35 @@ def _lost(policy: Policy) -> str:
     if policy.idempotent:
         return "It is idempotent: what was lost or timed out is tried again."
     return "It is not idempotent: what was lost or timed out is not tried again by itself."
+
+
+def as_json(row: Model) -> dict[str, Any]:
+    """Return a row's fields by their names; an entry by its name, another row by its id; no secrets of arguments."""
+    values = {field.name: getattr(row, field.attname) for field in row._meta.concrete_fields}
+    values |= {name: for_people(values[name]) for name in ANYTHING if values.get(name)}
+    if values.get("entry") is not None:
+        values["entry"] = row.entry.name  # type: ignore[attr-defined] # the rows that have one: Run, Range, Incident
+    return values
+
+
+def describe_arguments(args: Mapping[str, Any]) -> str:
+    """Write arguments as --arg takes them, but for secrets."""
+    shown = for_people(args).items()
+    return ", ".join(f"{key}={value if isinstance(value, str) else json.dumps(value)}" for key, value in shown)
+
+
+def last_attempts(runs: Iterable[Run]) -> dict[int, Attempt]:
+    """Return the current attempt of each run that has one, by the run's id.
+
+    Cost: one query.
+    """
+    ids = [run.current_attempt for run in runs if run.current_attempt is not None]
+    return {attempt.run_id: attempt for attempt in Attempt.objects.using(conf.database).filter(pk__in=ids)}
+
+
+def took_seconds(attempt: Attempt | None) -> float | None:
+    """Return how long an attempt took; None while it goes on."""
+    if attempt is None or attempt.ended_at is None:
+        return None
+    span: timedelta = attempt.ended_at - attempt.begun_at
+    return span.total_seconds()

@@ -12,12 +12,25 @@ from django.urls import NoReverseMatch, reverse
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString, mark_safe
 
-from crons.models import Attempt, Entry, Pause, Run
-from crons.presentation import moments, rows
-from crons.presentation.readable import readable as as_readable
-from crons.presentation.readable import readable_line
+from crons.models import Run
+from crons.presentation import (
+    Cell,
+    describe_schedule,
+    describe_scope,
+    describe_verdict,
+    distance,
+    iso,
+    local,
+    readable,
+    readable_line,
+    took,
+)
 
 register = template.Library()
+register.simple_tag(describe_schedule)
+register.simple_tag(describe_scope)
+register.simple_tag(took)
+register.filter(readable)
 
 
 @register.simple_tag
@@ -29,45 +42,27 @@ def breadcrumbs_are_a_list() -> bool:
 @register.simple_tag
 def at(moment: datetime, zone: str, now: datetime | None = None) -> SafeString:
     """Write a moment in *zone* with its offset, and how far it is from *now*."""
-    written = format_html('<time datetime="{}">{}</time>', moments.iso(moment), moments.local(moment, zone))
+    written = format_html('<time datetime="{}">{}</time>', iso(moment), local(moment, zone))
     if now is None:
         return written
-    return format_html('{} <span class="away">{}</span>', written, moments.distance(moment, now))
-
-
-@register.simple_tag
-def took(attempt: Attempt, now: datetime) -> str:
-    """Write how long an attempt took, or takes so far."""
-    return rows.took(attempt, now)
+    return format_html('{} <span class="away">{}</span>', written, distance(moment, now))
 
 
 @register.simple_tag
 def verdict(word: str, reason: str = "") -> SafeString:
     """Write how something ended, with a mark of its tone."""
-    said = rows.verdict(word, reason)
-    return format_html('<span class="verdict {}">{}</span>', said.tone, said.text)
+    cell = describe_verdict(word, reason)
+    return format_html('<span class="verdict {}">{}</span>', cell.tone, cell.text)
 
 
 @register.simple_tag
-def standing(run: Run) -> SafeString:
+def run_status(run: Run) -> SafeString:
     """Write how a run ended, or where it stands, and beside it what is known of why."""
-    said = rows.verdict(run.verdict, run.reason) if run.verdict else rows.Cell(run.state)
+    cell = describe_verdict(run.verdict, run.reason) if run.verdict else Cell(run.state)
     detail = readable_line(run.detail)
     return format_html(
-        '<span class="verdict {}">{}</span> <span class="detail">{}</span>', said.tone, said.text, detail
+        '<span class="verdict {}">{}</span> <span class="detail">{}</span>', cell.tone, cell.text, detail
     )
-
-
-@register.simple_tag
-def schedule(entry: Entry) -> str:
-    """Say when an entry is due, in English."""
-    return rows.explained(entry)
-
-
-@register.simple_tag
-def paused_what(pause: Pause) -> str:
-    """Say what a pause holds."""
-    return rows.paused_what(pause)
 
 
 @register.simple_tag
@@ -84,12 +79,6 @@ def breakable(name: str) -> SafeString:
     """Let a long name break after its underscores, not within a word."""
     parts = [(part,) for part in re.findall(r"[^_.:-]*[_.:-]+|[^_.:-]+", readable_line(name))]
     return format_html_join(mark_safe("<wbr>"), "{}", parts)
-
-
-@register.filter
-def readable(text: str) -> str:
-    """Write what a job said without what a browser, or a person, would not see."""
-    return as_readable(text)
 
 
 @register.simple_tag

@@ -12,7 +12,7 @@ from crons import api, ledger
 from crons.exceptions import UnknownJob
 from crons.jobs import not_declared, registry
 from crons.models import Entry, Run
-from crons.presentation.moments import utc
+from crons.presentation import utc
 from crons.schedules import FAR_FUTURE
 from crons.testing import clock
 from crons.testing.declared import sandbox

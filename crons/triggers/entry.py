@@ -13,7 +13,7 @@ from crons.declarations import arguments
 from crons.exceptions import UnknownJob
 from crons.jobs import registry, unknown_here
 from crons.models import Entry, Run
-from crons.presentation.moments import utc
+from crons.presentation import utc
 from crons.triggers.following import POLL_SECONDS, Following, current_attempt
 from crons.triggers.session import LONGEST_LOOK_SECONDS, Session
 from crons.triggers.tick import LONGEST_AHEAD

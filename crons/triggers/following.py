@@ -14,7 +14,7 @@ from crons.conf import conf
 from crons.exceptions import LedgerUnavailable
 from crons.hosts import is_gone
 from crons.models import Attempt, OutputChunk, Run
-from crons.presentation.moments import local
+from crons.presentation import local
 from crons.verdicts import State
 
 POLL_SECONDS = 0.5

@@ -18,7 +18,7 @@ from crons.hosts.instances import host, is_gone
 from crons.jobs import registry
 from crons.ledger import verb
 from crons.models import Entry, Heartbeat
-from crons.presentation.moments import utc
+from crons.presentation import utc
 
 # Long enough for a tick every half hour; it is written anew when half of it is over.
 VOUCHED = timedelta(hours=1)

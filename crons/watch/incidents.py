@@ -16,7 +16,7 @@ from crons.conf import conf
 from crons.exceptions import LedgerUnavailable
 from crons.ledger import verb, writing
 from crons.models import Attempt, Incident, OutputChunk, Run
-from crons.presentation.moments import utc
+from crons.presentation import utc
 from crons.side_output import get_log
 from crons.verdicts import Verdict, named_error
 from crons.watch.alerts import Message, outbox

@@ -32,7 +32,7 @@ from crons.exceptions import ClockInDoubt, CronsError, LedgerUnavailable
 from crons.hosts.instances import is_gone
 from crons.jobs import registry
 from crons.models import Attempt, Entry, Heartbeat, Incident, Run
-from crons.presentation.moments import utc
+from crons.presentation import utc
 from crons.schedules import FAR_FUTURE
 from crons.side_output import get_log
 from crons.watch.hosts import hosts, writes

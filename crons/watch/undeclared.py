@@ -15,7 +15,7 @@ from crons.jobs import registry
 from crons.ledger import verb, writing
 from crons.ledger.transactions import reading
 from crons.models import Entry, Heartbeat, Incident
-from crons.presentation.moments import utc
+from crons.presentation import utc
 from crons.side_output import get_log
 from crons.sources import sources
 from crons.watch import declarers

@@ -10,7 +10,7 @@ from crons import ledger
 from crons.conf import conf
 from crons.ledger import queries
 from crons.models import Attempt, Entry, Run
-from crons.presentation.moments import utc
+from crons.presentation import utc
 from crons.verdicts import Kind, State
 
 # The newest attempts that are looked through for a sign that an entry's runs are begun, one after the other.

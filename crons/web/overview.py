@@ -17,7 +17,7 @@ from crons.conf import conf
 from crons.exceptions import LedgerUnavailable
 from crons.ledger.upcoming import UpcomingSlot, slots_of
 from crons.models import Attempt, Entry, Heartbeat, Pause, Range, Run, not_well
-from crons.presentation.rows import BAD
+from crons.presentation import UNWANTED
 from crons.verdicts import MEANINGS
 from crons.watch.problems import READ, Look, Problem, problems
 
@@ -63,7 +63,7 @@ class Ended:
     @property
     def is_bad(self) -> bool:
         """Whether nobody wanted it so."""
-        return self.verdict in BAD
+        return self.verdict in UNWANTED
 
 
 @dataclass(frozen=True)

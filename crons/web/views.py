@@ -15,7 +15,7 @@ from django.views.decorators.http import require_safe
 
 from crons.conf import conf
 from crons.exceptions import InvalidSetting, LedgerUnavailable
-from crons.presentation.readable import readable_page
+from crons.presentation import readable_page
 from crons.web import overview
 
 NEEDED = ("crons.view_entry", "crons.view_run")

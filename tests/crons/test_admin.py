@@ -17,7 +17,7 @@ from django.utils import timezone
 
 from crons import api, models
 from crons.conf import conf
-from crons.presentation.moments import local
+from crons.presentation import local
 from crons.web.admin import base, output
 from tests.crons.conftest import minutes
 from tests.crons.filling import fill, full_scans

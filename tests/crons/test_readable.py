@@ -8,7 +8,7 @@ import unicodedata
 
 import pytest
 
-from crons.presentation.readable import readable, readable_json, readable_line, readable_page
+from crons.presentation import readable, readable_json, readable_line, readable_page
 
 # Format characters that have a shape of their own: signs of Arabic, Syriac, Kaithi and of hieroglyphs.
 SEEN = {

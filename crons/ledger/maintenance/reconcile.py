@@ -21,7 +21,7 @@ from crons.ledger.finish import finish
 from crons.ledger.transactions import verb, writing
 from crons.ledger.verdict import end, write_ended
 from crons.models import Attempt, AuditEvent, Entry, Heartbeat, Range, Run
-from crons.presentation.moments import utc
+from crons.presentation import utc
 from crons.verdicts import Ending, Outcome, Reason, State, Verdict
 
 TRIGGER = "reconcile"

@@ -20,7 +20,7 @@ from crons.management.commandline import CommandLine
 from crons.management.output import Out
 from crons.management.verbs import VERBS, load
 from crons.management.verbs.base import Verb
-from crons.presentation.readable import readable_line
+from crons.presentation import readable_line
 
 TABLES_MISSING = "the tables of crons are missing: run manage.py migrate"
 

@@ -13,7 +13,7 @@ from crons.ledger import deployment
 from crons.management.output import Out
 from crons.management.verbs.base import Verb, operator
 from crons.models import Deployment
-from crons.presentation.moments import utc
+from crons.presentation import utc
 from crons.side_output import is_terminal
 
 

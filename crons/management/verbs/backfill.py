@@ -9,7 +9,7 @@ from typing import Any
 from crons import api, ledger
 from crons.management.output import Out
 from crons.management.verbs.base import Verb, confirm, moment, operator
-from crons.presentation.moments import local
+from crons.presentation import local
 
 
 class Backfill(Verb):

@@ -8,11 +8,11 @@ from typing import Any
 
 from crons import api
 from crons.exceptions import Refused
-from crons.management import rows
 from crons.management.output import Out
 from crons.management.verbs.base import Verb, operator
 from crons.management.verbs.show import find_run
 from crons.models import Run
+from crons.presentation import as_json
 from crons.verdicts import State
 
 
@@ -50,7 +50,7 @@ class Cancel(Verb):
 
 def _print(run: Run, out: Out) -> None:
     if out.json:
-        out.row(rows.as_json(run))
+        out.row(as_json(run))
     elif run.state == State.DONE:
         out.line(f"run {run.pk} of {run.entry.name} is cancelled.")
     else:

@@ -12,17 +12,24 @@ from django.db.models import OuterRef, Subquery
 from crons import api, ledger
 from crons.conf import conf
 from crons.jobs import OURS
-from crons.management import rows
-from crons.management.output import Cell, Out
+from crons.management.output import Out
 from crons.management.verbs.base import Verb
 from crons.models import Attempt, Entry, Range, Run
-from crons.presentation.moments import distance, local
-from crons.presentation.rows import explained, state
+from crons.presentation import (
+    Cell,
+    as_json,
+    describe_schedule,
+    describe_state,
+    describe_verdict,
+    distance,
+    last_attempts,
+    local,
+    took,
+    took_seconds,
+)
 from crons.schedules import FAR_FUTURE
 from crons.verdicts import State
 from crons.watch import problems
-
-__all__ = ["List", "explained", "next_at", "state"]
 
 COLUMNS = ("name", "schedule", "next slot", "last verdict", "state")
 
@@ -46,7 +53,7 @@ class List(Verb):
         lasts = _Lasts(entries)
         if out.json:
             for entry in entries:
-                out.row({**rows.as_json(entry), "next_at": next_at(entry), "last": lasts.as_json(entry)})
+                out.row({**as_json(entry), "next_at": next_at(entry), "last": lasts.as_json(entry)})
             return 0
         if not entries:
             out.line("There are no entries. Declare a job, then: manage.py crons sync")
@@ -55,7 +62,7 @@ class List(Verb):
         table = [
             (
                 entry.name,
-                explained(entry),
+                describe_schedule(entry),
                 _next(entry, now),
                 lasts.cell(entry, now),
                 waits.get(entry.pk) or _state(entry),
@@ -70,7 +77,7 @@ class List(Verb):
 
 def _state(entry: Entry) -> Cell:
     """Return the entry's state; of an active one also that its attempts may run for ever."""
-    shown = state(entry)
+    shown = describe_state(entry)
     is_endless = entry.policy.get("timeout", OURS.timeout) is None if isinstance(entry.policy, dict) else False
     return Cell(f"{shown.text}, no timeout", shown.tone) if shown.text == "active" and is_endless else shown
 
@@ -124,7 +131,7 @@ class _Lasts:
     def __init__(self, entries: list[Any]) -> None:
         runs = Run.objects.using(conf.database).in_bulk([entry.last_run for entry in entries if entry.last_run])
         ranges = Range.objects.using(conf.database).in_bulk([entry.last_range for entry in entries if entry.last_range])
-        self._attempts: dict[int, Attempt] = rows.last_attempts(runs.values())
+        self._attempts: dict[int, Attempt] = last_attempts(runs.values())
         self._last: dict[int, Run | Range] = {}
         for entry in entries:
             run, missed = runs.get(entry.last_run), ranges.get(entry.last_range)
@@ -138,11 +145,11 @@ class _Lasts:
         last = self._last.get(entry.pk)
         if last is None:
             return Cell("none yet", "quiet")
-        ending = rows.verdict(last.verdict, last.reason)
+        ending = describe_verdict(last.verdict, last.reason)
         if isinstance(last, Range):
             return Cell(f"{ending.text}, {distance(last.last_at, now)}", ending.tone)
-        took = rows.took(self._attempts.get(last.pk), now)
-        after = f", took {took}" if took else ""
+        length = took(self._attempts.get(last.pk), now)
+        after = f", took {length}" if length else ""
         return Cell(f"{ending.text}, {distance(last.planned_at, now)}{after}", ending.tone)
 
     def as_json(self, entry: Entry) -> dict[str, Any] | None:
@@ -152,5 +159,5 @@ class _Lasts:
         kept: dict[str, Any] = {"model": "range" if isinstance(last, Range) else "run", "id": last.pk}
         kept |= {"verdict": last.verdict, "reason": last.reason}
         kept["at"] = last.last_at if isinstance(last, Range) else last.planned_at
-        kept["took_seconds"] = None if isinstance(last, Range) else rows.took_seconds(self._attempts.get(last.pk))
+        kept["took_seconds"] = None if isinstance(last, Range) else took_seconds(self._attempts.get(last.pk))
         return kept

@@ -10,11 +10,10 @@ from crons import api, ledger
 from crons.conf import conf
 from crons.exceptions import InvalidSetting
 from crons.ledger import deployment
-from crons.management import rows
 from crons.management.output import Out
 from crons.management.verbs.base import Verb
 from crons.models import Heartbeat
-from crons.presentation.moments import distance, utc
+from crons.presentation import as_json, distance, utc
 from crons.watch.problems import Problem
 
 
@@ -44,9 +43,9 @@ class Health(Verb):
             for problem in found:
                 out.row(_as_json(problem))
             for pause in api.pauses():
-                out.row({"model": "pause", **rows.as_json(pause)})
+                out.row({"model": "pause", **as_json(pause)})
             for beat in alive:
-                out.row({"model": "heartbeat", **rows.as_json(beat)})
+                out.row({"model": "heartbeat", **as_json(beat)})
         else:
             for problem in found:
                 out.line(_in_words(problem), "bad")

@@ -11,11 +11,19 @@ from django.db.models import Count
 
 from crons import api, ledger
 from crons.conf import conf
-from crons.management import rows
 from crons.management.output import Out
 from crons.management.verbs.base import Verb, at_least_one, moment
 from crons.models import Attempt, Range, Run, not_well
-from crons.presentation.moments import local
+from crons.presentation import (
+    as_json,
+    describe_arguments,
+    describe_run,
+    describe_verdict,
+    last_attempts,
+    local,
+    took,
+    took_seconds,
+)
 from crons.verdicts import Kind, Verdict
 
 COLUMNS = ("run", "slot", "entry", "verdict", "tries", "took", "trigger", "host")
@@ -40,7 +48,7 @@ class History(Verb):
         """Print runs and ranges merged by time."""
         found = _merged(options)
         runs = [row for row in found if isinstance(row, Run)]
-        attempts = rows.last_attempts(runs)
+        attempts = last_attempts(runs)
         if out.json:
             counts = _attempt_counts(runs)
             for row in found:
@@ -57,7 +65,7 @@ class History(Verb):
 def run_as_json(pk: int) -> dict[str, Any]:
     """Return one run as `history --json` prints it."""
     run = api.history().get(pk=pk)
-    return _as_json(run, rows.last_attempts([run]), _attempt_counts([run]))
+    return _as_json(run, last_attempts([run]), _attempt_counts([run]))
 
 
 def _merged(options: Mapping[str, Any]) -> list[Run | Range]:
@@ -86,33 +94,33 @@ def _attempt_counts(runs: Sequence[Run]) -> dict[int, int]:
 
 def _as_json(row: Run | Range, attempts: Mapping[int, Attempt], counts: Mapping[int, int]) -> dict[str, Any]:
     if isinstance(row, Range):
-        return {"model": "range", **rows.as_json(row)}
+        return {"model": "range", **as_json(row)}
     last = attempts.get(row.pk)
     more = {
         "attempts": counts.get(row.pk, 0),
-        "took_seconds": rows.took_seconds(last),
+        "took_seconds": took_seconds(last),
         "host": last.host if last else "",
     }
-    return {"model": "run", **rows.as_json(row), **more}
+    return {"model": "run", **as_json(row), **more}
 
 
 def _line(row: Run | Range, attempts: Mapping[int, Attempt], now: datetime) -> tuple[Any, ...]:
     zone = row.entry.zone
     if isinstance(row, Range):
         span = f"{row.count} slots since {local(row.first_at, zone)}" if row.count > 1 else ""
-        said = rows.verdict(row.verdict, row.reason, span)
+        said = describe_verdict(row.verdict, row.reason, span)
         return ("", local(row.last_at, zone), row.entry.name, said, "", "", row.trigger, "")
     last = attempts.get(row.pk)
     by_hand = "" if row.kind == Kind.SLOT else f" {row.kind}"
     if row.args:
-        by_hand += f" ({rows.arguments(row.args)})"
+        by_hand += f" ({describe_arguments(row.args)})"
     return (
         str(row.pk),
         local(row.planned_at, zone) + by_hand,
         row.entry.name,
-        rows.standing(row),
+        describe_run(row),
         str(row.tries),
-        rows.took(last, now),
+        took(last, now),
         row.trigger,
         last.host if last else "",
     )

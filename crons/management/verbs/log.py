@@ -9,12 +9,12 @@ from typing import Any
 from crons import api
 from crons.conf import conf
 from crons.exceptions import CronsError, Refused
-from crons.management import rows
 from crons.management.following import Follower
 from crons.management.output import Out
 from crons.management.verbs.base import Verb, at_least_one
 from crons.management.verbs.show import find_run
 from crons.models import Attempt, OutputChunk, Run
+from crons.presentation import as_json, describe_arguments, describe_run
 from crons.verdicts import State
 
 
@@ -44,7 +44,7 @@ class Log(Verb):
         run = _run(options["run"])
         attempt = _attempt(run, options["attempt"])
         if run.args:
-            out.note(f"run {run.pk} was given {rows.arguments(run.args)}")
+            out.note(f"run {run.pk} was given {describe_arguments(run.args)}")
         chunks = OutputChunk.objects.using(conf.database).filter(attempt=attempt).order_by("seq")
         if options["stream"]:
             chunks = chunks.filter(stream=options["stream"])
@@ -52,7 +52,7 @@ class Log(Verb):
         for chunk in chunks:  # bounded by OUTPUT_LIMIT_BYTES; a cursor on the server would need a session of its own
             written = True
             if out.json:
-                out.row(rows.as_json(chunk))
+                out.row(as_json(chunk))
             else:
                 out.text(chunk.text)
         if not written:
@@ -86,4 +86,4 @@ def _attempt(run: Run, number: int | None) -> Attempt:
         return found
     if number:
         raise CronsError(f"run {run.pk} has no attempt {number}: it was tried {run.tries} time(s).")
-    raise CronsError(f"run {run.pk} was never begun, so it wrote nothing: {rows.standing(run).text}.")
+    raise CronsError(f"run {run.pk} was never begun, so it wrote nothing: {describe_run(run).text}.")

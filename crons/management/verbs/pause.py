@@ -8,10 +8,9 @@ from typing import Any
 
 from crons import api, ledger
 from crons.exceptions import Refused
-from crons.management import rows
 from crons.management.output import Out
 from crons.management.verbs.base import Verb, add_scope, moment, operator
-from crons.management.verbs.entries import state
+from crons.presentation import as_json, describe_state
 
 
 class Pause(Verb):
@@ -51,6 +50,6 @@ def print_entries(names: list[str], out: Out) -> None:
     """Print the row of each entry, or what holds it."""
     for entry in api.entries(retired=True).filter(name__in=names):
         if out.json:
-            out.row(rows.as_json(entry))
+            out.row(as_json(entry))
         else:
-            out.line(f"{entry.name} is {state(entry).text}")
+            out.line(f"{entry.name} is {describe_state(entry).text}")

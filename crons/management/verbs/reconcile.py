@@ -11,7 +11,7 @@ from crons import api
 from crons.ledger import Reconciled
 from crons.management.output import Out
 from crons.management.verbs.base import Verb, moment, operator
-from crons.presentation.moments import utc
+from crons.presentation import utc
 
 
 class Reconcile(Verb):

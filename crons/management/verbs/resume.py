@@ -7,10 +7,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from crons import api
-from crons.management import rows
 from crons.management.output import Out
 from crons.management.verbs.base import Verb, add_scope, operator
-from crons.management.verbs.entries import state
+from crons.presentation import as_json, describe_state
 
 
 class Resume(Verb):
@@ -34,7 +33,7 @@ class Resume(Verb):
         names = api.resume_all(by=operator(), tag=options["tag"] or "")
         for entry in api.entries().filter(name__in=names):
             if out.json:
-                out.row(rows.as_json(entry))
+                out.row(as_json(entry))
             else:
                 out.line(f"{entry.name} runs again.")
         if not out.json:
@@ -48,9 +47,9 @@ def _resume_one(name: str, out: Out) -> int:
     was_paused = api.entry(name).paused_at is not None
     entry = api.resume(name, by=operator())
     if out.json:
-        out.row(rows.as_json(entry))
+        out.row(as_json(entry))
     elif entry.paused_at is not None:
-        out.line(f"{name} has no pause of its own any more, and is {state(entry).text}")
+        out.line(f"{name} has no pause of its own any more, and is {describe_state(entry).text}")
     else:
         out.line(f"{name} runs again." if was_paused else f"{name} was not paused.")
     return 0

@@ -7,10 +7,10 @@ from collections.abc import Mapping
 from typing import Any
 
 from crons import api
-from crons.management import rows
 from crons.management.output import Out
 from crons.management.verbs.base import Verb, operator, run_number
 from crons.management.verbs.show import find_run
+from crons.presentation import as_json, words
 from crons.verdicts import Verdict
 
 
@@ -35,9 +35,9 @@ class Retry(Verb):
         api.retry(was.pk, by=operator(), reason=options["reason"])
         run = find_run(was.pk)
         if out.json:
-            out.row(rows.as_json(run))
+            out.row(as_json(run))
             return 0
         out.line(f"run {run.pk} of {run.entry.name} is tried again. See: manage.py crons show {run.pk}")
         if was.verdict in (Verdict.LOST, Verdict.TIMED_OUT):
-            out.note(f"Its last attempt is {rows.words(was.verdict)}: it may have done some of its work already.")
+            out.note(f"Its last attempt is {words(was.verdict)}: it may have done some of its work already.")
         return 0

@@ -10,11 +10,10 @@ from typing import Any
 from crons import api, ledger
 from crons.conf import conf
 from crons.exceptions import CronsError
-from crons.management import rows
-from crons.management.output import Cell, Out
+from crons.management.output import Out
 from crons.management.verbs.base import Verb, run_number
 from crons.models import Attempt, AuditEvent, Run
-from crons.presentation.moments import local
+from crons.presentation import Cell, as_json, describe_run, describe_verdict, local, took, words
 from crons.redaction import for_people
 from crons.verdicts import MEANINGS
 
@@ -37,8 +36,8 @@ class Show(Verb):
         attempts = list(run.attempts.using(conf.database).order_by("number"))
         deeds = AuditEvent.objects.using(conf.database).filter(subject_type="run", subject=str(run.pk)).order_by("pk")
         if out.json:
-            tried, done = ([rows.as_json(each) for each in found] for found in (attempts, deeds))
-            out.row({"model": "run", **rows.as_json(run), "audit": done, "attempts": tried})
+            tried, done = ([as_json(each) for each in found] for found in (attempts, deeds))
+            out.row({"model": "run", **as_json(run), "audit": done, "attempts": tried})
             return 0
         _print_run(run, out)
         for deed in deeds:
@@ -69,7 +68,7 @@ def _print_run(run: Run, out: Out) -> None:
     out.facts(
         [
             ("slot", slot),
-            ("verdict", rows.standing(run)),
+            ("verdict", describe_run(run)),
             ("meaning", Cell(MEANINGS.get(run.reason or run.verdict, ""), "quiet")),
             ("recorded", f"{local(run.recorded_at, zone)} by {run.trigger}{by}"),
             ("ended", local(run.ended_at, zone) if run.ended_at else ""),
@@ -82,14 +81,14 @@ def _print_run(run: Run, out: Out) -> None:
 
 
 def _told(deed: AuditEvent, zone: str) -> str:
-    was = f"; it was {rows.words(deed.before['verdict'])}" if deed.before and deed.before.get("verdict") else ""
+    was = f"; it was {words(deed.before['verdict'])}" if deed.before and deed.before.get("verdict") else ""
     reason = f": {deed.reason}" if deed.reason else ""
     return f"{deed.verb} by {deed.actor} at {local(deed.at, zone)}{reason}{was}"
 
 
 def _print_attempt(attempt: Attempt, zone: str, now: datetime, out: Out) -> None:
-    outcome = rows.verdict(attempt.outcome) if attempt.outcome else Cell("still going")
-    late = f"{rows.words(attempt.late_outcome)} (told after it had ended: changed nothing)"
+    outcome = describe_verdict(attempt.outcome) if attempt.outcome else Cell("still going")
+    late = f"{words(attempt.late_outcome)} (told after it had ended: changed nothing)"
     asked = attempt.cancel_requested_at
     cancel = f"{local(asked, zone)}: {attempt.cancel_reason}" if asked else ""
     out.line(f"attempt {attempt.number} (id {attempt.pk})")
@@ -100,7 +99,7 @@ def _print_attempt(attempt: Attempt, zone: str, now: datetime, out: Out) -> None
             ("where", f"{attempt.host}, instance {attempt.instance} (pid {attempt.pid}), executor {attempt.executor}"),
             ("begun", local(attempt.begun_at, zone)),
             ("ended", local(attempt.ended_at, zone) if attempt.ended_at else ""),
-            ("took", rows.took(attempt, now)),
+            ("took", took(attempt, now)),
             ("cancel asked", cancel),
             ("exit code", "" if attempt.exit_code is None else str(attempt.exit_code)),
             ("processor", "" if attempt.cpu_seconds is None else f"{attempt.cpu_seconds:.2f} s"),

@@ -7,9 +7,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from crons import api, ledger
-from crons.management.output import Cell, Out
+from crons.management.output import Out
 from crons.management.verbs.base import Verb, at_least_one
-from crons.presentation.moments import distance, local
+from crons.presentation import Cell, distance, local
 
 # Each is reckoned: a slip of the finger must not take the memory of the machine that the jobs run on.
 MOST = 10_000

@@ -9,7 +9,7 @@ from django.db.models import Q
 from crons.conf import conf
 from crons.ledger import verb, writing
 from crons.models import Delivery, Incident
-from crons.presentation.readable import readable, readable_line
+from crons.presentation import readable, readable_line
 from crons.side_output import get_log
 from crons.watch.alerts import CHANNELS, Message
 

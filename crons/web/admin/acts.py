@@ -24,7 +24,7 @@ from django.utils.http import url_has_allowed_host_and_scheme
 
 from crons import api, models
 from crons.exceptions import CronsError, Refused
-from crons.presentation.rows import paused_what
+from crons.presentation import describe_scope
 from crons.verdicts import State, Verdict
 from crons.web.admin.base import LookOnly, legible
 
@@ -258,7 +258,7 @@ class Operated(LookOnly):
 
 def _named(row: Any) -> str:
     if isinstance(row, models.Pause):
-        return paused_what(row)
+        return describe_scope(row)
     return f"run {row.pk} of {row.entry.name}" if isinstance(row, models.Run) else str(row)
 
 

@@ -14,8 +14,7 @@ from django.utils.safestring import SafeString
 from crons import ledger
 from crons.conf import conf
 from crons.models import Attempt, Run, not_well
-from crons.presentation.readable import readable
-from crons.presentation.rows import Cell, took, verdict, words
+from crons.presentation import Cell, describe_verdict, readable, took, words
 from crons.templatetags.crons_pages import at
 from crons.verdicts import Outcome
 from crons.watch.problems import going
@@ -90,7 +89,7 @@ class AttemptAdmin(Detailed, OfEntries):
     @admin.display(description="outcome")
     def ended(self, attempt: Attempt) -> SafeString:
         """Say how it ended."""
-        return shown(verdict(attempt.outcome) if attempt.outcome else Cell("still going"))
+        return shown(describe_verdict(attempt.outcome) if attempt.outcome else Cell("still going"))
 
     @admin.display(description="took")
     def takes(self, attempt: Attempt) -> str:
@@ -127,7 +126,7 @@ def facts_of(attempt: Attempt, zone: str, now: datetime) -> list[tuple[str, Any]
     where = f"{attempt.host}, instance {attempt.instance} (pid {attempt.pid}), executor {attempt.executor}"
     memory = attempt.peak_memory_bytes
     told: list[tuple[str, Any]] = [
-        ("outcome", shown(verdict(attempt.outcome) if attempt.outcome else Cell("still going"))),
+        ("outcome", shown(describe_verdict(attempt.outcome) if attempt.outcome else Cell("still going"))),
         ("late outcome", late),
         ("where", where),
         ("begun", at(attempt.begun_at, zone)),

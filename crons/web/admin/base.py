@@ -20,8 +20,7 @@ from django.utils.safestring import SafeString
 
 from crons.conf import conf
 from crons.models import Entry
-from crons.presentation.readable import readable_page
-from crons.presentation.rows import Cell
+from crons.presentation import Cell, readable_page
 
 if TYPE_CHECKING:
     Base = admin.ModelAdmin[Model]

@@ -14,7 +14,7 @@ from crons.conf import conf
 from crons.exceptions import CronsError
 from crons.ledger.upcoming import slots_of
 from crons.models import Entry, Range, Run
-from crons.presentation.rows import explained, rules, state
+from crons.presentation import describe_policy, describe_schedule, describe_state
 from crons.redaction import for_people
 from crons.schedules import FAR_FUTURE
 from crons.templatetags.crons_pages import at
@@ -68,7 +68,7 @@ class EntryAdmin(Operated, Detailed):
     @admin.display(description="schedule")
     def says(self, entry: Entry) -> str:
         """Say the schedule in English."""
-        return explained(entry)
+        return describe_schedule(entry)
 
     @admin.display(description="next slot")
     def next_slot(self, entry: Entry) -> str | SafeString:
@@ -80,7 +80,7 @@ class EntryAdmin(Operated, Detailed):
     @admin.display(description="state")
     def holds(self, entry: Entry) -> SafeString:
         """Say what holds it."""
-        return shown(state(entry))
+        return shown(describe_state(entry))
 
     def told(self, request: HttpRequest, row: Any) -> dict[str, Any]:
         """Say all of one entry: its slots to come, its rules, what became of its last slots."""
@@ -104,8 +104,8 @@ class EntryAdmin(Operated, Detailed):
 
 def _facts(entry: Entry) -> list[tuple[str, Any]]:
     told = [
-        ("state", shown(state(entry))),
-        ("schedule", explained(entry)),
+        ("state", shown(describe_state(entry))),
+        ("schedule", describe_schedule(entry)),
         ("zone", entry.zone),
         ("job", entry.job),
         ("description", entry.description),
@@ -122,6 +122,6 @@ def _facts(entry: Entry) -> list[tuple[str, Any]]:
 
 def _rules(entry: Entry) -> list[tuple[str, str]]:
     try:
-        return rules(ledger.policy_of(entry))
+        return describe_policy(ledger.policy_of(entry))
     except CronsError as error:
         return [("policy", f"cannot be read: {error}")]

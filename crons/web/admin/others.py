@@ -14,7 +14,7 @@ from django.utils.safestring import SafeString
 from crons import models
 from crons.conf import conf
 from crons.hosts.instances import is_gone
-from crons.presentation.rows import Cell
+from crons.presentation import Cell
 from crons.templatetags.crons_pages import at
 from crons.web.admin.base import LookOnly, OfEntries, shown
 

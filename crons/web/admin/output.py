@@ -10,7 +10,7 @@ from django.db.models.functions import Length
 
 from crons.conf import conf
 from crons.models import Attempt, OutputChunk
-from crons.presentation.readable import readable
+from crons.presentation import readable
 
 PAGE_CHARACTERS = 65_536
 TAIL_CHARACTERS = 16_384

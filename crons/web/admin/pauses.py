@@ -13,7 +13,7 @@ from django.utils.safestring import SafeString
 from crons import ledger
 from crons.conf import conf
 from crons.models import Pause
-from crons.presentation.rows import paused_what
+from crons.presentation import describe_scope
 from crons.templatetags.crons_pages import at
 from crons.web.admin.acts import END, Operated, in_lists
 
@@ -38,7 +38,7 @@ class PauseAdmin(Operated):
     @admin.display(description="paused")
     def what(self, pause: Pause) -> str:
         """Say what it holds."""
-        return paused_what(pause)
+        return describe_scope(pause)
 
     @admin.display(description="since")
     def since(self, pause: Pause) -> SafeString:

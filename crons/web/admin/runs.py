@@ -14,11 +14,9 @@ from django.utils.safestring import SafeString
 from crons import ledger
 from crons.conf import conf
 from crons.models import Attempt, Range, Run, not_well
-from crons.presentation.moments import distance, length
-from crons.presentation.readable import readable
-from crons.presentation.rows import verdict, words
+from crons.presentation import describe_verdict, distance, length, readable, words
 from crons.redaction import for_people
-from crons.templatetags.crons_pages import at, standing
+from crons.templatetags.crons_pages import at, run_status
 from crons.verdicts import MEANINGS, Kind, State, Verdict
 from crons.web.admin import output
 from crons.web.admin.acts import CANCEL, RETRY, Operated, in_lists
@@ -94,7 +92,7 @@ class RunAdmin(Operated, Detailed, OfEntries):
     @admin.display(description="verdict")
     def stands(self, run: Run) -> SafeString:
         """Say how it ended, or where it stands."""
-        return standing(run)
+        return run_status(run)
 
     @admin.display(description="trigger")
     def came_by(self, run: Run) -> str:
@@ -158,7 +156,7 @@ class RangeAdmin(OfEntries):
     @admin.display(description="verdict")
     def ended(self, row: Range) -> SafeString:
         """Say how they ended."""
-        return shown(verdict(row.verdict, row.reason))
+        return shown(describe_verdict(row.verdict, row.reason))
 
     @admin.display(description="why")
     def why(self, row: Range) -> str:
@@ -174,7 +172,7 @@ def _facts(run: Run, attempts: list[Attempt], now: datetime) -> list[tuple[str, 
     asked = "a person filled a hole" if run.kind == Kind.BACKFILL else "none: somebody asked for it"
     told: list[tuple[str, Any]] = [
         ("slot", at(run.slot_at, zone, now) if run.slot_at else asked),
-        ("verdict", standing(run)),
+        ("verdict", run_status(run)),
         ("meaning", MEANINGS.get(run.reason or run.verdict, "")),
         ("recorded", at(run.recorded_at, zone)),
         ("by", f"{run.trigger}{by}"),

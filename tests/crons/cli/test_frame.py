@@ -16,9 +16,9 @@ from django.db import OperationalError
 from crons import api
 from crons.exceptions import LedgerUnavailable
 from crons.management.commands.crons import Command
-from crons.management.output import Cell, Out
+from crons.management.output import Out
 from crons.management.verbs import VERBS, load
-from crons.presentation.moments import distance, length, local
+from crons.presentation import Cell, distance, length, local
 from tests.crons.cli.conftest import NOW, refuse
 
 MINUTE = timedelta(minutes=1)

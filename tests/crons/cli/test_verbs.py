@@ -13,8 +13,8 @@ from django.core.management import CommandError, call_command
 from crons import api, jobs
 from crons.exceptions import LedgerUnavailable
 from crons.ledger import deployment
-from crons.management.verbs.entries import explained
 from crons.models import AuditEvent, Deployment, Entry, Heartbeat, Incident, OutputChunk, Range, Run
+from crons.presentation import describe_schedule
 from crons.schedules import FAR_FUTURE, every
 from tests.crons.cli.conftest import NOW, Terminal, refuse
 
@@ -39,7 +39,7 @@ def test_list_shows_schedule_next_slot_last_verdict_and_state(crons, clock, make
 
     lines = crons("list").out.splitlines()
 
-    schedule = explained(entry)
+    schedule = describe_schedule(entry)
     rows = [re.split(r" {2,}", line) for line in lines]
     assert rows == [
         ["name", "schedule", "next slot", "last verdict", "state"],

@@ -10,7 +10,7 @@ from django.apps import apps
 from crons.contrib.celery.beat import rows
 from crons.doctor.findings import BAD, GOOD, WARN, Finding
 from crons.ledger import database_now
-from crons.presentation.moments import utc
+from crons.presentation import utc
 
 SAVES = timedelta(minutes=5)  # beat writes down what it fired every three
 
