@@ -18,7 +18,7 @@ from crons.exceptions import LedgerUnavailable, Refused, UnknownJob
 from crons.jobs import no_entry
 from crons.ledger import Corrected, Pruned, Reconciled, UpcomingSlot
 from crons.models import Entry, Heartbeat, Pause, Range, Run, is_text
-from crons.watch.problems import Look, Problem, problems
+from crons.watch import Look, Problem
 
 
 def sync(*, retire: Retire = Retire.NOTHING, by: str = "", kind: str = "sync") -> Synced:
@@ -242,4 +242,4 @@ def health() -> list[Problem]:
 
     Raises: LedgerUnavailable if the database does not answer.
     """
-    return problems(Look(ledger.database_now()))
+    return watch.find_problems(Look(ledger.database_now()))

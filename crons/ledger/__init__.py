@@ -47,7 +47,7 @@ from crons.ledger.requests import request
 from crons.ledger.send import send, take_back
 from crons.ledger.settle import settle
 from crons.ledger.silence import Watchdog, keep_alive
-from crons.ledger.transactions import BATCH, database_now, verb, writing
+from crons.ledger.transactions import BATCH, database_now, reading, verb, writing
 from crons.ledger.upcoming import UpcomingSlot, slots_of
 
 __all__ = [
@@ -92,6 +92,7 @@ __all__ = [
     "policy_of",
     "prune",
     "read_attempt",
+    "reading",
     "reconcile",
     "record",
     "record_entry",

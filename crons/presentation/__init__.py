@@ -1,7 +1,6 @@
 """How rows, moments and recorded text are said to people: one way, for terminals, pages and messages."""
 
 from crons.presentation.moments import distance, iso, length, local, utc
-from crons.presentation.readable import readable, readable_json, readable_line, readable_page
 from crons.presentation.rows import (
     UNWANTED,
     Cell,
@@ -18,6 +17,7 @@ from crons.presentation.rows import (
     took_seconds,
     words,
 )
+from crons.presentation.text import readable, readable_json, readable_line, readable_page
 
 __all__ = [
     "UNWANTED",

@@ -1,10 +1,27 @@
-"""Watching: `problems` says what is wrong now, `incidents` tells people of what is wrong over time."""
+"""Watching: `find_problems` says what is wrong now, `inspect` tells people of what is wrong over time."""
 
 from crons.watch.alerts.outbox import send_due
+from crons.watch.declared import absent
 from crons.watch.declarers import living
 from crons.watch.incidents import FAILING, fingerprint, inspect
+from crons.watch.look import READ, Look, Problem, going
+from crons.watch.problems import find_problems, reaches_ahead
 from crons.watch.undeclared import inspect_declarations
-from crons.watch.unsynced import absent
 from crons.watch.waiting import why_waiting
 
-__all__ = ["FAILING", "absent", "fingerprint", "inspect", "inspect_declarations", "living", "send_due", "why_waiting"]
+__all__ = [
+    "FAILING",
+    "READ",
+    "Look",
+    "Problem",
+    "absent",
+    "find_problems",
+    "fingerprint",
+    "going",
+    "inspect",
+    "inspect_declarations",
+    "living",
+    "reaches_ahead",
+    "send_due",
+    "why_waiting",
+]

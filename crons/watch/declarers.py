@@ -14,7 +14,7 @@ from django.db.models import Q, QuerySet
 
 from crons.conf import conf
 from crons.exceptions import LedgerUnavailable
-from crons.hosts.instances import host, is_gone
+from crons.hosts import host, is_gone
 from crons.jobs import registry
 from crons.ledger import verb
 from crons.models import Entry, Heartbeat

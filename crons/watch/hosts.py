@@ -1,18 +1,17 @@
-"""What keeps hosts from their work: what schedulers say of themselves, and a database that takes no writes."""
+"""Rules about schedulers, their hosts and clocks, and a database that takes no writes."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from django.db import connections
 
+from crons import ledger
 from crons.conf import conf
-
-if TYPE_CHECKING:
-    from crons.watch.problems import Look, Problem
+from crons.exceptions import ClockInDoubt
+from crons.watch.look import AHEAD, Look, Problem
 
 # Less than one batch of output, and SQLite needs as much again for its journal.
 LEAST_FREE_BYTES = 1 << 20
@@ -20,8 +19,6 @@ LEAST_FREE_BYTES = 1 << 20
 
 def hosts(look: Look) -> Iterator[Problem]:
     """What living schedulers say keeps them from their work, and the zones that their machines have no data of."""
-    from crons.watch.problems import Problem
-
     for beat in look.schedulers:
         who = f"{beat.kind} on {beat.host} (pid {beat.pid})"
         for each in beat.troubles or []:
@@ -33,10 +30,33 @@ def hosts(look: Look) -> Iterator[Problem]:
             yield Problem("zone", text, next_step="Install tzdata there, and start it again")
 
 
+def clocks(look: Look) -> Iterator[Problem]:
+    """The hosts of schedulers whose clocks are far from the database's, and a clock that is not believed."""
+    for beat in look.schedulers:
+        if abs(beat.clock_skew_seconds) > AHEAD.total_seconds():
+            text = f"the clock of {beat.host} is {beat.clock_skew_seconds:+.0f} s from the database's"
+            yield Problem("clock", text, next_step="Have both keep time, for example with systemd-timesyncd")
+    moments = [beat.beat_at for beat in look.heartbeats]
+    moments += [at for each in look.entries[:1] if (at := getattr(each, "newest_run_at", None)) is not None]
+    try:
+        due = min((each.wake_at for each in look.entries if each.wake_at is not None), default=None)
+        ledger.require_near(max(moments, default=None), due, look.now)
+    except ClockInDoubt as doubt:
+        yield Problem("clock", str(doubt))
+
+
+def scheduler(look: Look) -> Iterator[Problem]:
+    """The schedulers that were killed or say nothing any more."""
+    for beat in look.heartbeats:
+        if beat in look.schedulers:
+            continue
+        who = f"{beat.kind} on {beat.host} (pid {beat.pid})"
+        text = f"{who} was killed" if beat in look.killed else f"{who} is silent"
+        yield Problem("scheduler", text, since=beat.beat_at, next_step="Start it again there: manage.py crons serve")
+
+
 def writes(look: Look) -> Iterator[Problem]:
     """A database that takes no writes, so that nothing can be recorded: read-only, or without room. No statement."""
-    from crons.watch.problems import Problem
-
     connection = connections[conf.database]
     why = ""
     if connection.vendor == "sqlite":

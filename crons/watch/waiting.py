@@ -1,17 +1,19 @@
-"""Runs that should have begun and have not: which, and why."""
+"""Rules about runs that should have begun or ended and have not, and why a run waits."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from crons import ledger
 from crons.conf import conf
+from crons.exceptions import CronsError
 from crons.ledger import queries
 from crons.models import Attempt, Entry, Run
 from crons.presentation import utc
 from crons.verdicts import Kind, State
+from crons.watch.look import Look, Problem
 
 # The newest attempts that are looked through for a sign that an entry's runs are begun, one after the other.
 READ = 300
@@ -80,6 +82,38 @@ def _name_full_groups(found: list[Waiting]) -> None:
         group = groups.get(each.entry.pk)
         if isinstance(group, str) and group in full:
             each.full_group = f"the group {group!r} is full, {full[group]} of its runs are going"
+
+
+def waiting_runs(look: Look) -> Iterator[Problem]:
+    """The runs that nobody begins, though nothing of their entry is in the way."""
+    for each in waiting(look.late):
+        least = "at least " if each.at_least else ""
+        runs_wait = "a run waits" if each.count == 1 else f"{least}{each.count} runs wait"
+        text, after = f"{runs_wait} to be begun: {each.why}", f"See: manage.py crons show {each.run_id}"
+        yield Problem.of("waiting", text, each.entry, since=each.since, next_step=after, run_id=each.run_id)
+
+
+def stuck(look: Look) -> Iterator[Problem]:
+    """The attempts whose lease nobody renews, or that go on past their timeout: what they block waits for somebody."""
+    for each in look.going:
+        timeout = _timeout_of(each.run.entry)
+        who = f"attempt {each.pk} on {each.host} (pid {each.pid})"
+        if each.lease_until is not None and each.lease_until < look.now:
+            since, text = each.lease_until, f"{who} has not renewed its lease: is that process stopped?"
+        elif timeout is not None and each.begun_at + timeout < look.late:
+            since, text = each.begun_at + timeout, f"{who} goes on past its timeout, and could not be ended"
+        else:
+            continue
+        text = f"{text} {each.error}" if each.error else text
+        after = f"See: manage.py crons show {each.run_id}"
+        yield Problem.of("stuck", text, each.run.entry, since=since, next_step=after, run_id=each.run_id)
+
+
+def _timeout_of(entry: Entry) -> timedelta | None:
+    try:
+        return ledger.policy_of(entry).timeout
+    except CronsError:
+        return None  # it is parked, which says why
 
 
 def why_waiting(runs: Iterable[Run]) -> dict[int, str]:

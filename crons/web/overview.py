@@ -19,7 +19,7 @@ from crons.ledger.upcoming import UpcomingSlot, slots_of
 from crons.models import Attempt, Entry, Heartbeat, Pause, Range, Run, not_well
 from crons.presentation import UNWANTED
 from crons.verdicts import MEANINGS
-from crons.watch.problems import READ, Look, Problem, problems
+from crons.watch import READ, Look, Problem, find_problems
 
 T = TypeVar("T")
 SHOWN = 20
@@ -107,7 +107,7 @@ def _look(window: timedelta, now: datetime | None) -> Board:
         as_of=seen.now,
         since=since,
         unwatched_since=_unwatched_since(seen),
-        problems=Listed.of(problems(seen)),
+        problems=Listed.of(find_problems(seen)),
         paused=Listed.of(list(ledger.active_pauses(seen.now, conf.database)[: READ + 1])),
         schedulers=seen.schedulers,
         running=Listed.of(seen.going),

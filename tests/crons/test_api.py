@@ -16,7 +16,7 @@ from crons.jobs import registry
 from crons.models import AuditEvent, Entry, Heartbeat, Incident, Range, Run
 from crons.schedules import FAR_FUTURE
 from crons.triggers import heartbeat
-from crons.watch.problems import Problem
+from crons.watch import Problem
 from tests.crons.conftest import NOON, minutes
 
 pytestmark = pytest.mark.django_db

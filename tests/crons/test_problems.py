@@ -16,9 +16,8 @@ from crons.executors.process.hosted import HostedAttempt
 from crons.models import Entry, Heartbeat
 from crons.redaction import Redaction
 from crons.triggers.serve import Scheduler
-from crons.watch import hosts
+from crons.watch import Look, find_problems, hosts
 from crons.watch import problems as asked
-from crons.watch.problems import Look, problems
 from crons.web import overview
 from tests.contracts.hosting import begun
 from tests.crons.cli.conftest import call_crons
@@ -58,7 +57,7 @@ def test_every_problem_of_an_entry_says_since_when_and_what_to_do(make_entry):
     make_entry("late", since=NOON - minutes(30))
     Entry.objects.update(wake_at=NOON - minutes(20))
 
-    [problem] = problems(Look(NOON))
+    [problem] = find_problems(Look(NOON))
 
     assert problem.since == NOON - minutes(20)
     assert problem.next_step == "Start manage.py crons serve, or see why cron does not call manage.py crons tick"
@@ -74,7 +73,7 @@ def test_a_rule_that_fails_is_a_problem_and_hides_no_other(make_entry, monkeypat
     Entry.objects.update(wake_at=NOON - minutes(20))
     monkeypatch.setattr(asked, "RULES", [stale, asked.overdue])
 
-    first, second = problems(Look(NOON))
+    first, second = find_problems(Look(NOON))
 
     assert (first.kind, first.text) == ("crons", "whether anything is stale cannot be told: ValueError: no such row")
     assert (second.kind, second.entry) == ("overdue", "late")
@@ -89,7 +88,7 @@ def test_a_rule_that_gets_no_answer_says_that_it_cannot_be_told(monkeypatch):
     monkeypatch.setattr(asked, "RULES", [away])
 
     with pytest.raises(LedgerUnavailable, match=r"^the database did not answer: gone$"):
-        problems(Look(NOON))
+        find_problems(Look(NOON))
 
 
 def test_an_account_in_the_future_is_wrong_wherever_somebody_looks(make_entry, led):
@@ -115,7 +114,7 @@ def test_a_host_whose_clock_is_far_from_the_databases_is_wrong(make_entry):
     for host, skew in (("web1", 59.0), ("web2", -61.0)):
         Heartbeat.objects.create(instance=host, kind="serve", host=host, clock_skew_seconds=skew, **given)
 
-    assert [(each.kind, each.text) for each in problems(Look(NOON))] == [
+    assert [(each.kind, each.text) for each in find_problems(Look(NOON))] == [
         ("clock", "the clock of web2 is -61 s from the database's")
     ]
 
@@ -128,7 +127,7 @@ def test_a_job_that_is_declared_and_has_no_row_is_wrong(empty_registry, make_ent
     make_entry("gone")
     Entry.objects.filter(name="gone").update(retired_at=NOON)
 
-    found = [each for each in problems(Look(NOON)) if each.kind == "unsynced"]
+    found = [each for each in find_problems(Look(NOON)) if each.kind == "unsynced"]
 
     assert [each.text for each in found] == [
         "declared here, but not in this database, so that nothing of it falls due: weekly",
@@ -168,7 +167,7 @@ def test_what_keeps_a_scheduler_from_its_work_is_wrong(db):
     serve_on("web2", troubles=5, lacks=["Europe/Kyiv"])
     serve_on("web3", troubles=[["host", "old news"]], expected_by=NOON - minutes(1))
 
-    found = [(each.kind, each.text) for each in problems(Look(NOON)) if each.kind != "scheduler"]
+    found = [(each.kind, each.text) for each in find_problems(Look(NOON)) if each.kind != "scheduler"]
 
     assert found == [
         ("host", "serve on web1 (pid 7): no process could be started: RLIMIT_NOFILE is 16"),
@@ -209,7 +208,7 @@ def test_a_database_that_takes_no_writes_is_named(monkeypatch, make_entry):
     monkeypatch.setattr(hosts, "_why_not_sqlite", lambda name: "the disk is full")
     monkeypatch.setattr(Look, "is_read_only", True)
 
-    [found] = problems(Look(NOON))
+    [found] = find_problems(Look(NOON))
 
     assert found.kind == "database"
     assert found.text.startswith("the database takes no writes: ")
@@ -224,7 +223,7 @@ def test_a_read_only_server_is_wrong(make_entry, entries):
     with connection.cursor() as cursor:
         cursor.execute("SET LOCAL transaction_read_only = on")
 
-    assert [each.text for each in problems(Look(NOON))] == [
+    assert [each.text for each in find_problems(Look(NOON))] == [
         "the database takes no writes: it is read-only: a standby, or default_transaction_read_only"
     ]
 
@@ -253,7 +252,7 @@ def test_an_attempt_past_its_lease_or_its_timeout_is_stuck(led, make_entry):
     begun = {each.entry: each for each in led.begin(NOON - minutes(12))}
     ledger.renew([begun["endless"].attempt, begun["well"].attempt], NOON)
 
-    told = {each.entry: each for each in problems(Look(NOON)) if each.kind == "stuck"}
+    told = {each.entry: each for each in find_problems(Look(NOON)) if each.kind == "stuck"}
 
     assert set(told) == {"unrenewed", "endless"}
     who = f"on {led.instance.host} (pid {led.instance.pid})"
@@ -300,7 +299,7 @@ def test_what_keeps_a_host_from_starting_jobs_is_told_at_once_and_ends_with_a_st
     def beat(*, is_time):
         scheduler.beat_at = 0.0 if is_time else scheduler.beat_at
         scheduler._beat()
-        told.append([each.text for each in problems() if each.kind == "host"])
+        told.append([each.text for each in find_problems() if each.kind == "host"])
 
     beat(is_time=True)
     executor.on_failed_start(7, "Too many open files")

@@ -13,8 +13,7 @@ from crons.jobs import registry
 from crons.models import Delivery, Entry, Heartbeat, Incident
 from crons.triggers import heartbeat
 from crons.triggers.serve import Scheduler
-from crons.watch import declarers, inspect_declarations
-from crons.watch.problems import Look, problems
+from crons.watch import Look, declarers, find_problems, inspect_declarations
 from tests.crons.conftest import NOON, minutes
 
 pytestmark = pytest.mark.django_db
@@ -47,7 +46,7 @@ def serve(name, at, *declared):
 
 
 def undeclared(at):
-    return [each for each in problems(Look(at)) if each.kind == "undeclared"]
+    return [each for each in find_problems(Look(at)) if each.kind == "undeclared"]
 
 
 def mails():
@@ -146,7 +145,7 @@ def test_nothing_is_undeclared_where_a_module_could_not_be_read(monkeypatch):
     declare()
     monkeypatch.setattr(registry, "broken", {"stock.cron": "NameError: name 'x' is not defined"})
 
-    assert [each.kind for each in problems(Look(NOON + minutes(1)))] == ["broken"]
+    assert [each.kind for each in find_problems(Look(NOON + minutes(1)))] == ["broken"]
 
 
 def test_what_people_made_needs_no_declaration():
@@ -174,7 +173,7 @@ def test_one_mail_tells_of_all_and_one_of_their_return():
     assert "\n  clean: last declared 2026-03-02 12:00:00 UTC by serve on " in text
     assert "\n  load: last declared " in text
     # Said once, by the rule that looks itself, not again by the incident.
-    assert [each.kind for each in problems(Look(NOON + minutes(41)))] == ["undeclared", "undeclared"]
+    assert [each.kind for each in find_problems(Look(NOON + minutes(41)))] == ["undeclared", "undeclared"]
 
     sync.sync(NOON + minutes(50), retire=Retire.FEW)
     inspect_declarations(NOON + minutes(51))

@@ -29,7 +29,7 @@ from crons.presentation import (
 )
 from crons.schedules import FAR_FUTURE
 from crons.verdicts import State
-from crons.watch import problems
+from crons.watch import reaches_ahead
 
 COLUMNS = ("name", "schedule", "next slot", "last verdict", "state")
 
@@ -106,7 +106,7 @@ def _waits_for_group(now: datetime) -> dict[int, Cell]:
 
 def _ahead(entries: list[Entry], now: datetime) -> dict[int, Cell]:
     """Return, by entry, that a clock was ahead and nothing plans it."""
-    found = [(entry.pk, problem) for entry in entries for problem in problems.reaches_ahead(entry, now)]
+    found = [(entry.pk, problem) for entry in entries for problem in reaches_ahead(entry, now)]
     return {pk: Cell(f"{each.text}. {each.next_step}", "bad") for pk, each in found}
 
 

@@ -14,7 +14,7 @@ from crons.management.output import Out
 from crons.management.verbs.base import Verb
 from crons.models import Heartbeat
 from crons.presentation import as_json, distance, utc
-from crons.watch.problems import Problem
+from crons.watch import Problem
 
 
 class Health(Verb):

@@ -17,7 +17,7 @@ from crons.models import Attempt, Run, not_well
 from crons.presentation import Cell, describe_verdict, readable, took, words
 from crons.templatetags.crons_pages import at
 from crons.verdicts import Outcome
-from crons.watch.problems import going
+from crons.watch import going
 from crons.web.admin import output
 from crons.web.admin.base import Detailed, OfEntries, among, shown
 
