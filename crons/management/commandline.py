@@ -4,13 +4,21 @@ from __future__ import annotations
 
 import gc
 import sys
-from contextlib import nullcontext
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, nullcontext
 from typing import Any, TextIO, cast
 
-from django.core.management.base import BaseCommand
+from django.core.management.base import BaseCommand, CommandError
+from django.db import Error as DatabaseTrouble
+from django.db import connections
 
 from crons import side_output
+from crons.conf import conf
+from crons.exceptions import CronsError, LedgerUnavailable
+from crons.presentation import readable_line
 from crons.side_output import BestEffort, Encoded
+
+TABLES_MISSING = "the tables of crons are missing: run manage.py migrate"
 
 
 class CommandLine(BaseCommand):
@@ -22,6 +30,7 @@ class CommandLine(BaseCommand):
 
     output_decides = True
     ends_with_reader = False
+    failure_code = 1
 
     def __init__(self, stdout: TextIO | None = None, stderr: TextIO | None = None, **options: Any) -> None:
         self._asked_stdout = stdout or sys.stdout
@@ -46,3 +55,30 @@ class CommandLine(BaseCommand):
             options["stderr"] = BestEffort(options["stderr"])
         with nullcontext() if self.output_decides else side_output.logging_with_best_effort():
             return super().execute(*args, **options)
+
+    @contextmanager
+    def refusals_in_one_line(self, options: Mapping[str, Any]) -> Iterator[None]:
+        """Have what crons or the database refuses inside end the command in one line, unless --traceback asks for more.
+
+        Raises: CommandError, with *failure_code* for the exit code.
+        """
+        try:
+            yield
+        except (CronsError, DatabaseTrouble) as error:
+            if options.get("traceback"):
+                raise
+            raise CommandError(_refusal(error), returncode=self.failure_code) from error
+
+
+def _refusal(error: Exception) -> str:
+    if isinstance(error, LedgerUnavailable | DatabaseTrouble) and _tables_are_missing():
+        return TABLES_MISSING
+    text = readable_line(str(error))
+    return text if isinstance(error, CronsError) else f"the database refused: {text}"
+
+
+def _tables_are_missing() -> bool:
+    try:
+        return "crons_entry" not in connections[conf.database].introspection.table_names()
+    except (CronsError, DatabaseTrouble):
+        return False

@@ -10,6 +10,7 @@ from typing import Any
 
 from crons import api
 from crons.declarations import arguments
+from crons.exceptions import Refused
 from crons.executors import Executor
 from crons.jobs import registry
 from crons.models import Run
@@ -47,7 +48,11 @@ def run_entry(
     Returns: 0 when it succeeded or somebody else has it, 1 when it failed or was refused.
     Raises: CronsError.
     """
+    if args and scheduled:
+        raise Refused("arguments are for manual runs: a slot runs with those that its entry was declared with.")
     if os.environ.get("CRONS_ATTEMPT"):
+        if args:
+            raise Refused("arguments start a run; this process works for one that was started with its own.")
         return Ran(do_the_work(name))
     if args:
         arguments.check(api.entry(name), args)  # before processes are started for it

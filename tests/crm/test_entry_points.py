@@ -18,6 +18,7 @@ from crm.customers import CleanupRefused
 from crm.logs import LogRefused
 from crm.models import Customer, CustomerTombstone, Order, OrderItem, Product
 from crons import GiveUp
+from crons.triggers.by_name import Ran
 
 from .conftest import CUT, NOW
 
@@ -41,10 +42,14 @@ def at_two(monkeypatch):
 
 @pytest.fixture
 def ledger(monkeypatch):
-    """What was handed to the ledger."""
+    """What was handed to the ledger: the entry's name, and what was asked for besides."""
     calls = []
-    target = "crm.management.entry_point.call_command"
-    monkeypatch.setattr(target, lambda *args: calls.append(args))
+
+    def run_entry(name, say, *, by, echo, **asked):
+        calls.append((name, {key: value for key, value in asked.items() if value}))
+        return Ran(0)
+
+    monkeypatch.setattr("crons.management.entry_command.run_entry", run_entry)
     monkeypatch.delenv("CRONS_ATTEMPT", raising=False)
     return calls
 
@@ -129,8 +134,8 @@ def test_command_enters_the_ledger_and_does_nothing_itself(ledger, make_customer
     call_command("clean_inactive_customers", "--scheduled", "--wait")
 
     assert ledger == [
-        ("crons", "run", "clean_inactive_customers"),
-        ("crons", "run", "clean_inactive_customers", "--scheduled", "--wait"),
+        ("clean_inactive_customers", {}),
+        ("clean_inactive_customers", {"scheduled": True, "wait": True}),
     ]
     assert Customer.objects.count() == 1
     assert not log_dir.exists()
@@ -143,20 +148,10 @@ def test_force_is_an_argument_of_the_run(ledger, cron, make_customer, settings, 
 
     call_command("clean_inactive_customers", "--force", "--wait")
 
-    assert ledger == [("crons", "run", "clean_inactive_customers", "--wait", "--arg=force=true")]
+    assert ledger == [("clean_inactive_customers", {"args": {"force": True}, "wait": True})]
     with pytest.raises(GiveUp):
         cron.clean_inactive_customers(SimpleNamespace(until=NOW, key="k"), force=False)
     assert cron.clean_inactive_customers(SimpleNamespace(until=NOW, key="k"), force=True).deleted == 1
-
-
-def test_command_within_an_attempt_hands_that_on(ledger, make_customer, monkeypatch, log_dir):
-    """`crons run` does the work of the attempt it is called in; how to enter the ledger is decided already."""
-    monkeypatch.setenv("CRONS_ATTEMPT", "7")
-
-    call_command("clean_inactive_customers", "--scheduled", "--wait")
-
-    assert ledger == [("crons", "run", "clean_inactive_customers")]
-    assert not log_dir.exists()
 
 
 def test_cleanup_says_its_counts_by_reason(cron, make_customer, log_dir, at_two, capsys):

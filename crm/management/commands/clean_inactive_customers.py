@@ -1,6 +1,7 @@
 """manage.py clean_inactive_customers: the entry point of the weekly cleanup for people, scripts and cron."""
 
 from argparse import ArgumentParser
+from collections.abc import Mapping
 from typing import Any
 
 from django.core.management import CommandError
@@ -13,7 +14,7 @@ from crm.management.entry_point import EntryPoint
 class Command(EntryPoint):
     """The cleanup, with a way above its caps."""
 
-    job = "clean_inactive_customers"
+    entry = "clean_inactive_customers"
     help = "Delete the customers without an order in the last year, recorded as a run of that job."
 
     def add_arguments(self, parser: ArgumentParser) -> None:
@@ -32,5 +33,5 @@ class Command(EntryPoint):
             )
         return cron.cleanup_lines(cleanup)
 
-    def arguments(self, options: dict[str, Any]) -> list[str]:
-        return ["force=true"] if options["force"] else []
+    def arguments(self, options: Mapping[str, Any]) -> dict[str, Any]:
+        return {"force": True} if options["force"] else {}

@@ -11,7 +11,7 @@ from crm.management.entry_point import EntryPoint
 class Command(EntryPoint):
     """The report."""
 
-    job = "generate_crm_report"
+    entry = "generate_crm_report"
     help = "Log how many customers, orders and how much revenue there are, recorded as a run of that job."
 
     def preview(self, options: dict[str, Any]) -> list[str]:

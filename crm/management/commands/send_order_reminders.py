@@ -12,7 +12,7 @@ from crm.management.entry_point import EntryPoint
 class Command(EntryPoint):
     """The reminders."""
 
-    job = "send_order_reminders"
+    entry = "send_order_reminders"
     help = "Note whom to remind of a pending order of the last 7 days, recorded as a run of that job."
 
     def preview(self, options: dict[str, Any]) -> list[str]:

@@ -10,7 +10,7 @@ from crm.management.entry_point import EntryPoint
 class Command(EntryPoint):
     """The restock."""
 
-    job = "update_low_stock"
+    entry = "update_low_stock"
     help = "Raise the stock of every product that runs low, recorded as a run of that job."
 
     def preview(self, options: dict[str, Any]) -> list[str]:

@@ -6,23 +6,17 @@ import argparse
 import copy
 import sys
 from collections.abc import Sequence
-from typing import Any, NoReturn
+from typing import Any
 
-from django.core.management.base import CommandError, CommandParser, DjangoHelpFormatter
-from django.db import Error as DatabaseTrouble
-from django.db import connections
+from django.core.management.base import CommandParser, DjangoHelpFormatter
 
 from crons.checks.asking import declarations_must_be_whole
-from crons.conf import conf
-from crons.exceptions import CronsError, LedgerUnavailable, nearest
+from crons.exceptions import nearest
 from crons.jobs import registry
 from crons.management.commandline import CommandLine
 from crons.management.output import Out
 from crons.management.verbs import VERBS, load
 from crons.management.verbs.base import Verb
-from crons.presentation import readable_line
-
-TABLES_MISSING = "the tables of crons are missing: run manage.py migrate"
 
 
 class Layout(argparse.RawDescriptionHelpFormatter, DjangoHelpFormatter):
@@ -91,17 +85,14 @@ class Command(CommandLine):
             self.verb = load(options["verb"])
             self.requires_system_checks = self.verb.checks  # type: ignore[assignment] # the stubs know only lists
             self.output_decides, self.ends_with_reader = self.verb.output_decides, self.verb.ends_with_reader
+            self.failure_code = self.verb.failure_code
         options.setdefault("skip_checks", False)
-        try:
+        # Around the checks too: some of Django's ask the database.
+        with self.refusals_in_one_line(options):
             if self.requires_system_checks:
                 registry.load()
             with declarations_must_be_whole(leaving_zones=self.verb is not None and self.verb.leaves_zones):
                 return super().execute(*args, **options)
-        except (CronsError, DatabaseTrouble) as error:
-            # The verb's own, and that of checks: some of Django's ask the database.
-            if self.verb is None or options.get("traceback"):
-                raise
-            self._refuse(error, self.verb.failure_code)
 
     def handle(self, *args: Any, **options: Any) -> None:
         """Let the verb do it; end with its exit code."""
@@ -127,18 +118,3 @@ class Command(CommandLine):
         verbs = "\n".join(f"  {name:<{width}}  {text}" for name, (_, text) in VERBS.items())
         self.stdout.write(f"{self.help}\n\nmanage.py crons VERB …\n\n{verbs}\n\nmanage.py crons VERB --help says more.")
         return 0
-
-    def _refuse(self, error: Exception, code: int) -> NoReturn:
-        if isinstance(error, LedgerUnavailable | DatabaseTrouble) and _tables_are_missing():
-            raise CommandError(TABLES_MISSING, returncode=code) from error
-        if isinstance(error, CronsError):
-            raise CommandError(readable_line(str(error)), returncode=code) from error
-        text = readable_line(str(error))
-        raise CommandError(f"the database refused: {text}", returncode=code) from error
-
-
-def _tables_are_missing() -> bool:
-    try:
-        return "crons_entry" not in connections[conf.database].introspection.table_names()
-    except (CronsError, DatabaseTrouble):
-        return False

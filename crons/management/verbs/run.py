@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from argparse import ArgumentParser
 from collections.abc import Mapping
 from typing import Any
@@ -72,8 +71,4 @@ def _args(options: Mapping[str, Any]) -> dict[str, Any]:
         if key in given:
             raise Refused(f"--arg {key}=… is given twice.")
         given[key] = value
-    if given and options["scheduled"]:
-        raise Refused("--arg is for manual runs: a slot runs with the arguments that its entry was declared with.")
-    if given and os.environ.get("CRONS_ATTEMPT"):
-        raise Refused("--arg is for starting a run; this process works for one that was started with its arguments.")
     return given

@@ -152,7 +152,7 @@ def test_traceback_is_there_for_who_asks(monkeypatch):
 def test_missing_tables_are_said_to_be_missing(crons, monkeypatch):
     """The database's own words would send people looking for a table, not for migrate."""
     monkeypatch.setattr(api, "entries", refuse(OperationalError("no such table: crons_entry")))
-    monkeypatch.setattr("crons.management.commands.crons._tables_are_missing", lambda: True)
+    monkeypatch.setattr("crons.management.commandline._tables_are_missing", lambda: True)
 
     said = crons("list")
 

@@ -124,7 +124,7 @@ def test_an_argument_is_json_or_else_a_text(text, read):
         (("--arg", "city"), 1, "'city' is no argument, expected KEY=VALUE such as city=Paris or days=7"),
         (("--arg", "a-b=1"), 1, "'a-b=1' is no argument, expected KEY=VALUE"),
         (("--arg", "x=1", "--arg", "x=2"), 1, "--arg x=… is given twice."),
-        (("--arg", "x=1", "--scheduled"), 1, "--arg is for manual runs: a slot runs with the arguments"),
+        (("--arg", "x=1", "--scheduled"), 1, "arguments are for manual runs: a slot runs with those that its entry"),
         (("--arg", "regoin=1"), 1, "'report' takes no argument 'regoin'. Did you mean 'region'? It takes: region."),
     ],
 )
