@@ -43,7 +43,9 @@ def written(clock: WallClock, zone: str) -> list[str]:
     """Write a crontab's five fields as OnCalendar= has them; two where either of both day fields is enough."""
     months = _field(clock.months, 1, 12)
     time = f"{_field(clock.hours, 0, 23)}:{_field(clock.minutes, 0, 59)}:00 {zone}"
-    days = f"*-{months}-{_field(clock.days, 1, 31)} {time}"
+    # Days one by one: from 29 December, systemd 252 takes 01/7 for 8 January and leaves out the 1st.
+    numbers = "*" if len(clock.days) == 31 else ",".join(f"{day:02}" for day in sorted(clock.days))
+    days = f"*-{months}-{numbers} {time}"
     weekdays = ",".join(WEEKDAYS[day] for day in sorted(clock.weekdays))
     if len(clock.weekdays) == 7:
         return [days if clock.both_days else f"*-{months}-* {time}"]

@@ -35,7 +35,11 @@ ELAPSE = re.compile(r"^ *(?:Next elapse|Iter\. #\d+): \w{3} (\S+ \S+) UTC$", re.
             "America/New_York",
             ["*-*-13 04/4:00:00 America/New_York", "Fri *-*-* 04/4:00:00 America/New_York"],
         ),
-        (cron("0 0 */2 * 1-5"), "UTC", ["Mon,Tue,Wed,Thu,Fri *-*-01/2 00:00:00 UTC"]),
+        (
+            cron("0 0 */2 * 1-5"),
+            "UTC",
+            ["Mon,Tue,Wed,Thu,Fri *-*-01,03,05,07,09,11,13,15,17,19,21,23,25,27,29,31 00:00:00 UTC"],
+        ),
         (cron("@monthly"), "UTC", ["*-*-01 00:00:00 UTC"]),
         (every(seconds=30), "Europe/Berlin", ["*-*-* *:*:00/30 UTC"]),
         (every(seconds=1), "UTC", ["*-*-* *:*:* UTC"]),
@@ -112,6 +116,19 @@ def test_a_year_of_systemd_is_a_year_of_ours(schedule: Schedule, zone: str) -> N
     ours = schedule.between(NOW, NOW + YEAR, ZoneInfo(zone))
 
     theirs = elapses(oncalendar.texts(schedule, zone, NOW), NOW, NOW + YEAR, len(ours) + 1)
+
+    assert theirs == ours
+
+
+@pytest.mark.needs("systemd")
+@pytest.mark.parametrize("text", ["0 0 */7 * *", "30 */5 */7 * 5", "0 */2 */5 */5 *"])
+@pytest.mark.parametrize("now", [datetime(2026, month, 28, 18, 18, tzinfo=UTC) for month in (1, 2, 11, 12)])
+def test_no_day_is_left_out_where_a_month_begins(text: str, now: datetime) -> None:
+    """From 29 December systemd 252 takes *-*-01/7 for 8 January: days stand one by one."""
+    schedule = cron(text)
+    ours = schedule.between(now, now + timedelta(days=70), UTC)
+
+    theirs = elapses(oncalendar.texts(schedule, "UTC", now), now, now + timedelta(days=70), len(ours) + 1)
 
     assert theirs == ours
 
