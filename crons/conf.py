@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from datetime import timedelta
 from pathlib import Path
 from typing import Any, cast
@@ -12,7 +12,7 @@ from typing import Any, cast
 from django.conf import settings
 from django.utils.module_loading import import_string
 
-from crons.exceptions import InvalidSetting, nearest
+from crons.exceptions import InvalidSetting, nearest_and_all
 from crons.extensions import extensions
 from crons.verdicts import Verdict
 
@@ -213,7 +213,9 @@ class Conf:
             return dict.fromkeys(KEEP_KEYS)
         for name, length in given.items():
             if name not in (*KEEP_KEYS, "default"):
-                raise InvalidSetting(f"CRONS['KEEP'][{name!r}] is unknown.{_nearest(name, KEEP_KEYS)}")
+                raise InvalidSetting(
+                    f"CRONS['KEEP'][{name!r}] is unknown.{nearest_and_all(str(name), sorted(KEEP_KEYS))}"
+                )
             if length is not None and not (isinstance(length, timedelta) and length > timedelta(0)):
                 raise InvalidSetting(f"CRONS['KEEP'][{name!r}] is {length!r}, expected a positive timedelta or None.")
         lengths = {**DEFAULTS["KEEP"], **given}
@@ -252,7 +254,9 @@ class Conf:
         Raises: as make_executor.
         """
         if alias not in self.executors:
-            raise InvalidSetting(f"executor {alias!r} is not in CRONS['EXECUTORS'].{_nearest(alias, self.executors)}")
+            raise InvalidSetting(
+                f"executor {alias!r} is not in CRONS['EXECUTORS'].{nearest_and_all(alias, sorted(self.executors))}"
+            )
         try:
             return import_string(self.executors[alias]["BACKEND"])
         except (ImportError, KeyError) as error:
@@ -263,7 +267,11 @@ class Conf:
         given = getattr(settings, "CRONS", {})
         if not isinstance(given, dict):
             return [f"CRONS is {given!r}, expected a dict."]
-        found = [f"CRONS[{key!r}] is unknown.{_nearest(key, DEFAULTS)}" for key in given if key not in DEFAULTS]
+        found = [
+            f"CRONS[{key!r}] is unknown.{nearest_and_all(str(key), sorted(DEFAULTS))}"
+            for key in given
+            if key not in DEFAULTS
+        ]
         for name in (key.lower() for key in DEFAULTS):
             try:
                 getattr(self, name)
@@ -339,11 +347,6 @@ def _check_secret(secret: str) -> None:
             "CRONS['HTTP_TICK_SECRET'] has a secret with a blank or a line break in it, which a caller's shell would "
             "not send: read it with .strip(), or take another."
         )
-
-
-def _nearest(word: object, known: Iterable[str]) -> str:
-    known = sorted(known)
-    return f"{nearest(str(word), known)} Known: {', '.join(known)}."
 
 
 conf = Conf()

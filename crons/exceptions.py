@@ -24,10 +24,23 @@ import difflib
 from collections.abc import Iterable
 
 
-def nearest(word: str, known: Iterable[str], *, likeness: float = 0.6) -> str:
-    """Return " Did you mean …?" with the one of *known* that is most like *word*, or nothing where none is near."""
-    near = difflib.get_close_matches(word, list(known), 1, likeness)
-    return f" Did you mean {near[0]!r}?" if near else ""
+def closest(word: str, known: Iterable[str], *, likeness: float = 0.6, any_case: bool = False) -> str | None:
+    """Return the one of *known* that is most like *word*: 1 is the same; None where none is like it enough."""
+    spelt = {each.lower() if any_case else each: each for each in known}
+    near = difflib.get_close_matches(word.lower() if any_case else word, spelt, 1, likeness)
+    return spelt[near[0]] if near else None
+
+
+def nearest(word: str, known: Iterable[str], *, any_case: bool = False) -> str:
+    """Return " Did you mean …?" with the one of *known* that is closest to *word*, or nothing where none is."""
+    near = closest(word, known, any_case=any_case)
+    return f" Did you mean {near!r}?" if near else ""
+
+
+def nearest_and_all(word: str, known: Iterable[str]) -> str:
+    """Return nearest(), and behind it all of *known*, in their order."""
+    known = list(known)
+    return f"{nearest(word, known)} Known: {', '.join(known) or 'none'}."
 
 
 class CronsError(Exception):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterator
 
 from django.conf import settings
@@ -10,7 +9,7 @@ from django.core.checks import CheckMessage, Warning, register
 
 from crons.checks.asking import is_asked_for, must_be_whole, of_declarations
 from crons.checks.framing import TAG, known_good, message
-from crons.exceptions import CronsError
+from crons.exceptions import CronsError, closest
 from crons.extensions import extensions
 from crons.jobs import registry
 from crons.schedules import parse
@@ -42,12 +41,12 @@ def check_spelling() -> Iterator[CheckMessage]:
     for each in extensions():
         ours.update(each.settings)
     for name in filter(str.isupper, dir(settings)):
-        near = difflib.get_close_matches(name, ours, 1, 0.8)
+        near = closest(name, ours, likeness=0.8)
         # Nobody mistypes the first letter and reads on; ICONS is a word of its own.
-        if name not in ours and near and name[0] == near[0][0]:
+        if name not in ours and near and name[0] == near[0]:
             yield Warning(
-                f"settings.{name} is nearly {near[0]}, and nothing reads it: {ours[near[0]]}.",
-                hint=f"Rename it to {near[0]}.",
+                f"settings.{name} is nearly {near}, and nothing reads it: {ours[near]}.",
+                hint=f"Rename it to {near}.",
                 id="crons.W033",
             )
 

@@ -8,7 +8,7 @@ from typing import Any
 from django.core.checks import CheckMessage, Error, Warning
 
 from crons.conf import conf
-from crons.exceptions import InvalidSetting, nearest
+from crons.exceptions import InvalidSetting
 from crons.executors import Sender
 from crons.sources.base import Problem
 
@@ -34,11 +34,6 @@ def message(problem: Problem) -> CheckMessage:
     """Turn what a source found wrong into a message of Django's checks."""
     kind = Error if problem.id.startswith("E") else Warning
     return kind(problem.text, hint=problem.hint, id=f"crons.{problem.id}")
-
-
-def did_you_mean(word: str, known: Any) -> str:
-    """Give the hint for a word that is none of *known*: the nearest, and all."""
-    return f"{nearest(word, known)} Known: {', '.join(sorted(known)) or 'none'}.".strip()
 
 
 def told(error: Exception) -> str:

@@ -11,9 +11,9 @@ from django.core.management import get_commands
 from django.utils.module_loading import import_string
 
 from crons.checks.asking import of_declarations
-from crons.checks.framing import TAG, did_you_mean, sends, told
+from crons.checks.framing import TAG, sends, told
 from crons.conf import conf
-from crons.exceptions import nearest
+from crons.exceptions import nearest, nearest_and_all
 from crons.jobs import CommandBody, ShellBody, registry
 
 
@@ -35,7 +35,7 @@ def check_executors() -> Iterator[CheckMessage]:
         if alias not in conf.executors:
             yield Error(
                 f"{job.name} ({job.source_ref}) names the executor {alias!r}, which is not in CRONS['EXECUTORS'].",
-                hint=did_you_mean(alias, conf.executors),
+                hint=nearest_and_all(alias, sorted(conf.executors)).strip(),
                 id="crons.E010",
             )
 
@@ -49,7 +49,7 @@ def check_groups() -> Iterator[CheckMessage]:
         if group and group not in conf.groups:
             yield Warning(
                 f"{job.name} ({job.source_ref}) is in the group {group!r}, which has no limit in CRONS['GROUPS'].",
-                hint=did_you_mean(group, conf.groups),
+                hint=nearest_and_all(group, sorted(conf.groups)).strip(),
                 id="crons.W011",
             )
 

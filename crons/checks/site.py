@@ -80,11 +80,10 @@ def check_zones() -> Iterator[CheckMessage]:
         try:
             ZoneInfo(zone)
         except (ValueError, OSError, KeyError):
-            near = nearest_zone(zone)
-            guess = f"Did you mean {near!r}? " if near else ""
             yield Error(
                 f"{user} names the zone {zone!r}, which is not in this machine's time zone data.",
-                hint=f"{guess}Use a name such as 'Europe/Berlin'; where the system has no zones, install tzdata.",
+                hint=f"{nearest_zone(zone)} Use a name such as 'Europe/Berlin'; where the system has no zones, install "
+                "tzdata.".strip(),
                 id="crons.E004",
             )
 

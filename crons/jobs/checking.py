@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import Any
 
-from crons.exceptions import InvalidJob, nearest
+from crons.exceptions import InvalidJob, nearest_and_all
 from crons.jobs.callables import Body, CommandBody
 from crons.jobs.plain_json import why_not_plain
 from crons.jobs.policies import OURS, Policy
@@ -25,9 +25,8 @@ def make_policy(name: str, given: Mapping[str, Any], base: Policy = OURS) -> Pol
     defaults = registry.defaults()
     for key in (*given, *defaults):
         if key not in Policy.__dataclass_fields__:
-            hint = nearest(key, Policy.__dataclass_fields__)
             where = name if key in given else "CRONS['DEFAULTS']"
-            raise InvalidJob(f"{where}: {key!r} is no policy.{hint} Known: {', '.join(Policy.__dataclass_fields__)}.")
+            raise InvalidJob(f"{where}: {key!r} is no policy.{nearest_and_all(key, Policy.__dataclass_fields__)}")
     try:
         return replace(base, **{**defaults, **given})
     except InvalidJob as error:

@@ -113,9 +113,9 @@ def checked_text(text: str) -> str:
 def checked_zone(zone: str | None) -> str | None:
     if zone is None or (isinstance(zone, str) and zones.is_zone(zone)):
         return zone
-    near = zones.nearest_zone(zone) if isinstance(zone, str) else None
-    guess = f"Did you mean {near!r}?" if near else "Expected an IANA name such as 'Europe/Berlin'."
-    raise InvalidSchedule(f"zone {zone!r} is unknown. {guess}")
+    guess = zones.nearest_zone(zone) if isinstance(zone, str) else ""
+    expected = guess or " Expected an IANA name such as 'Europe/Berlin'."
+    raise InvalidSchedule(f"zone {zone!r} is unknown.{expected}")
 
 
 def within_bounds(moment: datetime) -> datetime:

@@ -5,13 +5,14 @@ Two words: a *moment* is an aware UTC datetime; a *reading* is a naive one, what
 
 from __future__ import annotations
 
-import difflib
 import re
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta, timezone, tzinfo
 from functools import lru_cache
 from typing import NamedTuple
 from zoneinfo import available_timezones
+
+from crons.exceptions import closest, nearest
 
 TICK = timedelta.resolution
 SECOND = timedelta(seconds=1)
@@ -108,11 +109,9 @@ def is_zone(name: str) -> bool:
     return name in _zones()
 
 
-def nearest_zone(name: str) -> str | None:
-    """Return the zone name most like *name*, whatever its case, if one is near."""
-    by_lower = {zone.lower(): zone for zone in _zones()}
-    near = difflib.get_close_matches(name.lower(), by_lower, n=1)
-    return by_lower[near[0]] if near else None
+def nearest_zone(name: str) -> str:
+    """Return " Did you mean …?" with the zone closest to *name*, or nothing where none is."""
+    return nearest(name, _zones(), any_case=True)
 
 
 def may_be_elsewhere(name: str) -> bool:
@@ -120,9 +119,8 @@ def may_be_elsewhere(name: str) -> bool:
 
     What is nearly the name of a zone that is known here counts as a typing error.
     """
-    near = nearest_zone(name)
-    likeness = difflib.SequenceMatcher(None, name.lower(), near.lower()).ratio() if near else 0.0
-    return bool(OF_AN_AREA.fullmatch(name)) and likeness < TYPO_LIKENESS
+    is_typo = closest(name, _zones(), likeness=TYPO_LIKENESS, any_case=True) is not None
+    return bool(OF_AN_AREA.fullmatch(name)) and not is_typo
 
 
 def _first_change(low: datetime, high: datetime, tz: tzinfo) -> Change:
