@@ -1,4 +1,4 @@
-"""The statements of begin, send, settle and expire, and of who asks what waits: whole, with the index of each.
+"""The statements of record, begin, send, settle and expire, and of who asks what waits: whole, with their indexes.
 
 What each of them costs depends on what it returns and on what runs now: not on how many runs are due, nor on how
 many are over. `tests/crons/test_queries.py` holds their plans on both databases, with statistics and without.
@@ -202,6 +202,41 @@ def overlapping(now: datetime, limit: int, using: str, *, lock: bool = False) ->
     return {pk: (way, attempt) for pk, way, attempt in _rows(sql, {"now": now, "limit": limit, **_EVER}, using)}
 
 
+def after_accounts(entries: Collection[int], limit: int, using: str) -> list[tuple[int, Any, Any]]:
+    """Find the slots and ranges that are recorded after the account of one of *entries*: entry, first, last.
+
+    Index: the keys of the entries, then for each (entry, slot_at) of the runs and (entry, last_at) of the ranges.
+    """
+    sql = f"""
+        SELECT e.id, COALESCE(r.slot_at, NULL), COALESCE(r.slot_at, NULL)
+        FROM crons_entry e CROSS JOIN {_of_each("crons_run", "r", "r.slot_at > e.accounted_until", using)}
+            AND {_among("e.id", "entries", using)}
+        UNION ALL SELECT e.id, COALESCE(g.first_at, NULL), COALESCE(g.last_at, NULL)
+        FROM crons_entry e CROSS JOIN {_of_each("crons_range", "g", "g.last_at > e.accounted_until", using)}
+            AND {_among("e.id", "entries", using)}
+        ORDER BY 1 LIMIT %(limit)s"""
+    found = _rows(sql, {"entries": list(entries), "limit": limit}, using)
+    return [(entry, moment(first), moment(last)) for entry, first, last in found]
+
+
+def replaceable(entries: Collection[int], limit: int, using: str) -> list[tuple[int, int, Any, Any]]:
+    """Lock the runs of *entries* that wait to begin for the first time, but for those that somebody else holds.
+
+    Returns: run, entry, slot, since when it may begin; UNREAD where that is no moment.
+    Index: crons_run_open, entry by entry. CASE and the range: because of state = 'due' both databases read the whole
+    queue, and PostgreSQL without statistics reads the whole table where the entries are many.
+    """
+    sql = f"""
+        SELECT r.id, r.entry_id, COALESCE(r.slot_at, NULL), COALESCE(r.wake_at, NULL)
+        FROM crons_run r {_along("crons_run_open", using)}
+        WHERE {_among("r.entry_id", "entries", using)} AND r.wake_at IS NOT NULL AND {_WAKES}
+            AND CASE WHEN r.state = 'due' THEN r.kind = 'slot' AND r.sends = 0 AND r.tries = 0 AND r.asked_at IS NULL
+                ELSE FALSE END
+        LIMIT %(limit)s {_lock(True, using, "r")}"""
+    found = _rows(sql, {"entries": list(entries), "limit": limit, **_EVER}, using)
+    return [(pk, entry, moment(slot_at), moment(wake_at)) for pk, entry, slot_at, wake_at in found]
+
+
 def leases_here(boot_id: str, mine: str, using: str) -> list[tuple[int, str, int, datetime | None]]:
     """Find what is said to run on this machine, and not in the process *mine*: attempt, instance, pid, lease.
 
@@ -351,6 +386,17 @@ def _entry_of(key: str, using: str) -> str:
     if connections[using].vendor == "sqlite":
         return "crons_entry e"
     return f"LATERAL (SELECT * FROM crons_entry WHERE id = {key} OFFSET 0) e"
+
+
+def _of_each(table: str, name: str, condition: str, using: str) -> str:
+    """Return SQL for the rows of *table* of each entry e, up to and with the WHERE.
+
+    PostgreSQL without statistics would rather read the whole table once than an index for a thousand entries.
+    """
+    source = f"{table} {name} WHERE {name}.entry_id = e.id AND {condition}"
+    if connections[using].vendor == "sqlite":
+        return source
+    return f"LATERAL (SELECT * FROM {source} OFFSET 0) {name} WHERE TRUE"
 
 
 def _lock(lock: bool, using: str, *tables: str) -> str:

@@ -19,7 +19,7 @@ from django.test.utils import CaptureQueriesContext
 
 from crons import ledger
 from crons.jobs import Policy
-from crons.ledger import queries
+from crons.ledger import existing, queries
 from crons.models import Attempt, Entry, Run
 
 from .conftest import NOON
@@ -35,6 +35,7 @@ DONE = 40
 IS_SQLITE = "sqlite" in connection.settings_dict["ENGINE"]
 # To lock forty of ten thousand entries, PostgreSQL without statistics may read all: it takes them for 500.
 FEW = "run|attempt"
+SLOT_OF_ENTRY = r"SEARCH r .*\(entry_id=\? AND slot_at>\?\)" if IS_SQLITE else r"\bcrons_run_once_per_slot\b"
 KEY = "INTEGER PRIMARY KEY" if IS_SQLITE else "crons_run_pkey"
 
 
@@ -84,6 +85,27 @@ def test_settle_starts_from_what_is_too_late_and_from_what_runs(backlog, plans, 
     assert (late.verdict, overlapped.verdict) == ("missed", "skipped")
     assert_along(plans["too_late"], "crons_run_start_before")
     assert_along(plans["overlapping"], "crons_run_running", "crons_run_open")
+    assert not big_reads(captured)
+
+
+@pytest.mark.parametrize("many", [3, 1_000])
+def test_record_replaces_what_waits_entry_by_entry(backlog, plans, many):
+    """It read all that was due of everybody: of a few entries always, of many as long as there were no statistics."""
+    policy = Policy(catch_up="latest").as_json()
+    waiting = Entry.objects.filter(runs__state="due").distinct().order_by("pk").values("pk")[:many]
+    changed = Entry.objects.filter(pk__in=list(waiting.values_list("pk", flat=True)))
+    changed.update(policy=policy, wake_at=NOON + timedelta(minutes=1))
+
+    with CaptureQueriesContext(connection) as captured:
+        done = ledger.record(NOON + timedelta(minutes=1), "serve")
+
+    assert len(done.runs) == many
+    ended = Run.objects.filter(verdict="missed", reason="catch_up")
+    assert ended.count() == min(existing.MOST_REPLACED, many * RUNS // ENTRIES)
+    assert_along(plans["replaceable"], "crons_run_open")
+    # What it finds is sorted, which is nothing in the ordinary case.
+    assert any(re.search(SLOT_OF_ENTRY, step) for step in plans["after_accounts"])
+    assert not [step for step in plans["after_accounts"] if _reads_all(step, "run")]
     assert not big_reads(captured)
 
 
