@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -120,6 +120,39 @@ class Renewed:
 
     owned: frozenset[int]
     cancelled: Mapping[int, str]
+
+
+@dataclass(frozen=True)
+class Counts:
+    """How many rows a job says it examined, changed, failed at, and skipped by reason; None: it did not say."""
+
+    examined: int | None = None
+    changed: int | None = None
+    failed: int | None = None
+    skipped: Mapping[str, int] = field(default_factory=dict)
+
+    def __add__(self, more: Counts) -> Counts:
+        skipped = Counter(self.skipped)
+        skipped.update(more.skipped)
+        return Counts(
+            _sum(self.examined, more.examined),
+            _sum(self.changed, more.changed),
+            _sum(self.failed, more.failed),
+            dict(skipped),
+        )
+
+
+def _sum(one: int | None, other: int | None) -> int | None:
+    return one if other is None else other + (one or 0)
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How far a job is: *done* of *total* steps, which is None where nobody knows it; *text* says what it is at."""
+
+    done: int
+    total: int | None = None
+    text: str = ""
 
 
 class LedgerWriter(Protocol):

@@ -264,6 +264,28 @@ class Attempt(LedgerRow):
         return f"attempt {self.pk}"
 
 
+class WorkReport(LedgerRow):
+    """What an attempt's job says of its work.
+
+    A row of its own: a job's open transaction locks what it writes, and renewing the lease writes the attempt's row.
+    *examined* to *skipped* add up what it reported (NULL: nothing), *skipped* by reason; *done* of *total* is how far
+    it is.
+    """
+
+    attempt = models.OneToOneField(Attempt, on_delete=models.CASCADE, primary_key=True, related_name="work")
+    examined = models.BigIntegerField(null=True)
+    changed = models.BigIntegerField(null=True)
+    failed = models.BigIntegerField(null=True)
+    skipped = RowJSONField(default=dict)
+    done = models.BigIntegerField(null=True)
+    total = models.BigIntegerField(null=True)
+    text = models.CharField(max_length=255, blank=True, default="")
+    progress_at = RowDateTimeField(null=True)
+
+    def __str__(self) -> str:
+        return f"work of attempt {self.pk}"
+
+
 class OutputChunk(LedgerRow):
     """A piece of what an attempt wrote, in order of *seq*. Unique: (attempt, seq)."""
 

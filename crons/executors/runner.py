@@ -12,10 +12,12 @@ from contextlib import AbstractContextManager
 from contextvars import ContextVar
 from dataclasses import dataclass, field, replace
 from datetime import datetime
+from functools import cached_property
 from typing import Any
 
 from crons.exceptions import GiveUp, UnknownJob
 from crons.executors.base import Begun, Ending, Outcome
+from crons.executors.work import Work, counted, measured
 from crons.hosts.orphans import ATTEMPT, INSTANCE
 from crons.jobs import Body, ProgramNotStarted, registry
 
@@ -50,6 +52,37 @@ class Context:
     slot_at: datetime | None = None
     args: Mapping[str, Any] = field(default_factory=dict)
     fence: Callable[[int], AbstractContextManager[None]] = field(default=_no_ledger, repr=False, compare=False)
+    work_of: Callable[[int], Work] = field(default=lambda _: Work(), repr=False, compare=False)
+
+    @cached_property
+    def work(self) -> Work:
+        """Where goes what the job says; asked for only by a job that says something."""
+        return self.work_of(self.token)
+
+    def report(
+        self,
+        *,
+        examined: int | None = None,
+        changed: int | None = None,
+        skipped: Mapping[str, int] | None = None,
+        failed: int | None = None,
+    ) -> None:
+        """Say how much has been done since the last report; the record of the attempt keeps the sums.
+
+        In a transaction on the ledger's database it is committed with the work, or not at all; else at once.
+        Args: *skipped* counts by reason.
+        Raises: TypeError or ValueError for what is no count; LedgerUnavailable when it cannot be written.
+        """
+        self.work.report(counted(examined=examined, changed=changed, skipped=skipped, failed=failed))
+
+    def progress(self, done: int, total: int | None = None, text: str = "") -> None:
+        """Say how far the job is, as often as it likes: at most one a second is written, and the last.
+
+        In a transaction on the ledger's database others see it when that is committed. Where it cannot be written the
+        job goes on.
+        Raises: TypeError or ValueError for what is no count.
+        """
+        self.work.show(measured(done, total, text))
 
     def atomic(self) -> AbstractContextManager[None]:
         """Open a transaction on the ledger's database that commits only while this attempt owns its run.
@@ -104,6 +137,7 @@ def context_of(begun: Begun) -> Context:
         slot_at=begun.slot_at,
         args=begun.args,
         fence=_fence,
+        work_of=_work_of,
     )
 
 
@@ -131,6 +165,12 @@ def _fence(token: int) -> AbstractContextManager[None]:
     from crons.ledger import fenced  # only a job that asks for it touches the ledger, and its tables
 
     return fenced(token)
+
+
+def _work_of(token: int) -> Work:
+    from crons.executors.recorded_work import RecordedWork  # see _fence
+
+    return RecordedWork(token)
 
 
 def _call(body: Body, context: Context) -> tuple[Ending, BaseException | None]:

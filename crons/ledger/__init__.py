@@ -49,6 +49,7 @@ from crons.ledger.settle import settle
 from crons.ledger.silence import Watchdog, keep_alive
 from crons.ledger.transactions import BATCH, database_now, reading, verb, writing
 from crons.ledger.upcoming import UpcomingSlot, slots_of
+from crons.ledger.work import add_counts, write_progress
 
 __all__ = [
     "BATCH",
@@ -63,6 +64,7 @@ __all__ = [
     "account_for",
     "account_of",
     "active_pauses",
+    "add_counts",
     "agenda",
     "apply_pauses",
     "backfill",
@@ -115,5 +117,6 @@ __all__ = [
     "wide_pauses",
     "write_off_retired",
     "write_output",
+    "write_progress",
     "writing",
 ]

@@ -18,23 +18,28 @@ from crons.presentation.rows import (
     words,
 )
 from crons.presentation.text import readable, readable_json, readable_line, readable_page
+from crons.presentation.work import counts_of, describe_progress, describe_work, progress_of, work_as_json, work_of
 
 __all__ = [
     "UNWANTED",
     "Cell",
     "as_json",
+    "counts_of",
     "describe_arguments",
     "describe_policy",
+    "describe_progress",
     "describe_run",
     "describe_schedule",
     "describe_scope",
     "describe_state",
     "describe_verdict",
+    "describe_work",
     "distance",
     "iso",
     "last_attempts",
     "length",
     "local",
+    "progress_of",
     "readable",
     "readable_json",
     "readable_line",
@@ -43,4 +48,6 @@ __all__ = [
     "took_seconds",
     "utc",
     "words",
+    "work_as_json",
+    "work_of",
 ]

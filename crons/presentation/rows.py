@@ -159,12 +159,13 @@ def describe_arguments(args: Mapping[str, Any]) -> str:
 
 
 def last_attempts(runs: Iterable[Run]) -> dict[int, Attempt]:
-    """Return the current attempt of each run that has one, by the run's id.
+    """Return the current attempt of each run that has one, with what its job said of its work, by the run's id.
 
     Cost: one query.
     """
     ids = [run.current_attempt for run in runs if run.current_attempt is not None]
-    return {attempt.run_id: attempt for attempt in Attempt.objects.using(conf.database).filter(pk__in=ids)}
+    found = Attempt.objects.using(conf.database).select_related("work").filter(pk__in=ids)
+    return {attempt.run_id: attempt for attempt in found}
 
 
 def took_seconds(attempt: Attempt | None) -> float | None:

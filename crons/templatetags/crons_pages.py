@@ -12,18 +12,21 @@ from django.urls import NoReverseMatch, reverse
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString, mark_safe
 
-from crons.models import Run
+from crons.models import Attempt, Run
 from crons.presentation import (
     Cell,
+    describe_progress,
     describe_schedule,
     describe_scope,
     describe_verdict,
     distance,
     iso,
     local,
+    progress_of,
     readable,
     readable_line,
     took,
+    work_of,
 )
 
 register = template.Library()
@@ -46,6 +49,20 @@ def at(moment: datetime, zone: str, now: datetime | None = None) -> SafeString:
     if now is None:
         return written
     return format_html('{} <span class="away">{}</span>', written, distance(moment, now))
+
+
+@register.simple_tag
+def progress(attempt: Attempt) -> SafeString | str:
+    """Draw how far a job says it is, write it beside the bar, and when it said so; empty where it said nothing."""
+    work = work_of(attempt)
+    how_far = progress_of(work)
+    if work is None or how_far is None:
+        return ""
+    when = at(work.progress_at, attempt.run.entry.zone) if work.progress_at else ""
+    # Hidden from screen readers: the text says the same.
+    bar = '<progress aria-hidden="true" max="{}" value="{}"></progress> '
+    drawn = format_html(bar, how_far.total, min(how_far.done, how_far.total)) if how_far.total else ""
+    return format_html('{}{} <span class="away">{}</span>', drawn, describe_progress(how_far), when)
 
 
 @register.simple_tag

@@ -11,7 +11,8 @@ from crons import api, ledger
 from crons.exceptions import Refused
 from crons.executors import Chunk, Ending
 from crons.jobs import Body, Job, check_args, registry
-from crons.models import OutputChunk, Run
+from crons.models import OutputChunk, Run, WorkReport
+from crons.presentation import counts_of, progress_of
 from crons.testing.declared import find
 from crons.testing.results import CallRecorder, Result, listening
 from crons.testing.scheduler import TRIGGER, scheduler
@@ -39,7 +40,10 @@ def run_recorded(job: Body | Job | str, /, **args: Any) -> Result:
     stored = OutputChunk.objects.filter(attempt=attempt).order_by("seq")
     chunks = [Chunk(attempt.pk, each.seq, each.stream, each.text) for each in stored]
     ending = Ending(Outcome(attempt.outcome), attempt.error, attempt.exit_code)
-    return replace(recorder.result(ending, chunks, records), run=found)
+    said = WorkReport.objects.filter(attempt=attempt).first()
+    return replace(
+        recorder.result(ending, chunks, records), run=found, counts=counts_of(said), progress=progress_of(said)
+    )
 
 
 @contextmanager

@@ -10,7 +10,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
-from crons.executors import Chunk, Ending
+from crons.attempts import Chunk, Counts, Progress
+from crons.executors import Ending
 from crons.executors.capture import log_level
 from crons.executors.runner import Context, current_context
 from crons.jobs import Body
@@ -23,6 +24,7 @@ class Result:
     """How one call of a job ended.
 
     *returned* is what the function gave back, *raised* what it raised, *error* what the ledger keeps of that.
+    *counts* are the sums of what it reported, *progress* is what it said last of how far it is.
     *records* are the log records; *run* is the row, or None where none was asked for.
     """
 
@@ -32,6 +34,8 @@ class Result:
     returned: Any = None
     raised: BaseException | None = None
     context: Context | None = None
+    counts: Counts = field(default_factory=Counts)
+    progress: Progress | None = None
     chunks: list[Chunk] = field(default_factory=list, repr=False)
     records: list[logging.LogRecord] = field(default_factory=list, repr=False)
     run: Run | None = None
@@ -90,7 +94,7 @@ class CallRecorder:
 
     def result(self, ending: Ending, chunks: list[Chunk], records: list[logging.LogRecord]) -> Result:
         about = (ending.outcome, ending.error, ending.exit_code, self.returned, self.raised, self.context)
-        return Result(*about, chunks, records)
+        return Result(*about, chunks=chunks, records=records)
 
 
 class _Listener(logging.Handler):

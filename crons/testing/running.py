@@ -14,6 +14,7 @@ from crons.conf import conf
 from crons.executors import Ending
 from crons.executors.inline import run_here
 from crons.executors.runner import Context, call, context_of, shortened
+from crons.executors.work import Work
 from crons.jobs import Body, Job, check_args
 from crons.testing.clock import moment_of
 from crons.testing.declared import find
@@ -36,7 +37,7 @@ def run(job: Body | Job | str, /, *, context: Mapping[str, Any] | None = None, *
     check_args(declared.name, declared.body, args)
     changed = _read(context or {})
     begun = made_up(entry, declared, args, changed.get("until") or timezone.now())
-    given = replace(context_of(begun), fence=_transaction, **changed)
+    given = replace(context_of(begun), fence=_transaction, work_of=lambda _: Work(), **changed)
     recorder = CallRecorder(declared.body)
 
     def called() -> Ending:
@@ -45,12 +46,12 @@ def run(job: Body | Job | str, /, *, context: Mapping[str, Any] | None = None, *
 
     with listening() as records:
         ending, chunks = run_here(begun, called)
-    return recorder.result(ending, chunks, records)
+    return replace(recorder.result(ending, chunks, records), counts=given.work.counts, progress=given.work.progress)
 
 
 def _read(given: Mapping[str, Any]) -> dict[str, Any]:
     """Return the fields of the context that a test gives, with texts of moments read."""
-    known = [name for name in Context.__dataclass_fields__ if name not in ("args", "fence")]
+    known = [name for name in Context.__dataclass_fields__ if name not in ("args", "fence", "work_of")]
     for name in given:
         if name not in known:
             raise TypeError(f"context={dict(given)!r}: {name!r} is no field to give, expected any of {known}")

@@ -16,7 +16,7 @@ from crons.conf import conf
 from crons.exceptions import LedgerUnavailable
 from crons.ledger import verb, writing
 from crons.models import Attempt, Incident, OutputChunk, Run
-from crons.presentation import utc
+from crons.presentation import describe_progress, describe_work, progress_of, utc, work_of
 from crons.side_output import get_log
 from crons.verdicts import Verdict, named_error
 from crons.watch.alerts import Message, outbox
@@ -119,6 +119,9 @@ def _message(run: Run, attempt: Attempt | None, what: str, using: str) -> Messag
     if run.entry.owner:
         lines.append(f"owner: {run.entry.owner}")
     if attempt is not None:
+        work = work_of(attempt)
+        told = {"reported": describe_work(work), "progress": describe_progress(progress_of(work))}
+        lines += [f"{label}: {text}" for label, text in told.items() if text]
         lines += [f"attempt {attempt.pk} on {attempt.host}", "", attempt.error.strip() or "no error text", ""]
         lines += ["Last output:", _tail(attempt, using) or "(none)", ""]
     lines += [f"All of it: manage.py crons show {run.pk} ; manage.py crons log {run.pk}"]

@@ -140,7 +140,7 @@ class Look:
 
 
 def going() -> QuerySet[Attempt]:
-    """Return the attempts that go on, the oldest first, with their runs and entries."""
+    """Return the attempts that go on, the oldest first, with their runs, entries, and what their jobs said."""
     # A range, not IS NOT NULL: of that PostgreSQL thinks, until it has statistics, that it holds for all rows.
     rows = Attempt.objects.using(conf.database).filter(lease_until__isnull=False, lease_until__range=ANY_LEASE)
-    return rows.select_related("run__entry").order_by("begun_at", "pk")
+    return rows.select_related("run__entry", "work").order_by("begun_at", "pk")

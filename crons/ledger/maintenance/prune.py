@@ -19,7 +19,7 @@ from django.db.models import Exists, F, OuterRef, Q, QuerySet
 from crons.conf import conf
 from crons.ledger.audit import note
 from crons.ledger.transactions import database_now, lock_free, verb, writing
-from crons.models import Attempt, AuditEvent, Delivery, Entry, Heartbeat, Incident, OutputChunk, Range, Run
+from crons.models import Attempt, AuditEvent, Delivery, Entry, Heartbeat, Incident, OutputChunk, Range, Run, WorkReport
 from crons.verdicts import State, Verdict
 
 # A batch grows and shrinks so that its transaction takes about this long: others write in between.
@@ -201,6 +201,7 @@ def _delete_runs(ids: Sequence[int], may_go: Q) -> int:
         going = list(found.values_list("pk", flat=True))
         attempts = Attempt.objects.using(using).filter(run__in=going)
         _raw_delete(OutputChunk.objects.using(using).filter(attempt__in=attempts.values("pk")))
+        _raw_delete(WorkReport.objects.using(using).filter(attempt__in=attempts.values("pk")))
         _raw_delete(attempts)
         Incident.objects.using(using).filter(run__in=going).update(run=None)
         _raw_delete(Run.objects.using(using).filter(pk__in=going))

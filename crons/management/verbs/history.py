@@ -17,12 +17,17 @@ from crons.models import Attempt, Range, Run, not_well
 from crons.presentation import (
     as_json,
     describe_arguments,
+    describe_progress,
     describe_run,
     describe_verdict,
+    describe_work,
     last_attempts,
     local,
+    progress_of,
     took,
     took_seconds,
+    work_as_json,
+    work_of,
 )
 from crons.verdicts import Kind, Verdict
 
@@ -58,7 +63,12 @@ class History(Verb):
             out.line("No slot is recorded that fits.")
             return 0
         now = ledger.database_now()
-        out.table(COLUMNS, [_line(row, attempts, now) for row in found])
+        lines = [_line(row, attempts, now) for row in found]
+        said = [_work(attempts.get(row.pk)) if isinstance(row, Run) else "" for row in found]
+        if any(said):
+            out.table((*COLUMNS, "work"), [(*line, text) for line, text in zip(lines, said, strict=True)])
+        else:
+            out.table(COLUMNS, lines)
         return 0
 
 
@@ -100,6 +110,7 @@ def _as_json(row: Run | Range, attempts: Mapping[int, Attempt], counts: Mapping[
         "attempts": counts.get(row.pk, 0),
         "took_seconds": took_seconds(last),
         "host": last.host if last else "",
+        "work": work_as_json(work_of(last)),
     }
     return {"model": "run", **as_json(row), **more}
 
@@ -124,3 +135,10 @@ def _line(row: Run | Range, attempts: Mapping[int, Attempt], now: datetime) -> t
         row.trigger,
         last.host if last else "",
     )
+
+
+def _work(attempt: Attempt | None) -> str:
+    """Say what the job reported; of one that still goes, how far it is."""
+    work = work_of(attempt)
+    is_going = attempt is not None and attempt.ended_at is None
+    return (is_going and describe_progress(progress_of(work))) or describe_work(work)

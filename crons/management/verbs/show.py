@@ -12,8 +12,21 @@ from crons.conf import conf
 from crons.exceptions import CronsError
 from crons.management.output import Out
 from crons.management.verbs.base import Verb, run_number
-from crons.models import Attempt, AuditEvent, Run
-from crons.presentation import Cell, as_json, describe_run, describe_verdict, local, took, words
+from crons.models import Attempt, AuditEvent, Run, WorkReport
+from crons.presentation import (
+    Cell,
+    as_json,
+    describe_progress,
+    describe_run,
+    describe_verdict,
+    describe_work,
+    local,
+    progress_of,
+    took,
+    words,
+    work_as_json,
+    work_of,
+)
 from crons.redaction import for_people
 from crons.verdicts import MEANINGS
 
@@ -33,10 +46,11 @@ class Show(Verb):
     def handle(self, options: Mapping[str, Any], out: Out) -> int:
         """Print the run."""
         run = find_run(options["run"])
-        attempts = list(run.attempts.using(conf.database).order_by("number"))
+        attempts = list(run.attempts.using(conf.database).select_related("work").order_by("number"))
         deeds = AuditEvent.objects.using(conf.database).filter(subject_type="run", subject=str(run.pk)).order_by("pk")
         if out.json:
-            tried, done = ([as_json(each) for each in found] for found in (attempts, deeds))
+            tried = [{**as_json(each), "work": work_as_json(work_of(each))} for each in attempts]
+            done = [as_json(each) for each in deeds]
             out.row({"model": "run", **as_json(run), "audit": done, "attempts": tried})
             return 0
         _print_run(run, out)
@@ -89,6 +103,7 @@ def _told(deed: AuditEvent, zone: str) -> str:
 def _print_attempt(attempt: Attempt, zone: str, now: datetime, out: Out) -> None:
     outcome = describe_verdict(attempt.outcome) if attempt.outcome else Cell("still going")
     late = f"{words(attempt.late_outcome)} (told after it had ended: changed nothing)"
+    work = work_of(attempt)
     asked = attempt.cancel_requested_at
     cancel = f"{local(asked, zone)}: {attempt.cancel_reason}" if asked else ""
     out.line(f"attempt {attempt.number} (id {attempt.pk})")
@@ -100,6 +115,8 @@ def _print_attempt(attempt: Attempt, zone: str, now: datetime, out: Out) -> None
             ("begun", local(attempt.begun_at, zone)),
             ("ended", local(attempt.ended_at, zone) if attempt.ended_at else ""),
             ("took", took(attempt, now)),
+            ("reported", describe_work(work)),
+            ("progress", _progress(work, zone)),
             ("cancel asked", cancel),
             ("exit code", "" if attempt.exit_code is None else str(attempt.exit_code)),
             ("processor", "" if attempt.cpu_seconds is None else f"{attempt.cpu_seconds:.2f} s"),
@@ -108,6 +125,11 @@ def _print_attempt(attempt: Attempt, zone: str, now: datetime, out: Out) -> None
     )
     for line in attempt.error.rstrip().split("\n") if attempt.error else ():
         out.line(f"    {line}".rstrip())
+
+
+def _progress(work: WorkReport | None, zone: str) -> str:
+    progress = describe_progress(progress_of(work))
+    return f"{progress} ({local(work.progress_at, zone)})" if work and work.progress_at and progress else progress
 
 
 def _megabytes(size_bytes: int | None) -> str:

@@ -14,8 +14,8 @@ from django.utils.safestring import SafeString
 from crons import ledger
 from crons.conf import conf
 from crons.models import Attempt, Run, not_well
-from crons.presentation import Cell, describe_verdict, readable, took, words
-from crons.templatetags.crons_pages import at
+from crons.presentation import Cell, describe_verdict, describe_work, readable, took, words, work_of
+from crons.templatetags.crons_pages import at, progress
 from crons.verdicts import Outcome
 from crons.watch import going
 from crons.web.admin import output
@@ -132,6 +132,8 @@ def facts_of(attempt: Attempt, zone: str, now: datetime) -> list[tuple[str, Any]
         ("begun", at(attempt.begun_at, zone)),
         ("ended", at(attempt.ended_at, zone) if attempt.ended_at else ""),
         ("took", took(attempt, now)),
+        ("reported", describe_work(work_of(attempt))),
+        ("progress", progress(attempt)),
         ("cancel asked", at(asked, zone) if asked else ""),
         ("cancelled because", attempt.cancel_reason),
         ("exit code", "" if attempt.exit_code is None else str(attempt.exit_code)),

@@ -103,7 +103,7 @@ class RunAdmin(Operated, Detailed, OfEntries):
         """Say all of one run: its slot, its verdict, and each attempt with what it wrote last."""
         run: Run = row
         now = ledger.database_now()
-        attempts = list(run.attempts.using(conf.database).order_by("-number")[:ATTEMPTS])
+        attempts = list(run.attempts.using(conf.database).select_related("work").order_by("-number")[:ATTEMPTS])
         last = attempts[0] if attempts else None
         # What a job wrote may hold more than its verdict: customers, say.
         may_read = request.user.has_perm("crons.view_attempt")
