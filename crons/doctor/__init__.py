@@ -10,21 +10,21 @@ from collections.abc import Callable, Iterator
 
 from django.db import DatabaseError
 
-from crons.doctor import bare, clocks, installed, missing, rows, start
+from crons.doctor import clocks, installed, rows, start
 from crons.doctor.findings import BAD, GOOD, WARN, Finding
+from crons.doctor.missing import run
 from crons.exceptions import CronsError, UnknownJob
 from crons.jobs import not_declared
 from crons.side_output import get_log
-from crons.targets import declared, state
-from crons.targets.installation import Installation
+from crons.targets import declared
 
 log = get_log("crons")
 PARTS: tuple[tuple[str, Callable[[str | None], Iterator[Finding]]], ...] = (
-    ("start", start.look),
-    ("files", start.look_at_files),
-    ("cron", installed.look),
-    ("clocks", clocks.look),
-    ("ledger", rows.look),
+    ("start", start.examine),
+    ("files", start.examine_files),
+    ("cron", installed.examine),
+    ("clocks", clocks.examine),
+    ("ledger", rows.examine),
 )
 
 __all__ = ["BAD", "GOOD", "WARN", "Finding", "examine", "run"]
@@ -43,23 +43,10 @@ def examine(name: str | None = None) -> Iterator[Finding]:
     return _examined(name)
 
 
-def run(name: str) -> tuple[bare.Ended, list[Finding]]:
-    """Run an entry once besides its schedule, started as cron would start it; say how it ended, and what it lacked."""
-    installation = Installation.find(state.folder() / "log")
-    command = installation.shell(str(installation.manage_py), "crons", "run", name, "--manual")
-    ended = bare.run(command, timeout_seconds=None)
-    if not ended.exit_code:
-        return ended, [Finding(f"run of {name}", GOOD, "it succeeded in cron's environment")]
-    lacked = list(missing.look(ended.output, installation))
-    do = f"All that it wrote: manage.py crons log {name}. Does it work from this shell? manage.py crons run {name}"
-    found = f"it ended with exit code {ended.exit_code} in cron's environment"
-    return ended, [*lacked, Finding(f"run of {name}", BAD, found, "0", "Mend what is named above." if lacked else do)]
-
-
 def _examined(name: str | None) -> Iterator[Finding]:
-    for what, look in PARTS:
+    for what, part in PARTS:
         try:
-            yield from look(name)
+            yield from part(name)
         except (CronsError, DatabaseError) as error:
             yield Finding(what, BAD, " ".join(str(error).split()), "an answer", "Mend that first, then ask again.")
         except Exception as error:

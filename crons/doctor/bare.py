@@ -9,10 +9,12 @@ import shlex
 import signal
 import subprocess
 import tempfile
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from crons.doctor.probe import fingerprint
 from crons.exceptions import TargetError
 from crons.targets import crond
 from crons.targets.installation import Installation
@@ -22,22 +24,26 @@ TIMEOUT_SECONDS = 60
 
 
 @dataclass(frozen=True)
-class Sight:
-    """What a start in cron's environment came to: *found* by the probe, the exit code, the last it said."""
+class Start:
+    """How far a start in cron's environment came: *found* by the probe, its exit code, the last line it printed."""
 
     found: dict[str, Any]
     exit_code: int
-    said: str
+    last_line: str
 
     @property
     def stage(self) -> str:
         """How far it got: "", start, settings, apps, database, tables, end."""
         return str(self.found.get("stage", ""))
 
-    @property
-    def asked(self) -> dict[str, str | None]:
-        """The variables that the settings asked for; None where they are not set."""
-        return dict(self.found.get("asked", {}))
+    def differing(self, variables: Mapping[str, str]) -> dict[str, bool]:
+        """Return those of *variables* that the settings read and found other than here: name → whether it is set.
+
+        The probe reports values as fingerprints only: they may be secrets.
+        """
+        asked: dict[str, str | None] = self.found.get("asked", {})
+        here = {name: fingerprint(variables[name]) for name in asked if name in variables}
+        return {name: asked[name] is not None for name, mark in here.items() if asked[name] != mark}
 
 
 @dataclass(frozen=True)
@@ -68,14 +74,14 @@ def path(installation: Installation) -> str:
     return ended.output if ended.exit_code == 0 else crond.PATH
 
 
-def look(installation: Installation) -> Sight:
+def start(installation: Installation) -> Start:
     """Start the project as a line would, up to where it would do its work."""
     with tempfile.TemporaryDirectory(prefix="crons-doctor-") as folder:
         report = Path(folder) / "report"
         ended = run(installation.shell(str(PROBE), str(report), str(installation.manage_py)))
         found = json.loads(report.read_text(encoding="utf-8")) if report.exists() else {}
     lines = [line for line in ended.output.splitlines() if line.strip()]
-    return Sight(found, ended.exit_code, lines[-1].strip() if lines else "")
+    return Start(found, ended.exit_code, lines[-1].strip() if lines else "")
 
 
 def run(command: str, *, timeout_seconds: float | None = TIMEOUT_SECONDS) -> Ended:

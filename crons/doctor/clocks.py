@@ -19,8 +19,8 @@ from crons.targets import crond
 SKEW_WARNS, SKEW_HURTS = timedelta(seconds=1), timedelta(seconds=5)
 
 
-def look(name: str | None) -> Iterator[Finding]:
-    """Look at clocks and zones."""
+def examine(name: str | None) -> Iterator[Finding]:
+    """Yield how far clocks and zones differ from those that schedules are read by."""
     skew = _ahead_of_database()
     level = BAD if abs(skew) > SKEW_HURTS else WARN if abs(skew) > SKEW_WARNS else GOOD
     found = f"this machine is {skew.total_seconds():+.1f} s from the database"

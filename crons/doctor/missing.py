@@ -1,8 +1,7 @@
-"""What a job lacked in cron's environment: read from what it said when it failed, held against this shell.
+"""`doctor NAME --run`: a run in cron's environment; of one that failed, what it lacked there and this shell has.
 
-A guess, by the words of shells, env and Python. It stays because `doctor NAME --run` is asked for it, and
-docs/howto/crontab.md promises it: a job that works here and fails under cron says `KeyError: 'STRIPE_KEY'`, and this
-says where to put that variable. Only what this shell has and cron's environment has not is named.
+A guess from its output, by the words of shells, env and Python, which docs/howto/crontab.md promises: a job that works
+here and fails under cron prints `KeyError: 'STRIPE_KEY'`, and this says where to put that variable.
 """
 
 from __future__ import annotations
@@ -14,7 +13,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from crons.doctor import bare
-from crons.doctor.findings import BAD, WARN, Finding
+from crons.doctor.findings import BAD, GOOD, WARN, Finding
+from crons.targets import state
 from crons.targets.installation import Installation
 
 COMPLAINT = re.compile(
@@ -31,7 +31,20 @@ LOCALE = ("LC_ALL", "LC_CTYPE", "LANG")
 INTO_ENV_FILE = "Put it into the file that CRONS['ENV_FILE'] names, or into one that the settings read."
 
 
-def look(output: str, installation: Installation) -> Iterator[Finding]:
+def run(name: str) -> tuple[bare.Ended, list[Finding]]:
+    """Run an entry once besides its schedule, started as cron would start it; say how it ended, and what it lacked."""
+    installation = Installation.find(state.folder() / "log")
+    command = installation.shell(str(installation.manage_py), "crons", "run", name, "--manual")
+    ended = bare.run(command, timeout_seconds=None)
+    if not ended.exit_code:
+        return ended, [Finding(f"run of {name}", GOOD, "it succeeded in cron's environment")]
+    lacked = list(name_lacking(ended.output, installation))
+    do = f"All that it wrote: manage.py crons log {name}. Does it work from this shell? manage.py crons run {name}"
+    found = f"it ended with exit code {ended.exit_code} in cron's environment"
+    return ended, [*lacked, Finding(f"run of {name}", BAD, found, "0", "Mend what is named above." if lacked else do)]
+
+
+def name_lacking(output: str, installation: Installation) -> Iterator[Finding]:
     """Name what *output* complains of and this shell has."""
     complaints = [line for line in output.splitlines() if COMPLAINT.search(line)]
     text = "\n".join(complaints)

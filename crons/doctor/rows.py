@@ -56,8 +56,8 @@ SLOTS_LOOKED_AT = 20
 OF_THE_MOMENT = ("overdue", "waiting", "stuck", "failing", "scheduler")
 
 
-def look(name: str | None) -> Iterator[Finding]:
-    """Look at what the rows say: whose they are, and which jobs take longer than they have."""
+def examine(name: str | None) -> Iterator[Finding]:
+    """Yield whose the rows are, what is wrong with them, and which jobs take longer than they have."""
     adopted = Deployment.objects.using(conf.database).filter(pk=deployment.ONLY).first()
     here = deployment.here()
     if adopted is not None and adopted.identity != here.identity:

@@ -16,7 +16,7 @@ from crons.jobs import Policy
 from crons.models import Attempt, Entry, Pause, Run
 from crons.presentation.moments import length, local
 from crons.redaction import for_people
-from crons.schedules import parse
+from crons.schedules import FAR_FUTURE, parse
 from crons.verdicts import BAD_VERDICTS, State, Verdict
 
 # What nobody wanted, and what becomes red.
@@ -150,6 +150,16 @@ def as_json(row: Model) -> dict[str, Any]:
     if values.get("entry") is not None:
         values["entry"] = row.entry.name  # type: ignore[attr-defined] # the rows that have one: Run, Range, Incident
     return values
+
+
+def next_slot_at(entry: Entry) -> datetime | None:
+    """Return the next slot as planning last saw it; None where there is none or nothing has planned yet."""
+    return None if entry.wake_at is None or entry.wake_at >= FAR_FUTURE else entry.wake_at
+
+
+def describe_given(run: Run) -> str:
+    """Write all that the job of a run is called with, but for secrets; empty where that is nothing."""
+    return str(for_people({**run.entry.args, **(run.args or {})}) or "")
 
 
 def describe_arguments(args: Mapping[str, Any]) -> str:

@@ -15,7 +15,6 @@ from django.db import DatabaseError
 from crons import ledger
 from crons.conf import conf
 from crons.exceptions import LedgerUnavailable
-from crons.ledger.upcoming import UpcomingSlot, slots_of
 from crons.models import Attempt, Entry, Heartbeat, Pause, Range, Run, not_well
 from crons.presentation import UNWANTED
 from crons.verdicts import MEANINGS
@@ -78,7 +77,7 @@ class Board:
     schedulers: list[Heartbeat]
     running: Listed[Attempt]
     did_not_run: Listed[Ended]
-    upcoming: Listed[UpcomingSlot]
+    upcoming: Listed[ledger.UpcomingSlot]
     retired: Listed[Entry]
     entries: int = field(default=0)
 
@@ -160,7 +159,7 @@ def _group(groups: dict[tuple[int, str, str], Ended], row: Run | Range, first: d
     return group
 
 
-def _upcoming(soonest: Sequence[Entry], now: datetime) -> Listed[UpcomingSlot]:
+def _upcoming(soonest: Sequence[Entry], now: datetime) -> Listed[ledger.UpcomingSlot]:
     """Take the next slot of each entry: a job that runs each minute must not hide the others."""
-    slots = [slot for each in soonest for slot in slots_of(each, now, 1)]
+    slots = [slot for each in soonest for slot in ledger.slots_of(each, now, 1)]
     return Listed.of(sorted(slots, key=lambda slot: (slot.at, slot.entry)), read=READ - 1)

@@ -19,6 +19,7 @@ from django.test.utils import CaptureQueriesContext
 from crons import command, cron, doctor, job
 from crons.doctor import bare, clocks, installed, missing, rows, start
 from crons.doctor.findings import BAD, GOOD, Finding
+from crons.doctor.lines import lines_by_hand
 from crons.exceptions import LedgerUnavailable, TargetError
 from crons.extensions import Extension
 from crons.hosts.instances import boot_id, host
@@ -88,13 +89,13 @@ def test_a_job_that_takes_longer_than_its_interval_is_named(ended: Callable[...,
     ended("daily", "0 6 * * *", 3600.0, 3600.0, 3600.0)
     ended("new", "* * * * *", 90.0, 90.0)
 
-    [found] = bad(rows.look(None))
+    [found] = bad(rows.examine(None))
 
     assert found.what == "duration of slow"
     assert found.found == "of its newest attempts one in twenty took 301.0 s or longer"
     assert found.expected == "less than 300.0 s, the distance of its slots"
     assert found.do.endswith("manage.py crons history slow --verdict skipped")
-    assert bad(rows.look("spiky")) == []
+    assert bad(rows.examine("spiky")) == []
 
 
 def test_durations_cost_the_same_for_any_number_of_entries(ended: Callable[..., Entry], empty_registry: Registry):
@@ -104,7 +105,7 @@ def test_durations_cost_the_same_for_any_number_of_entries(ended: Callable[..., 
         with CaptureQueriesContext(
             connection,
         ) as captured:
-            list(rows.look(None))
+            list(rows.examine(None))
         return len(captured)
 
     ended("a", "* * * * *", 1.0, 1.0, 1.0)
@@ -119,7 +120,7 @@ def test_rows_of_another_deployment_are_said(clock: None, db: None, empty_regist
     """In a copy nothing fires, whatever cron does."""
     Deployment.objects.create(pk=1, identity="x", described="the file /srv/live", adopted_at=NOW)
 
-    [found] = bad(rows.look(None))
+    [found] = bad(rows.examine(None))
 
     assert found.found == "the database belongs to the file /srv/live"
     assert found.do == "manage.py crons adopt"
@@ -132,7 +133,7 @@ def test_declared_and_never_synced_is_said(clock: None, db: None, empty_registry
     def report() -> None:
         """Nothing."""
 
-    assert [found.do for found in bad(rows.look(None))] == ["Write it: manage.py crons sync"]
+    assert [found.do for found in bad(rows.examine(None))] == ["Write it: manage.py crons sync"]
 
 
 @pytest.mark.parametrize(("ahead", "level"), [(0.4, "good"), (-2, "warn"), (7, "bad")])
@@ -140,7 +141,7 @@ def test_clocks_that_differ_are_told(ahead: float, level: str, clock: None, db: 
     """A host whose clock is ahead fires before the database's minute has begun."""
     monkeypatch.setattr("crons.doctor.clocks.timezone.now", lambda: NOW + timedelta(seconds=ahead))
 
-    found = next(iter(clocks.look(None)))
+    found = next(iter(clocks.examine(None)))
 
     assert (found.what, found.level) == ("clock", level)
     assert found.found == f"this machine is {ahead:+.1f} s from the database"
@@ -156,7 +157,7 @@ def test_an_answer_that_takes_long_is_no_skew(there: float, level: str, said: st
     monkeypatch.setattr("crons.doctor.clocks.timezone.now", lambda: next(here))
     monkeypatch.setattr("crons.doctor.clocks.ledger.database_now", lambda: NOW + timedelta(seconds=there))
 
-    found = next(iter(clocks.look(None)))
+    found = next(iter(clocks.examine(None)))
 
     assert (found.what, found.level, found.found) == ("clock", level, f"this machine is {said} s from the database")
 
@@ -168,7 +169,7 @@ def test_zones_that_differ_at_any_time_of_the_year_are_told(clock: None, db: Non
     monkeypatch.setattr("crons.targets.crond.zone", lambda: (ZoneInfo("Europe/Lisbon"), "Europe/Lisbon"))
     monkeypatch.setattr("crons.doctor.clocks._zone_of_server", lambda: "UTC")
 
-    found = list(clocks.look(None))[1:]
+    found = list(clocks.examine(None))[1:]
 
     assert [(each.what, each.level, each.found) for each in found] == [
         ("zone of TIME_ZONE", "warn", "UTC"),
@@ -196,7 +197,7 @@ def machine(crontab: Crontab, monkeypatch: Any, report: None, db: None) -> Cront
 
 def test_no_trigger_at_all_is_the_worst(machine: Crontab):
     """Nothing fails, nothing is red, nothing runs."""
-    [found] = bad(installed.look(None))
+    [found] = bad(installed.examine(None))
 
     assert found.what == "triggers"
 
@@ -210,7 +211,7 @@ def test_a_scheduler_that_lives_needs_no_crontab(machine: Crontab, monkeypatch: 
     )  # fmt: skip
     monkeypatch.setattr("crons.targets.crontab.shutil.which", lambda *args, **kwargs: None)
 
-    found = list(installed.look(None))
+    found = list(installed.examine(None))
 
     assert bad(found) == []
     assert found[0].level == "warn"
@@ -245,7 +246,7 @@ def test_lines_written_by_hand_count(machine: Crontab, line: str, counts: bool |
     _stand_in(monkeypatch, {} if counts is None else Other.commands)
     machine.content = f"MAILTO=x\n{line}\n".encode()
 
-    found = list(installed.look(None))
+    found = list(installed.examine(None))
 
     assert (bad(found) == []) == bool(counts)
     assert ("no line of ours; by hand: line 2" in [each.found for each in found]) == bool(counts)
@@ -256,7 +257,7 @@ def test_lines_of_other_packages_count_with_their_stand_ins(machine: Crontab, mo
     _stand_in(monkeypatch, Other.commands)
     machine.content = f"* * * * * python {ROOT}/manage.py runcrons\n".encode()
 
-    assert installed._lines_by_hand(machine.content) == ["line 1"]
+    assert lines_by_hand(machine.content) == ["line 1"]
 
 
 def _stand_in(monkeypatch: Any, commands: Mapping[str, str]) -> None:
@@ -271,7 +272,7 @@ def test_lines_by_hand_are_counted_in_the_whole_file(machine: Crontab, jobs: int
     block = blocks.make(CrontabTarget().key, lines, mode="per-job", place=CrontabTarget().place)
     machine.content = block + f"\n* * * * * cd {ROOT} && python manage.py crons tick\n".encode()
 
-    assert installed._lines_by_hand(machine.content or b"") == [f"line {jobs + 4}"]
+    assert lines_by_hand(machine.content or b"") == [f"line {jobs + 4}"]
 
 
 def test_lines_without_a_daemon_fire_nothing(machine: Crontab, monkeypatch: Any):
@@ -279,7 +280,7 @@ def test_lines_without_a_daemon_fire_nothing(machine: Crontab, monkeypatch: Any)
     machine.content = f"* * * * * cd {ROOT} && python manage.py crons tick\n".encode()
     monkeypatch.setattr("crons.targets.crond.is_running", lambda: False)
 
-    [found] = bad(installed.look(None))
+    [found] = bad(installed.examine(None))
 
     assert found.found == "no process called cron or crond runs here"
 
@@ -288,7 +289,7 @@ def test_lines_of_an_older_release_are_told(machine: Crontab):
     """The path of the interpreter changed with the deploy."""
     machine.content = blocks.make(CrontabTarget().key, [b"* * * * * old"], mode="tick", place=CrontabTarget().place)
 
-    [found] = bad(installed.look(None))
+    [found] = bad(installed.examine(None))
 
     assert found.found == (
         "our lines are not as they should be: the declarations, paths or settings have changed since"
@@ -301,7 +302,7 @@ def test_a_log_directory_that_cannot_be_made_is_told(machine: Crontab, settings:
     (tmp_path / "file").touch()
     settings.CRONS = {**settings.CRONS, "LOG_DIR": str(tmp_path / "file" / "log")}
 
-    [found] = bad(start.look_at_files(None))
+    [found] = bad(start.examine_files(None))
 
     assert found.what == "log directory"
     assert found.found.startswith(f"{tmp_path}/file cannot be written by ")
@@ -342,7 +343,7 @@ def test_what_only_this_shell_has_is_read_from_what_the_run_said(
     monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
     home = bare.environment()["HOME"]
 
-    findings = list(missing.look(said.replace("{home}", home), Installation.find(tmp_path)))
+    findings = list(missing.name_lacking(said.replace("{home}", home), Installation.find(tmp_path)))
 
     assert [finding.what for finding in findings] == named
 
@@ -384,7 +385,7 @@ def test_a_parked_entry_does_not_hide_what_takes_too_long(ended: Callable[..., E
     broken = ended("broken", "every 10s", 20, 20, 20)
     Entry.objects.filter(pk=broken.pk).update(schedule="61 * * * *", parked_reason="no minute 61", wake_at=FAR_FUTURE)
 
-    found = [each.what for each in bad(rows.look(None))]
+    found = [each.what for each in bad(rows.examine(None))]
 
     assert found == ["parked broken", "duration of often"]
 

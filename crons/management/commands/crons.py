@@ -14,9 +14,7 @@ from crons.checks.asking import declarations_must_be_whole
 from crons.exceptions import nearest
 from crons.jobs import registry
 from crons.management.commandline import CommandLine
-from crons.management.output import Out
-from crons.management.verbs import VERBS, load
-from crons.management.verbs.base import Verb
+from crons.management.verbs import VERBS, Out, Verb, load
 
 
 class Layout(argparse.RawDescriptionHelpFormatter, DjangoHelpFormatter):

@@ -3,10 +3,34 @@
 from __future__ import annotations
 
 from importlib import import_module
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from crons.management.verbs.base import Verb
+from crons.management.output import Out
+from crons.management.verbs.base import (
+    Verb,
+    add_scope,
+    argument,
+    at_least_one,
+    confirm,
+    find_run,
+    moment,
+    operator,
+    run_number,
+)
+
+__all__ = [
+    "VERBS",
+    "Out",
+    "Verb",
+    "add_scope",
+    "argument",
+    "at_least_one",
+    "confirm",
+    "find_run",
+    "load",
+    "moment",
+    "operator",
+    "run_number",
+]
 
 # Verb → (module here, what it does). The class is the verb with a capital: `tick` is `Tick` in tick.py.
 # The words stand here and not in the modules, or printing them would import them all.

@@ -10,8 +10,7 @@ from typing import Any
 from crons.conf import conf
 from crons.exceptions import Refused
 from crons.ledger import deployment
-from crons.management.output import Out
-from crons.management.verbs.base import Verb, operator
+from crons.management.verbs import Out, Verb, operator
 from crons.models import Deployment
 from crons.presentation import utc
 from crons.side_output import is_terminal

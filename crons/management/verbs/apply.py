@@ -9,8 +9,7 @@ from typing import Any
 from crons import api
 from crons.declarations.retiring import Retire
 from crons.jobs import registry
-from crons.management.output import Out
-from crons.management.verbs.base import Verb, operator
+from crons.management.verbs import Out, Verb, operator
 from crons.management.verbs.plan import add_mode, add_target, make_target, show
 from crons.targets import declared, targets
 

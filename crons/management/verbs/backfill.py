@@ -7,8 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from crons import api, ledger
-from crons.management.output import Out
-from crons.management.verbs.base import Verb, confirm, moment, operator
+from crons.management.verbs import Out, Verb, confirm, moment, operator
 from crons.presentation import local
 
 

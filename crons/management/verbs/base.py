@@ -15,9 +15,10 @@ from zoneinfo import ZoneInfo
 from django.utils.dateparse import parse_date, parse_datetime
 
 from crons.conf import conf
-from crons.exceptions import Refused
-from crons.hosts.instances import host
+from crons.exceptions import CronsError, Refused
+from crons.hosts import host
 from crons.management.output import Out
+from crons.models import Run
 from crons.side_output import is_terminal
 
 
@@ -125,3 +126,14 @@ def run_number(text: str) -> int:
             f"{text[:40]!r} is no run, expected its number: manage.py crons history shows it"
         )
     return int(text)
+
+
+def find_run(run_id: int) -> Run:
+    """Return a run with its entry.
+
+    Raises: CronsError if there is none.
+    """
+    run = Run.objects.using(conf.database).select_related("entry").filter(pk=run_id).first()
+    if run is None:
+        raise CronsError(f"run {run_id} does not exist. See: manage.py crons history")
+    return run

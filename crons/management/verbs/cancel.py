@@ -8,9 +8,7 @@ from typing import Any
 
 from crons import api
 from crons.exceptions import Refused
-from crons.management.output import Out
-from crons.management.verbs.base import Verb, operator
-from crons.management.verbs.show import find_run
+from crons.management.verbs import Out, Verb, find_run, operator
 from crons.models import Run
 from crons.presentation import as_json
 from crons.verdicts import State

@@ -9,8 +9,7 @@ from typing import Any
 
 from crons import doctor
 from crons.exceptions import Refused
-from crons.management.output import Out
-from crons.management.verbs.base import Verb
+from crons.management.verbs import Out, Verb
 
 
 class Doctor(Verb):

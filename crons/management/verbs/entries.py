@@ -12,8 +12,7 @@ from django.db.models import OuterRef, Subquery
 from crons import api, ledger
 from crons.conf import conf
 from crons.jobs import OURS
-from crons.management.output import Out
-from crons.management.verbs.base import Verb
+from crons.management.verbs import Out, Verb
 from crons.models import Attempt, Entry, Range, Run
 from crons.presentation import (
     Cell,
@@ -24,10 +23,10 @@ from crons.presentation import (
     distance,
     last_attempts,
     local,
+    next_slot_at,
     took,
     took_seconds,
 )
-from crons.schedules import FAR_FUTURE
 from crons.verdicts import State
 from crons.watch import reaches_ahead
 
@@ -53,7 +52,7 @@ class List(Verb):
         lasts = _Lasts(entries)
         if out.json:
             for entry in entries:
-                out.row({**as_json(entry), "next_at": next_at(entry), "last": lasts.as_json(entry)})
+                out.row({**as_json(entry), "next_at": next_slot_at(entry), "last": lasts.as_json(entry)})
             return 0
         if not entries:
             out.line("There are no entries. Declare a job, then: manage.py crons sync")
@@ -82,13 +81,6 @@ def _state(entry: Entry) -> Cell:
     return Cell(f"{shown.text}, no timeout", shown.tone) if shown.text == "active" and is_endless else shown
 
 
-def next_at(entry: Entry) -> datetime | None:
-    """Return the next slot as planning last saw it; None where there is none or nothing has planned yet."""
-    if entry.wake_at is None or entry.wake_at >= FAR_FUTURE:
-        return None
-    return entry.wake_at
-
-
 def _waits_for_group(now: datetime) -> dict[int, Cell]:
     """Return, by entry, which full group its runs wait for. Cost: no query where no group has a limit."""
     full = ledger.full_groups(conf.database)
@@ -111,7 +103,7 @@ def _ahead(entries: list[Entry], now: datetime) -> dict[int, Cell]:
 
 
 def _next(entry: Entry, now: datetime) -> str:
-    at = next_at(entry)
+    at = next_slot_at(entry)
     if at is None:
         return "not planned yet" if entry.wake_at is None else "none"
     return f"{local(at, entry.zone)} ({distance(at, now)})"

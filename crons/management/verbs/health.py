@@ -10,8 +10,7 @@ from crons import api, ledger
 from crons.conf import conf
 from crons.exceptions import InvalidSetting
 from crons.ledger import deployment
-from crons.management.output import Out
-from crons.management.verbs.base import Verb
+from crons.management.verbs import Out, Verb
 from crons.models import Heartbeat
 from crons.presentation import as_json, distance, utc
 from crons.watch import Problem

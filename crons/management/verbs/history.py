@@ -11,8 +11,7 @@ from django.db.models import Count
 
 from crons import api, ledger
 from crons.conf import conf
-from crons.management.output import Out
-from crons.management.verbs.base import Verb, at_least_one, moment
+from crons.management.verbs import Out, Verb, at_least_one, moment
 from crons.models import Attempt, Range, Run, not_well
 from crons.presentation import (
     as_json,

@@ -10,9 +10,7 @@ from crons import api
 from crons.conf import conf
 from crons.exceptions import CronsError, Refused
 from crons.management.following import Follower
-from crons.management.output import Out
-from crons.management.verbs.base import Verb, at_least_one
-from crons.management.verbs.show import find_run
+from crons.management.verbs import Out, Verb, at_least_one, find_run
 from crons.models import Attempt, OutputChunk, Run
 from crons.presentation import as_json, describe_arguments, describe_run
 from crons.verdicts import State

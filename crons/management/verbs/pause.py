@@ -8,8 +8,7 @@ from typing import Any
 
 from crons import api, ledger
 from crons.exceptions import Refused
-from crons.management.output import Out
-from crons.management.verbs.base import Verb, add_scope, moment, operator
+from crons.management.verbs import Out, Verb, add_scope, moment, operator
 from crons.presentation import as_json, describe_state
 
 

@@ -9,8 +9,7 @@ from typing import Any
 
 from crons.exceptions import Refused
 from crons.ledger import deployment
-from crons.management.output import Out
-from crons.management.verbs.base import Verb
+from crons.management.verbs import Out, Verb
 from crons.redaction import for_people
 from crons.targets import Plan as Planned
 from crons.targets import declared, targets

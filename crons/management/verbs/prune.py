@@ -8,8 +8,7 @@ from dataclasses import asdict
 from typing import Any
 
 from crons import api
-from crons.management.output import Out
-from crons.management.verbs.base import Verb, operator
+from crons.management.verbs import Out, Verb, operator
 
 
 class Prune(Verb):

@@ -9,8 +9,7 @@ from typing import Any
 
 from crons import api
 from crons.ledger import Reconciled
-from crons.management.output import Out
-from crons.management.verbs.base import Verb, moment, operator
+from crons.management.verbs import Out, Verb, moment, operator
 from crons.presentation import utc
 
 

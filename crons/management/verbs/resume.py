@@ -7,8 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from crons import api
-from crons.management.output import Out
-from crons.management.verbs.base import Verb, add_scope, operator
+from crons.management.verbs import Out, Verb, add_scope, operator
 from crons.presentation import as_json, describe_state
 
 

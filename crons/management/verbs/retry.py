@@ -7,9 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from crons import api
-from crons.management.output import Out
-from crons.management.verbs.base import Verb, operator, run_number
-from crons.management.verbs.show import find_run
+from crons.management.verbs import Out, Verb, find_run, operator, run_number
 from crons.presentation import as_json, words
 from crons.verdicts import Verdict
 

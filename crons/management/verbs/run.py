@@ -7,8 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from crons.exceptions import Refused
-from crons.management.output import Out
-from crons.management.verbs.base import Verb, argument, operator
+from crons.management.verbs import Out, Verb, argument, operator
 from crons.side_output import Echo
 
 

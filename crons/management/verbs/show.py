@@ -9,13 +9,12 @@ from typing import Any
 
 from crons import api, ledger
 from crons.conf import conf
-from crons.exceptions import CronsError
-from crons.management.output import Out
-from crons.management.verbs.base import Verb, run_number
+from crons.management.verbs import Out, Verb, find_run, run_number
 from crons.models import Attempt, AuditEvent, Run, WorkReport
 from crons.presentation import (
     Cell,
     as_json,
+    describe_given,
     describe_progress,
     describe_run,
     describe_verdict,
@@ -27,7 +26,6 @@ from crons.presentation import (
     work_as_json,
     work_of,
 )
-from crons.redaction import for_people
 from crons.verdicts import MEANINGS
 
 
@@ -63,17 +61,6 @@ class Show(Verb):
         return 0
 
 
-def find_run(run_id: int) -> Run:
-    """Return a run with its entry.
-
-    Raises: CronsError if there is none.
-    """
-    run = api.history().filter(pk=run_id).first()
-    if run is None:
-        raise CronsError(f"run {run_id} does not exist. See: manage.py crons history")
-    return run
-
-
 def _print_run(run: Run, out: Out) -> None:
     zone = run.entry.zone
     slot = f"{local(run.slot_at, zone)} ({zone})" if run.slot_at else "none: somebody asked for it"
@@ -88,7 +75,7 @@ def _print_run(run: Run, out: Out) -> None:
             ("ended", local(run.ended_at, zone) if run.ended_at else ""),
             ("waits", api.why_waiting([run]).get(run.pk, "")),
             ("next try", local(run.wake_at, zone) if run.wake_at and run.tries else ""),
-            ("arguments", str(for_people({**run.entry.args, **(run.args or {})}) or "")),
+            ("arguments", describe_given(run)),
             ("owner", run.entry.owner),
         ]
     )

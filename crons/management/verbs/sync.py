@@ -10,8 +10,7 @@ from typing import Any
 from crons import api
 from crons.declarations.retiring import Retire
 from crons.jobs import registry
-from crons.management.output import Out
-from crons.management.verbs.base import Verb, operator
+from crons.management.verbs import Out, Verb, operator
 
 DEEDS = (("created", "good"), ("changed", "warn"), ("renamed", "warn"), ("retired", "warn"))
 

@@ -7,8 +7,7 @@ from argparse import ArgumentParser
 from collections.abc import Mapping
 from typing import Any
 
-from crons.management.output import Out
-from crons.management.verbs.base import Verb
+from crons.management.verbs import Out, Verb
 from crons.side_output import is_terminal
 
 

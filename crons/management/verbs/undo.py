@@ -7,8 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from crons.ledger import deployment
-from crons.management.output import Out
-from crons.management.verbs.base import Verb, operator
+from crons.management.verbs import Out, Verb, operator
 from crons.management.verbs.plan import add_target, make_target, show
 
 

@@ -7,8 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from crons import api, ledger
-from crons.management.output import Out
-from crons.management.verbs.base import Verb, at_least_one
+from crons.management.verbs import Out, Verb, at_least_one
 from crons.presentation import Cell, distance, local
 
 # Each is reckoned: a slip of the finger must not take the memory of the machine that the jobs run on.

@@ -12,11 +12,9 @@ from django.utils.safestring import SafeString
 from crons import ledger
 from crons.conf import conf
 from crons.exceptions import CronsError
-from crons.ledger.upcoming import slots_of
 from crons.models import Entry, Range, Run
-from crons.presentation import describe_policy, describe_schedule, describe_state
+from crons.presentation import describe_policy, describe_schedule, describe_state, next_slot_at
 from crons.redaction import for_people
-from crons.schedules import FAR_FUTURE
 from crons.templatetags.crons_pages import at
 from crons.web.admin.acts import PAUSE, RESUME, RUN, Operated, in_lists
 from crons.web.admin.base import Detailed, shown
@@ -75,7 +73,8 @@ class EntryAdmin(Operated, Detailed):
         """Write the next slot as planning last saw it."""
         if entry.wake_at is None:
             return "not planned yet"
-        return "none" if entry.wake_at >= FAR_FUTURE else at(entry.wake_at, entry.zone)
+        slot_at = next_slot_at(entry)
+        return "none" if slot_at is None else at(slot_at, entry.zone)
 
     @admin.display(description="state")
     def holds(self, entry: Entry) -> SafeString:
@@ -95,7 +94,7 @@ class EntryAdmin(Operated, Detailed):
             "buttons": self.buttons(request, entry),
             "facts": _facts(entry),
             "rules": _rules(entry),
-            "coming": list(slots_of(entry, now, NEXT)),
+            "coming": list(ledger.slots_of(entry, now, NEXT)),
             "may_see_runs": may_see_runs,
             "runs": list(runs.select_related("entry")[:LAST]) if may_see_runs else [],
             "ranges": list(ranges[:NEXT]) if request.user.has_perm("crons.view_range") else [],

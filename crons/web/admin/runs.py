@@ -14,8 +14,7 @@ from django.utils.safestring import SafeString
 from crons import ledger
 from crons.conf import conf
 from crons.models import Attempt, Range, Run, not_well
-from crons.presentation import describe_verdict, distance, length, readable, words
-from crons.redaction import for_people
+from crons.presentation import describe_given, describe_verdict, distance, length, readable, words
 from crons.templatetags.crons_pages import at, run_status
 from crons.verdicts import MEANINGS, Kind, State, Verdict
 from crons.web.admin import output
@@ -181,7 +180,7 @@ def _facts(run: Run, attempts: list[Attempt], now: datetime) -> list[tuple[str, 
         ("took in all", length(run.ended_at - first.begun_at) if run.ended_at and first else ""),
         ("next try", f"{distance(run.wake_at, now)}" if run.wake_at and run.state == State.WAITING else ""),
         ("not begun after", at(run.start_before, zone) if run.start_before else ""),
-        ("arguments", str(for_people({**run.entry.args, **(run.args or {})}) or "")),
+        ("arguments", describe_given(run)),
         ("owner", run.entry.owner),
     ]
     return [(label, value) for label, value in told if value]

@@ -724,7 +724,7 @@ def test_doctor_knows_whether_beat_looks_at_the_clock(crons: Any):
     """Where beat fires, nobody needs a scheduler of ours or a crontab."""
 
     def found() -> dict[str, tuple[str, str]]:
-        return {each.what: (each.level, each.found) for each in installed.look(None)}
+        return {each.what: (each.level, each.found) for each in installed.examine(None)}
 
     assert "beat" not in found()
     assert "no scheduler has shown a sign of life" in found()["triggers"][1]

@@ -178,7 +178,7 @@ def test_nothing_is_asked_where_the_stand_in_has_the_command(crontab, installed,
 
 def test_doctor_names_what_runs_twice(names):
     """And both ways out."""
-    [found] = [each for each in installed_lines.look(None) if each.what == "django-crontab's lines"]
+    [found] = [each for each in installed_lines.examine(None) if each.what == "django-crontab's lines"]
 
     assert found.level == doctor.BAD
     assert found.found == (

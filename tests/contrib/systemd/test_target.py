@@ -483,9 +483,9 @@ def test_doctor_sees_units_that_fire_and_units_that_do_not(machine: Machine, rep
     crons("apply")
     name = f"{SystemdTarget().prefix}.timer"
 
-    good = list(installed.look(None))
+    good = list(installed.examine(None))
     machine.refuse("active")
-    bad = list(installed.look(None))
+    bad = list(installed.examine(None))
 
     assert good[0] == Finding("systemd", GOOD, f"our units run in systemd of this account: {name}")
     assert [finding.what for finding in good if finding.what == "triggers"] == []
