@@ -107,16 +107,16 @@ def _post(run: int, name: str, executor: str) -> None:
 
 
 @command
-def hurry(run: int) -> None:
+def make_due(run: int) -> None:
     """Let a run that was sent be sent again at the next look."""
     Run.objects.filter(pk=run, state="sent").update(wake_at=ledger.database_now())
 
 
 @command
-def look(run: int) -> dict[str, Any]:
+def row(run: int) -> dict[str, Any]:
     """Return the run's row, and those of its attempts in order."""
-    row = Run.objects.annotate(name=F("entry__name")).values().get(pk=run)
-    return {**row, "attempts": list(Attempt.objects.filter(run=run).order_by("number").values())}
+    found = Run.objects.annotate(name=F("entry__name")).values().get(pk=run)
+    return {**found, "attempts": list(Attempt.objects.filter(run=run).order_by("number").values())}
 
 
 @command

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import os
 import select
+import signal
 import time
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -251,6 +252,19 @@ def begun(number: int, job: str, /, *, timeout: float | None = 300, lease: float
         lease=timedelta(seconds=lease),
         args=args,
     )
+
+
+def parent_of(pid: int) -> int:
+    """Return the process that *pid* is a child of."""
+    return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
+
+
+def kill_and_wait(pid: int) -> None:
+    """Kill *pid*, which need not be a child of this process, and wait until it has ended."""
+    life = os.pidfd_open(pid)
+    os.kill(pid, signal.SIGKILL)
+    select.select([life], [], [])
+    os.close(life)
 
 
 @contextmanager

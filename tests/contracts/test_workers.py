@@ -10,13 +10,17 @@ from pathlib import Path
 import pytest
 
 from crons.verdicts import Outcome
+from tests.contracts import promises
 from tests.contracts.hosting import Gate, Trail
+from tests.contracts.selection import of
 from tests.contracts.workers import Station, WorkerHost
 
-# What the ledger does with such messages is tried on both databases by tests/crons/test_send.py.
-pytestmark = pytest.mark.sqlite
-CELERY = pytest.param("celery", marks=pytest.mark.needs("redis-server"))
-workers = pytest.mark.parametrize("alias", [CELERY, "tasks"])
+# What the ledger does with such messages is tried on both databases by tests/crons/test_send.py: here one test of
+# messages, one of fenced writes and one of deaths show on PostgreSQL that workers use it as they do on SQLite.
+workers = of(promises.ELSEWHERE)
+workers_on_each_database = pytest.mark.parametrize(
+    "alias", [pytest.param("celery", marks=pytest.mark.needs("redis-server")), "tasks"]
+)
 AGAIN = {"idempotent": True, "retry_seconds": 0}
 
 
@@ -28,34 +32,22 @@ def host(alias: str, station: Station) -> Iterator[WorkerHost]:
     assert WorkerHost(alias, station).run("noop").outcome == Outcome.SUCCEEDED
 
 
-@pytest.fixture
-def trail(tmp_path: Path) -> Iterator[Trail]:
-    trail = Trail(tmp_path / "trail")
-    yield trail
-    trail.close()
-
-
-@pytest.fixture
-def gate(tmp_path: Path) -> Gate:
-    return Gate(tmp_path / "gate")
-
-
 # Messages
 
 
-@workers
+@workers_on_each_database
 def test_a_message_that_comes_twice_begins_one_attempt(host: WorkerHost, gate: Gate) -> None:
     """While the first runs, and when it is over: both stop at begin."""
     run = host.start("waits_at_gate", gate=gate.path)
     host.until(lambda: host.text(run) == "waiting\n")
     host.send_again(run)
     if host.alias == "celery":  # two processes of its pool: the other one has this message meanwhile
-        host.told(rf"over: run {run} of \S+ is running already")
+        host.wait_for_log(rf"over: run {run} of \S+ is running already")
     gate.open()
     ending = host.ending(run)
     host.send_again(run)
 
-    host.told(rf"over: run {run} of \S+ is succeeded already")
+    host.wait_for_log(rf"over: run {run} of \S+ is succeeded already")
     assert (ending.outcome, host.attempts(run)) == (Outcome.SUCCEEDED, ["succeeded"])
 
 
@@ -63,7 +55,7 @@ def test_a_message_that_comes_twice_begins_one_attempt(host: WorkerHost, gate: G
 def test_a_message_that_is_there_before_its_run_does_nothing_and_takes_nothing_away(host: WorkerHost) -> None:
     """As one that is sent from inside a transaction whose commit comes later."""
     early = host.station.ask("send_ahead", executor=host.alias)
-    host.told(rf"over: run {early} does not exist any more")
+    host.wait_for_log(rf"over: run {early} does not exist any more")
 
     run = host.start("noop")
 
@@ -77,13 +69,13 @@ def test_a_worker_that_does_not_know_the_job_leaves_it_to_others(host: WorkerHos
     """Its code may be older: that is no try, and no failure."""
     run = host.start("of_another_release")
 
-    host.until(lambda: "does not know the job 'of_another_release'" in host.look(run)["detail"])
-    assert (host.look(run)["state"], host.attempts(run)) == ("due", [])
+    host.until(lambda: "does not know the job 'of_another_release'" in host.row(run)["detail"])
+    assert (host.row(run)["state"], host.attempts(run)) == ("due", [])
     host.cancel(run, "nobody knows it")
     assert host.conclude(run) == "cancelled"
 
 
-@pytest.mark.parametrize("alias", [CELERY])
+@of(["celery"])
 @pytest.mark.parametrize("silent_first", [False, True], ids=["down", "silent, then down"])
 def test_what_was_being_sent_when_the_broker_died_is_done_once(
     host: WorkerHost, tmp_path: Path, silent_first: bool
@@ -102,7 +94,7 @@ def test_what_was_being_sent_when_the_broker_died_is_done_once(
     def are_begun() -> bool:
         waiting = [run for run in runs if not host.attempts(run)]
         for run in waiting:
-            host.hurry(run)  # what went down with the broker would be sent again after half a minute
+            host.make_due(run)  # what went down with the broker would be sent again after half a minute
         return not waiting
 
     host.until(are_begun)
@@ -134,7 +126,7 @@ def test_what_is_written_in_context_atomic_is_there(host: WorkerHost, gate: Gate
     assert host.station.ask("audited", actor=host.begun(run).entry) == ["first", "second"]
 
 
-@workers
+@workers_on_each_database
 def test_an_attempt_that_was_declared_lost_writes_nothing_more(host: WorkerHost, gate: Gate, trail: Trail) -> None:
     """Whether its worker hears of it first or its job comes to the next write."""
     run = host.start("writes_fenced", gate=gate.path, path=trail.path)
@@ -145,7 +137,7 @@ def test_an_attempt_that_was_declared_lost_writes_nothing_more(host: WorkerHost,
 
     host.silence(trail)
     assert host.station.ask("audited", actor=host.begun(run).entry) == ["first"]
-    assert (host.look(run)["verdict"], host.attempts(run)) == ("lost", ["lost"])
+    assert (host.row(run)["verdict"], host.attempts(run)) == ("lost", ["lost"])
 
 
 # Workers that die
@@ -158,7 +150,7 @@ def test_a_killed_worker_takes_its_job_along(host: WorkerHost, trail: Trail, who
     """It is lost at once, for its machine knows; another worker begins it again only where that is harmless."""
     run = host.start("leaves_daemon", path=trail.path, end="wait", how=how)
     host.lines(trail, 2)
-    [attempt] = host.look(run)["attempts"]
+    [attempt] = host.row(run)["attempts"]
 
     if whom == "the worker":
         host.worker.kill()
@@ -174,18 +166,18 @@ def test_a_killed_worker_takes_its_job_along(host: WorkerHost, trail: Trail, who
         host.lines(trail, 4)
         host.cancel(run, "seen")
         assert (host.conclude(run), host.attempts(run)) == ("cancelled", ["lost", "cancelled"])
-    assert host.look(run)["verdict"] == ("cancelled" if how else "lost")
+    assert host.row(run)["verdict"] == ("cancelled" if how else "lost")
     assert len(trail.lines()) == (4 if how else 2)
 
 
-@workers
+@workers_on_each_database
 @pytest.mark.parametrize(
     ("point", "attempts", "done"),
     [
-        ("before begin", ["succeeded"], 1),
+        pytest.param("before begin", ["succeeded"], 1, marks=pytest.mark.sqlite),
         ("begun, not started", ["lost"], 0),
-        ("ended, not written", ["lost"], 1),
-        ("written", ["succeeded"], 1),
+        pytest.param("ended, not written", ["lost"], 1, marks=pytest.mark.sqlite),
+        pytest.param("written", ["succeeded"], 1, marks=pytest.mark.sqlite),
     ],
 )
 def test_a_worker_that_dies_at_any_point_leaves_a_true_verdict(
@@ -199,7 +191,7 @@ def test_a_worker_that_dies_at_any_point_leaves_a_true_verdict(
         host.worker.process.wait()
     host.revive()
 
-    host.hurry(run)
+    host.make_due(run)
 
     assert host.conclude(run) == attempts[-1]
     assert host.attempts(run) == attempts

@@ -97,7 +97,7 @@ class Station:
         return self._database
 
     def output(self, name: str) -> str:
-        """Return what the process has said that writes there."""
+        """Return the end of what a process has written to the file *name*."""
         return (self.folder / name).read_text(errors="replace")[-5000:]
 
     def close(self) -> None:
@@ -114,14 +114,14 @@ class Station:
         self, command: tuple[str, ...], output: Path, *, stdin: int = subprocess.DEVNULL, stdout: int | None = None,
         **env: str,
     ) -> subprocess.Popen[str]:  # fmt: skip
-        with output.open("w") as said:
+        with output.open("w") as log:
             process = subprocess.Popen(
                 [sys.executable, *command],
                 env={**_env(self.database), "BROKER_URL": self._broker_url(), **env},
                 cwd=self.folder,
                 stdin=stdin,
-                stdout=stdout or said,
-                stderr=said,
+                stdout=stdout or log,
+                stderr=log,
                 text=True,
             )
         self.stack.callback(_end, process)
@@ -133,7 +133,7 @@ class Station:
 
 @dataclass
 class Worker:
-    """One worker process, with what it says."""
+    """One worker process, with its log."""
 
     process: subprocess.Popen[str]
     output: Path
@@ -147,16 +147,16 @@ class Worker:
         self.process.kill()
         self.process.wait()
 
-    def said(self) -> str:
-        """Return what it has said so far."""
+    def log(self) -> str:
+        """Return what it has logged so far."""
         return self.output.read_text(errors="replace")
 
     def wait_for_line(self, pattern: str, after: int = 0) -> None:
-        """Return once it has said what matches, after so many characters."""
+        """Return once its log matches, behind so many characters."""
         until = time.monotonic() + PATIENCE_SECONDS
-        while not re.search(pattern, self.said()[after:]):
-            assert self.is_alive(), f"the worker ended with {self.process.returncode}: {self.said()[-5000:]}"
-            assert time.monotonic() < until, f"it did not say {pattern!r}: {self.said()[-5000:]}"
+        while not re.search(pattern, self.log()[after:]):
+            assert self.is_alive(), f"the worker ended with {self.process.returncode}: {self.log()[-5000:]}"
+            assert time.monotonic() < until, f"it did not log {pattern!r}: {self.log()[-5000:]}"
             time.sleep(LOOK_SECONDS)  # sleeps: nobody tells of a line in a file
 
 
@@ -179,9 +179,9 @@ class WorkerHost:
         self._runs.append(run)
         return int(run)
 
-    def look(self, run: int) -> dict[str, Any]:
+    def row(self, run: int) -> dict[str, Any]:
         """Return the run's row, with its attempts."""
-        row: dict[str, Any] = self.station.ask("look", run=run)
+        row: dict[str, Any] = self.station.ask("row", run=run)
         for attempt in row["attempts"]:
             if attempt["lease_until"]:
                 self._leases.setdefault(run, set()).add(attempt["lease_until"])
@@ -191,7 +191,7 @@ class WorkerHost:
         """Look at the clock as a scheduler does, until *holds*."""
         until = time.monotonic() + PATIENCE_SECONDS
         while not holds():
-            assert time.monotonic() < until, f"waited in vain; its worker says:\n{self.worker.said()[-5000:]}"
+            assert time.monotonic() < until, f"waited in vain; the log of its worker:\n{self.worker.log()[-5000:]}"
             if time.monotonic() >= self._turn_at:
                 self.station.ask("turn")
                 self._turn_at = time.monotonic() + TURN_SECONDS
@@ -214,11 +214,11 @@ class WorkerHost:
     def is_final(self, run: int) -> bool:
         """Wait until an attempt has ended and say whether none follows: each of these runs may be tried twice."""
         self.ending(run)
-        return bool(self.look(run)["state"] == "done")
+        return bool(self.row(run)["state"] == "done")
 
     def begun(self, run: int) -> Any:
-        """Return what the run's attempt was begun as, as far as a job is told."""
-        row = self.look(run)
+        """Return what the run's attempt was begun as, as far as a job knows it."""
+        row = self.row(run)
         slot_at = None if row["slot_at"] is None else datetime.fromisoformat(row["slot_at"])
         attempt = row["attempts"][-1]
         return _Begun(row["name"], row["effect_key"], attempt["id"], attempt["number"], slot_at, run)
@@ -234,35 +234,35 @@ class WorkerHost:
 
     def running(self) -> frozenset[int]:
         """Return the runs of which an attempt has not ended, or none has begun."""
-        return frozenset(run for run in self._runs if self.look(run)["state"] in ("due", "sent", "running"))
+        return frozenset(run for run in self._runs if self.row(run)["state"] in ("due", "sent", "running"))
 
     def cancel(self, run: int, reason: str) -> None:
         """Ask for the run to be stopped."""
-        if self.look(run)["state"] != "done":
+        if self.row(run)["state"] != "done":
             self.station.ask("cancel", run=run, reason=reason)
 
     ask_to_cancel = cancel
 
     def attempts(self, run: int) -> list[str]:
         """Return the outcomes of the run's attempts, in order; "" is one that goes on."""
-        return [each["outcome"] for each in self.look(run)["attempts"]]
+        return [each["outcome"] for each in self.row(run)["attempts"]]
 
     def conclude(self, run: int) -> str:
         """Wait until the run is over, and return its verdict."""
-        self.until(lambda: self.look(run)["state"] == "done")
-        return str(self.look(run)["verdict"])
+        self.until(lambda: self.row(run)["state"] == "done")
+        return str(self.row(run)["verdict"])
 
     def send_again(self, run: int) -> None:
         """Have the run's message come once more."""
         self.station.ask("send_again", run=run, executor=self.alias)
 
-    def hurry(self, run: int) -> None:
+    def make_due(self, run: int) -> None:
         """Have a run that was sent and not begun be sent again now, and not after its pause."""
-        self.station.ask("hurry", run=run)
+        self.station.ask("make_due", run=run)
 
-    def told(self, pattern: str, count: int = 1) -> None:
-        """Wait until the worker has said so often what matches."""
-        self.until(lambda: len(re.findall(pattern, self.worker.said())) >= count)
+    def wait_for_log(self, pattern: str, count: int = 1) -> None:
+        """Wait until so many places of the worker's log match."""
+        self.until(lambda: len(re.findall(pattern, self.worker.log())) >= count)
 
     def revive(self) -> None:
         """Have a worker again."""
@@ -274,7 +274,7 @@ class WorkerHost:
 
     def renewals(self, run: int) -> int:
         """Count the renewals of its lease that were seen."""
-        self.look(run)
+        self.row(run)
         return len(self._leases.get(run, ())) - 1
 
     def lines(self, trail: Trail, count: int) -> list[str]:
@@ -295,7 +295,7 @@ class WorkerHost:
         """The worker stays for the next test."""
 
     def _ended(self, run: int) -> dict[str, Any] | None:
-        ended = [each for each in self.look(run)["attempts"] if each["outcome"]]
+        ended = [each for each in self.row(run)["attempts"] if each["outcome"]]
         return ended[-1] if ended else None
 
 
