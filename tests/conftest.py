@@ -32,6 +32,8 @@ _COMMANDS = {
 _REASON = "needs Debian package "
 _DATABASE_FIXTURES = frozenset({"db", "transactional_db", "own_database", "live_server", "station"})
 _LEFT_BEHIND = pytest.StashKey[dict[int, str]]()
+# A slow test that does not say how long it takes.
+_USUAL_SECONDS = 10
 # Children that were told to end may need a moment.
 _PATIENCE_SECONDS = 30.0
 
@@ -55,8 +57,9 @@ def pytest_configure() -> None:
             signal.signal(number, default)
 
 
+@pytest.hookimpl(trylast=True)  # after -m
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Leave out what the database at hand makes pointless, and what another leg runs."""
+    """Leave out what the database at hand makes pointless, and what another leg runs; start the longest first."""
     on_postgres = settings.DATABASES["default"]["ENGINE"].endswith("postgresql")
     # By hand, DATABASE_URL alone runs everything there.
     is_leg = os.environ.get("CRONS_TEST_DATABASE") == "postgres" if on_postgres else config.getoption("--rest")
@@ -65,7 +68,8 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         (kept if is_wanted(item, on_postgres=on_postgres, shares=bool(is_leg)) else left_out).append(item)
     if left_out:
         config.hook.pytest_deselected(items=left_out)
-        items[:] = kept
+    workers = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
+    items[:] = dealt_out(kept, workers) if all(map(_seconds, kept)) else kept
 
 
 def is_wanted(item: pytest.Item, *, on_postgres: bool, shares: bool) -> bool:
@@ -73,6 +77,16 @@ def is_wanted(item: pytest.Item, *, on_postgres: bool, shares: bool) -> bool:
     if item.get_closest_marker("sqlite" if on_postgres else "postgres"):
         return False
     return not shares or on_postgres == (_touches_database(item) and not item.get_closest_marker("sqlite"))
+
+
+def dealt_out(items: list[pytest.Item], workers: int) -> list[pytest.Item]:
+    """Return *items* so that each of *workers* begins with one of the longest.
+
+    `--dist worksteal` gives each worker a stretch of the list. With the longest at its end, a run of the slow tests
+    waited two minutes for that one alone.
+    """
+    by_length = sorted(items, key=_seconds, reverse=True)
+    return [item for first in range(workers) for item in by_length[first::workers]]
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
@@ -118,6 +132,12 @@ def pytest_report_header() -> str:
     """Say which database the tests run on."""
     engine = settings.DATABASES["default"]["ENGINE"].rpartition(".")[2]
     return f"database: {engine}, run {run.name()}"
+
+
+def _seconds(item: pytest.Item) -> float:
+    """Say about how long a slow test takes; 0 for one that is not marked as slow."""
+    mark = item.get_closest_marker("slow")
+    return 0 if mark is None else (mark.args or (_USUAL_SECONDS,))[0]
 
 
 def _touches_database(item: pytest.Item) -> bool:

@@ -75,6 +75,20 @@ def test_each_test_has_its_database(marks: tuple[str, ...], on_sqlite: bool, res
     assert conftest.is_wanted(item, on_postgres=True, shares=True) == on_postgres
 
 
+def test_each_worker_begins_with_one_of_the_longest() -> None:
+    """Two minutes were spent on the longest slow test alone, because it stood at the end."""
+
+    class Item:
+        def __init__(self, *seconds: int) -> None:
+            self.get_closest_marker = {"slow": pytest.mark.slow(*seconds).mark}.get
+
+    items: Any = [Item(), Item(20), Item(), Item(), Item(170), Item(60)]  # without a number: ten seconds
+
+    dealt = conftest.dealt_out(items, 2)
+
+    assert [items.index(each) for each in dealt] == [4, 1, 2, 5, 0, 3]
+
+
 def test_leftovers_name_a_child_that_lives():
     """A run that leaves a scheduler or a server behind must not pass."""
     there = "print(flush=True); input()"  # a process shows no environment until it has begun

@@ -32,7 +32,7 @@ MAILTO=""
 LEAD = timedelta(seconds=40)
 
 
-@pytest.mark.slow
+@pytest.mark.slow(75)
 @pytest.mark.needs("cron")
 def test_what_cron_does_with_output(tmp_path: Path) -> None:
     """The claims of docs/howto/logs.md that a shell alone cannot show."""

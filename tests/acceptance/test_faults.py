@@ -188,7 +188,7 @@ def whole(site: Site, started: list[subprocess.Popen[str]]) -> Account:
 
 
 @pytest.mark.postgres
-@pytest.mark.slow
+@pytest.mark.slow(65)
 @pytest.mark.needs("redis-server")
 def test_a_broker_that_is_gone_for_half_a_minute_under_load(site: Site, tmp_path: Path) -> None:
     """It comes back with nothing of what it had: no slot is lost, none is done twice, and work goes on."""
@@ -206,7 +206,7 @@ def test_a_broker_that_is_gone_for_half_a_minute_under_load(site: Site, tmp_path
 
 
 @pytest.mark.postgres
-@pytest.mark.slow
+@pytest.mark.slow(30)
 @pytest.mark.needs("redis-server")
 def test_a_database_that_crashes_under_load(tmp_path: Path, folder: Path) -> None:
     """Schedulers and workers wait for it, and go on where they were."""

@@ -43,7 +43,7 @@ class Start:
         assert arrived == len(self.waiting)
 
 
-@pytest.mark.slow
+@pytest.mark.slow(60)
 def test_a_thousand_slots_are_done_once_by_eight_racing_processes(site: Site) -> None:
     """Redundant triggers are a feature: whoever wins, no slot is missed and none is done twice."""
     os.mkfifo(site.folder / "told")

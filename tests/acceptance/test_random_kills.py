@@ -27,7 +27,7 @@ ENTRIES = {"each_second_once", "slow_once", *IDEMPOTENT}
 MOST_TRIES = 3
 
 
-@pytest.mark.parametrize("seconds", [15, pytest.param(60, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("seconds", [15, pytest.param(60, marks=pytest.mark.slow(65))])
 def test_random_kills_leave_no_hole_and_nothing_twice(site: Site, seconds: int) -> None:
     """What the crash points show one by one must hold in any order, also for supervisors, fork servers and jobs."""
     site.env["TEST_KILLS"] = "1"

@@ -120,7 +120,7 @@ def machines(tmp_path: Path, sunday: datetime) -> Iterator[list[Machine]]:
 
 
 @pytest.mark.needs("cron", "faketime")
-@pytest.mark.slow
+@pytest.mark.slow(120)
 def test_one_attempt_per_slot_whoever_fires(machines: list[Machine]) -> None:
     """The first promise, on the user's own lines: cron alone, and cron beside schedulers; losers are quiet."""
     crontabs = _names(SPOOL)

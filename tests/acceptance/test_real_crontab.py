@@ -32,7 +32,7 @@ SET_BACK = """
 
 
 @pytest.mark.needs("cron")
-@pytest.mark.slow
+@pytest.mark.slow(45)
 def test_the_applied_line_fires_and_undo_gives_the_crontab_back(tmp_path: Path) -> None:
     """Quoting, %, the bare environment and the foreign SHELL= are cron's to judge, not ours."""
     namespaces.need(namespaces.OWN_MACHINE, "cron, which changes to each crontab's user")

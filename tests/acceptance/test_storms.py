@@ -103,7 +103,7 @@ def test_processes_of_each_kind_are_stopped_for_a_moment(storm: Storm) -> None:
     assert storm.calm_down() == []
 
 
-@pytest.mark.slow
+@pytest.mark.slow(55)
 def test_processes_of_each_kind_are_stopped_for_longer_than_a_lease(storm: Storm) -> None:
     """What is stopped is given up by the others, and comes back to find that it is."""
     for kind in KINDS:
@@ -137,7 +137,7 @@ def test_a_table_that_a_stranger_keeps_locked(storm: Storm, table: str) -> None:
     assert storm.calm_down() == []
 
 
-@pytest.mark.slow
+@pytest.mark.slow(25)
 @pytest.mark.needs("faketime")
 def test_ticks_of_a_host_whose_clock_is_a_year_ahead(storm: Storm) -> None:
     """It records nothing that has not come, and ends nothing that goes on."""

@@ -34,7 +34,7 @@ FAR = ("far", "farther")
 # Each of the numbers once led to a standstill.
 SEEDS = [
     *(pytest.param(seed, marks=pytest.mark.sqlite) for seed in (0, 6)),  # the slow ones are for both databases
-    *(pytest.param(None, id=f"random {number}", marks=pytest.mark.slow) for number in range(10)),
+    *(pytest.param(None, id=f"random {number}", marks=pytest.mark.slow(35)) for number in range(10)),
 ]
 
 

@@ -251,7 +251,7 @@ def demo(tmp_path: Path) -> Iterator[Demo]:
     shutil.rmtree(made.folder)
 
 
-@pytest.mark.slow
+@pytest.mark.slow(170)
 def test_whatever_is_killed_comes_back_and_the_ledger_has_no_hole(demo: Demo) -> None:
     """Two minutes of kill -9 on anything: servers, schedulers, workers, beats, their children, supervisord itself."""
     chance = random.Random(seed := int(os.environ.get("CRONS_TEST_SEED", random.randrange(10**6))))

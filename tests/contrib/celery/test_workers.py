@@ -130,7 +130,7 @@ def test_a_silent_broker_holds_up_no_tick(site: Site, redis: brokers.Redis) -> N
 
 
 @pytest.mark.needs("redis-server")
-@pytest.mark.slow
+@pytest.mark.slow(25)
 @pytest.mark.parametrize("late", [False, True], ids=["early acknowledgement", "late acknowledgement"])
 def test_a_killed_workers_run_is_lost_and_begun_again_only_where_that_is_harmless(
     site: Site, redis: brokers.Redis, late: bool

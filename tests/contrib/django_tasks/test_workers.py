@@ -42,7 +42,7 @@ def queue(site: Site) -> Site:
     return site
 
 
-@pytest.mark.slow
+@pytest.mark.slow(35)
 def test_two_workers_and_two_schedulers_do_each_slot_once(queue: Site) -> None:
     """One worker is killed in the middle and started again: what it ran is lost, all else is done, nothing twice."""
     queue.env |= {"TEST_ENTRIES": str(SLOTS), "TEST_TRACED_ON": "tasks"}
