@@ -6,8 +6,9 @@ import logging
 import os
 from collections.abc import Mapping
 from datetime import timedelta
+from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, NamedTuple, cast
 
 from django.conf import settings
 from django.utils.module_loading import import_string
@@ -51,14 +52,24 @@ DEFAULTS: dict[str, Any] = {
     },
     "HTTP_TICK_SECRET": "",
     "HTTP_TICK_STARTS": True,
+    "MONITORING": {},
 }
 SHORTEST_SECRET = 32
+MONITORING_KEYS = ("TOKEN", "NETWORKS")
+Network = IPv4Network | IPv6Network
 # What is wrong with USE_TZ = False, and what to do: crons.E003, and whatever asks for rows.
 NO_ZONES = (
     "USE_TZ is False, so moments would be stored without a zone.",
     "Set USE_TZ = True: slots are kept in UTC and shown in each entry's zone.",
 )
 KEEP_KEYS = (*(verdict.value for verdict in Verdict), "incidents", "audit")
+
+
+class Monitoring(NamedTuple):
+    """Who may read /crons/health without a login: who says one of *tokens*, and whose address is in *networks*."""
+
+    tokens: tuple[str, ...]
+    networks: tuple[Network, ...]
 
 
 def default_executors() -> dict[str, Mapping[str, Any]]:
@@ -227,14 +238,24 @@ class Conf:
         # Not through _get: no message may say what came, for a check would print it and a log keep it.
         crons = getattr(settings, "CRONS", {})
         given = crons.get("HTTP_TICK_SECRET", "") if isinstance(crons, dict) else ""
-        several = given if isinstance(given, (list, tuple)) else [given]
-        if not all(isinstance(each, (str, Path)) for each in several):
-            raise InvalidSetting("CRONS['HTTP_TICK_SECRET'] is neither a text, nor a pathlib.Path, nor a list of them.")
-        found = [secret for each in several for secret in (_secrets_in(each) if isinstance(each, Path) else [each])]
-        secrets = tuple(each for each in found if each)
-        for each in secrets:
-            _check_secret(each)
-        return secrets
+        return _secrets(given, "CRONS['HTTP_TICK_SECRET']")
+
+    @property
+    def monitoring(self) -> Monitoring:
+        """Who may read /crons/health without a login: TOKEN and NETWORKS. Default {}: nobody."""
+        crons = getattr(settings, "CRONS", {})
+        given = crons.get("MONITORING", {}) if isinstance(crons, dict) else {}
+        if not isinstance(given, dict):
+            raise InvalidSetting("CRONS['MONITORING'] is no dict, expected {'TOKEN': …, 'NETWORKS': […]}.")
+        for key in given:
+            if key not in MONITORING_KEYS:
+                about = nearest_and_all(str(key), MONITORING_KEYS)
+                raise InvalidSetting(f"CRONS['MONITORING'][{key!r}] is unknown.{about}")
+        networks = given.get("NETWORKS", [])
+        if not isinstance(networks, (list, tuple)):
+            raise InvalidSetting(f"CRONS['MONITORING']['NETWORKS'] is {networks!r}, expected a list of networks.")
+        tokens = _secrets(given.get("TOKEN", ""), "CRONS['MONITORING']['TOKEN']")
+        return Monitoring(tokens, tuple(_network(each) for each in networks))
 
     @property
     def http_tick_starts(self) -> bool:
@@ -308,8 +329,29 @@ class Conf:
         return value
 
 
-def _secrets_in(path: Path) -> list[str]:
-    about = f"CRONS['HTTP_TICK_SECRET']: the file {path}"
+def _network(text: Any) -> Network:
+    try:
+        return ip_network(text if isinstance(text, str) else repr(text))  # of a number it would make an address
+    except ValueError as error:
+        raise InvalidSetting(
+            f"CRONS['MONITORING']['NETWORKS'] has {text!r}, expected a network such as '10.0.0.0/8' or '::1': {error}."
+        ) from error
+
+
+def _secrets(given: Any, key: str) -> tuple[str, ...]:
+    """Read texts, and the lines of files; no message says what came."""
+    several = given if isinstance(given, (list, tuple)) else [given]
+    if not all(isinstance(each, (str, Path)) for each in several):
+        raise InvalidSetting(f"{key} is neither a text, nor a pathlib.Path, nor a list of them.")
+    found = [secret for each in several for secret in (_secrets_in(each, key) if isinstance(each, Path) else [each])]
+    secrets = tuple(each for each in found if each)
+    for each in secrets:
+        _check_secret(each, key)
+    return secrets
+
+
+def _secrets_in(path: Path, key: str) -> list[str]:
+    about = f"{key}: the file {path}"
     if not path.is_absolute():
         raise InvalidSetting(f"{about} needs an absolute path: a site may be started anywhere.")
     try:
@@ -333,18 +375,18 @@ def _check_mode(path: Path, about: str) -> None:
         )
 
 
-def _check_secret(secret: str) -> None:
+def _check_secret(secret: str, key: str) -> None:
     # A long path would do as a secret, which anybody could guess.
     if secret.startswith("/") and Path(secret).exists():
-        raise InvalidSetting("CRONS['HTTP_TICK_SECRET'] has the path of a file as a text: make it a pathlib.Path.")
+        raise InvalidSetting(f"{key} has the path of a file as a text: make it a pathlib.Path.")
     if len(secret) < SHORTEST_SECRET:
         raise InvalidSetting(
-            f"CRONS['HTTP_TICK_SECRET'] has a secret of {len(secret)} characters, expected at least {SHORTEST_SECRET}, "
+            f"{key} has a secret of {len(secret)} characters, expected at least {SHORTEST_SECRET}, "
             "as `openssl rand -hex 32` makes them."
         )
     if any(each.isspace() for each in secret):
         raise InvalidSetting(
-            "CRONS['HTTP_TICK_SECRET'] has a secret with a blank or a line break in it, which a caller's shell would "
+            f"{key} has a secret with a blank or a line break in it, which a caller's shell would "
             "not send: read it with .strip(), or take another."
         )
 

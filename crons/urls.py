@@ -1,9 +1,15 @@
-"""Where the pages and the tick over HTTP answer: `path("crons/", include("crons.urls"))`."""
+"""Where the pages, the health check and the tick over HTTP answer: `path("crons/", include("crons.urls"))`."""
 
 from django.urls import path
 
 from crons.triggers import http
-from crons.web import views
+from crons.web import health, views
 
 app_name = "crons"
-urlpatterns = [path("", views.home, name="home"), path("tick", http.tick, name="tick")]
+urlpatterns = [
+    path("", views.home, name="home"),
+    path("tick", http.tick, name="tick"),
+    path("health", health.well, name="health"),
+    path("health/live", health.live, name="live"),
+    path("health/ready", health.ready, name="ready"),
+]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from functools import cached_property
+from typing import Any
 
 from django.db import connections
 from django.db.models import Q, QuerySet, Subquery
@@ -56,6 +57,10 @@ class Problem:
     ) -> Problem:
         """Make the problem of one entry's *row*."""
         return cls(kind, text, row.name if row else "", since, next_step, run_id, row)
+
+    def as_json(self) -> dict[str, Any]:
+        """Return it as data."""
+        return {name: getattr(self, name) for name in ("kind", "entry", "text", "since", "next_step", "run_id")}
 
 
 class Look:

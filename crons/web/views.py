@@ -31,9 +31,8 @@ def home(request: HttpRequest) -> HttpResponse:
     """Show the board to staff who may see entries and runs; say to others what they lack."""
     if not request.user.is_authenticated:
         return redirect_to_login(request.get_full_path(), _login_url())
-    lacking = _lacking(request)
-    if lacking:
-        return _page(request, "refused", {"lacking": lacking}, 403)
+    if missing := lacking(request):
+        return _page(request, "refused", {"lacking": missing}, 403)
     days = request.GET.get("days", "1")
     days = days if days in WINDOWS else "1"
     try:
@@ -51,7 +50,8 @@ def _page(request: HttpRequest, name: str, context: dict[str, Any], status: int 
     return HttpResponse(page, status=status)
 
 
-def _lacking(request: HttpRequest) -> str:
+def lacking(request: HttpRequest) -> str:
+    """Say what a person lacks who may not see the board; empty where nothing is."""
     if not (request.user.is_active and request.user.is_staff):
         return "This page is for staff: your account is none."
     missing = [name for name in NEEDED if not request.user.has_perm(name)]

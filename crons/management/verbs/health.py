@@ -40,7 +40,7 @@ class Health(Verb):
         alive = api.schedulers()
         if out.json:
             for problem in found:
-                out.row(_as_json(problem))
+                out.row({"model": "problem", **problem.as_json()})
             for pause in api.pauses():
                 out.row({"model": "pause", **as_json(pause)})
             for beat in alive:
@@ -57,11 +57,6 @@ class Health(Verb):
             if not alive:
                 out.line("No scheduler is running here; that is well where cron calls tick or run, or beat fires.")
         return 1 if found else 0
-
-
-def _as_json(problem: Problem) -> dict[str, Any]:
-    about = {name: getattr(problem, name) for name in ("kind", "entry", "text", "since", "next_step", "run_id")}
-    return {"model": "problem", **about}
 
 
 def _in_words(problem: Problem) -> str:
