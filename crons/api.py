@@ -19,6 +19,7 @@ from crons.jobs import no_entry
 from crons.ledger import Corrected, Pruned, Reconciled, UpcomingSlot
 from crons.models import Entry, Heartbeat, Pause, Range, Run, is_text
 from crons.watch import Look, Problem
+from crons.why import Answer, answer, gather
 
 
 def sync(*, retire: Retire = Retire.NOTHING, by: str = "", kind: str = "sync") -> Synced:
@@ -230,6 +231,17 @@ def why_waiting(runs: Iterable[Run]) -> dict[int, str]:
     Cost: two queries, and one more where CRONS["GROUPS"] limits any.
     """
     return watch.why_waiting(runs)
+
+
+def why(name: str, moment: str | datetime | None = None, *, run: int | None = None) -> Answer:
+    """Say why one slot of an entry ended as it did, or what will become of it; of the newest where none is named.
+
+    Args: *moment* as a text, or a datetime: without an offset it is read on the entry's clock; a time alone is the last
+    one that has come, a day alone its first slot. *run* is the number of one of its runs, instead.
+    Raises: UnknownJob with the nearest name; Refused if *moment* is none, or *run* is no run of that entry.
+    Cost: at most twenty statements, each along an index.
+    """
+    return answer(gather(name, moment, ledger.database_now(), run=run))
 
 
 def schedulers() -> list[Heartbeat]:

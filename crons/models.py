@@ -200,7 +200,10 @@ class Run(LedgerRow):
 
 
 class Range(LedgerRow):
-    """Many slots of one entry with the same verdict. Unique: (entry, first slot)."""
+    """Many slots of one entry with the same verdict. Unique: (entry, first slot).
+
+    *pause*: of slots skipped in a pause, which it was (since, until, by, reason, scope): its own row goes when it ends.
+    """
 
     entry = models.ForeignKey(Entry, on_delete=models.CASCADE, related_name="ranges")
     first_at = RowDateTimeField()
@@ -210,6 +213,7 @@ class Range(LedgerRow):
     reason = models.CharField(max_length=20, choices=_choices(Reason))
     trigger = models.CharField(max_length=50)
     recorded_at = RowDateTimeField()
+    pause = RowJSONField(null=True)
 
     class Meta:
         constraints = [models.UniqueConstraint(fields=["entry", "first_at"], name="crons_range_once_per_first")]

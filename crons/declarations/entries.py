@@ -13,6 +13,7 @@ from typing import Any
 
 from crons.columns import Garbled
 from crons.conf import conf
+from crons.hosts.instances import host
 from crons.jobs import Declaration, Job, registry
 from crons.ledger import (
     account_for,
@@ -95,6 +96,7 @@ def write(declaration: Declaration, now: datetime, known: Known, by: str) -> str
         if not wanted["zone_hash"] and wanted["zone"] == entry.zone:
             del wanted["zone_hash"]  # this machine lacks the zone: what its rules are others have written
         differing = [name for name, value in wanted.items() if _differs(getattr(entry, name), value)]
+        was = {"schedule": entry.schedule, "zone": entry.zone}
         if entry.retired_at is not None:
             _reopen(entry, wanted, now, using)
             if declaration.name in known.paused:
@@ -109,6 +111,7 @@ def write(declaration: Declaration, now: datetime, known: Known, by: str) -> str
             deed = "changed"
         if deed == "unchanged":
             return deed
+        _note_change(entry, was, now, by, using)
         if deed == "renamed":
             keep_keys(entry, using)
         for name, value in {**wanted, "name": declaration.name}.items():
@@ -118,6 +121,16 @@ def write(declaration: Declaration, now: datetime, known: Known, by: str) -> str
         entry.version += 1
         entry.save(using=using)
     return deed
+
+
+def _note_change(entry: Entry, was: dict[str, str], now: datetime, by: str, using: str) -> None:
+    """Write down which release declares otherwise when *entry* runs: long after, somebody asks what was a slot then."""
+    now_declared = {"schedule": entry.schedule, "zone": entry.zone}
+    if entry.retired_at is None and was == now_declared:
+        return
+    deed = "change" if entry.retired_at is None else "return"
+    after = {**now_declared, "host": host(), "release": conf.release}
+    note(deed, "entry", entry.name, by, now, using, before=was, after=after)
 
 
 def _differs(stored: object, value: object) -> bool:

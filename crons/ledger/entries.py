@@ -33,6 +33,9 @@ class Planned:
     version: int
     paused_at: datetime | None
     paused_until: datetime | None
+    paused_by: str
+    pause_reason: str
+    pause_scope: str
     parked_reason: str
     retired_at: datetime | None
 

@@ -20,6 +20,7 @@ from crons.planner import Account, Plan, PlannedRange, PlannedSlot, while_retire
 from crons.presentation import utc
 from crons.schedules import FAR_FUTURE
 from crons.signals import recorded
+from crons.verdicts import Reason
 
 # Of why an entry is parked: a row may hold megabytes of what cannot be read.
 LONGEST_REASON = 1_000
@@ -105,7 +106,7 @@ def account_for(entries: Sequence[Entry | Planned], now: datetime, trigger: str,
         slots.extend((entry, slot) for slot in planned.slots)
         if planned.slots and account.policy.catch_up == "latest":
             newest[entry.id] = planned.slots[-1].slot_at
-        done.ranges.extend(_range(entry.id, each, trigger, now) for each in planned.ranges)
+        done.ranges.extend(_range(entry, each, trigger, now) for each in planned.ranges)
         if entry.paused_until is not None and entry.paused_until <= now:
             entry.paused_at = entry.paused_until = None
         entry.accounted_until, entry.wake_at = planned.accounted_until, planned.wake_at
@@ -186,13 +187,13 @@ def write_off_retired(entry: Entry, until: datetime, now: datetime, using: str) 
         ranges = while_retired(account_of(entry), until)
     except (CronsError, ValueError, OverflowError):
         return False
-    rows.insert([_range(entry.pk, each, "sync", now) for each in ranges], using)
+    rows.insert([_range(entry, each, "sync", now) for each in ranges], using)
     return True
 
 
-def _range(entry_id: int, planned: PlannedRange, trigger: str, now: datetime) -> Range:
+def _range(entry: Entry | Planned, planned: PlannedRange, trigger: str, now: datetime) -> Range:
     return Range(
-        entry_id=entry_id,
+        entry_id=entry.id,
         first_at=planned.first_at,
         last_at=planned.last_at,
         count=planned.count,
@@ -200,4 +201,12 @@ def _range(entry_id: int, planned: PlannedRange, trigger: str, now: datetime) ->
         reason=planned.reason,
         trigger=trigger,
         recorded_at=now,
+        pause=_pause(entry) if planned.reason == Reason.PAUSED else None,
     )
+
+
+def _pause(entry: Entry | Planned) -> dict[str, str | None]:
+    """Return what is kept of the pause that skips slots of *entry*: after its end nothing else says who it was."""
+    since, until = (each.isoformat() if each else None for each in (entry.paused_at, entry.paused_until))
+    by, reason, scope = entry.paused_by, entry.pause_reason, entry.pause_scope
+    return {"since": since, "until": until, "by": by, "reason": reason, "scope": scope}

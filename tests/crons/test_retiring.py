@@ -50,7 +50,7 @@ def test_what_serve_does_at_its_start_retires_nothing():
 
     assert (done.created, done.retired, done.undeclared) == (["new"], [], ["old"])
     assert live() == ["both", "new", "old"]
-    assert (Incident.objects.count(), AuditEvent.objects.count()) == (0, 0)
+    assert (Incident.objects.count(), AuditEvent.objects.filter(verb="retire").count()) == (0, 0)
 
 
 def test_each_retired_entry_has_an_audit_event_and_all_have_one_mail():
@@ -62,7 +62,7 @@ def test_each_retired_entry_has_an_audit_event_and_all_have_one_mail():
     done = api.sync(retire=Retire.FEW, by="ann@web1")
 
     assert (done.retired, done.problems) == (["clean", "load"], [])
-    events = AuditEvent.objects.order_by("subject")
+    events = AuditEvent.objects.exclude(verb="change").order_by("subject")
     assert [(each.verb, each.subject, each.actor) for each in events] == [
         ("retire", "clean", "ann@web1"),
         ("retire", "load", "ann@web1"),

@@ -41,6 +41,7 @@ VERBS: dict[str, tuple[str, str]] = {
     "list": ("entries", "List the entries: schedule, next slot, last verdict."),
     "next": ("upcoming", "List the slots that come next."),
     "history": ("history", "List what became of past slots, newest first."),
+    "why": ("why", "Say why a slot was not run, or what will become of it."),
     "show": ("show", "Show all that is known of one run."),
     "log": ("log", "Print what a run wrote."),
     "sync": ("sync", "Bring the entries in step with the declarations."),
