@@ -46,6 +46,16 @@ class Pass:
         self.lost += later.lost
         self.begun += later.begun
 
+    def summary(self, sent: int) -> dict[str, int]:
+        """Return what `crons tick --json` and POST /crons/tick say of it and of the *sent* messages."""
+        return {
+            "recorded": self.runs,
+            "written_off": self.written_off,
+            "sent": sent,
+            "lost": len(self.lost),
+            "parked": len(self.parked),
+        }
+
     def note(self, recorded: Recorded) -> None:
         """Count what was recorded, and log what could not be."""
         self.runs += len(recorded.runs)

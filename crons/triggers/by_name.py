@@ -13,7 +13,6 @@ from crons.declarations import arguments
 from crons.exceptions import Refused
 from crons.executors import Executor
 from crons.jobs import registry
-from crons.models import Run
 from crons.side_output import Echo, is_terminal
 from crons.triggers.entry import EntryTrigger
 from crons.triggers.session import Session
@@ -22,10 +21,10 @@ from crons.triggers.within import do_the_work
 
 @dataclass(frozen=True)
 class Ran:
-    """The exit code, and the run where there is one."""
+    """The exit code, and the number of the run where there is one."""
 
     code: int
-    run: Run | None = None
+    run: int | None = None
 
 
 def run_entry(
@@ -64,7 +63,7 @@ def run_entry(
     with Session("run", "crontab" if scheduled else "manual", executors, echo=None if foreground else echo) as session:
         trigger = EntryTrigger(session, say, wait=wait, show=echo.show if echo else _show_nothing)
         code = trigger.scheduled(name, guess=is_guess) if scheduled else trigger.manual(name, by=by, args=args)
-    return Ran(code, trigger.run)
+    return Ran(code, trigger.run.pk if trigger.run else None)
 
 
 def _inline() -> dict[str, Executor]:

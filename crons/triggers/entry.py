@@ -14,9 +14,8 @@ from crons.exceptions import UnknownJob
 from crons.jobs import registry, unknown_here
 from crons.models import Entry, Run
 from crons.presentation import utc
-from crons.triggers.following import POLL_SECONDS, Following, current_attempt
-from crons.triggers.session import LONGEST_LOOK_SECONDS, Session
-from crons.triggers.tick import LONGEST_AHEAD
+from crons.triggers.following import POLL_SECONDS, Follower, current_attempt
+from crons.triggers.session import LONGEST_AHEAD, LONGEST_LOOK_SECONDS, Session
 from crons.verdicts import Kind, State, Verdict
 
 # A bare crontab line may fire a little early or late; further away it is a person's wish.
@@ -39,7 +38,7 @@ class EntryTrigger:
     patience: timedelta = RETRY_PATIENCE
     run: Run | None = None
     show: Callable[[str, str], None] = field(default=lambda stream, text: None)
-    _following: Following | None = None
+    _follower: Follower | None = None
 
     def scheduled(self, name: str, *, guess: bool = False) -> int:
         """Run the slot that is due now, unless somebody has it; return the exit code.
@@ -173,20 +172,13 @@ class EntryTrigger:
 
     def _follow(self, run: Run) -> int | None:
         """Show what *run* writes until it is over; None once nobody runs it any more, so that it is looked at again."""
-        if self._following is None or self._following.run.pk != run.pk:
-            self._following = Following(run, self.say, lambda chunk: self.show(chunk.stream, chunk.text))
-        following = self._following
-        while self.session.stopping is None:
-            is_over = following.poll()
-            if following.was_deleted:
-                return 1
-            if is_over:
-                return self._verdict(following.run, mine=True)
-            # Where this line is the only trigger nobody else would ever look: what was killed, or requeued, is for it.
-            time.sleep(POLL_SECONDS)
-            if following.has_vanished or following.run.state in (State.DUE, State.WAITING):
-                return None
-        return 1
+        if self._follower is None or self._follower.run.pk != run.pk:
+            self._follower = Follower(run, self.say, lambda chunk: self.show(chunk.stream, chunk.text))
+        follower = self._follower
+        # A run without a process is for this command to begin: where its line is the only trigger, nobody else looks.
+        if follower.follow(lambda: self.session.stopping is None and not follower.has_no_process):
+            return 1 if follower.was_deleted else self._verdict(follower.run, mine=True)
+        return 1 if self.session.stopping is not None else None
 
     def _no_run(self, entry: Entry, slot_at: datetime) -> int:
         off = api.ranges().filter(entry=entry, first_at__lte=slot_at, last_at__gte=slot_at).first()

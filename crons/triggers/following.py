@@ -1,7 +1,8 @@
-"""Following a run that another process runs: what it writes, as it writes it, and where it stands. For all who wait."""
+"""Following a run that another process runs, to its end: for `crons log --follow` and `crons run --wait`."""
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -18,16 +19,16 @@ from crons.presentation import local
 from crons.verdicts import State
 
 POLL_SECONDS = 0.5
-AWAY = (OperationalError, InterfaceError, LedgerUnavailable)
+NO_ANSWER = (OperationalError, InterfaceError, LedgerUnavailable)
 
 
 @dataclass
-class Following:
-    """Follows one run, whoever runs it and however often it is tried; has no part in it.
+class Follower:
+    """Follows one run, whoever runs it and however often it is tried; changes nothing about it.
 
-    *note* is told of each change of where it stands, once; *show* gets each piece of output, in order.
-    *run* is the row as it was read last; *was_deleted* says so; *has_vanished* that the process of its
-    current attempt has ended, or has not kept its lease: what becomes of it is for a trigger that looks.
+    *note* gets each change of its state, once, in words; *show* gets each piece of output, in order.
+    *run* is the row as it was read last; *was_deleted* says that there is none any more. *has_vanished* says that the
+    process of its current attempt has ended, or has let its lease run out: the next tick or serve decides what then.
     """
 
     run: Run
@@ -37,26 +38,41 @@ class Following:
     has_vanished: bool = False
     _attempt: int = 0
     _seq: int = -1
-    _is_away: bool = False
+    _is_unanswered: bool = False
     _vanished: set[int] = field(default_factory=set)
-    _told: set[tuple[str, datetime | None]] = field(default_factory=set)
+    _noted: set[tuple[str, datetime | None]] = field(default_factory=set)
+
+    @property
+    def has_no_process(self) -> bool:
+        """Whether nobody runs it now: the next look at the clock may begin it, or find it lost."""
+        return self.has_vanished or self.run.state in (State.DUE, State.WAITING)
+
+    def follow(
+        self, goes_on: Callable[[], bool] = lambda: True, *, pause: Callable[[float], None] = time.sleep
+    ) -> bool:
+        """Poll until the run is over, or until *goes_on* says no after a *pause*; whether the run is over."""
+        while not self.poll():
+            pause(POLL_SECONDS)
+            if not goes_on():
+                return False
+        return True
 
     def poll(self) -> bool:
         """Show what is new; whether the run is over."""
         try:
-            is_over = self._show_news()
-        except AWAY as error:
+            is_over = self._show_what_is_new()
+        except NO_ANSWER as error:
             connection = connections[conf.database]
             if not connection.in_atomic_block:
                 connection.close_if_unusable_or_obsolete()
-            if not self._is_away:
+            if not self._is_unanswered:
                 self.note(f"the database does not answer, trying again: {error}")
-            self._is_away = True
+            self._is_unanswered = True
             return False
-        self._is_away = False
+        self._is_unanswered = False
         return is_over
 
-    def _show_news(self) -> bool:
+    def _show_what_is_new(self) -> bool:
         # The state first: an ending is written after all output, so what is read below is all of it.
         run = api.history().filter(pk=self.run.pk).first()
         for chunk in self._new_chunks():
@@ -68,9 +84,9 @@ class Following:
             return True
         self.run, self.has_vanished = run, False
         if run.state == State.RUNNING:
-            self._look_for_its_process()
+            self._check_process()
         elif run.state != State.DONE:
-            self._say_where_it_stands()
+            self._note_state()
         return bool(run.state == State.DONE)
 
     def _new_chunks(self) -> Iterator[OutputChunk]:
@@ -78,18 +94,18 @@ class Following:
         chunks = OutputChunk.objects.using(conf.database).filter(new, attempt__run=self.run.pk)
         return iter(chunks.order_by("attempt_id", "seq"))
 
-    def _say_where_it_stands(self) -> None:
+    def _note_state(self) -> None:
         run = self.run
         mark = (run.state, run.wake_at)
-        if mark in self._told:
+        if mark in self._noted:
             return
-        self._told.add(mark)
+        self._noted.add(mark)
         if run.wake_at is not None and run.tries and run.wake_at > ledger.database_now():
             self.note(f"run {run.pk}: {run.detail}; again at {local(run.wake_at, run.entry.zone)}.")
         else:
             self.note(f"run {run.pk} waits: {api.why_waiting([run]).get(run.pk) or 'for its turn'}.")
 
-    def _look_for_its_process(self) -> None:
+    def _check_process(self) -> None:
         going = current_attempt(self.run)
         if going is None or going.outcome:
             return

@@ -151,11 +151,7 @@ def _look() -> dict[str, Any]:
         instance.stop()
     return {
         "at": done.agenda.now.isoformat(),
-        "recorded": done.runs,
-        "written_off": done.written_off,
-        "sent": dispatcher.publishers.sent,
-        "lost": len(done.lost),
-        "parked": len(done.parked),
+        **done.summary(dispatcher.publishers.sent),
         "begins": see_that_it_begins(),
     }
 

@@ -29,6 +29,8 @@ DRAIN_AT_TERMINAL = timedelta(seconds=2)
 # After cancelling: the kill wait of the executor, and time to write the endings down.
 CANCELLING_SECONDS = 10.0
 LONGEST_LOOK_SECONDS = 1.0
+# Cron on a host whose clock is ahead fires before the database's minute has begun.
+LONGEST_AHEAD = timedelta(seconds=5)
 STOPPING = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 # Wrappers pass on a signal that the whole group has had, and service managers send two kinds: that is one wish.
 ONE_WISH_SECONDS = 2.0

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from datetime import datetime, timedelta
+from datetime import datetime
 
 from django.utils import timezone
 
@@ -11,13 +11,9 @@ from crons import ledger
 from crons.dispatch import Pass
 from crons.ledger import Agenda
 from crons.triggers.alert_sender import AlertSender
-from crons.triggers.session import Session
+from crons.triggers.session import LONGEST_AHEAD, Session
 
-# Cron on a host whose clock is ahead fires before the database's minute has begun.
-LONGEST_AHEAD = timedelta(seconds=5)
 SENDING_SECONDS = 5.0
-
-
 # How often a tick that stays looks again: as often as a timer would have started another.
 LOOK_SECONDS = 60.0
 

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Mapping
+import time
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from crons import api
 from crons.conf import conf
 from crons.exceptions import CronsError, Refused
-from crons.management.following import Follower
 from crons.management.verbs import Out, Verb, at_least_one, find_run
 from crons.models import Attempt, OutputChunk, Run
 from crons.presentation import as_json, describe_arguments, describe_run
-from crons.verdicts import State
+from crons.triggers.following import Follower, current_attempt
+from crons.verdicts import State, Verdict
+
+STOPPED_BY_CTRL_C = 130
 
 
 class Log(Verb):
@@ -38,7 +41,7 @@ class Log(Verb):
         if options["follow"]:
             if options["attempt"]:
                 raise Refused("--follow shows every attempt as it comes, so it cannot be one --attempt only.")
-            return Follower(_run_to_follow(options["run"]), out, options["stream"] or "").follow()
+            return follow(_run_to_follow(options["run"]), out, options["stream"] or "")
         run = _run(options["run"])
         attempt = _attempt(run, options["attempt"])
         if run.args:
@@ -49,14 +52,47 @@ class Log(Verb):
         written = False
         for chunk in chunks:  # bounded by OUTPUT_LIMIT_BYTES; a cursor on the server would need a session of its own
             written = True
-            if out.json:
-                out.row(as_json(chunk))
-            else:
-                out.text(chunk.text)
+            _print(chunk, out)
         if not written:
             what = f" to {options['stream']}" if options["stream"] else ""
             out.note(f"run {attempt.run_id}, attempt {attempt.number} wrote nothing{what}.")
         return 0
+
+
+def follow(run: Run, out: Out, stream: str = "", *, pause: Callable[[float], None] = time.sleep) -> int:
+    """Print what *run* writes until it is over; return 0 if it succeeded, else what its last attempt exited with."""
+
+    def show(chunk: OutputChunk) -> None:
+        if not stream or chunk.stream == stream:
+            _print(chunk, out)
+
+    follower = Follower(run, out.note, show)
+    try:
+        follower.follow(pause=pause)
+    except KeyboardInterrupt:
+        out.note(f"run {run.pk} goes on. See: manage.py crons show {run.pk}")
+        return STOPPED_BY_CTRL_C
+    if follower.was_deleted:
+        return 1
+    run = follower.run
+    out.note(f"run {run.pk} of {run.entry.name}: {describe_run(run).text}")
+    return _exit_code(run)
+
+
+def _print(chunk: OutputChunk, out: Out) -> None:
+    if out.json:
+        out.row(as_json(chunk))
+    else:
+        out.text(chunk.text)
+        out.stdout.flush()
+
+
+def _exit_code(run: Run) -> int:
+    if run.verdict == Verdict.SUCCEEDED:
+        return 0
+    last = current_attempt(run)
+    code = (last.exit_code if last else None) or 1
+    return code if code > 0 else 128 - code  # as a shell says of what a signal ended
 
 
 def _run(asked: str) -> Run:

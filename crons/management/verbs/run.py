@@ -60,7 +60,7 @@ class Run(Verb):
             echo=None if out.json else Echo(as_written=out.as_written),
         )
         if out.json and ran.run is not None:
-            out.row(run_as_json(ran.run.pk))
+            out.row(run_as_json(ran.run))
         return ran.code
 
 

@@ -34,22 +34,15 @@ class Tick(Verb):
 
         with Session("tick", "tick") as session:
             done = tick(session, while_busy=options["while_busy"])
-        counts = {
-            "recorded": done.runs,
-            "written_off": done.written_off,
-            "begun": len(done.begun),
-            "sent": session.dispatcher.publishers.sent,
-            "lost": len(done.lost),
-            "parked": len(done.parked),
-        }
+        counts = {**done.summary(session.dispatcher.publishers.sent), "begun": len(done.begun)}
         if out.json:
             out.row(counts)
         elif any(counts.values()) or is_terminal(sys.stderr):
             # Cron mails whatever a line prints: with nothing to do it must be silent.
             sent = f", {counts['sent']} sent" if counts["sent"] else ""
             out.note(
-                f"{done.runs} slot(s) recorded, {done.written_off} missed or skipped, "
-                f"{len(done.begun)} attempt(s) begun, {len(done.lost)} found lost{sent}."
+                f"{counts['recorded']} slot(s) recorded, {counts['written_off']} missed or skipped, "
+                f"{counts['begun']} attempt(s) begun, {counts['lost']} found lost{sent}."
             )
         for name in done.parked:
             out.note(f"{name} is parked: see manage.py crons health")

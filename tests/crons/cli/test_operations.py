@@ -14,8 +14,8 @@ from django.db import OperationalError
 from crons import api, job
 from crons.hosts.instances import Instance
 from crons.jobs.policies import Policy
-from crons.management.following import Follower
 from crons.management.output import Out
+from crons.management.verbs import log
 from crons.management.verbs.base import argument
 from crons.models import Attempt, AuditEvent, OutputChunk, Range, Run
 from tests.crons.cli.conftest import NOW, Terminal, refuse
@@ -233,7 +233,7 @@ def follow():
 
     def follow(run, *steps, **options):
         out, err = OutputWrapper(StringIO()), OutputWrapper(StringIO())
-        code = Follower(run, Out(out, err), pause=Story(*steps), **options).follow()
+        code = log.follow(run, Out(out, err), pause=Story(*steps), **options)
         return out._out.getvalue(), err._out.getvalue().splitlines(), code
 
     return follow
@@ -408,7 +408,7 @@ def test_following_takes_the_run_that_goes(crons, going, make_run, monkeypatch):
     attempt = going.current_attempt
     write(attempt, 0, "out\n")
     write(attempt, 1, "err\n", "stderr")
-    monkeypatch.setattr("crons.management.following.POLL_SECONDS", 0)
+    monkeypatch.setattr("crons.triggers.following.POLL_SECONDS", 0)
     looks = iter([lambda: None, lambda: end(going, "succeeded")])
     monkeypatch.setattr(api, "history", lambda *name, real=api.history: (next(looks, lambda: None)(), real(*name))[1])
 
