@@ -53,7 +53,7 @@ test: setup ## run the tests on SQLite and on PostgreSQL; the slowest are listed
 test-slow: setup ## run the slow tests, minutes each, on both databases
 	@scripts/test.sh 'slow'
 
-test-contrib: setup ## run the core's tests in a copy without any folder of crons/contrib, on SQLite
+test-contrib: setup ## show that all folders of crons/contrib can be deleted, and each alone; on SQLite
 	@scripts/test_contrib.sh
 
 test-django61: ## run what needs no django-celery-beat on Django 6.1, in .venv-django61 (Python 3.12 or newer)

@@ -1,23 +1,37 @@
 #!/usr/bin/env bash
-# Run the core's tests in a copy of this tree that has no folder of crons/contrib, on SQLite, with $VENV.
+# Show that the folders of crons/contrib/ can be deleted, all of them and each alone: scripts/test_without.sh says how.
 #
-# A part of the core that needs one of them fails here. Options go to pytest.
+# On SQLite, with $VENV. Options go to pytest.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
-python=$(realpath --no-symlinks "${VENV:-.venv}/bin/python")
-jobs=${JOBS:-$((2 * $(getconf _NPROCESSORS_ONLN)))}
-place=$(mktemp -d)
-trap 'rm -rf -- "$place"' EXIT
+logs=$(mktemp -d)
+trap 'rm -rf -- "$logs"' EXIT
+export logs
+failed=()
+folders=()
+for file in crons/contrib/*/extension.py; do
+    folders+=("$(basename "$(dirname "$file")")")
+done
 
-# What git knows of, and what is new: nothing that was built.
-git ls-files -z --cached --others --exclude-standard | tar --create --null --files-from=- --ignore-failed-read 2>/dev/null |
-    tar --extract --directory="$place"
-left_out=("$place"/crons/contrib/*/)
-rm -rf -- "${left_out[@]}" "$place/tests/contrib"
-
-unset DATABASE_URL
-export DJANGO_SETTINGS_MODULE=tests.settings CRONS_TEST_DATABASE=sqlite
-cd "$place"
-"$python" -m pytest -n "$jobs" --dist worksteal -p no:cacheprovider -m 'not slow' "$@" tests/crons
-echo "── the core without ${#left_out[@]} folders: $(basename -a "${left_out[@]}" | paste -sd' ')"
+scripts/test_without.sh all "$@" || failed+=("all of them")
+echo "── the core without ${#folders[@]} folders: ${folders[*]}"
+SECONDS=0
+# shellcheck disable=SC2016  # the inner shell's
+printf '%s\n' "${folders[@]}" | xargs -P "$(getconf _NPROCESSORS_ONLN)" -I {} bash -c '
+    folder=$1; shift
+    scripts/test_without.sh "$folder" "$@" >"$logs/$folder" 2>&1 && touch "$logs/$folder.passed"; true' - {} "$@"
+for folder in "${folders[@]}"; do
+    if [[ -e $logs/$folder.passed ]]; then
+        echo "── without $folder: $(grep -v '^[[:space:]]*$' "$logs/$folder" | tail -n 2 | paste -sd' ')"
+    else
+        failed+=("$folder")
+        cat "$logs/$folder"
+        echo "── without $folder: FAILED"
+    fi
+done
+echo "── each folder alone: $((SECONDS / 60)) min $((SECONDS % 60)) s"
+if [[ ${#failed[@]} -gt 0 ]]; then
+    echo "FAILED without: $(IFS=,; echo "${failed[*]}")" >&2
+    exit 1
+fi

@@ -20,7 +20,7 @@ export DJANGO_SETTINGS_MODULE=tests.settings CRONS_TEST_DATABASE=sqlite
 unset DATABASE_URL
 "$python" -W error::django.utils.deprecation.RemovedInNextVersionWarning manage.py check
 "$python" manage.py makemigrations --check --dry-run
-scripts/test_contrib.sh
+scripts/test_contrib.sh "${ignored[@]}"
 # Real workers have run on two other Djangos by then, and take their minutes.
 ignored+=('--ignore-glob=tests/contrib/*/test_workers.py' --ignore=tests/contrib/celery/test_shared_tasks.py)
 "$python" -m pytest -n "${JOBS:-$((2 * $(getconf _NPROCESSORS_ONLN)))}" --dist worksteal -p no:cacheprovider -m 'not slow' "${ignored[@]}" \

@@ -30,7 +30,7 @@ from crm.settings import CRONS, DATABASES, INSTALLED_APPS, STORAGES  # noqa: E40
 
 
 def _is_there(name: str) -> bool:
-    """Say whether the folder of crons/contrib that *name* lies in was not deleted (scripts/test_contrib.sh)."""
+    """Say whether the folder of crons/contrib that *name* lies in was not deleted (scripts/test_without.sh)."""
     return not name.startswith("crons.contrib.") or find_spec(".".join(name.split(".")[:3])) is not None
 
 

@@ -129,10 +129,22 @@ def test_the_tests_of_a_folder_need_no_other(folder: str):
 
 
 def test_the_tests_of_the_core_need_no_folder():
-    """They run where all of them are deleted: scripts/test_contrib.sh."""
+    """They run where all of them are deleted: scripts/test_without.sh."""
     files = (ROOT / "tests" / "crons").rglob("*.py")
 
     assert [path.name for path in files if re.search(r"contrib\.(celery|django_|systemd)", path.read_text())] == []
+
+
+def test_what_asks_for_folders_is_run_without_each_of_them():
+    """scripts/test_without.sh runs the tests of these modules in each copy: one that it does not know is not tried."""
+    script = (ROOT / "scripts" / "test_without.sh").read_text()
+    named = dict(re.findall(r"^    (\S+\.py):(test_\w+\.py)$", script, re.MULTILINE))
+    outside = [path for path in HERE.rglob("*.py") if HERE / "contrib" not in path.parents]
+
+    asking = [path for path in outside if re.search(r"^ *from crons\.extensions import", path.read_text(), re.MULTILINE)]
+
+    assert sorted(path.relative_to(HERE).as_posix() for path in asking) == sorted(named)
+    assert [name for name in named.values() if not (ROOT / "tests" / "crons" / name).exists()] == []
 
 
 def test_nothing_outside_names_another_system():

@@ -1,0 +1,76 @@
+#!/usr/bin/env bash
+# Show in a copy of this tree that folder $1 of crons/contrib/ can be deleted, or all of them; further options go to pytest.
+#
+# "all": the fast tests of the core run where none of the folders is there.
+# A folder: where only that one and its tests are gone,
+#   - every module of crons is imported, and manage.py check finds no error;
+#   - pytest collects the rest: the tests of the core, of the other folders, contracts, acceptance, house rules;
+#   - of these, the ones that can end otherwise than with all folders there run ("asking" below), and the other folders'.
+# That is enough: the core learns of a folder only by asking crons.extensions. tests/house holds the core to it, and the
+# list below to who asks. What does not ask is the same code with one folder gone and with all, and "all" runs its tests.
+# The tests of the CRM stay out: it is a project that uses four of the folders on purpose.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+folder=$1
+shift
+
+# Modules of the core that ask crons.extensions, and the tests of what they make of the answer.
+asking=(
+    apps.py:test_apps.py
+    checks/declarations.py:test_checks.py
+    conf.py:test_conf.py
+    doctor/installed.py:test_doctor.py
+    jobs/external_tasks.py:test_jobs.py
+    sources/__init__.py:test_sources.py
+    sources/crontab_files.py:test_sources.py
+    targets/__init__.py:test_secrets_of_arguments.py
+    tasks.py:test_apps.py
+)
+python=$(realpath --no-symlinks "${VENV:-.venv}/bin/python")
+place=$(mktemp -d)
+trap 'rm -rf -- "$place"' EXIT
+unset DATABASE_URL
+export DJANGO_SETTINGS_MODULE=tests.settings CRONS_TEST_DATABASE=sqlite
+
+# What git knows of, and what is new: nothing that was built.
+git ls-files -z --cached --others --exclude-standard | tar --create --null --files-from=- --ignore-failed-read 2>/dev/null |
+    tar --extract --directory="$place"
+cd "$place"
+run=("$python" -m pytest -p no:cacheprovider "$@")
+
+if [[ $folder == all ]]; then
+    rm -rf -- crons/contrib/*/ tests/contrib
+    "${run[@]}" -n "${JOBS:-$((2 * $(getconf _NPROCESSORS_ONLN)))}" --dist worksteal -m 'not slow' tests/crons
+    exit
+fi
+
+rm -r -- "crons/contrib/$folder" "tests/contrib/$folder"
+"$python" - <<'PYTHON'
+import importlib
+import pkgutil
+
+import django
+from django.core.management import call_command
+
+import crons
+
+django.setup()
+for module in pkgutil.walk_packages(crons.__path__, "crons."):
+    try:
+        importlib.import_module(module.name)
+    except ModuleNotFoundError as error:
+        # For a contrib folder: a package that has no release for this Django.
+        if not module.name.startswith("crons.contrib.") or str(error.name).startswith("crons"):
+            raise
+call_command("check")
+PYTHON
+# Tests that compare the folder's way in with others.
+mapfile -t left_out < <(grep -rlE "crons[.]contrib[.]$folder\b" --include='test_*.py' tests/acceptance tests/contracts)
+tests=$(printf '%s\n' "${asking[@]#*:}" | sort -u | paste -sd' ')
+# Left out: what starts processes and costs minutes; "needs" marks brokers, systemd and cron. No folder imports another.
+long='acceptance or contracts or house or test_workers or test_once_per_slot or test_shared_tasks or test_commands'
+long+=' or test_behind_walls or test_oncalendar or too_strange'
+# In one process: each of several would collect everything.
+"${run[@]}" -p no:xdist -m 'not slow and not needs' -k "(${tests// / or } or contrib) and not (${long})" \
+    "${left_out[@]/#/--ignore=}" tests/crons tests/contrib tests/contracts tests/acceptance tests/house
+echo "left out: ${left_out[*]:-nothing}"
