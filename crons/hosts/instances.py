@@ -9,6 +9,7 @@ nothing is left behind on disk. Programs that a job has started have none of it:
 
 from __future__ import annotations
 
+import getpass
 import os
 import socket
 import sys
@@ -84,6 +85,15 @@ def is_stopped(pid: int) -> bool:
 def host() -> str:
     """Return this machine's name."""
     return socket.gethostname()[:LONGEST_HOST]
+
+
+def operator() -> str:
+    """Name who started this process, and on which machine, for the audit trail."""
+    try:
+        user = getpass.getuser()
+    except (OSError, KeyError):  # a container's user id without a name
+        user = "unknown"
+    return f"{user}@{host()}"
 
 
 @cache

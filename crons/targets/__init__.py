@@ -11,10 +11,23 @@ from functools import cache
 from crons.extensions import extensions
 from crons.jobs import Declaration
 from crons.sources import sources
-from crons.targets.base import Plan, Target, Unfit
+from crons.targets.base import PER_JOB, SERVE, TICK, Plan, Target, Unfit, Words
 from crons.targets.crontab import CrontabTarget
+from crons.targets.installation import Installation
 
-__all__ = ["CrontabTarget", "Plan", "Target", "Unfit", "declared", "targets"]
+__all__ = [
+    "PER_JOB",
+    "SERVE",
+    "TICK",
+    "CrontabTarget",
+    "Installation",
+    "Plan",
+    "Target",
+    "Unfit",
+    "Words",
+    "declared",
+    "targets",
+]
 
 
 @cache

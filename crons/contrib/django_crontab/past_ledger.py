@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import getpass
 import os
 import re
 import shlex
@@ -19,7 +18,7 @@ from crons.conf import conf
 from crons.contrib.django_crontab.lines import hash_of, read_line
 from crons.contrib.django_crontab.source import CronjobsSource
 from crons.exceptions import CronsError
-from crons.hosts.instances import host
+from crons.hosts import operator
 from crons.models import Entry, Pause
 
 DJANGO_CRONTAB, COMPAT = "django_crontab", "crons.contrib.django_crontab"
@@ -60,7 +59,7 @@ def find() -> PastLedger:
 
     Cost: a call of the program crontab, where django-crontab's own command is in use, else nothing.
     """
-    account = f"{_user()}@{host()}"
+    account = operator()
     if not has_the_command():
         return PastLedger(account)
     content = _crontab()
@@ -99,13 +98,6 @@ def end_pauses(found: PastLedger, now: datetime) -> None:
         is_here = each.reason.startswith(f"{TWICE} {found.account},") and found.is_known
         if each.entry and each.entry.name not in found.entries and (is_here or not has_the_command()):
             ledger.resume(each.entry.name, now, by=BY)
-
-
-def _user() -> str:
-    try:
-        return getpass.getuser()
-    except (OSError, KeyError):  # a container's user id without a name
-        return "this account"
 
 
 def _crontab() -> str | None:

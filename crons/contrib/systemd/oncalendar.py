@@ -11,8 +11,7 @@ from datetime import UTC, datetime
 from zoneinfo import ZoneInfo
 
 from crons.schedules import AnyOf, Cron, Every, Never, Schedule, WallClock, cron, zones
-from crons.targets import fitting
-from crons.targets.base import Unfit
+from crons.targets import Unfit, fitting
 
 # In these hours no zone changes its clock: a test looks through all zones.
 QUIET = frozenset(range(4, 21))

@@ -18,9 +18,7 @@ from crons.conf import conf
 from crons.contrib.systemd import oncalendar, systemctl, unit_files, units
 from crons.exceptions import TargetError
 from crons.jobs import Declaration, registry
-from crons.targets import state
-from crons.targets.base import PER_JOB, SERVE, TICK, Plan, Target, Unfit, Words
-from crons.targets.installation import Installation
+from crons.targets import PER_JOB, SERVE, TICK, Installation, Plan, Target, Unfit, Words, state
 
 SYSTEM_UNITS = Path("/etc/systemd/system")
 EVERY_MINUTE = ["*-*-* *:*:00 UTC"]

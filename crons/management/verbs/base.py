@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import getpass
 import json
 import sys
 from abc import ABC, abstractmethod
@@ -16,7 +15,7 @@ from django.utils.dateparse import parse_date, parse_datetime
 
 from crons.conf import conf
 from crons.exceptions import CronsError, Refused
-from crons.hosts import host
+from crons.hosts import operator as operator
 from crons.management.output import Out
 from crons.models import Run
 from crons.side_output import is_terminal
@@ -62,15 +61,6 @@ def confirm(out: Out, question: str, without_asking: str) -> None:
     out.text(f"{question} [y/N] ")
     if sys.stdin.readline().strip().lower() not in ("y", "yes"):
         raise Refused("nothing was changed.")
-
-
-def operator() -> str:
-    """Name the person at this machine, for the audit trail."""
-    try:
-        user = getpass.getuser()
-    except (OSError, KeyError):  # a container's user id without a name
-        user = "unknown"
-    return f"{user}@{host()}"
 
 
 def add_scope(parser: argparse.ArgumentParser) -> None:

@@ -335,7 +335,7 @@ def test_database_that_does_not_answer_is_an_error(shop, monkeypatch):
     def away():
         raise LedgerUnavailable("the database did not answer: no such table: crons_deployment")
 
-    monkeypatch.setattr(runcrons_module.deployment, "permit", away)
+    monkeypatch.setattr(runcrons_module.ledger, "permit", away)
 
     with pytest.raises(CommandError) as refused:
         runcrons()

@@ -115,7 +115,7 @@ def test_lines_that_are_taken_away_let_them_run(names, crontab):
 def test_crontab_of_another_host_lets_nothing_run(names, crontab, monkeypatch):
     """Its lines are not seen from here."""
     crontab()
-    monkeypatch.setattr(past_ledger, "host", lambda: "elsewhere")
+    monkeypatch.setattr(past_ledger, "operator", lambda: "ada@elsewhere")
 
     assert sync(ledger.database_now()).problems == []
     assert paused() == {names[0], names[1]}

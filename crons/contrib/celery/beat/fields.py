@@ -7,8 +7,7 @@ from typing import Any
 
 from crons.exceptions import InvalidSchedule
 from crons.schedules import Cron, Every, Never, Schedule, WallClock, cron, every
-from crons.targets import fitting
-from crons.targets.base import Unfit
+from crons.targets import Unfit, fitting
 
 FIELDS = ("minute", "hour", "day_of_month", "month_of_year", "day_of_week")
 BOTH_DAYS = "it names days of the month and of the week, which cron and Celery's crontab join otherwise"

@@ -22,7 +22,7 @@ from crons.ledger import verb, writing
 from crons.models import Entry, Pause
 from crons.schedules import parse
 from crons.side_output import get_log
-from crons.targets.base import Unfit
+from crons.targets import Unfit
 
 log = get_log("crons")
 APP = "django_celery_beat"
@@ -182,9 +182,16 @@ def mirrored(entry: Entry) -> tuple[str, str] | None:
     return fields.of(parse(text), zone)
 
 
-def overridden(entry: Entry) -> tuple[str, str] | None:
-    """Return what a row says of the time that people gave *entry* in the ledger; None where they gave none."""
-    if "schedule" not in entry.overrides:
+def entries() -> dict[str, Entry]:
+    """Return the ledger's entries in service, by name."""
+    return {each.name: each for each in api.entries()}
+
+
+def changed(row: Row | None, entry: Entry | None) -> tuple[str, str] | None:
+    """Return what people made of an entry's time: in the row just now, or in the ledger before; None: nothing."""
+    if row is not None and row.is_moved:
+        return row.text, row.zone
+    if entry is None or "schedule" not in entry.overrides:
         return None
     try:
         return fields.of(parse(entry.schedule), entry.zone)

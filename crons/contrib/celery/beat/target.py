@@ -20,9 +20,7 @@ from crons.contrib.celery.executor import CelerySender
 from crons.exceptions import CronsError, TargetError
 from crons.jobs import Declaration
 from crons.ledger import deployment
-from crons.models import Entry
-from crons.targets import state
-from crons.targets.base import PER_JOB, TICK, Plan, Target, Unfit, Words
+from crons.targets import PER_JOB, TICK, Plan, Target, Unfit, Words, state
 
 EVERY_MINUTE = ("* * * * *", "UTC")
 LEFT = "crons.tick fires it, up to a minute late"
@@ -127,7 +125,7 @@ class BeatTarget(Target):
         self, declarations: Iterable[Declaration], found: list[Row]
     ) -> tuple[list[Row], tuple[tuple[str, str], ...], tuple[str, ...]]:
         known = {row.name: row for row in found}
-        entries = {each.name: each for each in Entry.objects.using(conf.database).filter(retired_at=None)}
+        entries = beat_rows.entries()
         rows, refused, notes = [], [], []
         for each in sorted(declarations, key=lambda declaration: declaration.name):
             row = known.get(beat_rows.PREFIX + each.name)
@@ -138,7 +136,7 @@ class BeatTarget(Target):
                 when, reason = None, f"{each.schedule.text!r} cannot be a row: {error}; {LEFT}"
             else:
                 reason = ""
-            changed = _changed(row, entries.get(each.name))
+            changed = beat_rows.changed(row, entries.get(each.name))
             if changed is not None and changed != when:
                 notes.append(f"people made it {_said(changed)}, declared is {each.schedule.text!r}: {each.name}")
                 when, reason = changed, ""
@@ -155,13 +153,6 @@ class BeatTarget(Target):
 
     def _row(self, entry: str, when: tuple[str, str], *, enabled: bool) -> Row:
         return Row(entry, *when, enabled, self.identity, when, enabled)
-
-
-def _changed(row: Row | None, entry: Entry | None) -> tuple[str, str] | None:
-    """Return what people made of an entry's time: in the row just now, or in the ledger before; None: nothing."""
-    if row is not None and row.is_moved:
-        return row.text, row.zone
-    return beat_rows.overridden(entry) if entry is not None else None
 
 
 def _drift(found: list[Row], identity: str) -> Iterable[str]:

@@ -2,24 +2,20 @@
 
 from __future__ import annotations
 
-import getpass
 import sys
 from argparse import ArgumentParser
 from collections.abc import Callable, Sequence
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 from django.core.management.base import CommandError
+from django.db.models import QuerySet
 
-from crons import ledger
-from crons.conf import conf
+from crons import api, ledger
 from crons.contrib.django_cron.source import CronClassesSource, paths
 from crons.exceptions import CronsError, LedgerUnavailable, UnknownJob, nearest
-from crons.hosts.instances import host
-from crons.ledger import deployment
+from crons.hosts import operator
 from crons.management.commandline import CommandLine
-from crons.models import Attempt, Entry, Run
-from crons.schedules import FAR_PAST
 from crons.side_output import Echo
 from crons.triggers.entry import EntryTrigger
 from crons.triggers.session import Session
@@ -49,14 +45,15 @@ class Command(CommandLine):
         """Run, and end with 1 where something that was begun here failed or a line of the setting cannot work."""
         try:
             names, broken = _names(options["cron_classes"])
-            deployment.permit()
-            entries = [_entry(name) for name in names]
-            failed = self._dry(entries) if options["dry_run"] else self._run(entries, options)
+            ledger.permit()
+            for name in names:
+                _require_row(name)
+            failed = self._dry(names) if options["dry_run"] else self._run(names, options)
         except LedgerUnavailable as error:
             raise CommandError(f"{error}. Nothing was run. Where tables are missing: manage.py migrate") from error
         except CronsError as error:
             raise CommandError(str(error)) from error
-        if not entries and not broken:
+        if not names and not broken:
             broken = [
                 "CRON_CLASSES names no class, so nothing was run. Is the setting spelt right? See: manage.py check"
             ]
@@ -65,31 +62,31 @@ class Command(CommandLine):
         if failed or broken:
             sys.exit(1)
 
-    def _dry(self, entries: Sequence[Entry]) -> list[str]:
+    def _dry(self, names: Sequence[str]) -> list[str]:
         now = ledger.database_now()
-        for entry in entries:
+        for name in names:
+            entry = api.entry(name)
             account = ledger.account_of(entry)
-            waiting = Run.objects.using(conf.database).filter(entry=entry, state__in=OPEN, wake_at__lte=now)
-            slot_at = account.schedule.latest(now, account.tz)
-            fallen = slot_at > max(account.accounted_until, FAR_PAST) and entry.retired_at is None
-            if waiting.exists() or (fallen and entry.paused_at is None):
-                self.stdout.write(f"{DID} {entry.name}: due, and not run, because this is a dry run")
+            has_fallen_due = account.schedule.latest(now, account.tz) > account.accounted_until
+            is_on = entry.retired_at is None and entry.paused_at is None
+            if _waiting(name, now).exists() or (has_fallen_due and is_on):
+                self.stdout.write(f"{DID} {name}: due, and not run, because this is a dry run")
             else:
-                self.stdout.write(f"{DUE_NOT} {entry.name}: not due")
+                self.stdout.write(f"{DUE_NOT} {name}: not due")
         return []
 
-    def _run(self, entries: Sequence[Entry], options: dict[str, Any]) -> list[str]:
+    def _run(self, names: Sequence[str], options: dict[str, Any]) -> list[str]:
         silent = options["silent"]
         failed = []
         with Session("run", "runcrons", echo=None if silent else Echo()) as session:
-            for entry in entries:
+            for name in names:
                 if session.stopping is not None:
                     break
-                mark = _forced(session, entry, self._say(silent)) if options["force"] else _due(session, entry)
+                mark = _forced(session, name, self._say(silent)) if options["force"] else _due(session, name)
                 if mark == FAILED:
-                    failed.append(entry.name)
+                    failed.append(name)
                 if not silent:
-                    self.stdout.write(f"{mark} {entry.name}")
+                    self.stdout.write(f"{mark} {name}")
             session.drain()
             session.report()
         return failed
@@ -119,19 +116,23 @@ def _named(asked: str, known: dict[str, str]) -> str:
     )
 
 
-def _entry(name: str) -> Entry:
-    found = Entry.objects.using(conf.database).filter(name=name).first()
-    if found is None:
-        raise UnknownJob(f"{name!r} is declared but not in the database yet. Run: manage.py crons sync")
-    return found
+def _require_row(name: str) -> None:
+    try:
+        api.entry(name)
+    except UnknownJob:
+        raise UnknownJob(f"{name!r} is declared but not in the database yet. Run: manage.py crons sync") from None
 
 
-def _due(session: Session, entry: Entry) -> str:
-    """Record what has fallen due of *entry* and see through what nobody else has begun."""
+def _waiting(name: str, now: datetime) -> QuerySet[Any]:
+    return api.history(name).filter(state__in=OPEN, wake_at__lte=now)
+
+
+def _due(session: Session, name: str) -> str:
+    """Record what has fallen due of the entry and see through what nobody else has begun."""
     now = ledger.database_now()
-    ledger.record_entry(entry.name, now, session.dispatcher.trigger)
-    due = Run.objects.using(conf.database).filter(entry=entry, state__in=OPEN, wake_at__lte=now)
-    marks = [_see_through(session, run) for run in due.order_by("wake_at", "pk").values_list("pk", flat=True)]
+    ledger.record_entry(name, now, session.dispatcher.trigger)
+    due = _waiting(name, now).order_by("wake_at", "pk")
+    marks = [_see_through(session, run) for run in due.values_list("pk", flat=True)]
     return next((mark for mark in (FAILED, DID) if mark in marks), DUE_NOT)
 
 
@@ -140,19 +141,11 @@ def _see_through(session: Session, run: int) -> str:
         return DUE_NOT
     session.supervise()
     session.drain()
-    mine = Attempt.objects.using(conf.database).filter(run=run, instance=session.instance.name)
-    newest = mine.order_by("-number").values_list("outcome", flat=True).first()
-    return DID if newest == Verdict.SUCCEEDED else FAILED
+    mine = api.history().filter(pk=run, attempts__instance=session.instance.name).order_by("-attempts__number")
+    return DID if mine.values_list("attempts__outcome", flat=True).first() == Verdict.SUCCEEDED else FAILED
 
 
-def _forced(session: Session, entry: Entry, say: Callable[[str], None]) -> str:
+def _forced(session: Session, name: str, say: Callable[[str], None]) -> str:
     # The next call begins the retries: this one must not stay for minutes.
     trigger = EntryTrigger(session, say, wait=True, patience=timedelta(0), show=Echo().show)
-    return FAILED if trigger.manual(entry.name, by=f"runcrons --force by {_who()}") else DID
-
-
-def _who() -> str:
-    try:
-        return f"{getpass.getuser()}@{host()}"
-    except (OSError, KeyError):  # a container's user id without a name
-        return host()
+    return FAILED if trigger.manual(name, by=f"runcrons --force by {operator()}") else DID
