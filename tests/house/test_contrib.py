@@ -141,7 +141,9 @@ def test_what_asks_for_folders_is_run_without_each_of_them():
     named = dict(re.findall(r"^    (\S+\.py):(test_\w+\.py)$", script, re.MULTILINE))
     outside = [path for path in HERE.rglob("*.py") if HERE / "contrib" not in path.parents]
 
-    asking = [path for path in outside if re.search(r"^ *from crons\.extensions import", path.read_text(), re.MULTILINE)]
+    asking = [
+        path for path in outside if re.search(r"^ *from crons\.extensions import", path.read_text(), re.MULTILINE)
+    ]
 
     assert sorted(path.relative_to(HERE).as_posix() for path in asking) == sorted(named)
     assert [name for name in named.values() if not (ROOT / "tests" / "crons" / name).exists()] == []
