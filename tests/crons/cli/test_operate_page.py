@@ -15,7 +15,7 @@ from tests.crons.cli.conftest import NOW
 pytestmark = pytest.mark.django_db
 PAGE = (Path(__file__).parents[3] / "docs/howto/operate.md").read_text()
 COMMANDS = re.findall(r"^\$ manage\.py crons (.+)$", PAGE, re.MULTILINE)
-LOOKS = ("health", "history", "show", "log", "list")
+LOOKS = ("health", "history", "show", "log", "list", "why")
 # `run` starts processes (ledger.request writes its event), what follows a run waits for its end, and --clock
 # is for a wrong one.
 ELSEWHERE = re.compile("^run |--follow|--clock")
