@@ -1,4 +1,7 @@
-"""Planning: an entry's account and the time → slots to record, ranges to write off, next wake. Pure."""
+"""Planning: an entry's account and the time → slots to record, ranges to write off, next wake. Pure.
+
+So is what follows from how a try ended.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +13,11 @@ from zoneinfo import ZoneInfo
 
 from crons.jobs import Policy
 from crons.schedules import Schedule
-from crons.verdicts import Reason, Verdict
+from crons.verdicts import Ending, Outcome, Reason, Verdict
+
+# An idempotent job that loses its process is begun again even without retry=, but not for ever:
+# one that gets its process killed each time must come to rest.
+LOST_TRIES = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,6 +101,35 @@ def without(planned: Plan, taken: Iterable[tuple[datetime, datetime]], account: 
     slots = tuple(slot for slot in planned.slots if not any(first <= slot.slot_at <= last for first, last in spans))
     ranges = [piece for each in planned.ranges for piece in _cut(account, each, spans)]
     return Plan(slots, tuple(ranges), planned.accounted_until, planned.wake_at)
+
+
+@dataclass(frozen=True)
+class Next:
+    """What follows from an ending: a verdict, or another try at *again_at*."""
+
+    verdict: Verdict | None
+    again_at: datetime | None = None
+
+
+def after_ending(ending: Ending, tries: int, policy: Policy, now: datetime, *, asked: bool = False) -> Next:
+    """Say what a run's *tries*-th try means for it.
+
+    Exceptions are tried again as retry= says; lost and timed out only where the job is idempotent,
+    because the job may have done its work. So is what a stopping scheduler cancelled: that nobody
+    *asked* for, and whoever comes next can do it. What somebody asked to stop is not tried again,
+    however its try ended before the request reached it; nor what the job itself gave up.
+    """
+    outcome, retry = ending.outcome, policy.retry
+    if asked or ending.final:
+        return Next(Verdict(outcome))
+    if outcome == Outcome.FAILED and tries <= retry.times:
+        return Next(None, now + retry.delay(tries))
+    if outcome == Outcome.TIMED_OUT and policy.idempotent and tries <= retry.times:
+        return Next(None, now + retry.delay(tries))
+    interrupted = outcome in (Outcome.LOST, Outcome.CANCELLED)
+    if interrupted and policy.idempotent and tries < max(LOST_TRIES, 1 + retry.times):
+        return Next(None, now)
+    return Next(Verdict(outcome))
 
 
 def _cut(account: Account, whole: PlannedRange, spans: list[tuple[datetime, datetime]]) -> Iterator[PlannedRange]:

@@ -28,15 +28,14 @@ from crons.ledger import (
     note,
     pause_new,
     refuse_retired,
-    take_back,
+    requeue_entry,
     verb,
     write_off_retired,
     writing,
 )
-from crons.models import AuditEvent, Entry, Run
+from crons.models import AuditEvent, Entry
 from crons.schedules import parse, zone_data
 from crons.sources import NewPause
-from crons.verdicts import State
 
 # What of Entry.overrides says when: a person's text and zone, and what is declared meanwhile.
 OVERRIDDEN = ("schedule", "zone", "declared", "declared_zone")
@@ -105,8 +104,7 @@ def write(declaration: Declaration, now: datetime, known: Known, by: str) -> str
             _close_account(entry, wanted, now, using)
             if "policy" in differing:
                 # What is on its way to a worker may have to go another way now.
-                sent = Run.objects.using(using).filter(entry=entry, state=State.SENT).values_list("pk", flat=True)
-                take_back(sent, now, "its job was declared anew")
+                requeue_entry(entry, now, "its job was declared anew", using)
         if deed == "unchanged" and (differing or entry.retired_at is not None or entry.parked_reason):
             deed = "changed"
         if deed == "unchanged":

@@ -12,8 +12,7 @@ from datetime import datetime
 from enum import StrEnum
 
 from crons.conf import conf
-from crons.ledger import account_for, cancel_open, verb, writing
-from crons.ledger.audit import note
+from crons.ledger import account_for, cancel_open, note, verb, writing
 from crons.models import Entry, Incident
 from crons.schedules import FAR_FUTURE, NEVER
 from crons.watch import declarers

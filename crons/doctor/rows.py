@@ -15,7 +15,7 @@ from crons.conf import conf
 from crons.doctor.findings import BAD, Finding
 from crons.exceptions import CronsError
 from crons.ledger import deployment
-from crons.ledger.rows import moment
+from crons.ledger.sql import moment
 from crons.models import Deployment, Entry
 from crons.schedules import FAR_FUTURE
 

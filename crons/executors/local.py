@@ -56,7 +56,8 @@ class LocalAttempts:
     def release(self, now: datetime | None) -> list[int]:
         """End the attempts of this process that no executor of it has, so that their runs are due again; say which."""
         self._note_refused()
-        released = ledger.release(self._instance.name, self.running(), self.unstarted, now or ledger.database_now())
+        now = now or ledger.database_now()
+        released = ledger.release_unstarted(self._instance.name, self.running(), self.unstarted, now)
         if released:
             log.warning("released what this process was said to run, and does not", extra={"attempts": released})
         return released

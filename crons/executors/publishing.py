@@ -54,7 +54,7 @@ class Publishers:
                 alike = [each for each in self._returned if each.error == error]
                 again_at = at + timedelta(seconds=max(each.pause_seconds for each in alike))
                 detail = f"could not be sent: {error}"
-                ledger.take_back([each.run for each in alike], again_at, detail, unsent=True)
+                ledger.requeue([each.run for each in alike], again_at, detail, unsent=True)
             self._returned = []
 
     def finish(self) -> None:

@@ -1,55 +1,58 @@
 """The ledger: the only code that writes runs, ranges and attempts.
 
-Three writes matter, a file each: *record* (slot → row), *begin* (row → attempt with a lease) and
-*finish* (outcome → verdict). The entry's row lock decides who records and who begins; unique keys
-are the seat belt. Every verb is one transaction, may be repeated, and raises LedgerUnavailable
-when the database does not answer.
+Three writes matter: *record* (slot → row), *begin* (row → attempt with a lease) and *finish* (outcome → verdict).
+The entry's row lock decides who records and who begins; unique keys are the seat belt. Every verb is one transaction,
+may be repeated, and raises LedgerUnavailable when the database does not answer.
 """
 
-from crons.ledger.agenda import Agenda, agenda
-from crons.ledger.audit import kept, note
-from crons.ledger.begin import begin, keep_keys, read_attempt
-from crons.ledger.clock import ClockWatch, Corrected, correct_clock, require_believable, require_near
-from crons.ledger.deployment import permit
-from crons.ledger.entries import account_of, locked, policy_of, refuse_retired, slot_key
-from crons.ledger.expire import expire
-from crons.ledger.finish import (
-    cancel_entry,
-    cancel_open,
-    fenced,
+from crons.ledger.agenda import Agenda, UpcomingSlot, agenda, full_groups, slots_of
+from crons.ledger.begin import begin, read_attempt, send
+from crons.ledger.deployment import ClockWatch, permit, require_believable, require_near
+from crons.ledger.ending import (
+    add_counts,
+    expire,
     finish,
+    release_unstarted,
     renew,
-    request_cancel,
+    requeue,
+    requeue_entry,
+    settle,
     write_output,
+    write_progress,
 )
-from crons.ledger.maintenance.backfill import backfill
-from crons.ledger.maintenance.prune import Pruned, prune
-from crons.ledger.maintenance.reconcile import Reconciled, reconcile
-from crons.ledger.mending import mend_moments
-from crons.ledger.merge import is_busy, merge
-from crons.ledger.pauses import (
+from crons.ledger.entries import account_of, keep_keys, locked, policy_of, refuse_retired, slot_key
+from crons.ledger.maintenance import (
+    Corrected,
+    Pruned,
+    Reconciled,
+    correct_clock,
+    is_busy,
+    mend_moments,
+    merge,
+    prune,
+    reconcile,
+)
+from crons.ledger.operations import (
     active_pauses,
     apply_pauses,
+    backfill,
+    cancel_entry,
+    cancel_open,
     describe_pause,
     lock_deployment,
     pause,
     pause_all,
     pause_new,
+    request,
+    request_cancel,
     resume,
     resume_all,
+    retry,
     wide_pauses,
 )
-from crons.ledger.queue import full_groups
 from crons.ledger.record import Recorded, account_for, record, record_entry, write_off_retired
-from crons.ledger.release import release
-from crons.ledger.reopen import retry
-from crons.ledger.requests import request
-from crons.ledger.send import send, take_back
-from crons.ledger.settle import settle
 from crons.ledger.silence import Watchdog, keep_alive
-from crons.ledger.transactions import BATCH, database_now, reading, verb, writing
-from crons.ledger.upcoming import UpcomingSlot, slots_of
-from crons.ledger.work import add_counts, write_progress
+from crons.ledger.transactions import BATCH, database_now, fenced, kept, note, reading, verb, writing
 
 __all__ = [
     "BATCH",
@@ -99,10 +102,12 @@ __all__ = [
     "record",
     "record_entry",
     "refuse_retired",
-    "release",
+    "release_unstarted",
     "renew",
     "request",
     "request_cancel",
+    "requeue",
+    "requeue_entry",
     "require_believable",
     "require_near",
     "resume",
@@ -112,7 +117,6 @@ __all__ = [
     "settle",
     "slot_key",
     "slots_of",
-    "take_back",
     "verb",
     "wide_pauses",
     "write_off_retired",

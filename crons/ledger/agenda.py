@@ -1,15 +1,22 @@
-"""Looking: what is due when, in one statement."""
+"""What a look at the ledger says: what is due when, in one statement; the slots to come; which groups are full."""
 
 from __future__ import annotations
 
-from collections.abc import Collection
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass, field
 from datetime import datetime
 
 from django.db import connections
 
-from crons.ledger.rows import moment
+from crons.conf import conf
+from crons.exceptions import CronsError
+from crons.ledger import queries
+from crons.ledger.entries import account_of
+from crons.ledger.sql import moment
 from crons.ledger.transactions import database_now, reading, verb
+from crons.models import Entry
+from crons.schedules import FAR_FUTURE
 
 SQL = """SELECT
     (SELECT MIN(wake_at) FROM crons_entry WHERE wake_at IS NOT NULL /* zones */),
@@ -76,3 +83,39 @@ def agenda(now: datetime | None = None, *, lacking: Collection[str] = ()) -> Age
     plan_at = now if unplanned is not None else moment(plan_at)
     due_at, waiting_at, sent_at, lease_at, inspect_at, deliver_at = map(moment, others)
     return Agenda(now, plan_at, due_at, waiting_at, sent_at, lease_at, inspect_at, deliver_at, open_key is not None)
+
+
+@dataclass(frozen=True)
+class UpcomingSlot:
+    """A slot that has not come yet; *row* is its entry, for whoever links to it."""
+
+    at: datetime
+    entry: str
+    zone: str
+    paused: bool
+    row: Entry = field(compare=False, repr=False)
+
+
+def slots_of(entry: Entry, after: datetime, count: int) -> Iterator[UpcomingSlot]:
+    """Yield the next *count* slots of *entry*; none where nothing plans it."""
+    if entry.retired_at is not None or entry.parked_reason:
+        return
+    try:
+        account = account_of(entry)
+    except CronsError:
+        return
+    # Nothing plans what is accounted for already, as it is after a clock had been ahead.
+    at = max(after, entry.accounted_until)
+    for _ in range(count):
+        at = account.schedule.next_after(at, account.tz)
+        if at >= FAR_FUTURE:
+            return
+        paused = entry.paused_at is not None and (entry.paused_until is None or at <= entry.paused_until)
+        yield UpcomingSlot(at, entry.name, entry.zone, paused, entry)
+
+
+def full_groups(using: str) -> dict[str, int]:
+    """Return the groups at their limit, with how many runs of each are going."""
+    limits = conf.groups
+    running = queries.groups_running(using) if limits else Counter()
+    return {group: running[group] for group, limit in limits.items() if running[group] >= limit}

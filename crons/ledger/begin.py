@@ -1,6 +1,8 @@
-"""Beginning: row → attempt with a lease, committed before anything is run.
+"""Beginning: row → attempt with a lease, committed before anything is run. Sending: row → message to others.
 
-A due run belongs to nobody, so a crash between record and begin leaves it for anyone.
+A due run belongs to nobody, so a crash between record and begin leaves it for anyone. A message is a hint, never a
+claim: the run keeps its place in the ledger, is sent again while nobody has begun it, and ends as missed when its time
+is over. So a message may be lost, doubled or late: whoever begins the run first has it.
 """
 
 from __future__ import annotations
@@ -13,22 +15,22 @@ from uuid import UUID, uuid4
 
 from django.db import DatabaseError, IntegrityError
 
-from crons.attempts import Begun, Unstarted
-from crons.columns import UNREAD
+from crons.attempts import Begun, RunMessage, Unstarted
 from crons.conf import conf
-from crons.exceptions import CronsError, LedgerUnavailable
+from crons.exceptions import LedgerUnavailable
 from crons.hosts.instances import Instance, boottime
-from crons.jobs import Policy
-from crons.ledger import queries, rows
-from crons.ledger.entries import account_of, policy_of, request_effect_key, slot_key
-from crons.ledger.queue import Queue, Sought, lock_places
+from crons.ledger import handover, rows
+from crons.ledger.queue import Queue, Sought, lock_places, lock_places_to_send
 from crons.ledger.transactions import verb, writing
-from crons.models import Attempt, Entry, Run
-from crons.verdicts import Kind, State
+from crons.models import Attempt, Deployment, Run
+from crons.verdicts import State
 
 BEGUN = ["state", "wake_at", "tries", "current_attempt", "active_key", "sends"]
-
-LOOKS = 3
+SENT = ["state", "wake_at", "sends", "detail"]
+# How often begin looks again where another was quicker, and leases anew where the database is slow.
+TRIES = 3
+FIRST_PAUSE = timedelta(seconds=30)
+LONGEST_PAUSE = timedelta(minutes=15)
 
 
 def begin(
@@ -56,6 +58,44 @@ def begin(
     clock = _Clock(now)
     begun = _begin_or_read_back(clock, Sought(room, known_jobs, only_run, arrived=arrived), instance, unstarted)
     return _leased_long_enough(begun, clock, unstarted)
+
+
+@verb
+def send(now: datetime, room: Mapping[str, int], *, only_run: int | None = None) -> list[RunMessage]:
+    """Mark as sent what is due to be begun elsewhere, and return what to send; it is sent after the commit.
+
+    Args: *room* is how many messages each executor, by alias, takes now. Of an entry whose runs may not
+    overlap one run is under way at a time, so that slots keep their order; of a group as many as it has places.
+    """
+    wanted = {alias: count for alias, count in room.items() if count > 0}
+    if not wanted:
+        return []
+    with writing() as using:
+        places = lock_places_to_send(now, using)
+        chosen = Queue(now, Sought(wanted, None, only_run, sending=True), places, using).choose()
+        adopted = Deployment.objects.using(using).values_list("identity", flat=True).first() or ""
+        messages = []
+        for run, policy in chosen:
+            run.sends += 1
+            run.state, run.wake_at = State.SENT, now + pause_after(run.sends)
+            run.detail = f"sent to {policy.executor}"[:255]
+            messages.append(handover.message(run, policy, adopted))
+        rows.update([run for run, _ in chosen], SENT, using)
+    return messages
+
+
+def pause_after(sends: int) -> timedelta:
+    """Say how long a run that was sent so often is left to be begun before it is sent again."""
+    doublings = min(max(sends - 1, 0), 10)
+    return min(FIRST_PAUSE * (1 << doublings), LONGEST_PAUSE)
+
+
+def read_attempt(attempt: int) -> Begun | None:
+    """Return a running attempt as its executor got it, or None if there is no such attempt."""
+    found = Attempt.objects.using(conf.database).filter(pk=attempt, outcome="").select_related("run__entry").first()
+    if found is None:
+        return None
+    return handover.begun([found], conf.database)[0]
 
 
 class _Clock:
@@ -89,13 +129,12 @@ def _begin_or_read_back(clock: _Clock, sought: Sought, instance: Instance, unsta
             raise doubt from None
         # Only of what is there: a commit that waits for a standby, or in a pooler, may come after this look.
         unstarted.forget(tokens=[attempt.token for attempt in attempts])
-        windows = queries.succeeded_before([attempt.run_id for attempt in attempts], conf.database)
-        begun = [_begun(attempt, attempt.run, windows) for attempt in attempts]
+        begun = handover.begun(attempts, conf.database)
     return [replace(each, leased_at=clock.started_at) for each in begun]
 
 
 def _begin_some(clock: _Clock, sought: Sought, instance: Instance, issued: list[UUID]) -> list[Begun]:
-    for _ in range(LOOKS):
+    for _ in range(TRIES):
         # Who waited for a row, or looked a moment before another committed, does not see that a run of the
         # same entry has begun since. The unique key does: nothing was written, look again.
         with suppress(IntegrityError):
@@ -112,7 +151,7 @@ def _leased_long_enough(begun: list[Begun], clock: _Clock, unstarted: Unstarted)
     leased_at = clock.started_at
     ids = {each.attempt for each in begun}
     unstarted.attempts |= ids
-    for _ in range(LOOKS):
+    for _ in range(TRIES):
         if not begun or boottime() - leased_at <= _slow_seconds():
             unstarted.attempts -= ids
             return begun
@@ -139,7 +178,7 @@ def _begin(clock: _Clock, sought: Sought, instance: Instance, issued: list[UUID]
         chosen = Queue(clock.now(), sought, places, using).choose()
         # Locks may have been waited for.
         now = clock.now()
-        attempts = [_attempt(run, policy, now, instance) for run, policy in chosen]
+        attempts = [_attempt(run, policy.executor, now, instance) for run, policy in chosen]
         issued.extend(attempt.token for attempt in attempts)
         ids = dict(rows.insert(attempts, using, returning=("run", "id")))
         for (run, policy), attempt in zip(chosen, attempts, strict=True):
@@ -147,34 +186,15 @@ def _begin(clock: _Clock, sought: Sought, instance: Instance, issued: list[UUID]
             run.state, run.wake_at, run.tries, run.sends = State.RUNNING, None, attempt.number, 0
             run.active_key = None if policy.overlap == "allow" else run.entry_id
         rows.update([run for run, _ in chosen], BEGUN, using)
-        windows = queries.succeeded_before(ids, using)
-        return [_begun(attempt, run, windows) for attempt, (run, _) in zip(attempts, chosen, strict=True)]
+        return handover.begun(attempts, using)
 
 
-def key_of(run: Run) -> str:
-    """Return the run's key: the one that was written with it, whatever its entry is called by now."""
-    if run.effect_key:
-        return run.effect_key
-    if run.slot_at is None:
-        return request_effect_key(run.entry.name, str(run.request_key))
-    return slot_key(run.entry.name, run.slot_at)
-
-
-def keep_keys(entry: Entry, using: str) -> None:
-    """Write down the keys of runs not over that were recorded before keys were, so that *entry* may be renamed."""
-    unkept = Run.objects.using(using).filter(entry=entry, effect_key="").exclude(state=State.DONE)
-    runs = list(unkept.select_related("entry"))
-    for run in runs:
-        run.effect_key = key_of(run)
-    rows.update(runs, ["effect_key"], using)
-
-
-def _attempt(run: Run, policy: Policy, now: datetime, instance: Instance) -> Attempt:
+def _attempt(run: Run, executor: str, now: datetime, instance: Instance) -> Attempt:
     return Attempt(
         run=run,
         number=run.tries + 1,
         token=uuid4(),
-        executor=policy.executor,
+        executor=executor,
         instance=instance.name,
         host=instance.host,
         pid=instance.pid,
@@ -184,51 +204,6 @@ def _attempt(run: Run, policy: Policy, now: datetime, instance: Instance) -> Att
     )
 
 
-def read_attempt(attempt: int) -> Begun | None:
-    """Return a running attempt as its executor got it, or None if there is no such attempt."""
-    found = Attempt.objects.using(conf.database).filter(pk=attempt, outcome="").select_related("run__entry").first()
-    if found is None:
-        return None
-    return _begun(found, found.run, queries.succeeded_before([found.run_id], conf.database))
-
-
 def _read_back(issued: list[UUID]) -> list[Attempt]:
     found = Attempt.objects.using(conf.database).filter(token__in=issued, outcome="")
     return list(found.select_related("run__entry"))
-
-
-def _begun(attempt: Attempt, run: Run, windows: Mapping[int, datetime | None]) -> Begun:
-    entry = run.entry
-    return Begun(
-        attempt=attempt.pk,
-        run=run.pk,
-        entry=entry.name,
-        job=entry.job,
-        key=key_of(run),
-        number=attempt.number,
-        kind=run.kind,
-        trigger=run.trigger,
-        since=_since(run, windows[run.pk]),
-        until=run.slot_at or run.planned_at,
-        slot_at=run.slot_at,
-        timeout=policy_of(entry).timeout,
-        lease=conf.lease,
-        args={**entry.args, **(run.args or {})},
-        executor=attempt.executor,
-        instance=attempt.instance,
-    )
-
-
-def _since(run: Run, last_success: datetime | None) -> datetime:
-    """Return where a run's window of work begins: with the last slot that succeeded, or with the entry."""
-    if last_success not in (None, UNREAD):
-        return last_success
-    entry, until = run.entry, run.planned_at
-    if entry.first_seen_at < until or run.kind != Kind.BACKFILL:
-        return entry.first_seen_at
-    # Filled in from before the entry was known: as if the slot before it had succeeded.
-    try:
-        account = account_of(entry)
-    except CronsError:
-        return until  # somebody has garbled the row since; it must not keep everybody from beginning
-    return account.schedule.latest(until - timedelta.resolution, account.tz)

@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
+from zoneinfo import ZoneInfo
 
 from crons.columns import UNREAD, unread
 from crons.conf import conf
-from crons.exceptions import InvalidJob, Refused, UnknownJob
+from crons.exceptions import CronsError, InvalidJob, Refused, UnknownJob, ZoneMissingHere
 from crons.jobs import Policy, no_entry
-from crons.ledger.leaving import zone_of
-from crons.models import Entry, is_text
+from crons.ledger import rows
+from crons.models import Entry, Run, is_text
 from crons.planner import Account, Plan, plan
 from crons.presentation import utc
 from crons.schedules import parse
+from crons.verdicts import State
+
+# What may be the name of a zone that another release of the data has.
+ZONE_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_+\-]*(/[A-Za-z0-9_+\-]+)*")
 
 
 @dataclass(slots=True)
@@ -73,6 +79,18 @@ def account_of(entry: Entry | Planned) -> Account:
     return Account(schedule, tz, policy, entry.accounted_until, entry.paused_at, entry.paused_until)
 
 
+def zone_of(name: str) -> ZoneInfo:
+    """Return the zone called *name*.
+
+    Raises: ZoneMissingHere if it may be one that another machine has; CronsError if it is none.
+    """
+    try:
+        return ZoneInfo(name)
+    except (ValueError, OSError, KeyError) as error:
+        text = f"the zone {name!r} is not in this machine's time zone data: {error}"
+        raise (ZoneMissingHere if ZONE_NAME.fullmatch(name) else CronsError)(text) from error
+
+
 def plan_entry(entry: Entry | Planned, now: datetime) -> tuple[Account, Plan]:
     """Read an entry's row, and decide what becomes of its slots up to *now*.
 
@@ -97,6 +115,14 @@ def policy_of(entry: Entry | Planned) -> Policy:
     return _policies[written]
 
 
+def policy_or_default(entry: Entry) -> Policy:
+    """Return the rules that an entry lives by, or the default ones: an ending is written down also of a garbled row."""
+    try:
+        return policy_of(entry)
+    except CronsError:
+        return Policy()
+
+
 # Most entries of a site share a handful of policies; reading one takes as long as planning by it.
 POLICIES_KEPT = 1_000
 _policies: dict[str, Policy] = {}
@@ -110,3 +136,21 @@ def slot_key(name: str, slot_at: datetime) -> str:
 def request_effect_key(name: str, request_key: str) -> str:
     """Name a manual run likewise: the entry's name of that time, and the request."""
     return f"{name}#{request_key}"
+
+
+def key_of(run: Run) -> str:
+    """Return the run's key: the one that was written with it, whatever its entry is called by now."""
+    if run.effect_key:
+        return run.effect_key
+    if run.slot_at is None:
+        return request_effect_key(run.entry.name, str(run.request_key))
+    return slot_key(run.entry.name, run.slot_at)
+
+
+def keep_keys(entry: Entry, using: str) -> None:
+    """Write down the keys of runs not over that were recorded before keys were, so that *entry* may be renamed."""
+    unkept = Run.objects.using(using).filter(entry=entry, effect_key="").exclude(state=State.DONE)
+    runs = list(unkept.select_related("entry"))
+    for run in runs:
+        run.effect_key = key_of(run)
+    rows.update(runs, ["effect_key"], using)

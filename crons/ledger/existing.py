@@ -1,4 +1,4 @@
-"""What is in the rows already when slots are recorded: slots that have a row, and runs that a newer slot replaces."""
+"""What is in the rows already when slots are recorded: slots that have a row, runs that a newer slot replaces."""
 
 from __future__ import annotations
 
@@ -6,9 +6,10 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 
 from crons.columns import UNREAD
+from crons.hosts.instances import host
 from crons.ledger import queries, rows
-from crons.ledger.verdict import ENDED, announce, end
-from crons.models import Run
+from crons.ledger.ending.verdict import ENDED, announce, end
+from crons.models import Entry, Heartbeat, Run
 from crons.presentation import utc
 from crons.signals import run_ended
 from crons.verdicts import Reason, Verdict
@@ -33,6 +34,14 @@ def slots_after_accounts(ids: Sequence[int], using: str) -> tuple[dict[int, list
         if first_at is not None and last_at is not None and UNREAD not in (first_at, last_at):
             taken.setdefault(entry_id, []).append((first_at, last_at))
     return taken, found[-1][0] if len(found) > TAKEN_READ else NONE_UNREAD
+
+
+def set_back(accounted_until: datetime) -> str:
+    """Say why an entry is not planned whose account was set back to *accounted_until*."""
+    return (
+        f"slots after {utc(accounted_until)} are recorded already: accounted_until was set back by hand. "
+        "Set it to the last recorded slot, then: manage.py crons sync"
+    )
 
 
 # An entry may have a long queue from a time when its job said catch_up="all": that ends over several passes.
@@ -71,3 +80,20 @@ def end_replaced(newest: Mapping[int, datetime], now: datetime, using: str) -> d
         for run in whole:
             announce(run, using)
     return waits_since
+
+
+def park_unread(left: Mapping[str, str], now: datetime, using: str) -> list[str]:
+    """Park those of *left*, entries and their zones, that no living scheduler of another host reads; return which.
+
+    For use inside a transaction. They stay due: whoever has the zone plans them, and so ends that.
+    """
+    others = Heartbeat.objects.using(using).filter(expected_by__gte=now).exclude(host=host())
+    lacks = [set(each or []) for each in others.values_list("lacks", flat=True)]
+    parked = [name for name, zone in left.items() if all(zone in each for each in lacks)]
+    for name in parked:
+        reason = (
+            f"the zone {left[name]!r} is not in the time zone data of {host()}, nor of another host whose scheduler "
+            "runs: install tzdata, and start again"
+        )
+        Entry.objects.using(using).filter(name=name).update(parked_reason=reason)
+    return parked

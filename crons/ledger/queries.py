@@ -12,7 +12,6 @@ as the ten that are due: INDEXED BY has it take the one that is meant.
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
@@ -22,7 +21,7 @@ from typing import Any
 from django.db import connections
 
 from crons.jobs import OURS
-from crons.ledger.rows import for_update, json_text, moment
+from crons.ledger.sql import along, among, for_update, json_text, moment, parameter
 from crons.schedules import FAR_FUTURE, FAR_PAST
 
 
@@ -63,7 +62,7 @@ def queue(
     OFFSET keeps PostgreSQL from joining all entries instead, of whose policies it cannot tell how many fit.
     """
     sql = f"""
-        SELECT r.id, COALESCE(r.wake_at, NULL) FROM crons_run r {_along("crons_run_queue", using)}
+        SELECT r.id, COALESCE(r.wake_at, NULL) FROM crons_run r {along("crons_run_queue", using)}
         WHERE r.state = %(state)s AND r.wake_at IS NOT NULL AND r.wake_at <= %(now)s
             AND (r.wake_at, r.id) > (%(after_at)s, %(after_run)s)
             AND ((%(asked)s AND r.asked_at IS NOT NULL) OR (%(unasked)s AND r.asked_at IS NULL))
@@ -86,7 +85,7 @@ def lock_wanted(runs: Collection[int], wanted: Wanted, using: str, *, wait: bool
     """
     sql = f"""
         SELECT r.id FROM crons_run r CROSS JOIN crons_entry e
-        WHERE {_among("r.id", "runs", using)} AND e.id = r.entry_id AND CASE
+        WHERE {among("r.id", "runs", using)} AND e.id = r.entry_id AND CASE
             WHEN NOT CASE r.state
                 WHEN 'due' THEN %(arrived)s OR r.wake_at <= %(now)s
                 WHEN 'sent' THEN %(arrived)s OR (%(sending)s AND r.wake_at <= %(now)s)
@@ -104,8 +103,8 @@ def sent_of(entries: Collection[int], using: str) -> list[tuple[int, int]]:
     Index: crons_run_sent, of open runs that were sent. By their state PostgreSQL would look through the whole queue.
     """
     sql = f"""
-        SELECT o.entry_id, o.id, o.state FROM crons_run o {_along("crons_run_sent", using)}
-        WHERE {_among("o.entry_id", "entries", using)} AND o.sends > 0 AND o.wake_at IS NOT NULL"""
+        SELECT o.entry_id, o.id, o.state FROM crons_run o {along("crons_run_sent", using)}
+        WHERE {among("o.entry_id", "entries", using)} AND o.sends > 0 AND o.wake_at IS NOT NULL"""
     return [(entry, pk) for entry, pk, state in _rows(sql, {"entries": list(entries)}, using) if state == "sent"]
 
 
@@ -116,8 +115,8 @@ def overtaken(runs: Collection[int], using: str) -> set[int]:
     """
     sql = f"""
         SELECT r.id FROM crons_run r
-        WHERE {_among("r.id", "runs", using)} AND r.asked_at IS NULL AND EXISTS (
-            SELECT 1 FROM crons_run s {_along("crons_run_succeeded", using)}
+        WHERE {among("r.id", "runs", using)} AND r.asked_at IS NULL AND EXISTS (
+            SELECT 1 FROM crons_run s {along("crons_run_succeeded", using)}
             WHERE s.entry_id = r.entry_id AND s.verdict = 'succeeded' AND s.slot_at > r.slot_at
             LIMIT 1 OFFSET 0)"""
     return {pk for (pk,) in _rows(sql, {"runs": list(runs)}, using)} if runs else set()
@@ -131,11 +130,11 @@ def succeeded_before(runs: Collection[int], using: str) -> dict[int, datetime | 
     """
     sql = f"""
         SELECT r.id, (
-            SELECT COALESCE(s.slot_at, NULL) FROM crons_run s {_along("crons_run_succeeded", using)}
+            SELECT COALESCE(s.slot_at, NULL) FROM crons_run s {along("crons_run_succeeded", using)}
             WHERE s.entry_id = r.entry_id AND s.verdict = 'succeeded'
                 AND s.slot_at < COALESCE(r.slot_at, r.planned_at)
             ORDER BY s.slot_at DESC LIMIT 1)
-        FROM crons_run r WHERE {_among("r.id", "runs", using)}"""
+        FROM crons_run r WHERE {among("r.id", "runs", using)}"""
     return {pk: moment(slot_at) for pk, slot_at in _rows(sql, {"runs": list(runs)}, using)} if runs else {}
 
 
@@ -145,7 +144,7 @@ def groups_running(using: str) -> Counter[str]:
     Index: crons_run_running, then the keys of the entries.
     """
     sql = f"""
-        SELECT {_rule("group", using)} FROM crons_run r {_along("crons_run_running", using)}
+        SELECT {_rule("group", using)} FROM crons_run r {along("crons_run_running", using)}
         CROSS JOIN {_entry_of("r.entry_id", using)}
         WHERE r.state = 'running' AND e.id = r.entry_id"""
     return Counter(group for (group,) in _rows(sql, {}, using))
@@ -157,7 +156,7 @@ def groups_sent(now: datetime, using: str) -> Counter[str]:
     Index: crons_run_queue, or crons_run_sent where PostgreSQL's statistics say so; then the keys of the entries.
     """
     sql = f"""
-        SELECT {_rule("group", using)} FROM crons_run r {_along("crons_run_queue", using)}
+        SELECT {_rule("group", using)} FROM crons_run r {along("crons_run_queue", using)}
         CROSS JOIN {_entry_of("r.entry_id", using)}
         WHERE r.state = 'sent' AND r.wake_at IS NOT NULL AND r.wake_at > %(now)s AND r.sends = 1
             AND e.id = r.entry_id"""
@@ -170,7 +169,7 @@ def too_late(now: datetime, limit: int, using: str, *, lock: bool = False) -> li
     Index: crons_run_start_before, (state, start_before) of open runs that have one.
     """
     sql = f"""
-        SELECT r.id FROM crons_run r {_along("crons_run_start_before", using)}
+        SELECT r.id FROM crons_run r {along("crons_run_start_before", using)}
         WHERE r.state IN ('due', 'sent') AND r.start_before < %(now)s
             AND r.start_before IS NOT NULL AND r.wake_at IS NOT NULL
             AND (r.state = 'due' OR (r.tries = 0 AND r.asked_at IS NULL))
@@ -190,9 +189,9 @@ def overlapping(now: datetime, limit: int, using: str, *, lock: bool = False) ->
     catch_up = _rule("catch_up", using)
     sql = f"""
         SELECT r.id, a.id, a.current_attempt
-        FROM crons_run a {_along("crons_run_running", using)}
+        FROM crons_run a {along("crons_run_running", using)}
         CROSS JOIN {_entry_of("a.active_key", using)}
-        CROSS JOIN crons_run r {_along("crons_run_open", using)}
+        CROSS JOIN crons_run r {along("crons_run_open", using)}
         WHERE a.state = 'running' AND a.asked_at IS NULL AND e.id = a.active_key AND {catch_up} <> 'all'
             AND r.entry_id = e.id AND r.wake_at IS NOT NULL AND {_WAKES} AND CASE r.state
                 WHEN 'due' THEN r.wake_at <= %(now)s
@@ -210,10 +209,10 @@ def after_accounts(entries: Collection[int], limit: int, using: str) -> list[tup
     sql = f"""
         SELECT e.id, COALESCE(r.slot_at, NULL), COALESCE(r.slot_at, NULL)
         FROM crons_entry e CROSS JOIN {_of_each("crons_run", "r", "r.slot_at > e.accounted_until", using)}
-            AND {_among("e.id", "entries", using)}
+            AND {among("e.id", "entries", using)}
         UNION ALL SELECT e.id, COALESCE(g.first_at, NULL), COALESCE(g.last_at, NULL)
         FROM crons_entry e CROSS JOIN {_of_each("crons_range", "g", "g.last_at > e.accounted_until", using)}
-            AND {_among("e.id", "entries", using)}
+            AND {among("e.id", "entries", using)}
         ORDER BY 1 LIMIT %(limit)s"""
     found = _rows(sql, {"entries": list(entries), "limit": limit}, using)
     return [(entry, moment(first), moment(last)) for entry, first, last in found]
@@ -228,8 +227,8 @@ def replaceable(entries: Collection[int], limit: int, using: str) -> list[tuple[
     """
     sql = f"""
         SELECT r.id, r.entry_id, COALESCE(r.slot_at, NULL), COALESCE(r.wake_at, NULL)
-        FROM crons_run r {_along("crons_run_open", using)}
-        WHERE {_among("r.entry_id", "entries", using)} AND r.wake_at IS NOT NULL AND {_WAKES}
+        FROM crons_run r {along("crons_run_open", using)}
+        WHERE {among("r.entry_id", "entries", using)} AND r.wake_at IS NOT NULL AND {_WAKES}
             AND CASE WHEN r.state = 'due' THEN r.kind = 'slot' AND r.sends = 0 AND r.tries = 0 AND r.asked_at IS NULL
                 ELSE FALSE END
         LIMIT %(limit)s {_lock(True, using, "r")}"""
@@ -244,10 +243,21 @@ def leases_here(boot_id: str, mine: str, using: str) -> list[tuple[int, str, int
     """
     sql = f"""
         SELECT a.id, a.instance, a.pid, COALESCE(a.lease_until, NULL)
-        FROM crons_attempt a {_along("crons_attempt_lease", using)}
+        FROM crons_attempt a {along("crons_attempt_lease", using)}
         WHERE {_HAS_LEASE} AND a.boot_id = %(boot_id)s AND a.instance <> %(mine)s"""
     found = _rows(sql, {"boot_id": boot_id, "mine": mine, **_EVER}, using)
     return [(pk, instance, pid, moment(lease)) for pk, instance, pid, lease in found]
+
+
+def leases_of(instance: str, using: str) -> set[int]:
+    """Find the attempts that the process *instance* has begun and that have not ended.
+
+    Index: crons_attempt_lease, of attempts that have a lease.
+    """
+    sql = f"""
+        SELECT a.id FROM crons_attempt a {along("crons_attempt_lease", using)}
+        WHERE {_HAS_LEASE} AND a.instance = %(instance)s"""
+    return {pk for (pk,) in _rows(sql, {"instance": instance, **_EVER}, using)}
 
 
 def lost(
@@ -266,11 +276,11 @@ def lost(
     Index: crons_attempt_lease, of attempts that have a lease.
     """
     sql = f"""
-        SELECT a.id FROM crons_attempt a {_along("crons_attempt_lease", using)}
+        SELECT a.id FROM crons_attempt a {along("crons_attempt_lease", using)}
         JOIN crons_run r ON r.id = a.run_id
         WHERE {_HAS_LEASE}
-            AND ({_among("a.id", "over", using)} OR (a.boot_id <> %(boot_id)s AND a.lease_until < %(now)s))
-            AND NOT ({_among("a.id", "silent", using)} AND a.lease_until >= %(now)s)
+            AND ({among("a.id", "over", using)} OR (a.boot_id <> %(boot_id)s AND a.lease_until < %(now)s))
+            AND NOT ({among("a.id", "silent", using)} AND a.lease_until >= %(now)s)
         LIMIT %(limit)s {_lock(lock, using, "a", "r")}"""
     values = {"over": list(over), "silent": list(silent), "boot_id": boot_id, "now": now, "limit": limit}
     return [pk for (pk,) in _rows(sql, {**values, **_EVER}, using)]
@@ -284,7 +294,7 @@ def late_by_entry(late: datetime, count_to: int, limit: int, using: str) -> list
     Index: crons_run_open, from one entry's first row to the next entry's, so that of a hundred thousand runs of one
     entry one is read; then in it the entry's oldest, and crons_run_sent.
     """
-    open_runs, sent = _along("crons_run_open", using), _along("crons_run_sent", using)
+    open_runs, sent = along("crons_run_open", using), along("crons_run_sent", using)
     late_runs = f"""
         FROM crons_run r {open_runs} WHERE r.entry_id = w.id AND r.wake_at IS NOT NULL
             AND r.wake_at < %(late)s AND r.state IN ('due', 'sent', 'waiting') ORDER BY r.wake_at, r.id"""
@@ -326,12 +336,12 @@ def _wanted(using: str) -> str:
     """
     return f"""
         (e.paused_at IS NULL OR e.paused_until <= %(now)s OR r.kind = 'manual' OR r.asked_at >= e.paused_at)
-        AND (%(any_job)s OR {_among("e.job", "jobs", using)})
-        AND {_among(_rule("executor", using), "executors", using)}
-        AND NOT {_among(_rule("group", using), "full_groups", using)}
-        AND NOT {_among("e.id", "passed", using)}
+        AND (%(any_job)s OR {among("e.job", "jobs", using)})
+        AND {among(_rule("executor", using), "executors", using)}
+        AND NOT {among(_rule("group", using), "full_groups", using)}
+        AND NOT {among("e.id", "passed", using)}
         AND (NOT %(sending)s OR {_rule("overlap", using)} = 'allow' OR NOT EXISTS (
-            SELECT 1 FROM crons_run o {_along("crons_run_sent", using)}
+            SELECT 1 FROM crons_run o {along("crons_run_sent", using)}
             WHERE o.entry_id = r.entry_id AND o.sends > 0 AND o.wake_at IS NOT NULL AND o.id <> r.id AND CASE o.state
                 WHEN 'sent' THEN r.state <> 'sent' OR o.id < r.id
                 WHEN 'due' THEN r.state <> 'sent' AND r.slot_at IS NOT NULL AND r.asked_at IS NULL
@@ -353,29 +363,9 @@ def _wanted_values(wanted: Wanted) -> dict[str, Any]:
 
 
 def _rows(sql: str, values: Mapping[str, Any], using: str) -> Sequence[tuple[Any, ...]]:
-    connection = connections[using]
-    with connection.cursor() as cursor:
-        cursor.execute(sql, {name: _value(value, connection) for name, value in values.items()})
+    with connections[using].cursor() as cursor:
+        cursor.execute(sql, {name: parameter(value, using) for name, value in values.items()})
         return list(cursor.fetchall())
-
-
-def _value(value: Any, connection: Any) -> Any:
-    if value == FAR_PAST and connection.vendor == "sqlite":
-        return -1e300  # sorts before all texts and numbers that somebody may have written by hand
-    if isinstance(value, datetime):
-        return connection.ops.adapt_datetimefield_value(value)
-    return json.dumps(value) if isinstance(value, list) and connection.vendor == "sqlite" else value
-
-
-def _among(column: str, name: str, using: str) -> str:
-    """Return SQL for: *column* is one of the list that is the parameter *name*."""
-    if connections[using].vendor == "sqlite":
-        return f"{column} IN (SELECT value FROM json_each(%({name})s))"
-    return f"{column} = ANY(%({name})s)"
-
-
-def _along(index: str, using: str) -> str:
-    return f"INDEXED BY {index}" if connections[using].vendor == "sqlite" else ""
 
 
 def _entry_of(key: str, using: str) -> str:

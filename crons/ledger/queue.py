@@ -18,8 +18,8 @@ from crons.conf import conf
 from crons.exceptions import CronsError
 from crons.jobs import Policy
 from crons.ledger import queries
+from crons.ledger.ending.verdict import end, write_ended
 from crons.ledger.entries import policy_of
-from crons.ledger.verdict import end, write_ended
 from crons.models import Deployment, Entry, Run
 from crons.schedules import FAR_PAST
 from crons.verdicts import Kind, State, Verdict
@@ -178,8 +178,11 @@ def lock_places(using: str) -> dict[str, int]:
     return {group: limit - running[group] for group, limit in conf.groups.items()}
 
 
-def full_groups(using: str) -> dict[str, int]:
-    """Return the groups at their limit, with how many runs of each are going."""
-    limits = conf.groups
-    running = queries.groups_running(using) if limits else Counter()
-    return {group: running[group] for group, limit in limits.items() if running[group] >= limit}
+def lock_places_to_send(now: datetime, using: str) -> dict[str, int]:
+    """Return how many more messages each group with a limit can use.
+
+    A first message counts as one running; what nobody has begun by the second holds nobody up.
+    """
+    places = lock_places(using)
+    sent = queries.groups_sent(now, using) if places else Counter()
+    return {group: count - sent[group] for group, count in places.items()}

@@ -12,22 +12,16 @@ from django.db.models import Q
 from crons.exceptions import CronsError, ZoneMissingHere
 from crons.ledger import rows
 from crons.ledger.entries import PLANNED_BY, Planned, account_of, locked, plan_entry, slot_key
-from crons.ledger.existing import end_replaced, slots_after_accounts
-from crons.ledger.leaving import leave
+from crons.ledger.existing import end_replaced, park_unread, set_back, slots_after_accounts
 from crons.ledger.transactions import BATCH, verb, writing
 from crons.models import Entry, Range, Run
 from crons.planner import Account, Plan, PlannedRange, PlannedSlot, while_retired, without
-from crons.presentation import utc
 from crons.schedules import FAR_FUTURE
 from crons.signals import recorded
 from crons.verdicts import Reason
 
 # Of why an entry is parked: a row may hold megabytes of what cannot be read.
 LONGEST_REASON = 1_000
-SET_BACK = (
-    "slots after {} are recorded already: accounted_until was set back by hand. "
-    "Set it to the last recorded slot, then: manage.py crons sync"
-)
 PARKED = ["wake_at", "version", "parked_reason"]
 MOVED = ["accounted_until", "wake_at", "version", "paused_at", "paused_until", "parked_reason"]
 
@@ -66,7 +60,7 @@ def record(now: datetime, trigger: str, *, limit: int = BATCH, lacking: set[str]
         except IntegrityError:
             done = _one_by_one(entries, now, trigger, using)
         if done.left:
-            leave(done, now, using)
+            done.parked.extend(park_unread(done.left, now, using))
     if lacking is not None:
         lacking.update(done.left.values())
     recorded.send_robust(None, recorded=done)
@@ -99,7 +93,7 @@ def account_for(entries: Sequence[Entry | Planned], now: datetime, trigger: str,
         if entry.id >= unread_from:
             # Too much is recorded after its account to be read in one transaction; the entries after it wait a pass.
             if entry.id == unread_from:
-                _park(entry, SET_BACK.format(utc(entry.accounted_until)), done)
+                _park(entry, set_back(entry.accounted_until), done)
             continue
         if entry.id in taken:
             planned = without(planned, taken[entry.id], account)
@@ -145,7 +139,7 @@ def _planned(entry: Entry | Planned, now: datetime, done: Recorded) -> tuple[Acc
     try:
         return plan_entry(entry, now)
     except ZoneMissingHere:
-        # This machine's problem: another host plans it, or `leave` says that none does.
+        # This machine's problem: another host plans it, or `park_unread` says that none does.
         done.left[entry.name] = entry.zone
     except CronsError as error:
         # One entry that cannot be planned must not stop the others; nothing of it is lost meanwhile.
@@ -168,7 +162,7 @@ def _one_by_one(entries: list[Planned], now: datetime, trigger: str, using: str)
             with transaction.atomic(using=using):
                 alone = account_for([replace(entry)], now, trigger, using)
         except IntegrityError:
-            _park(entry, SET_BACK.format(utc(entry.accounted_until)), done)
+            _park(entry, set_back(entry.accounted_until), done)
             rows.update([entry], PARKED, using, model=Entry)
             continue
         done.runs.extend(alone.runs)

@@ -8,15 +8,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Sequence
-from datetime import UTC, datetime
 from operator import attrgetter
 from typing import Any, TypeVar
 
 from django.db import connections
 from django.db.models import Model
-from django.utils.dateparse import parse_datetime
-
-from crons.columns import UNREAD
 
 M = TypeVar("M", bound=Model)
 # What a field of these kinds holds is what the database takes.
@@ -93,48 +89,6 @@ def update(rows: Sequence[Any], names: Sequence[str], using: str, model: type[Mo
     sql = f"UPDATE {quoted(table._meta.db_table)} SET {sets} FROM {_source(columns, using)} WHERE {where}"  # noqa: S608
     with connection.cursor() as cursor:
         cursor.execute(sql, [json.dumps(data)])
-
-
-def moment(value: Any) -> datetime | None:
-    """Read a moment out of a raw statement's answer: text on SQLite, in UTC.
-
-    What SQLite keeps and is none, written by hand, is UNREAD: hidden, it would hide what is due behind it.
-    """
-    if value is None:
-        return None
-    try:
-        read = parse_datetime(value) if isinstance(value, str) else value
-    except ValueError:
-        return UNREAD
-    if not isinstance(read, datetime):
-        return UNREAD
-    return read if read.tzinfo is not None else read.replace(tzinfo=UTC)
-
-
-def json_text(column: str, key: str, using: str) -> str:
-    """Return SQL for the text under *key* in a JSON *column*."""
-    if connections[using].vendor == "postgresql":
-        return f"{column}->>'{key}'"
-    return f"JSON_EXTRACT({column}, '$.{key}')"
-
-
-def for_update(using: str, *tables: str, skip_locked: bool) -> str:
-    """Return SQL that locks the rows found, leaving out those that somebody else holds, or waiting for them."""
-    if connections[using].vendor == "sqlite":
-        return ""  # its one write lock is held already
-    of = f" OF {', '.join(tables)}" if tables else ""
-    return f"FOR UPDATE{of}{' SKIP LOCKED' if skip_locked else ''}"
-
-
-def for_reference(using: str) -> str:
-    """Return SQL that keeps whoever locks the rows found for their ending out, and as few others as it can.
-
-    On PostgreSQL a row may be renewed and given output meanwhile: a scheduler that waited for a job's
-    transaction would renew nobody's lease.
-    """
-    if connections[using].vendor == "postgresql":
-        return "FOR KEY SHARE"
-    return for_update(using, skip_locked=False)
 
 
 class _Carrier:

@@ -1,11 +1,12 @@
-"""How the ledger talks to its database: one way to write, one kind of failure."""
+"""How the ledger talks to its database: one way to write, one kind of failure, and a note of who did what."""
 
 from __future__ import annotations
 
 import functools
 import random
+import re
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from typing import Any, ParamSpec, TypeVar
@@ -15,7 +16,9 @@ from django.db.models import Model, QuerySet
 from django.utils import timezone
 
 from crons.conf import conf
-from crons.exceptions import LedgerUnavailable, Refused
+from crons.exceptions import Fenced, LedgerUnavailable, Refused
+from crons.ledger.sql import for_reference
+from crons.models import AuditEvent
 
 P = ParamSpec("P")
 M = TypeVar("M", bound=Model)
@@ -30,7 +33,13 @@ LOCK_KEPT = "due to lock timeout"
 AWAY = (OperationalError, InterfaceError, InternalError)
 # What time it is, where a test says so; only crons.testing.clock sets it.
 now_in_tests: Callable[[], datetime] | None = None
+# Lengths of the columns for who and why.
+BY, REASON = 150, 255
+# NUL, and the halves that Python makes of bytes that are no UTF-8, such as an umlaut of a Latin-1 terminal.
+_UNKEPT = re.compile("[\x00\ud800-\udfff]")
 TRANSIENT = ("locked", "deadlock", "could not serialize", "lock wait timeout")
+
+MINE = "SELECT id FROM crons_attempt WHERE id = %s AND outcome = ''"
 
 
 @contextmanager
@@ -77,6 +86,22 @@ def reading() -> Iterator[str]:
         yield using
 
 
+@contextmanager
+def fenced(token: int) -> Iterator[None]:
+    """Open a transaction that commits only while attempt *token* still owns its run.
+
+    Raises: Fenced if it does not; nothing is written then.
+    """
+    # Not bounded: what the job does inside waits for locks as long as the project says.
+    with writing(bounded=False) as using:
+        with connections[using].cursor() as cursor:
+            cursor.execute(f"{MINE} {for_reference(using)}", [token])
+            mine = cursor.fetchone()
+        if mine is None:
+            raise Fenced(f"attempt {token} no longer owns its run: it ended or was declared lost. Nothing was written.")
+        yield
+
+
 def _bound_waits(using: str) -> None:
     """Have this transaction's statements give up on locks that others keep: VACUUM FULL, ALTER TABLE, a forgotten psql.
 
@@ -112,6 +137,36 @@ def verb(function: Callable[P, R]) -> Callable[P, R]:
         raise AssertionError("unreachable")
 
     return asked
+
+
+def note(
+    deed: str,
+    subject_type: str,
+    subject: str | int,
+    by: str,
+    now: datetime,
+    using: str,
+    *,
+    before: Mapping[str, Any] | None = None,
+    after: Mapping[str, Any] | None = None,
+    reason: str = "",
+) -> None:
+    """Append an audit event, in the transaction of the deed: neither is there without the other."""
+    AuditEvent.objects.using(using).create(
+        at=now,
+        actor=kept(by, BY),
+        verb=deed,
+        subject_type=subject_type,
+        subject=str(subject)[:150],
+        before=before,
+        after=after,
+        reason=kept(reason, REASON),
+    )
+
+
+def kept(text: str, length: int) -> str:
+    """Return what a person said as every database keeps it, cut to *length*: at night a pause must not fail over it."""
+    return _UNKEPT.sub("\ufffd", text)[:length]
 
 
 def database_now() -> datetime:

@@ -76,7 +76,7 @@ def _in_a_thread(run_id: int) -> Arrived:
     """Leave the run to another worker: a process is forked from one without other threads, and by its main one."""
     detail = in_thread_text()
     log.error("run %d: %s", run_id, detail)
-    ledger.take_back([run_id], ledger.database_now() + THREAD_PAUSE, detail)
+    ledger.requeue([run_id], ledger.database_now() + THREAD_PAUSE, detail)
     return Arrived(Fate.LATER, f"run {run_id}: {detail}")
 
 
@@ -91,10 +91,10 @@ def _not_begun(run_id: int) -> Arrived:
     if run.entry.job not in registry.jobs:
         detail = f"a worker on {host()} does not know the job {run.entry.job!r}: is its code older?"
         log.warning("%s: %s", name, detail)
-        ledger.take_back([run_id], now + UNKNOWN_JOB_PAUSE, detail)
+        ledger.requeue([run_id], now + UNKNOWN_JOB_PAUSE, detail)
         return Arrived(Fate.LATER, f"{name}: {detail}")
     # Paused, its group full, or a run of its entry going: who sends sees that, and sends it when it is over. Where
     # who sends has other settings or other code, and does not see it, the message would go round for ever.
     again_at = now if run.sends <= AT_ONCE_TIMES else now + REFUSED_PAUSE
-    ledger.take_back([run_id], again_at, f"a worker on {host()} was there, and it could not be begun then")
+    ledger.requeue([run_id], again_at, f"a worker on {host()} was there, and it could not be begun then")
     return Arrived(Fate.LATER, f"{name} cannot be begun now; it is sent again when it can")

@@ -51,10 +51,10 @@ def after(module: str, name: str) -> Callable[[], None]:
 POINTS: dict[str, Callable[[], None]] = {
     "before record commits": before("crons.ledger.rows", "insert_alike"),
     "recorded, not begun": before("crons.ledger", "begin"),
-    "before begin commits": before("crons.ledger.begin", "_begun"),
+    "before begin commits": before("crons.ledger.handover", "_begun"),
     "begun, not started": after("crons.ledger", "begin"),
     "marked as sent, not sent": after("crons.ledger", "send"),
-    "done, finish not committed": before("crons.ledger.finish", "write_closed"),
+    "done, finish not committed": before("crons.ledger.ending.finishing", "write_closed"),
     "finish committed": after("crons.ledger", "finish"),
 }
 

@@ -67,7 +67,7 @@ def test_a_key_that_another_takes_at_that_moment_is_seen(make_entry, monkeypatch
     """Two systems that number their orders alike: the unique key tells, in words."""
     make_entry()
     make_entry("other")
-    record = import_module("crons.ledger.requests")
+    record = import_module("crons.ledger.operations.runs")
     real, beaten = record._request, []
 
     def request(*args):
@@ -88,7 +88,7 @@ def test_a_deed_that_cannot_be_written_down_is_not_done(make_entry, monkeypatch,
     make_entry()
     waiting = api.run_now("heartbeat", by="dana")
     before = list(Run.objects.values())
-    module = import_module("crons.ledger.requests" if deed == "run" else "crons.ledger.finish")
+    module = import_module("crons.ledger.operations.runs")
     monkeypatch.setattr(module, "note", lambda *args, **kwargs: 1 / 0)
 
     do = {

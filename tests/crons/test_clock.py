@@ -26,12 +26,13 @@ DAY = timedelta(days=1)
 
 
 @pytest.fixture(autouse=True)
-def clock(monkeypatch):
-    """The database's clock says noon until a test moves it."""
+def clock(monkeypatch, db):
+    """The database's clock says noon until a test moves it; the database was adopted at noon."""
     moments = {"now": NOON}
-    for module in ("crons.ledger", "crons.ledger.clock", "crons.ledger.agenda", "crons.dispatch"):
+    for module in ("crons.ledger", "crons.ledger.deployment", "crons.ledger.agenda", "crons.dispatch"):
         place = sys.modules[module]
         monkeypatch.setattr(place, "database_now", lambda: moments["now"], raising=False)
+    deployment.require()
     return moments
 
 
@@ -130,7 +131,7 @@ def test_a_scheduler_that_beats_at_another_time_is_believed(ran, clock, monkeypa
     heartbeat.beat(serve, NOON)
     moments = iter([0.0, 1.0, 2.0, 13.0])
     beats = (lambda seconds: None) if is_frozen else lambda seconds: heartbeat.beat(serve, NOON + minutes(0.1))
-    tick = sys.modules["crons.ledger.clock"]  # another process, whose time the test tells
+    tick = sys.modules["crons.ledger.deployment"]  # another process, whose time the test tells
     monkeypatch.setattr(tick, "os", SimpleNamespace(getpid=lambda: 1))
     monkeypatch.setattr(tick, "time", SimpleNamespace(monotonic=lambda: next(moments), sleep=beats))
     clock["now"] = NOON + minutes(120)

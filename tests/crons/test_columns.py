@@ -11,7 +11,7 @@ from django.db import connection, models
 from crons import ledger, watch
 from crons.columns import UNREAD
 from crons.dispatch import Dispatcher
-from crons.ledger import mending
+from crons.ledger.maintenance import mending
 from crons.models import Attempt, AuditEvent, Entry, Heartbeat, Pause, Run
 from crons.testing import clock as stopped
 from crons.triggers import heartbeat

@@ -16,7 +16,7 @@ from crons.executors import Executor
 from crons.hosts.instances import Instance
 from crons.jobs import Job, registry
 from crons.jobs.policies import Policy, Retry
-from crons.ledger.release import NOT_HELD
+from crons.ledger.ending.unstarted import NOT_HELD
 from crons.models import Attempt, Entry, Incident, Run
 from crons.verdicts import Ending, Outcome
 from tests.crons.conftest import NOON, minutes
@@ -238,7 +238,7 @@ def test_what_is_held_is_not_released(dispatcher, desk):
     """Only attempts that no executor has are in doubt."""
     dispatcher.turn(NOON + minutes(5))
 
-    assert ledger.release(dispatcher.instance.name, desk.running(), Unstarted(), NOON + minutes(6)) == []
+    assert ledger.release_unstarted(dispatcher.instance.name, desk.running(), Unstarted(), NOON + minutes(6)) == []
 
 
 def test_a_begin_that_is_committed_after_it_was_read_back_is_released(dispatcher, desk, commit_late):

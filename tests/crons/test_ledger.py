@@ -353,7 +353,7 @@ def test_a_ledger_that_stays_slow_begins_nothing(led, make_entry, slow_begin):
     with pytest.raises(LedgerUnavailable, match="the database took longer than"):
         led.begin(NOON + minutes(5), unstarted=unstarted)
     assert unstarted.attempts == {Attempt.objects.get().pk}
-    ledger.release(led.instance.name, [], unstarted, NOON + minutes(9))
+    ledger.release_unstarted(led.instance.name, [], unstarted, NOON + minutes(9))
 
     assert not unstarted
     assert Run.objects.get().state == "due"
@@ -895,7 +895,7 @@ def test_a_fenced_transaction_does_not_hold_up_the_scheduler(led, make_entry):
         seen.append(ledger.renew([begun.attempt], NOON + minutes(6)).owned)
         ledger.write_output([Chunk(begun.attempt, 0, "stdout", "half way")])
         # An ending waits, or passes it by: the effects are still being written.
-        seen.append(ledger.release(led.instance.name, [], Unstarted(), NOON + minutes(6)))
+        seen.append(ledger.release_unstarted(led.instance.name, [], Unstarted(), NOON + minutes(6)))
         connections.close_all()
 
     with ledger.fenced(begun.attempt):

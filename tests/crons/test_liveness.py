@@ -95,7 +95,7 @@ class World:
             fate = self.chance.choice(["taken", "taken", "twice", "refused", "refused", "forgotten"])
             if fate == "refused":
                 pause = timedelta(seconds=self.chance.choice([1, 30, 300]))
-                ledger.take_back([message.run], self.now + pause, "could not be sent", unsent=True)
+                ledger.requeue([message.run], self.now + pause, "could not be sent", unsent=True)
             elif fate != "forgotten":
                 self.broker += [(message.executor, message.run)] * (2 if fate == "twice" else 1)
 
@@ -106,7 +106,7 @@ class World:
         alias, run = self.broker.pop(self.chance.randrange(len(self.broker)))
         begun = [] if self.chance.random() < 0.2 else self._begin_arrived(alias, run)
         if not begun:
-            ledger.take_back([run], self.now + self.chance.choice([timedelta(0), minutes(1)]), "a worker was there")
+            ledger.requeue([run], self.now + self.chance.choice([timedelta(0), minutes(1)]), "a worker was there")
         self.begun += begun
 
     def end_one(self) -> None:

@@ -28,9 +28,9 @@ def lacks_kyiv(monkeypatch):
             raise ZoneInfoNotFoundError(f"No time zone found with key {name}")
         return ZoneInfo(name)
 
-    monkeypatch.setattr("crons.ledger.leaving.ZoneInfo", older)
+    monkeypatch.setattr("crons.ledger.entries.ZoneInfo", older)
     monkeypatch.setattr(zone_data, "fingerprint", lambda zone: "" if zone == KYIV else "same")
-    return lambda: monkeypatch.setattr("crons.ledger.leaving.ZoneInfo", ZoneInfo)
+    return lambda: monkeypatch.setattr("crons.ledger.entries.ZoneInfo", ZoneInfo)
 
 
 def serve_on(name, **fields):
@@ -112,7 +112,7 @@ def test_a_sync_where_the_zone_is_missing_leaves_the_row_as_it_is(empty_registry
     job(cron("*/5 * * * *", zone="Europe/Berlin"), name="theirs")(lambda: None)
     sync.sync(NOON)
     before = Entry.objects.values().get(name="theirs")
-    monkeypatch.setattr("crons.ledger.leaving.ZoneInfo", {}.__getitem__)
+    monkeypatch.setattr("crons.ledger.entries.ZoneInfo", {}.__getitem__)
     monkeypatch.setattr(zone_data, "fingerprint", lambda zone: "")
 
     done = sync.sync(NOON, kind="serve")

@@ -193,7 +193,7 @@ def test_pausing_again_says_it_anew(three):
 
 def test_a_pause_and_its_audit_event_are_one_deed(three, monkeypatch):
     """If who did it cannot be written down, it is not done."""
-    from crons.ledger import pauses
+    from crons.ledger.operations import pauses
 
     monkeypatch.setattr(pauses, "note", lambda *args, **kwargs: 1 / 0)
 

@@ -13,7 +13,7 @@ from django.core.management import call_command
 from crons import api, ledger
 from crons.conf import conf
 from crons.exceptions import InvalidSetting
-from crons.ledger.maintenance.prune import LARGEST, SMALLEST, Pace, Pruned, doomed, old_ranges, prune, window_of
+from crons.ledger.maintenance.pruning import LARGEST, SMALLEST, Pace, Pruned, doomed, old_ranges, prune, window_of
 from crons.models import Attempt, AuditEvent, Delivery, Entry, Heartbeat, Incident, OutputChunk, Range, Run
 from crons.sources.built_in import PRUNE, declare
 from tests.crons.conftest import NOON
@@ -309,7 +309,7 @@ def test_run_that_was_reopened_meanwhile_stays(entry, monkeypatch):
     """Between the look and the lock somebody retries it."""
     make_run(entry, 1)
     run = make_run(entry, 390, "failed")
-    module = sys.modules["crons.ledger.maintenance.prune"]  # the package has the function of that name
+    module = sys.modules["crons.ledger.maintenance.pruning"]
     real = module._delete_runs
 
     def reopen_first(*args):

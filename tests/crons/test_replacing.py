@@ -107,7 +107,7 @@ def test_what_was_sent_is_not_replaced(led, make_entry):
     led.record(NOON + minutes(5))
     messages = ledger.send(NOON + minutes(5), {"far": 10})
     requeued = Run.objects.get(entry__name="requeued")
-    ledger.take_back([requeued.pk], NOON + minutes(6), "could not be sent", unsent=True)
+    ledger.requeue([requeued.pk], NOON + minutes(6), "could not be sent", unsent=True)
 
     for minute in (10, 15, 20):
         led.record(NOON + minutes(minute))
@@ -158,7 +158,7 @@ def test_a_run_that_was_released_unstarted_is_replaced_too(led, make_entry):
     [begun] = led.begin(NOON + minutes(5))
     unstarted = Unstarted()
     unstarted.attempts.add(begun.attempt)
-    ledger.release(led.instance.name, [], unstarted, NOON + minutes(6))
+    ledger.release_unstarted(led.instance.name, [], unstarted, NOON + minutes(6))
 
     led.record(NOON + minutes(10))
 

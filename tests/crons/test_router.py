@@ -59,7 +59,7 @@ def test_the_ledger_reads_what_it_writes(replica, led):
     ledger.renew([second.attempt], NOON + minutes(20))
     ledger.request_cancel(second.run, NOON + minutes(20), reason="enough")
     ledger.expire(NOON + minutes(20))
-    ledger.release(led.instance.name, [], Unstarted(), NOON + minutes(20))
+    ledger.release_unstarted(led.instance.name, [], Unstarted(), NOON + minutes(20))
     watch.inspect(NOON + minutes(20))
     outbox.send_due(NOON + minutes(20))
 

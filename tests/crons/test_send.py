@@ -18,7 +18,7 @@ from crons.exceptions import InvalidJob, LedgerUnavailable
 from crons.executors import Sender
 from crons.executors.publishing import LONGEST_PAUSE_SECONDS, Publisher
 from crons.jobs.policies import Policy, Retry
-from crons.ledger.send import pause_after
+from crons.ledger.begin import pause_after
 from crons.models import Deployment, Entry, Run
 from crons.triggers import worker, worker_session
 from crons.verdicts import Outcome
@@ -109,10 +109,10 @@ def test_whoever_a_message_reaches_begins_it_once(away, led):
 def test_a_message_may_be_faster_than_the_answer_to_its_sending(away, led):
     """The broker has it, the sender believes that it failed, and the run is due again: it still arrives."""
     ledger.send(NOON + minutes(5), FAR)
-    assert ledger.take_back([away.pk], NOON + minutes(6), "could not be sent: timeout") == [away.pk]
+    assert ledger.requeue([away.pk], NOON + minutes(6), "could not be sent: timeout") == [away.pk]
 
     assert len(arrive(led, away.pk, NOON + minutes(5) + SECOND)) == 1
-    assert ledger.take_back([away.pk], NOON + minutes(6), "too late") == []
+    assert ledger.requeue([away.pk], NOON + minutes(6), "too late") == []
 
 
 def test_what_nobody_begins_is_sent_again_with_growing_pauses(away, led):
@@ -163,7 +163,7 @@ def test_a_message_that_was_not_handed_over_does_not_count(away, led):
     now = NOON + minutes(5)
     for _ in range(100):
         [message] = ledger.send(now, FAR)
-        ledger.take_back([away.pk], now + SECOND, "could not be sent: OSError: down", unsent=True)
+        ledger.requeue([away.pk], now + SECOND, "could not be sent: OSError: down", unsent=True)
         away.refresh_from_db()
         assert (message.number <= 2, away.sends) == (True, 1)
         now += SECOND
@@ -179,7 +179,7 @@ def test_what_was_missed_for_want_of_a_broker_says_so(make_entry, led):
     make_entry("away", executor="far", deadline=minutes(10))
     led.record(NOON + minutes(5))
     [message] = ledger.send(NOON + minutes(5), FAR)
-    ledger.take_back([message.run], NOON + minutes(6), "could not be sent: OSError: down", unsent=True)
+    ledger.requeue([message.run], NOON + minutes(6), "could not be sent: OSError: down", unsent=True)
 
     ledger.settle(NOON + minutes(16))
 
@@ -226,7 +226,7 @@ def test_a_slot_that_was_taken_back_is_not_overtaken_by_the_next(make_entry, led
     make_entry("turns", executor="far", catch_up="all")
     led.record(NOON + minutes(10))
     [first] = ledger.send(NOON + minutes(10), FAR)
-    ledger.take_back([first.run], NOON + minutes(11), "could not be sent: OSError: down")
+    ledger.requeue([first.run], NOON + minutes(11), "could not be sent: OSError: down")
     asked = ledger.request("turns", NOON + minutes(10), "test", by="ann")
 
     assert [each.run for each in ledger.send(NOON + minutes(10), FAR, only_run=asked.pk)] == [asked.pk]
@@ -242,7 +242,7 @@ def test_slots_that_piled_up_do_not_keep_the_one_out_that_they_wait_for(make_ent
     led.record(NOON + minutes(5))
     first = {message.run for message in ledger.send(NOON + minutes(5), FAR)}
     led.record(NOON + minutes(200))
-    assert ledger.take_back(first, NOON + minutes(200.5), "could not be sent: OSError: down") == sorted(first)
+    assert ledger.requeue(first, NOON + minutes(200.5), "could not be sent: OSError: down") == sorted(first)
 
     assert ledger.send(NOON + minutes(200), {"far": 1}) == []
     [tried] = ledger.send(NOON + minutes(201), {"far": 1})
@@ -505,7 +505,7 @@ def test_a_ledger_that_is_gone_leaves_no_publisher_behind(away, instance, post, 
     dispatcher.turn(NOON + minutes(5))
     [publisher] = dispatcher.publishers.by_alias.values()
     thread = publisher._thread
-    monkeypatch.setattr(ledger, "take_back", unavailable)
+    monkeypatch.setattr(ledger, "requeue", unavailable)
 
     with pytest.raises(LedgerUnavailable):
         dispatcher.publishers.finish()

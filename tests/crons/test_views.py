@@ -14,7 +14,7 @@ from django.utils import timezone
 
 from crons import job
 from crons.exceptions import LedgerUnavailable
-from crons.ledger.upcoming import slots_of
+from crons.ledger import slots_of
 from crons.models import Entry, Run
 from crons.web import overview
 from tests.crons.filling import fill, full_scans

@@ -10,6 +10,7 @@ from typing import Any
 
 import django
 import pytest
+from crons.ledger.maintenance.prune import _delete_runs
 from django.contrib.auth.models import User
 from django.core.management import call_command
 from django.db import OperationalError, connections, transaction
@@ -22,8 +23,7 @@ from crons.exceptions import LedgerUnavailable
 from crons.executors import recorded_work
 from crons.executors.recorded_work import RecordedWork
 from crons.executors.runner import Context
-from crons.ledger.maintenance.prune import _delete_runs
-from crons.ledger.work import MOST, MOST_REASONS, OTHER
+from crons.ledger.ending.work import MOST, MOST_REASONS, OTHER
 from crons.models import Attempt, Delivery, Run, WorkReport
 from crons.testing import run, run_recorded
 from crons.verdicts import Ending, Outcome
@@ -168,7 +168,7 @@ def test_a_report_that_cannot_be_written_is_an_error_of_the_job(attempt: Attempt
     def away(*_: Any, **__: Any) -> None:
         raise OperationalError("server closed the connection unexpectedly")
 
-    monkeypatch.setattr("crons.ledger.work._locked", away)
+    monkeypatch.setattr("crons.ledger.ending.work._locked", away)
 
     with pytest.raises(LedgerUnavailable):
         RecordedWork(attempt.pk).report(Counts(examined=1))

@@ -10,8 +10,7 @@ from django.db.models import F
 
 from crons.contrib.django_crontab.lines import REBOOT, Line, former_names, marked_name, name_of, plain_name
 from crons.contrib.django_crontab.source import CronjobsSource, readable_lines
-from crons.ledger import keep_keys, lock_deployment, verb, writing
-from crons.ledger.audit import note
+from crons.ledger import keep_keys, lock_deployment, note, verb, writing
 from crons.models import Entry
 
 BY = "crons sync"

@@ -6,7 +6,7 @@ from crons import ledger
 from crons.contrib.django_crontab.lines import marked_name, read_line
 from crons.declarations.retiring import Retire
 from crons.declarations.sync import sync
-from crons.ledger.begin import key_of
+from crons.ledger.entries import key_of
 from crons.models import AuditEvent, Entry, Run
 
 pytestmark = pytest.mark.usefixtures("empty_registry", "transactional_db")

@@ -12,8 +12,7 @@ from django.db.models import F
 
 from crons.columns import IS_MOMENT
 from crons.conf import conf
-from crons.ledger.audit import kept, note
-from crons.ledger.transactions import BATCH, database_now, reading, verb, writing
+from crons.ledger.transactions import BATCH, database_now, kept, note, reading, verb, writing
 from crons.models import Attempt, Entry, Run
 from crons.side_output import get_log
 

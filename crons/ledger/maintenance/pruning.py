@@ -17,8 +17,7 @@ from django.db import models
 from django.db.models import Exists, F, OuterRef, Q, QuerySet
 
 from crons.conf import conf
-from crons.ledger.audit import note
-from crons.ledger.transactions import database_now, lock_free, verb, writing
+from crons.ledger.transactions import database_now, lock_free, note, verb, writing
 from crons.models import Attempt, AuditEvent, Delivery, Entry, Heartbeat, Incident, OutputChunk, Range, Run, WorkReport
 from crons.verdicts import State, Verdict
 

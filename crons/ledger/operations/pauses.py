@@ -13,12 +13,11 @@ from typing import Any
 from django.db.models import F, Q, QuerySet
 
 from crons.exceptions import Refused, nearest
-from crons.ledger.audit import BY, REASON, kept, note
+from crons.ledger.ending.unstarted import requeue_paused
 from crons.ledger.entries import locked
 from crons.ledger.record import account_for
 from crons.ledger.rows import update
-from crons.ledger.send import take_back_held
-from crons.ledger.transactions import BATCH, verb, writing
+from crons.ledger.transactions import BATCH, BY, REASON, kept, note, verb, writing
 from crons.models import Deployment, Entry, Pause
 from crons.presentation import utc
 from crons.schedules import FAR_FUTURE
@@ -133,7 +132,7 @@ def lock_deployment(using: str) -> None:
 def apply_pauses(entries: Sequence[Entry], now: datetime, using: str) -> None:
     """Put on *entries*, in memory, what of the pauses holds them; for use inside a transaction that locks them.
 
-    What of those that are held is on its way to a worker is taken back.
+    What of those that are held is on its way to a worker is requeued.
     """
     wide = _wide(now, using)
     own = {
@@ -143,7 +142,7 @@ def apply_pauses(entries: Sequence[Entry], now: datetime, using: str) -> None:
     for entry in entries:
         _fold(entry, [*_pauses_of(entry, wide), *([own[entry.pk]] if entry.pk in own else [])])
     if held := [entry.pk for entry in entries if entry.pk and entry.paused_at is not None]:
-        take_back_held(held, now, using)
+        requeue_paused(held, now, using)
 
 
 def describe_pause(pause: Pause) -> str:

@@ -13,11 +13,10 @@ from django.db import transaction
 
 from crons.exceptions import Refused
 from crons.ledger import rows
-from crons.ledger.audit import BY, kept, note
 from crons.ledger.entries import account_of, locked, refuse_retired, slot_key
+from crons.ledger.operations.runs import REOPENED, reopen
 from crons.ledger.record import account_for
-from crons.ledger.reopen import REOPENED, reopen
-from crons.ledger.transactions import verb, writing
+from crons.ledger.transactions import BY, kept, note, verb, writing
 from crons.models import Entry, Range, Run
 from crons.planner import Account
 from crons.verdicts import Kind, State, Verdict

@@ -14,10 +14,10 @@ from django.db.models import F, Value
 from django.db.models.functions import Concat
 
 from crons.ledger import rows
-from crons.ledger.audit import note
-from crons.ledger.begin import keep_keys, key_of
+from crons.ledger.ending.verdict import ENDED, announce, end
+from crons.ledger.entries import keep_keys, key_of
 from crons.ledger.record import account_for, write_off_retired
-from crons.ledger.verdict import ENDED, announce, end
+from crons.ledger.transactions import note
 from crons.models import Entry, Incident, Pause, Range, Run
 from crons.verdicts import Kind, State, Verdict
 

@@ -16,10 +16,10 @@ from django.db.models import Max, Model
 from crons.attempts import Finished
 from crons.exceptions import CronsError, Refused
 from crons.ledger import rows
+from crons.ledger.ending.finishing import finish
+from crons.ledger.ending.verdict import end, write_ended
 from crons.ledger.entries import account_of, policy_of
-from crons.ledger.finish import finish
 from crons.ledger.transactions import verb, writing
-from crons.ledger.verdict import end, write_ended
 from crons.models import Attempt, AuditEvent, Entry, Heartbeat, Range, Run
 from crons.presentation import utc
 from crons.verdicts import Ending, Outcome, Reason, State, Verdict

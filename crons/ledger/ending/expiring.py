@@ -15,7 +15,7 @@ from crons.conf import conf
 from crons.hosts import orphans
 from crons.hosts.instances import boot_id, has_ended, is_gone, is_stopped
 from crons.ledger import queries
-from crons.ledger.finish import close, write_closed
+from crons.ledger.ending.finishing import close, write_closed
 from crons.ledger.transactions import BATCH, verb, writing
 from crons.models import Attempt
 from crons.side_output import get_log
