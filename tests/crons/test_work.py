@@ -10,7 +10,6 @@ from typing import Any
 
 import django
 import pytest
-from crons.ledger.maintenance.prune import _delete_runs
 from django.contrib.auth.models import User
 from django.core.management import call_command
 from django.db import OperationalError, connections, transaction
@@ -24,6 +23,7 @@ from crons.executors import recorded_work
 from crons.executors.recorded_work import RecordedWork
 from crons.executors.runner import Context
 from crons.ledger.ending.work import MOST, MOST_REASONS, OTHER
+from crons.ledger.maintenance.pruning import _delete_runs
 from crons.models import Attempt, Delivery, Run, WorkReport
 from crons.testing import run, run_recorded
 from crons.verdicts import Ending, Outcome
