@@ -11,7 +11,7 @@ from typing import Any
 from django.core.checks import CheckMessage
 from django.core.management.commands import check as check_command
 
-from crons.checks.framing import Check, known_good
+from crons.checks.base import Check, known_good
 from crons.jobs import registry
 from crons.sources.importing import limited, without_writes
 

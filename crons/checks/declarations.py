@@ -8,7 +8,7 @@ from django.conf import settings
 from django.core.checks import CheckMessage, Warning, register
 
 from crons.checks.asking import is_asked_for, must_be_whole, of_declarations
-from crons.checks.framing import TAG, known_good, message
+from crons.checks.base import TAG, known_good, message
 from crons.exceptions import CronsError, closest
 from crons.extensions import extensions
 from crons.jobs import registry

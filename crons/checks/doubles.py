@@ -16,15 +16,15 @@ from django.core.checks import CheckMessage, Warning, register
 from django.utils import timezone
 
 from crons.checks.asking import of_declarations
-from crons.checks.framing import TAG
+from crons.checks.base import TAG
 from crons.conf import conf
 from crons.jobs import Body, CommandBody, Declaration, ShellBody, registry
 from crons.schedules import FAR_FUTURE, is_zone
 
-# So many slots of the rarer of two entries are looked for among those of the other.
-LOOKED_AT = 20
-# Of entries that all do the same, each is compared with so many others: a long list says no more.
-MOST = 20
+# So many slots of one entry are looked for among those of the other.
+SLOTS_COMPARED = 20
+# Of entries that all do the same, so many are compared: pairs grow with the square, and a long list says no more.
+ENTRIES_COMPARED = 20
 
 
 @register(TAG)
@@ -36,7 +36,7 @@ def check_doubles() -> Iterator[CheckMessage]:
     for declaration in registry.entries.values():
         by_deed[_deed(declaration)].append(declaration)
     for alike in by_deed.values():
-        for first, second in combinations(alike[:MOST], 2):
+        for first, second in combinations(alike[:ENTRIES_COMPARED], 2):
             shared = _shared_moment(first, second, now)
             if shared is not None:
                 yield Warning(
@@ -85,7 +85,7 @@ def _shared_moment(first: Declaration, second: Declaration, now: datetime) -> da
     each_way = ((first, zones[0], second, zones[1]), (second, zones[1], first, zones[0]))
     for rare, rare_zone, other, other_zone in each_way:
         at = now
-        for _ in range(LOOKED_AT):
+        for _ in range(SLOTS_COMPARED):
             at = rare.schedule.next_after(at, rare_zone)
             if at >= FAR_FUTURE:
                 break

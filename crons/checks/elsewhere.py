@@ -18,7 +18,7 @@ from django.conf import settings
 from django.core.checks import CheckMessage, Warning, register
 
 from crons.checks.asking import is_asked_for, of_declarations
-from crons.checks.framing import TAG
+from crons.checks.base import TAG
 from crons.jobs import registry
 from crons.sources import sources
 

@@ -11,7 +11,7 @@ from django.core.management import get_commands
 from django.utils.module_loading import import_string
 
 from crons.checks.asking import of_declarations
-from crons.checks.framing import TAG, sends, told
+from crons.checks.base import TAG, sends
 from crons.conf import conf
 from crons.exceptions import nearest, nearest_and_all
 from crons.jobs import CommandBody, ShellBody, registry
@@ -26,7 +26,7 @@ def check_executors() -> Iterator[CheckMessage]:
             import_string(spec["BACKEND"])
         except (ImportError, KeyError, TypeError) as error:
             yield Error(
-                f"CRONS['EXECUTORS'][{alias!r}] cannot be imported: {told(error)}.",
+                f"CRONS['EXECUTORS'][{alias!r}] cannot be imported: {type(error).__name__}: {error}.",
                 hint="Give it as {'BACKEND': 'path.to.Class', 'OPTIONS': {…}}.",
                 id="crons.E002",
             )

@@ -16,7 +16,7 @@ from django.db import connections
 
 from crons.attempts import KILL_AT, RENEW_AT
 from crons.checks.asking import leaves_zones, of_declarations
-from crons.checks.framing import TAG, known_good
+from crons.checks.base import TAG, known_good
 from crons.conf import NO_ZONES, conf
 from crons.exceptions import CronsError
 from crons.hosts import in_tests

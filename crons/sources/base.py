@@ -104,8 +104,8 @@ def imported(ref: str, path: str) -> Any:
     except ImportError as error:
         raise NotImported(f"{ref} names {path!r}, which cannot be imported: {error}.") from error
     except FAILURES as error:  # somebody's module ran: one that fails must not take down each process of the project
-        told = describe_failure(error)
-        raise NotImported(f"{ref} names {path!r}, which cannot be imported: {told}.") from error
+        why = describe_failure(error)
+        raise NotImported(f"{ref} names {path!r}, which cannot be imported: {why}.") from error
 
 
 def without_secrets(text: str) -> str:

@@ -63,8 +63,8 @@ class CrontabFilesSource(Source):
                 if past := job_past_ledger(line.command):
                     problems.append(_past(line, past))
                 elif name is None and not any(map(looks_at_clock, programs(line.command))):
-                    told = without_secrets(f"{line.ref} calls no declared job: {line.command}")
-                    problems.append(Problem("W031", told, NO_JOB))
+                    message = without_secrets(f"{line.ref} calls no declared job: {line.command}")
+                    problems.append(Problem("W031", message, NO_JOB))
                 elif name is not None:
                     bindings.append(Binding(name, line.schedule_text, line.ref))
         return Reading((), tuple(bindings), tuple(problems))

@@ -102,19 +102,19 @@ class Target(ABC):
 
     @abstractmethod
     def write(self, plan: Plan) -> Path | None:
-        """Have it as *plan* wants it; return where the backup is, None where nothing was kept."""
+        """Install what *plan* wants; return where the backup is, None where nothing was kept."""
 
     @abstractmethod
     def write_undo(self, plan: Plan) -> Path | None:
-        """Have it as a plan of plan_undo wants it; return where what was undone is kept."""
+        """Install what a plan of plan_undo wants; return where what was undone is kept."""
 
     def apply(self, plan: Plan, by: str) -> Path | None:
-        """Have it as *plan* wants it, recorded as done by *by*; return where the backup is."""
+        """Install what *plan* wants, with an audit event by *by*; return where the backup is."""
         plan.refuse_blocked()
         return self._recorded("apply", plan, by)
 
     def undo(self, plan: Plan, by: str) -> Path | None:
-        """Have it as a plan of plan_undo wants it, recorded as done by *by*; return where what was undone is kept."""
+        """Install what a plan of plan_undo wants, with an audit event by *by*; return where what was undone is kept."""
         return self._recorded("undo", plan, by)
 
     def _recorded(self, verb: str, plan: Plan, by: str) -> Path | None:

@@ -40,8 +40,8 @@ class Block:
 def make(key: str, lines: Sequence[bytes], **facts: str) -> bytes:
     """Write a block; *facts* are kept in its first line."""
     body = b"".join(line + b"\n" for line in lines)
-    told = " ".join(f"{name}={value}" for name, value in {**facts, "sum": checksum(body)}.items())
-    begin = f"# begin crons {key} {told} (written by manage.py crons apply, do not edit)\n"
+    mark = " ".join(f"{name}={value}" for name, value in {**facts, "sum": checksum(body)}.items())
+    begin = f"# begin crons {key} {mark} (written by manage.py crons apply, do not edit)\n"
     return begin.encode() + body + f"# end crons {key}\n".encode()
 
 
@@ -101,7 +101,7 @@ def settings_above(content: bytes, block: Block) -> list[tuple[int, str]]:
 
 
 def checksum(body: bytes) -> str:
-    """Return what tells an edited block from a written one; no protection against who means it."""
+    """Return a checksum by which an edit by hand is noticed; who wants to can forge it."""
     return hashlib.sha256(body).hexdigest()[:16]
 
 

@@ -1,4 +1,4 @@
-"""The machine's cron: whether it runs, whom it serves, which clock it reads. Looks only."""
+"""The machine's cron: whether it runs, whom it serves, which clock it reads. Reads only."""
 
 from __future__ import annotations
 
@@ -85,7 +85,7 @@ def _names(path: Path) -> list[str] | None:
         return [line.strip() for line in path.read_text(errors="replace").splitlines()]
     except FileNotFoundError:
         return None
-    except OSError:  # there, and not for our eyes: the crontab program will say what it holds against us
+    except OSError:  # it exists and this account may not read it: the program crontab says why it refuses
         return None
 
 

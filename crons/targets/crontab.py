@@ -61,14 +61,15 @@ class CrontabTarget(Target):
         head = b"# " + os.fsencode(installation.folder)
         new = blocks.make(self.key, [head, *lines], mode=mode, place=self.place)
         above = blocks.settings_above(content, block) if block else []
-        # Where it stands and nothing of others reaches it, it stays: a crontab may begin with a comment on itself.
+        # Moved to the top, an unchanged block would stand above the comment that a crontab opens with.
+        # It must move where others have put a setting (PATH=…) above it, which would hold for it.
         stays = block is not None and not above and content[block.start : block.end] == new
         return Plan(
             target=self.name,
             mode=mode,
             found=found,
             wanted=found if stays else blocks.replace(content, block, new),
-            ours=_shown(content, block),
+            ours=_lines_of(content, block),
             ours_wanted=tuple(_text(new).splitlines()),
             drift=_drift(block, above),
             refused=refused,
@@ -97,7 +98,7 @@ class CrontabTarget(Target):
             found=found,
             # Where there was no crontab before ours, and nothing came since, there is none again.
             wanted=None if not wanted and before is None else wanted,
-            ours=_shown(content, block),
+            ours=_lines_of(content, block),
             ours_wanted=tuple(_text(new).splitlines()),
             drift=_drift(block, []),
             undoes=kept,
@@ -154,7 +155,8 @@ def read() -> bytes | None:
     hidden = _hidden(listed)
     if not any(masked in hidden + listed for masked in MASKED.values()):
         return hidden + listed
-    # Those letters, or the bytes that -l shows so? Editing gives the file itself, and cat changes nothing of it.
+    # Are these the two letters, or the byte that -l writes so? crontab -e gives the file itself, and cat as its editor
+    # changes nothing.
     edited = _call("-e", VISUAL="cat", EDITOR="cat")
     is_same = edited.returncode == 0 and listed in (edited.stdout, _masked(edited.stdout))
     if is_same and not any(masked in hidden for masked in MASKED.values()):
@@ -168,9 +170,9 @@ def read() -> bytes | None:
 
 def _hidden(listed: bytes) -> bytes:
     """Return what crontab -l keeps back and is not Debian's own header: comments of a file put there directly."""
-    shown = _call("-l", CRONTAB_NOHEADER="N")
-    hidden, middle, rest = shown.stdout.rpartition(listed) if listed else (shown.stdout, b"", b"")
-    if shown.returncode or rest or middle != listed:
+    with_header = _call("-l", CRONTAB_NOHEADER="N")
+    hidden, middle, rest = with_header.stdout.rpartition(listed) if listed else (with_header.stdout, b"", b"")
+    if with_header.returncode or rest or middle != listed:
         raise TargetError("the crontab was changed while it was read, so nothing was written: try again.")
     return b"" if HEADER.fullmatch(hidden) else hidden
 
@@ -204,12 +206,12 @@ def _install(content: bytes | None) -> None:
 
 
 def _refused(deed: str, stderr: bytes) -> TargetError:
-    told = " ".join(_text(stderr).split()) or "it did not say why"
+    said = " ".join(_text(stderr).split()) or "it did not say why"
     user = account()
     why = ""
-    if "not allowed" in told:
+    if "not allowed" in said:
         why = f" {crond.objection(user) or f'Root must let {user!r} in, see {crond.ALLOW} and {crond.DENY}.'}"
-    return TargetError(f"the crontab of {user} could not be {deed}, and nothing was changed: crontab says: {told}{why}")
+    return TargetError(f"the crontab of {user} could not be {deed}, and nothing was changed: crontab says: {said}{why}")
 
 
 def _refuse_changed(plan: Plan) -> None:
@@ -259,9 +261,9 @@ def _line(schedule: str, command: bytes) -> bytes:
 def _drift(block: blocks.Block | None, above: list[tuple[int, str]]) -> str:
     if block is None:
         return ""
-    told = [] if block.is_as_written else ["it was edited by hand"]
-    told += [f"{name}= on line {number} stands above it and holds for it" for number, name in above]
-    return "; ".join(told)
+    found = [] if block.is_as_written else ["it was edited by hand"]
+    found += [f"{name}= on line {number} stands above it and holds for it" for number, name in above]
+    return "; ".join(found)
 
 
 def _notes(installation: Installation) -> Iterable[str]:
@@ -301,7 +303,7 @@ def account() -> str:
         return str(os.getuid())
 
 
-def _shown(content: bytes, block: blocks.Block | None) -> tuple[str, ...]:
+def _lines_of(content: bytes, block: blocks.Block | None) -> tuple[str, ...]:
     return tuple(_text(content[block.start : block.end]).splitlines()) if block else ()
 
 

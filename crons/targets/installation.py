@@ -14,8 +14,8 @@ from django.conf import settings
 from crons.conf import conf
 from crons.exceptions import TargetError
 
-# Cron turns \% into %, and releases differ in what they make of other backslashes.
-UNSPEAKABLE = re.compile(r"[\x00-\x1f\x7f\\]")
+# In a crontab line: cron turns \% into %, and releases differ in what they make of other backslashes.
+UNSAFE = re.compile(r"[\x00-\x1f\x7f\\]")
 
 
 @dataclass(frozen=True)
@@ -48,7 +48,7 @@ class Installation:
         # Not resolved: the link .venv/bin/python is what makes it the environment's, and "current" a release.
         found = cls(_absolute(sys.executable), _manage_py(), module, conf.env_file, conf.log_dir or log_dir)
         for path in (found.python, found.manage_py, found.env_file, found.log_dir):
-            if path is not None and UNSPEAKABLE.search(str(path)):
+            if path is not None and UNSAFE.search(str(path)):
                 raise TargetError(
                     f"the path {str(path)!r} has a backslash or a control character, which a crontab line cannot "
                     "carry safely: install the project, or set CRONS['LOG_DIR'], elsewhere."
@@ -57,9 +57,9 @@ class Installation:
 
     def command(self, *words: str, log: str) -> bytes:
         """Write the shell command that runs `manage.py …` from anywhere, with what it prints appended to *log*."""
-        # In braces: that the directory or the environment file is gone must be in the log, too, and not in a mail.
-        told = f"{{ {self.shell(str(self.manage_py), *words)}; }} >> {_quoted(self.log_dir / log)} 2>&1"
-        return os.fsencode(told)
+        # In braces, so that errors of cd and of the environment file go into the log as well: cron would mail them.
+        line = f"{{ {self.shell(str(self.manage_py), *words)}; }} >> {_quoted(self.log_dir / log)} 2>&1"
+        return os.fsencode(line)
 
     def shell(self, *words: str) -> str:
         """Write the shell command that has the interpreter run *words* from anywhere."""
@@ -105,9 +105,9 @@ def _manage_py() -> Path:
 
 
 def _absolute(path: str | Path) -> Path:
-    # The shell's own idea of where it is keeps links such as /srv/shop/current, which the kernel's does not.
-    here, told = Path.cwd(), os.environ.get("PWD", "")
-    start = Path(told) if os.path.isabs(told) and os.path.exists(told) and os.path.samefile(told, here) else here
+    # $PWD keeps links such as /srv/shop/current, which getcwd() resolves; it is believed only where both are one place.
+    cwd, pwd = Path.cwd(), os.environ.get("PWD", "")
+    start = Path(pwd) if os.path.isabs(pwd) and os.path.exists(pwd) and os.path.samefile(pwd, cwd) else cwd
     return Path(os.path.normpath(start / path))
 
 

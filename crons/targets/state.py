@@ -13,7 +13,7 @@ from pathlib import Path
 from crons.conf import conf
 from crons.exceptions import TargetError
 
-KEPT = 20
+BACKUPS_KEPT = 20
 FILE, NONE, UNDONE = ".crontab", ".none", ".undone"
 ROWS = ".rows"
 
@@ -39,10 +39,10 @@ def folder() -> Path:
 def locked(name: str) -> Iterator[None]:
     """Keep all other changes of the target *name* by this account out.
 
-    Raises: TargetError if somebody is at it, or the state directory cannot be written.
+    Raises: TargetError if another process has it locked, or the state directory cannot be written.
     """
-    _own(folder())
-    with _explained():
+    _make_private(folder())
+    with _named_in_errors():
         lock = os.open(folder() / f"{name}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -63,8 +63,8 @@ class Backups:
 
     def prepare(self) -> None:
         """Make the directory, closed to other accounts."""
-        _own(folder())
-        _own(self.folder)
+        _make_private(folder())
+        _make_private(self.folder)
 
     def newest(self, *, but: bytes | None) -> Path | None:
         """Return the newest backup that no undo has used and that does not hold *but*.
@@ -76,18 +76,18 @@ class Backups:
         return next((path for path in reversed(self._unused()) if self.read(path) != but), None)
 
     def read(self, path: Path) -> bytes | None:
-        """Return what *path* keeps."""
-        with _explained():
+        """Return what the backup at *path* holds; None where there was no such schedule."""
+        with _named_in_errors():
             return None if path.suffix == NONE else path.read_bytes()
 
     def keep(self, content: bytes | None, *, suffix: str = "") -> Path:
-        """Write *content* down for good, readable by this account only; forget all but the newest."""
+        """Write *content* to disk, readable by this account only; delete all but the newest."""
         suffix = suffix or (NONE if content is None else self._kind)
         path = self.folder / f"{datetime.now(UTC):%Y%m%dT%H%M%S.%fZ}{suffix}"
         # Under its name only when it is whole: an undo from half a backup would be worse than none.
         part = path.with_suffix(".part")
         self.prepare()
-        with _explained():
+        with _named_in_errors():
             try:
                 file = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
                 with os.fdopen(file, "wb") as out:
@@ -97,32 +97,32 @@ class Backups:
                 part.rename(path)
             finally:
                 part.unlink(missing_ok=True)
-            for old in self._files()[:-KEPT]:
+            for old in self._files()[:-BACKUPS_KEPT]:
                 old.unlink()
         return path
 
     def use(self, path: Path) -> None:
-        """Forget *path* and what is newer: an undo has gone back to it."""
+        """Delete *path* and what is newer: an undo has gone back to it."""
         for each in self._unused():
             if each.name >= path.name:
                 self.drop(each)
 
     def drop(self, path: Path) -> None:
-        """Forget one backup."""
-        with _explained():
+        """Delete one backup."""
+        with _named_in_errors():
             path.unlink(missing_ok=True)
 
     def _unused(self) -> list[Path]:
         return [path for path in self._files() if path.suffix in (self._kind, NONE)]
 
     def _files(self) -> list[Path]:
-        with _explained():
+        with _named_in_errors():
             return sorted(path for path in self.folder.glob("*") if path.suffix in (self._kind, NONE, UNDONE))
 
 
-def _own(path: Path) -> None:
+def _make_private(path: Path) -> None:
     """Make the directory at *path*; refuse one that others may write: undo installs lines from there."""
-    with _explained():
+    with _named_in_errors():
         path.mkdir(mode=0o700, parents=True, exist_ok=True)
         found = path.stat()
     if found.st_uid != os.geteuid() or found.st_mode & 0o022:
@@ -133,7 +133,7 @@ def _own(path: Path) -> None:
 
 
 @contextmanager
-def _explained() -> Iterator[None]:
+def _named_in_errors() -> Iterator[None]:
     try:
         yield
     except OSError as error:

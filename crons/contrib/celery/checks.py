@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from django.core.checks import CheckMessage, Error, Warning, register
 
 from crons.checks.asking import of_declarations
-from crons.checks.framing import TAG, sends
+from crons.checks.base import TAG, sends
 from crons.conf import conf
 from crons.contrib.celery import fences
 from crons.contrib.celery.executor import CelerySender
@@ -17,7 +17,7 @@ from crons.jobs import Job, registry
 @register(TAG)
 @of_declarations
 def check_celery_jobs() -> Iterator[CheckMessage]:
-    """Check that jobs which run elsewhere stand being cut off, and that one ledger alone tries them again."""
+    """Check that jobs which workers run may be cut off, and that only the ledger retries them."""
     for job in registry.jobs.values():
         if getattr(job.body, "autoretry_for", ()):
             yield Error(
@@ -53,5 +53,5 @@ def check_pickle() -> Iterator[CheckMessage]:
 
 
 def _is_run_by_celery(job: Job) -> bool:
-    """Say whether messages to Celery's workers carry *job*, and nothing in its source fences what it writes."""
+    """Say whether Celery's workers run *job*, and its source does not use context.atomic."""
     return sends(job.policy.executor, CelerySender) and not fences.uses_atomic(job.body)

@@ -34,7 +34,7 @@ def run(self: Task, run: int, deployment: str, *, executor: str = "celery", fore
     arrived = arrival.take(run, deployment, executor=executor)
     log.info("%s: %s", arrived.fate, arrived.text)
     if arrived.fate == arrival.Fate.FOREIGN:
-        _put_back(self, [run, deployment], {"executor": executor}, foreign, arrived.text)
+        _requeue(self, [run, deployment], {"executor": executor}, foreign, arrived.text)
     return f"{arrived.fate}: {arrived.text}"
 
 
@@ -72,11 +72,11 @@ def _foreign_row(task: Task, kwargs: dict[str, Any], foreign: int) -> str:
         f"a row of beat ({task.name} {kwargs.get('entry', '')}) belongs to another deployment: if it has moved here, "
         "manage.py crons apply --to beat"
     )
-    _put_back(task, [], kwargs, foreign, text)
+    _requeue(task, [], kwargs, foreign, text)
     return f"{arrival.Fate.FOREIGN}: {text}"
 
 
-def _put_back(task: Task, args: list[Any], kwargs: dict[str, Any], foreign: int, text: str) -> None:
+def _requeue(task: Task, args: list[Any], kwargs: dict[str, Any], foreign: int, text: str) -> None:
     if not 0 <= foreign < FOREIGN_TIMES:
         log.error(
             "%s, and nobody of it takes it from this queue. Give each project a queue, a database number or a "

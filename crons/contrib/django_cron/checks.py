@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from django.apps import apps
 from django.core.checks import CheckMessage, Tags, Warning, register
 
-from crons.checks.framing import TAG, known_good
+from crons.checks.base import TAG, known_good
 
 DJANGO_CRON, CLASSES_COMPAT = "django_cron", "crons.contrib.django_cron"
 

@@ -102,8 +102,8 @@ def _refuse_unknown(found: Any, ref: str) -> None:
     """Refuse what the Schedule says and nothing here reads: it may be the days on which the class must not run."""
     for name, value in inspect.getmembers(found.schedule, lambda value: not callable(value)):
         if name not in KNOWN and not name.startswith("_"):
-            said = f"its schedule says {name}={value!r}, which nothing reads"
-            raise refused(found, ref, f"{said}.{nearest(name, KNOWN)} Known: {', '.join(KNOWN)}")
+            message = f"its schedule says {name}={value!r}, which nothing reads"
+            raise refused(found, ref, f"{message}.{nearest(name, KNOWN)} Known: {', '.join(KNOWN)}")
 
 
 def _day_fields(found: Any, ref: str) -> str:

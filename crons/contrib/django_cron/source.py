@@ -85,9 +85,9 @@ class CronClassesSource(Source):
                     declarations[found.code] = _declare(found, schedule, ref, path)
             except CronsError as error:
                 # What is wrong with a value is said by who reads it, and that does not know whose it is.
-                told = str(error) if str(error).startswith(ref) else f"{ref} {path}: {error}"
+                message = str(error) if str(error).startswith(ref) else f"{ref} {path}: {error}"
                 hint = NOT_IMPORTED if isinstance(error, NotImported) else FIX
-                problems.append(Problem("W072", without_secrets(told), hint, is_broken=True))
+                problems.append(Problem("W072", without_secrets(message), hint, is_broken=True))
         return Reading(tuple(declarations.values()), tuple(bindings), tuple(problems))
 
     def modules(self) -> Iterable[str]:

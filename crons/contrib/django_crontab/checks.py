@@ -10,7 +10,7 @@ from django.apps import apps
 from django.core.checks import CheckMessage, Tags, Warning, register
 from django.utils import timezone
 
-from crons.checks.framing import TAG, known_good
+from crons.checks.base import TAG, known_good
 from crons.conf import conf
 from crons.contrib.django_crontab import line_settings, past_ledger
 from crons.contrib.django_crontab.past_ledger import COMPAT, DJANGO_CRONTAB
@@ -68,9 +68,9 @@ def check_lines_at_reboot() -> Iterator[CheckMessage]:
 def check_crontab_settings() -> Iterator[CheckMessage]:
     """Check that what surrounds the command of django-crontab's lines is not missed where something else fires."""
     lines = readable_lines()
-    said = list(line_settings.told()) if lines else []
-    said += [(line.ref, left) for line in lines if (left := line_settings.beyond_redirections(line.suffix))]
-    for where, left in said:
+    found = list(line_settings.shell_only()) if lines else []
+    found += [(line.ref, left) for line in lines if (left := line_settings.beyond_redirections(line.suffix))]
+    for where, left in found:
         yield Warning(
             without_secrets(
                 f"{where} has {left!r}, which holds in the lines of django-crontab alone: what crons serve or tick "
@@ -107,8 +107,8 @@ def check_clock_of_lines() -> Iterator[CheckMessage]:
         hours = (of_crons - of_cron) / timedelta(hours=1)
         yield Warning(
             f"{line.ref} {line.called}: cron reads {line.schedule_text!r} by the machine's clock ({where}) and fires "
-            f"it at {_said(of_cron, project)}; crons serve reads it in {conf.time_zone} and will run it at "
-            f"{_said(of_crons, project)}, {abs(hours):g} h {'later' if hours > 0 else 'earlier'}.",
+            f"it at {_clock_time(of_cron, project)}; crons serve reads it in {conf.time_zone} and will run it at "
+            f"{_clock_time(of_crons, project)}, {abs(hours):g} h {'later' if hours > 0 else 'earlier'}.",
             hint="Decide which is meant. To keep the times of the machine's clock, name its zone in "
             'CRONS = {"TIME_ZONE": …}; to have cron keep the others, start it with that TZ, or have crons fire.',
             id="crons.W083",
@@ -130,5 +130,5 @@ def _moments(text: str, machine: tzinfo, project: tzinfo, now: datetime) -> tupl
     return None
 
 
-def _said(moment: datetime, zone: tzinfo) -> str:
+def _clock_time(moment: datetime, zone: tzinfo) -> str:
     return f"{moment.astimezone(zone):%H:%M %z}"

@@ -74,7 +74,7 @@ def beyond_redirections(suffix: str) -> str:
     return "" if _REDIRECTIONS.match(suffix) else suffix.strip()
 
 
-def told() -> Iterator[tuple[str, str]]:
+def shell_only() -> Iterator[tuple[str, str]]:
     """Yield each setting of which something holds in django-crontab's own lines alone, and what that is."""
     if left := prefix().left:
         yield "CRONTAB_COMMAND_PREFIX", left

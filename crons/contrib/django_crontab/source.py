@@ -71,8 +71,8 @@ class CronjobsSource(Source):
                     bindings.append(Binding(name, line.schedule_text, line.ref))
             except CronsError as error:
                 # What is wrong with a value is said by who reads it, and that does not know whose it is.
-                told = str(error) if str(error).startswith(f"CRONJOBS[{number}]") else f"{where}: {error}"
-                problems.append(_problem(masking, told, _next_step(error, hint)))
+                message = str(error) if str(error).startswith(f"CRONJOBS[{number}]") else f"{where}: {error}"
+                problems.append(_problem(masking, message, _next_step(error, hint)))
         return Reading(tuple(declarations), tuple(bindings), tuple(problems))
 
     def modules(self) -> Iterable[str]:
@@ -217,8 +217,8 @@ def _declare(line: Line, body: Body, given: Mapping[str, str], masking: Masking)
 def _description(line: Line, body: Body, masking: Masking) -> str:
     """Say what is called where the path alone does not; else what the function says of itself."""
     if line.args or line.kwargs:
-        shown = replace(line, args=tuple(without_secrets_of(line.args)), kwargs=without_secrets_of(line.kwargs))
-        return masking.hide(shown.call)
+        masked = replace(line, args=tuple(without_secrets_of(line.args)), kwargs=without_secrets_of(line.kwargs))
+        return masking.hide(masked.call)
     return str(getattr(body, "__doc__", "") or "").strip().partition("\n")[0]
 
 

@@ -30,15 +30,15 @@ def inactive(names: Sequence[str], *, system: bool) -> list[str]:
     return [name for name in names if _call(["is-active", "--quiet", name], system=system).returncode]
 
 
-def tell(*words: str, system: bool) -> None:
-    """Have systemctl do it.
+def run(*words: str, system: bool) -> None:
+    """Call systemctl.
 
-    Raises: TargetError with what it said.
+    Raises: TargetError with what it printed.
     """
     done = _call(words, system=system)
     if done.returncode:
-        told = " ".join(done.stderr.split()) or f"it ended with {done.returncode}"
-        raise TargetError(f"{command(*words, system=system)}: {told}")
+        printed = " ".join(done.stderr.split()) or f"it ended with {done.returncode}"
+        raise TargetError(f"{command(*words, system=system)}: {printed}")
 
 
 def command(*words: str, system: bool) -> str:

@@ -117,7 +117,7 @@ class SystemdTarget(Target):
         changed = [name for name in starting if wanted[name] != found.get(name)]
         if runs and gone:
             # Not waited for: a scheduler that ends writes to the database, where this change is being recorded.
-            systemctl.tell("disable", "--now", "--no-block", *gone, system=self.system)
+            systemctl.run("disable", "--now", "--no-block", *gone, system=self.system)
         try:
             unit_files.write(self.folder, found, wanted)
             if runs:
@@ -127,14 +127,14 @@ class SystemdTarget(Target):
                 unit_files.write(self.folder, wanted, found)
                 if runs:
                     self._start(unit_files.starting(found))
-            raise TargetError(f"{_told(error)}. The units were put back as they were.") from error
+            raise TargetError(f"{_message(error)}. The units were put back as they were.") from error
 
     def _start(self, names: Sequence[str]) -> None:
-        systemctl.tell("daemon-reload", system=self.system)
+        systemctl.run("daemon-reload", system=self.system)
         if names:
-            systemctl.tell("enable", *names, system=self.system)
+            systemctl.run("enable", *names, system=self.system)
             # Not "enable --now": what runs already would keep its old times.
-            systemctl.tell("restart", "--no-block", *names, system=self.system)
+            systemctl.run("restart", "--no-block", *names, system=self.system)
 
     def _wanted(
         self, declarations: list[Declaration], installation: Installation, mode: str
@@ -232,8 +232,8 @@ class SystemdTarget(Target):
             mode=mode,
             found=unit_files.dumped(found),
             wanted=unit_files.dumped(wanted),
-            ours=unit_files.shown(found),
-            ours_wanted=unit_files.shown(wanted),
+            ours=unit_files.describe(found),
+            ours_wanted=unit_files.describe(wanted),
             drift=f"edited by hand: {', '.join(edited)}" if edited else "",
             refused=refused,
             notes=notes,
@@ -260,8 +260,8 @@ class SystemdTarget(Target):
             yield from _env_file_notes(path)
 
     def _mode_of(self, found: Mapping[str, str]) -> str:
-        told = [units.facts(content, self.key) or {} for content in found.values()]
-        return next((each["mode"] for each in told if each.get("mode") in self.modes), TICK)
+        known = [units.facts(content, self.key) or {} for content in found.values()]
+        return next((each["mode"] for each in known if each.get("mode") in self.modes), TICK)
 
     def _refuse_of_others(self, found: Mapping[str, str]) -> None:
         if self.take_over or not conf.identity:
@@ -317,7 +317,7 @@ def _env_file_notes(path: Path) -> Iterable[str]:
         yield f"CRONS['ENV_FILE'], {path}, has $ or `: a shell fills those in, systemd takes them as they stand."
 
 
-def _told(error: OSError | TargetError) -> str:
+def _message(error: OSError | TargetError) -> str:
     return str(error) if isinstance(error, TargetError) else f"{error.filename} cannot be written: {error.strerror}"
 
 

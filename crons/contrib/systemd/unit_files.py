@@ -87,7 +87,7 @@ def loaded(kept: bytes | None) -> dict[str, str]:
     raise TargetError("the backup is not what was written, so nothing was changed: look at it by hand.")
 
 
-def shown(files: Mapping[str, str]) -> tuple[str, ...]:
+def describe(files: Mapping[str, str]) -> tuple[str, ...]:
     """List the lines of all files, for people."""
     lines: list[str] = []
     for name, content in sorted(files.items()):

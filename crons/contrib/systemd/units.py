@@ -110,8 +110,8 @@ def timer(description: str, calendars: Iterable[str], *, persistent: bool) -> li
 def make(key: str, lines: Sequence[str], **facts: str) -> str:
     """Write a unit's file; *facts* are kept in its first line."""
     body = "\n".join(lines) + "\n"
-    told = " ".join(f"{name}={value}" for name, value in {**facts, "sum": checksum(body.encode())}.items())
-    return f"# crons {key} {told} (written by manage.py crons apply, do not edit)\n{body}"
+    mark = " ".join(f"{name}={value}" for name, value in {**facts, "sum": checksum(body.encode())}.items())
+    return f"# crons {key} {mark} (written by manage.py crons apply, do not edit)\n{body}"
 
 
 def facts(content: str, key: str) -> dict[str, str] | None:
@@ -122,8 +122,8 @@ def facts(content: str, key: str) -> dict[str, str] | None:
 
 def is_as_written(content: str, key: str) -> bool:
     """Say whether a file of ours is as it was written."""
-    told = facts(content, key)
-    return told is not None and told.get("sum") == checksum(content.partition("\n")[2].encode())
+    known = facts(content, key)
+    return known is not None and known.get("sum") == checksum(content.partition("\n")[2].encode())
 
 
 def escaped(name: str) -> str:

@@ -62,7 +62,7 @@ def admin(admin_client: Client) -> Client:
 
 def told() -> list[str]:
     """Return our rows, a line each."""
-    return [row.told() for row in rows.read()]
+    return [row.describe() for row in rows.read()]
 
 
 def row_of(name: str = "crons:report") -> Any:

@@ -43,8 +43,8 @@ def read(row: Any) -> tuple[str, str]:
         try:
             return every(timedelta(**{row.interval.period: row.interval.every})).text, ""
         except (InvalidSchedule, OverflowError) as error:  # of two billion days Python makes no length
-            told = f"{row.interval.every} {row.interval.period}"
-            raise Unfit(f"the interval of {told} is none of crons': {error}") from error
+            length = f"{row.interval.every} {row.interval.period}"
+            raise Unfit(f"the interval of {length} is none of crons': {error}") from error
     kind = "solar event" if row.solar is not None else "clocked time" if row.clocked is not None else "missing schedule"
     raise Unfit(f"a {kind} is no schedule of crons")
 

@@ -30,7 +30,7 @@ FIRE, TICK = "crons.fire", "crons.tick"
 PREFIX = "crons:"
 TICK_NAME = "crons.tick"
 BY = "django-celery-beat"
-# What a worker comes by later than this is found by a tick, too.
+# A message that no worker takes for so long is dropped: by then a tick has begun the run.
 EXPIRES = {FIRE: timedelta(minutes=5), TICK: timedelta(minutes=1)}
 
 
@@ -80,8 +80,8 @@ class Row:
         given |= {"written": {"schedule": text, "zone": zone, "enabled": self.was_enabled}}
         return json.dumps(given, sort_keys=True)
 
-    def told(self) -> str:
-        """Say it in a line."""
+    def describe(self) -> str:
+        """Return the row as one line for people."""
         off = "" if self.enabled else ", disabled"
         return f"{self.name}: {self.problem or f'{self.text} {self.zone}'.strip()}{off}"
 
@@ -135,7 +135,7 @@ def switch_off(names: Collection[str]) -> None:
 
 
 def put(row: Row, queue: str) -> None:
-    """Have the row as it says, a new one on *queue*; what people alone decide (queue, expiry, description) stays."""
+    """Write *row*, a new one on *queue*; what people alone decide (queue, expiry, description) stays."""
     model = _model("PeriodicTask")
     schedule = _schedule_of(row)
     wanted = {"task": row.task, "args": "[]", "kwargs": row.kwargs(), "enabled": row.enabled, **schedule}
@@ -149,14 +149,15 @@ def put(row: Row, queue: str) -> None:
 
 
 def drop(name: str) -> None:
-    """Take our row of that name away."""
+    """Delete our row of that name."""
     for each in _ours().filter(name=name):
         each.delete(using=_alias())
 
 
 def follow(entry: str | None = None, *, strict: bool = False) -> list[str]:
-    """Have the ledger do as people said in django-celery-beat's admin, of *entry* or of all; return what was done.
+    """Apply to the ledger what people changed in the admin of django-celery-beat, and return what was done.
 
+    Args: *entry* None is all of them.
     What cannot be followed is logged and tried again at the next look; with *strict* it is raised.
     Cost: one statement when nobody changed anything.
     """
@@ -203,7 +204,7 @@ def changed(row: Row | None, entry: Entry | None) -> tuple[str, str] | None:
 @verb
 def _follow(name: str) -> list[str]:
     with writing():
-        # Looked at again under its lock: another worker may have followed meanwhile.
+        # Read again under its lock: another worker may have applied it meanwhile.
         found = _ours().select_related(None).select_for_update().filter(name=PREFIX + name).first()
         row = _row_of(found) if found is not None else None
         if row is None:
@@ -216,7 +217,7 @@ def _follow(name: str) -> list[str]:
             done.append(_switch(row, entry))
         when = row.written if row.problem else (row.text, row.zone)
         seen = replace(row, written=when, was_enabled=row.enabled)
-        # Not saved: beat need not read anew what fires alike, and the row's other columns are not ours.
+        # update(), not save(): that would have beat read all rows again, and write columns that are not ours.
         _ours().filter(name=row.name).update(kwargs=seen.kwargs())
     return [each for each in done if each]
 

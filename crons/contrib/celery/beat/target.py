@@ -68,8 +68,11 @@ class BeatTarget(Target):
             mode=mode,
             found=_packed(found),
             wanted=_packed(wanted),
-            ours=(*(row.told() for row in found), *(f"{name}: enabled, not ours" for name in self.switch_off)),
-            ours_wanted=(*(row.told() for row in wanted), *(f"{name}: disabled, not ours" for name in self.switch_off)),
+            ours=(*(row.describe() for row in found), *(f"{name}: enabled, not ours" for name in self.switch_off)),
+            ours_wanted=(
+                *(row.describe() for row in wanted),
+                *(f"{name}: disabled, not ours" for name in self.switch_off),
+            ),
             drift="; ".join(_drift(found, self.identity)),
             refused=refused,
             notes=notes,
@@ -79,7 +82,7 @@ class BeatTarget(Target):
         )
 
     def plan_undo(self, *, everything: bool = False) -> Plan:
-        """Take our rows away, or have those of the newest backup in their place."""
+        """Plan to delete our rows, or to replace them by those of the newest backup."""
         found = beat_rows.read()
         kept = None if everything else self.backups.newest(but=_packed(found))
         if kept is None and not everything:
@@ -95,14 +98,14 @@ class BeatTarget(Target):
             mode="",
             found=_packed(found),
             wanted=_packed(wanted),
-            ours=tuple(row.told() for row in found),
-            ours_wanted=tuple(row.told() for row in wanted),
+            ours=tuple(row.describe() for row in found),
+            ours_wanted=tuple(row.describe() for row in wanted),
             undoes=kept,
             notes=tuple(beat_twins.switched_off()),
         )
 
     def write(self, plan: Plan) -> Path | None:
-        """Have the rows as *plan* wants them, after the ledger followed what people changed in them."""
+        """Write the rows that *plan* wants, after the ledger has applied what people changed in them."""
         with state.locked(self.name):
             _refuse_changed(plan)
             kept = self.backups.keep(plan.found)
@@ -112,7 +115,7 @@ class BeatTarget(Target):
             return kept
 
     def write_undo(self, plan: Plan) -> Path | None:
-        """Have the rows as *plan* wants them, and keep what it undid."""
+        """Write the rows that *plan* wants, and keep what it undid."""
         with state.locked(self.name):
             _refuse_changed(plan)
             undone = self.backups.keep(plan.found, suffix=state.UNDONE)
@@ -138,7 +141,7 @@ class BeatTarget(Target):
                 reason = ""
             changed = beat_rows.changed(row, entries.get(each.name))
             if changed is not None and changed != when:
-                notes.append(f"people made it {_said(changed)}, declared is {each.schedule.text!r}: {each.name}")
+                notes.append(f"people made it {_time(changed)}, declared is {each.schedule.text!r}: {each.name}")
                 when, reason = changed, ""
             if reason:
                 refused.append((each.name, reason))
@@ -165,14 +168,14 @@ def _drift(found: list[Row], identity: str) -> Iterable[str]:
         elif row.deployment != identity:
             yield f"{who} was written for another deployment, and fires nothing here"
         if row.is_moved:
-            yield f"{who} was made {_said((row.text, row.zone))} by people, who found {_said(row.written or ('', ''))}"
+            yield f"{who} was made {_time((row.text, row.zone))} by people, who found {_time(row.written or ('', ''))}"
         if row.is_switched:
             yield f"{who} was {'enabled' if row.enabled else 'disabled'} by people"
         if not row.entry and not row.enabled:
             yield "crons.tick is disabled: what no row fires is not done"
 
 
-def _said(when: tuple[str, str]) -> str:
+def _time(when: tuple[str, str]) -> str:
     return f"'{when[0]}' {when[1]}".rstrip()
 
 

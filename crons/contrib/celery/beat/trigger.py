@@ -11,7 +11,7 @@ from crons.ledger import deployment
 from crons.side_output import get_log
 from crons.triggers.entry import EntryTrigger
 from crons.triggers.session import Session
-from crons.triggers.tick import tick as look
+from crons.triggers.tick import tick as run_tick
 from crons.triggers.worker_session import worker_session
 
 log = get_log("crons")
@@ -23,13 +23,13 @@ def fire(entry: str) -> str:
 
     Raises: NotAdopted, Disabled, LedgerUnavailable, UnknownJob.
     """
-    said: list[str] = []
+    messages: list[str] = []
     with worker_session("beat", _session) as session:
-        trigger = EntryTrigger(session, said.append, patience=NO_PATIENCE)
+        trigger = EntryTrigger(session, messages.append, patience=NO_PATIENCE)
         trigger.scheduled(entry)
-        if trigger.run is not None and not said:
-            said.append(f"run {trigger.run.pk} of {entry}: {trigger.run.verdict or trigger.run.state}")
-    return " ".join(said)
+        if trigger.run is not None and not messages:
+            messages.append(f"run {trigger.run.pk} of {entry}: {trigger.run.verdict or trigger.run.state}")
+    return " ".join(messages)
 
 
 def tick() -> str:
@@ -39,7 +39,7 @@ def tick() -> str:
     """
     with worker_session("beat", _session) as session:
         sent = session.dispatcher.publishers.sent
-        done = look(session)
+        done = run_tick(session)
         sent = session.dispatcher.publishers.sent - sent
     return (
         f"{done.runs} slot(s) recorded, {done.written_off} missed or skipped, {len(done.begun)} attempt(s) begun, "

@@ -1,4 +1,4 @@
-"""What the checks share: their tag, a wrapper for settings that cannot be read, and the wording of hints."""
+"""What the checks share: their tag, a wrapper for settings that cannot be read, and messages of sources."""
 
 from __future__ import annotations
 
@@ -36,13 +36,8 @@ def message(problem: Problem) -> CheckMessage:
     return kind(problem.text, hint=problem.hint, id=f"crons.{problem.id}")
 
 
-def told(error: Exception) -> str:
-    """Name an error with its kind: many say little without it."""
-    return f"{type(error).__name__}: {error}"
-
-
 def sends(alias: str, kind: type[Sender] = Sender) -> bool:
-    """Say whether that executor hands messages to workers elsewhere, in the way of *kind*."""
+    """Say whether the executor *alias* is of *kind*: one that sends messages to workers elsewhere."""
     try:
         return issubclass(conf.executor_class(alias), kind)
     except (InvalidSetting, TypeError):
