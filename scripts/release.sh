@@ -4,7 +4,7 @@
 #   VENV   what requirements-release.lock installs: default .venv-release
 #
 # Each Django that pyproject.toml names is installed beside the wheel in a blank project, which does what the
-# README's first five minutes say: the oldest on the oldest Python here, the others on the newest.
+# README's first five minutes say: the oldest on the oldest Python here, the others on the newest, all at once.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -20,7 +20,7 @@ step() { # step NAME COMMAND…: one line when it is well; its output and the en
     if ! "$@" >"$work/output" 2>&1 </dev/null; then
         sed 's/^/        /' "$work/output"
         echo "FAILED  $name: $*" >&2
-        exit 1
+        return 1
     fi
     echo "ok      $name (at $SECONDS s)"
 }
@@ -49,6 +49,14 @@ wheel=$(ls dist/*.whl)
 
 oldest=$(scripts/find_python.sh python3.11 python3.12 python3.13 python3)
 newest=$(scripts/find_python.sh python3.14 python3.13 python3.12 python3)
+ended_well() { # ended_well PID FILE: wait for what writes to the file, and show that
+    local status=0
+    wait "$1" || status=$?
+    cat "$2"
+    return "$status"
+}
+
+tries=()
 mapfile -t djangos < <(sed -n 's/^ *"Framework :: Django :: \(.*\)",$/\1/p' pyproject.toml)
 for django in "${djangos[@]}"; do
     interpreter=$newest
@@ -58,6 +66,12 @@ for django in "${djangos[@]}"; do
         echo "left out $name: it needs Python 3.12 or newer"
         continue
     fi
-    step "$name" "$python" scripts/try_wheel.py "$wheel" "$django" "$interpreter"
+    "$python" scripts/try_wheel.py "$wheel" "$django" "$interpreter" >"$work/$django" 2>&1 </dev/null &
+    tries+=("$! $django $name")
 done
+for each in ${tries[@]+"${tries[@]}"}; do
+    read -r pid django name <<<"$each"
+    step "$name" ended_well "$pid" "$work/$django" || status=1
+done
+[[ -z ${status:-} ]] || exit 1
 echo "── dist holds: $(cd dist && echo *)"

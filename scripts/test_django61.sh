@@ -21,8 +21,9 @@ unset DATABASE_URL
 "$python" -W error::django.utils.deprecation.RemovedInNextVersionWarning manage.py check
 "$python" manage.py makemigrations --check --dry-run
 scripts/test_contrib.sh "${ignored[@]}"
-# Real workers have run on two other Djangos by then, and take their minutes.
+# Real workers have run on two other Djangos by then, and take their minutes: one test with a worker of each kind.
 ignored+=('--ignore-glob=tests/contrib/*/test_workers.py' --ignore=tests/contrib/celery/test_shared_tasks.py)
+ignored+=(-k 'comes_twice or not (contracts and (celery or tasks))')
 "$python" -m pytest -n "${JOBS:-$((2 * $(getconf _NPROCESSORS_ONLN)))}" --dist worksteal -p no:cacheprovider -m 'not slow' "${ignored[@]}" \
     tests/contrib tests/contracts tests/acceptance/test_strangers.py tests/acceptance/test_stopping.py
 echo "── Django $("$python" -c 'import django; print(django.__version__)'), $("$python" -V)"

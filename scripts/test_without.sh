@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # Show in a copy of this tree that folder $1 of crons/contrib/ can be deleted, or all of them; further options go to pytest.
 #
-# "all": the fast tests of the core run where none of the folders is there.
+# "all": the fast tests of the core run where none of the folders is there; not those of crons.schedules, which imports
+# neither Django nor another chapter (`make check`): they take a third of the time.
 # A folder: where only that one and its tests are gone,
 #   - every module of crons is imported, and manage.py check finds no error;
 #   - pytest collects the rest: the tests of the core, of the other folders, contracts, acceptance, house rules;
@@ -40,7 +41,8 @@ run=("$python" -m pytest -p no:cacheprovider "$@")
 
 if [[ $folder == all ]]; then
     rm -rf -- crons/contrib/*/ tests/contrib
-    "${run[@]}" -n "${JOBS:-$((2 * $(getconf _NPROCESSORS_ONLN)))}" --dist worksteal -m 'not slow' tests/crons
+    "${run[@]}" -n "${JOBS:-$((2 * $(getconf _NPROCESSORS_ONLN)))}" --dist worksteal -m 'not slow' tests/crons \
+        --ignore-glob='*/test_schedules*'
     exit
 fi
 
@@ -70,7 +72,8 @@ tests=$(printf '%s\n' "${asking[@]#*:}" | sort -u | paste -sd' ')
 # Left out: what starts processes and costs minutes; "needs" marks brokers, systemd and cron. No folder imports another.
 long='acceptance or contracts or house or test_workers or test_once_per_slot or test_shared_tasks or test_commands'
 long+=' or test_behind_walls or test_oncalendar or too_strange'
-# In one process: each of several would collect everything.
-"${run[@]}" -p no:xdist -m 'not slow and not needs' -k "(${tests// / or } or contrib) and not (${long})" \
+# In one process: each of several would collect everything. Plain asserts: to rewrite those of all files takes longer than
+# to run these tests.
+"${run[@]}" -p no:xdist --assert=plain -m 'not slow and not needs' -k "(${tests// / or } or contrib) and not (${long})" \
     "${left_out[@]/#/--ignore=}" tests/crons tests/contrib tests/contracts tests/acceptance tests/house
 echo "left out: ${left_out[*]:-nothing}"
