@@ -12,7 +12,7 @@ from crons.exceptions import InvalidJob, nearest_and_all
 from crons.jobs.callables import Body, CommandBody
 from crons.jobs.plain_json import why_not_plain
 from crons.jobs.policies import OURS, Policy
-from crons.jobs.registry import registry
+from crons.jobs.registered import registry
 
 NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_.:-]{0,99}\Z")
 

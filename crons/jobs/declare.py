@@ -12,7 +12,7 @@ from crons.jobs.callables import Body, CommandBody, ShellBody
 from crons.jobs.checking import check_args, check_body, check_name, check_text, check_texts, make_policy
 from crons.jobs.origins import Origin
 from crons.jobs.policies import OF_OTHERS
-from crons.jobs.registry import registry
+from crons.jobs.registered import registry
 from crons.jobs.values import Declaration, Job
 from crons.schedules import NEVER, Schedule
 

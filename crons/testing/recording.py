@@ -9,14 +9,13 @@ from typing import Any
 
 from crons import api, ledger
 from crons.exceptions import Refused
-from crons.executors import Chunk, Ending
+from crons.executors import Chunk, Ending, Outcome
 from crons.jobs import Body, Job, check_args, registry
 from crons.models import OutputChunk, Run, WorkReport
 from crons.presentation import counts_of, progress_of
 from crons.testing.declared import find
 from crons.testing.results import CallRecorder, Result, listening
 from crons.testing.scheduler import TRIGGER, scheduler
-from crons.verdicts import Outcome
 
 
 def run_recorded(job: Body | Job | str, /, **args: Any) -> Result:

@@ -11,12 +11,11 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from crons.attempts import Chunk, Counts, Progress
-from crons.executors import Ending
+from crons.executors import Ending, Outcome
 from crons.executors.capture import log_level
 from crons.executors.runner import Context, current_context
 from crons.jobs import Body
 from crons.models import Run
-from crons.verdicts import Outcome
 
 
 @dataclass

@@ -20,8 +20,7 @@ class Scheduler:
     """The real dispatcher; every executor that a job names is the inline one."""
 
     def __init__(self, instance: Instance) -> None:
-        aliases = {job.policy.executor for job in registry.jobs.values()}
-        self._executors = {alias: InlineExecutor(alias=alias) for alias in sorted(aliases)}
+        self._executors = {alias: InlineExecutor(alias=alias) for alias in registry.executors()}
         self.dispatcher = Dispatcher(TRIGGER, instance, self._executors)
         self._writer = self.dispatcher.writer()
 

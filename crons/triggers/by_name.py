@@ -69,8 +69,7 @@ def run_entry(
 def _inline() -> dict[str, Executor]:
     from crons.executors.inline import InlineExecutor  # a crontab line should not pay for it
 
-    wanted = {job.policy.executor for job in registry.jobs.values()}
-    return {alias: InlineExecutor(alias=alias) for alias in sorted(wanted)}
+    return {alias: InlineExecutor(alias=alias) for alias in registry.executors()}
 
 
 def _show_nothing(stream: str, text: str) -> None: ...

@@ -157,8 +157,7 @@ def _look() -> dict[str, Any]:
 
 
 def _senders() -> dict[str, Sender]:
-    wanted = {job.policy.executor for job in registry.jobs.values()}
-    sending = (alias for alias in sorted(wanted) if issubclass(conf.executor_class(alias), Sender))
+    sending = (alias for alias in registry.executors() if issubclass(conf.executor_class(alias), Sender))
     return {alias: conf.make_executor(alias) for alias in sending}
 
 

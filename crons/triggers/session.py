@@ -197,8 +197,7 @@ class Session:
 
 def make_executors() -> tuple[dict[str, Executor], dict[str, Sender]]:
     """Build the executors that the declared jobs use: those that run here, and those that send elsewhere."""
-    wanted = {job.policy.executor for job in registry.jobs.values()}
-    made = {alias: conf.make_executor(alias) for alias in sorted(wanted)}
+    made = {alias: conf.make_executor(alias) for alias in registry.executors()}
     senders = {alias: each for alias, each in made.items() if isinstance(each, Sender)}
     here = {alias: each for alias, each in made.items() if alias not in senders}
     # A process that only sends still looks at the clock, in the executor's loop.

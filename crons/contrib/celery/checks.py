@@ -39,8 +39,7 @@ def check_celery_jobs() -> Iterator[CheckMessage]:
 @of_declarations
 def check_pickle() -> Iterator[CheckMessage]:
     """Check that what jobs are sent through carries no objects: whoever reaches the broker could send any."""
-    used = {job.policy.executor for job in registry.jobs.values()}
-    for alias in sorted(used & set(conf.executors)):
+    for alias in [each for each in registry.executors() if each in conf.executors]:
         sender = conf.make_executor(alias) if sends(alias) else None
         if isinstance(sender, CelerySender) and not list(sender.problems({})) and sender.takes_pickle:
             yield Warning(

@@ -8,7 +8,7 @@ import selectors
 import time
 from typing import Protocol
 
-from crons.executors.base import KILL_AT, Begun, Chunk, Ending, Finished
+from crons.executors.base import KILL_AT, Begun, Chunk, Ending, Finished, Outcome
 from crons.executors.output import Output, without_secrets
 from crons.executors.process import endings, wire
 from crons.executors.process.pool import SUPERVISOR_PATIENCE_SECONDS, Pool
@@ -16,7 +16,6 @@ from crons.executors.process.streams import Streams, pipes
 from crons.hosts import boottime
 from crons.redaction import Redaction
 from crons.side_output import get_log
-from crons.verdicts import Outcome
 
 logger = get_log("crons.executors")
 

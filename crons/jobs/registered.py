@@ -87,6 +87,10 @@ class Registry:
         """Return the job whose function is *body*, or None."""
         return next((job for job in self.jobs.values() if job.body is body), None)
 
+    def executors(self) -> list[str]:
+        """List the executors that the jobs name, each once."""
+        return sorted({job.policy.executor for job in self.jobs.values()})
+
     def clear(self) -> None:
         """Forget everything (for tests)."""
         self._jobs.clear()
