@@ -192,6 +192,9 @@ class Run(LedgerRow):
             models.Index(fields=["-planned_at", "-id"], name="crons_run_planned"),
             models.Index(fields=["-planned_at", "-id"], condition=NOT_WELL, name="crons_run_not_well"),
             models.Index(fields=["verdict", "-planned_at", "-id"], condition=NOT_WELL, name="crons_run_verdict"),
+            models.Index(
+                fields=["entry", "verdict", "-planned_at", "-id"], condition=NOT_WELL, name="crons_run_entry_verdict"
+            ),
         ]
         permissions = [("cancel_run", "Can cancel run"), ("retry_run", "Can retry run")]
 

@@ -16,6 +16,7 @@ from django.test.utils import CaptureQueriesContext
 
 from crons import api
 from crons.doctor import rows as doctor
+from crons.management.verbs.log import run_to_follow
 from crons.models import Attempt, Entry, Run
 from crons.web import overview
 from tests.crons.conftest import NOON, minutes
@@ -59,9 +60,12 @@ QUESTIONS: dict[str, tuple[Callable[[], Any], str]] = {
     # With one failure in fifty either index of what did not end well will do.
     "history of failures": (lambda: asked("history", "--verdict", "failed"), "crons_run_verdict|crons_run_not_well"),
     "history of what never was": (lambda: asked("history", "--verdict", "lost"), "crons_run_verdict"),
+    # Others have failed 2,000 times, and it never.
+    "history of one's failures": (lambda: asked("history", "entry3", "--verdict", "failed"), "crons_run_entry_verdict"),
     "first page": (lambda: overview.look(timedelta(days=7), NOW), "crons_run_open"),
     "health": (api.health, "crons_run_open"),
-    "list": (lambda: asked("list"), "crons_run"),
+    "list": (lambda: asked("list"), "crons_run_entry_planned"),
+    "log --follow": (lambda: run_to_follow("entry3"), "(?s)(?=.*crons_run_running)(?=.*crons_run_open)"),
     "doctor": (lambda: doctor._durations(by_name()), "crons_run_entry_planned"),
     "doctor of one": (lambda: doctor._durations(by_name("entry3")), "crons_run_entry_planned"),
 }

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
-from django.db.models import OuterRef, Subquery
+from django.db.models import Exists, OuterRef, Subquery
 
 from crons import api, ledger
 from crons.conf import conf
@@ -86,8 +86,9 @@ def _waits_for_group(now: datetime) -> dict[int, Cell]:
     full = ledger.full_groups(conf.database)
     if not full:
         return {}
-    ready = Run.objects.using(conf.database).filter(state__in=[State.DUE, State.WAITING], wake_at__lte=now)
-    found = ready.filter(entry__paused_at=None).values_list("entry_id", "entry__policy__group").distinct()
+    # Whether there is one, along crons_run_open: to list all that wait would take as long as the backlog is.
+    ready = Run.objects.filter(entry=OuterRef("pk"), state__in=[State.DUE, State.WAITING], wake_at__lte=now)
+    found = api.entries(retired=True).filter(Exists(ready), paused_at=None).values_list("pk", "policy__group")
     text = "active: waits for the group {!r}, which is full ({} going)"
     return {
         pk: Cell(text.format(group, full[group]), "warn")
@@ -110,7 +111,8 @@ def _next(entry: Entry, now: datetime) -> str:
 
 
 def _with_last(entries: Any) -> list[Entry]:
-    done = Run.objects.filter(entry=OuterRef("pk"), state=State.DONE).order_by("-planned_at", "-pk")
+    # Not by its state: until PostgreSQL has statistics it thinks that few rows are "done", and sorts all of an entry's.
+    done = Run.objects.filter(entry=OuterRef("pk")).exclude(verdict="").order_by("-planned_at", "-pk")
     missed = Range.objects.filter(entry=OuterRef("pk")).order_by("-last_at", "-pk")
     return list(
         entries.annotate(last_run=Subquery(done.values("pk")[:1]), last_range=Subquery(missed.values("pk")[:1]))

@@ -81,7 +81,7 @@ def _merged(options: Mapping[str, Any]) -> list[Run | Range]:
     runs, ranges = api.history(options["entry"]), api.ranges(options["entry"])
     if options["verdict"]:
         runs, ranges = runs.filter(verdict=options["verdict"]), ranges.filter(verdict=options["verdict"])
-        # Its index holds few runs; without it, to find none a million were read.
+        # An index holds just these, those of one entry in order too; without it, to find none a million were read.
         runs = runs if options["verdict"] == Verdict.SUCCEEDED else not_well(runs, "verdict")
     if options["since"]:
         runs, ranges = runs.filter(planned_at__gte=options["since"]), ranges.filter(last_at__gte=options["since"])

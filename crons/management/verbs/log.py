@@ -7,6 +7,9 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from django.db.models import BooleanField
+from django.db.models.expressions import RawSQL
+
 from crons import api
 from crons.conf import conf
 from crons.exceptions import CronsError, Refused
@@ -17,6 +20,8 @@ from crons.triggers.following import Follower, current_attempt
 from crons.verdicts import State, Verdict
 
 STOPPED_BY_CTRL_C = 130
+# Written out, not as a parameter: else SQLite reads all runs of an entry instead of crons_run_running.
+RUNNING = RawSQL(f"crons_run.state = '{State.RUNNING}'", (), output_field=BooleanField())
 
 
 class Log(Verb):
@@ -41,7 +46,7 @@ class Log(Verb):
         if options["follow"]:
             if options["attempt"]:
                 raise Refused("--follow shows every attempt as it comes, so it cannot be one --attempt only.")
-            return follow(_run_to_follow(options["run"]), out, options["stream"] or "")
+            return follow(run_to_follow(options["run"]), out, options["stream"] or "")
         run = _run(options["run"])
         attempt = _attempt(run, options["attempt"])
         if run.args:
@@ -104,13 +109,14 @@ def _run(asked: str) -> Run:
     return run
 
 
-def _run_to_follow(asked: str) -> Run:
+def run_to_follow(asked: str) -> Run:
     """Return the run that is meant: of an entry the one that goes, else the next to begin, else the last."""
     if asked.isdecimal():
         return find_run(int(asked))
-    unended = api.history(asked).exclude(state=State.DONE)
-    going = unended.filter(state=State.RUNNING).first()
-    return going or unended.order_by("wake_at", "pk").first() or _run(asked)
+    # Ordered here: in the order of the slots SQLite would walk through all of them.
+    going = max(api.history(asked).filter(RUNNING).order_by(), key=lambda run: (run.planned_at, run.pk), default=None)
+    waiting = api.history(asked).filter(wake_at__isnull=False).order_by("wake_at", "pk")
+    return going or waiting.first() or _run(asked)
 
 
 def _attempt(run: Run, number: int | None) -> Attempt:
