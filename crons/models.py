@@ -11,12 +11,12 @@ from crons.columns import RowJSONField
 from crons.conf import conf
 from crons.verdicts import Kind, Outcome, Reason, State, Verdict
 
-if TYPE_CHECKING:  # the checker knows what a DateTimeField holds, with null=True and without
+if TYPE_CHECKING:  # mypy's plugin knows what a DateTimeField holds, with null=True and without
     from django.db.models import DateTimeField as RowDateTimeField
 else:
     from crons.columns import RowDateTimeField
 
-# What an ending may be without anybody having to look at it. Indexes that leave these out stay small and cheap:
+# Endings that need nobody's attention. Indexes that leave these out stay small and cheap:
 # of a million runs they hold the few that a person looks for. `not_well` reads along them.
 UNREMARKABLE = ["", "succeeded"]
 NOT_WELL = ~models.Q(verdict__in=UNREMARKABLE)
@@ -60,7 +60,7 @@ class LedgerRow(models.Model):
         abstract = True
 
 
-# Not in Meta, which models without one of their own inherit: migrations would tell of it.
+# Set here, not in Meta: models without a Meta of their own inherit that one, and migrations would record it.
 LedgerRow._meta.base_manager_name = "objects"
 
 
@@ -233,7 +233,7 @@ class Range(LedgerRow):
 class Attempt(LedgerRow):
     """One try at a run; its id is the fencing token. Unique: (run, number), token.
 
-    *lease_until* is NULL once it has ended. *instance* names the process that holds it.
+    *lease_until* is NULL once it has ended. *instance* names the process that began it.
     *late_outcome* keeps what a process reported after it had been declared lost.
     """
 

@@ -53,7 +53,7 @@ class PlannedRange:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What one look at an entry decides: every slot up to *accounted_until* is in *slots* or *ranges*."""
+    """What planning an entry decides: every slot up to *accounted_until* is in *slots* or *ranges*."""
 
     slots: tuple[PlannedSlot, ...]
     ranges: tuple[PlannedRange, ...]

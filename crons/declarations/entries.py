@@ -21,7 +21,6 @@ from crons.ledger import (
     apply_pauses,
     is_busy,
     keep_keys,
-    kept,
     lock_deployment,
     locked,
     merge,
@@ -29,6 +28,7 @@ from crons.ledger import (
     pause_new,
     refuse_retired,
     requeue_entry,
+    storable,
     verb,
     write_off_retired,
     writing,
@@ -89,7 +89,7 @@ def write(declaration: Declaration, now: datetime, known: Known, by: str) -> str
         if isinstance(entry.overrides, Garbled):
             # Nobody can read from it what a person said, and while it stands the entry cannot be planned.
             wanted["overrides"] = {}
-            found = {"overrides": kept(entry.overrides.text, LONGEST_FOUND)}
+            found = {"overrides": storable(entry.overrides.text, LONGEST_FOUND)}
             note("mend", "entry", declaration.name, by, now, using, before=found, after={"overrides": {}})
         _keep_override(entry, wanted)
         if not wanted["zone_hash"] and wanted["zone"] == entry.zone:
@@ -247,6 +247,6 @@ def reschedule(name: str, now: datetime, *, text: str | None, zone: str, by: str
         entry.parked_reason = ""
         entry.version += 1
         entry.save(using=using)
-        told = [{"schedule": text, "zone": zone} for text, zone in (before, wanted)]
-        note("reschedule", "entry", name, by, now, using, before=told[0], after=told[1], reason=reason)
+        times = [{"schedule": text, "zone": zone} for text, zone in (before, wanted)]
+        note("reschedule", "entry", name, by, now, using, before=times[0], after=times[1], reason=reason)
     return entry

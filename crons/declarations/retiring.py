@@ -88,11 +88,11 @@ def _retire(names: list[str], renames: list[str], now: datetime, by: str) -> lis
             before = {"job": entry.job, "schedule": entry.schedule, "zone": entry.zone}
             note("retire", "entry", entry.name, by, now, using, before=before, reason=declarers.last_declared(entry))
         if entries:
-            _tell(sorted(entries, key=lambda each: each.name), renames, now, by, using)
+            _enqueue_mail(sorted(entries, key=lambda each: each.name), renames, now, by, using)
     return sorted(each.name for each in entries)
 
 
-def _tell(entries: list[Entry], renames: Iterable[str], now: datetime, by: str, using: str) -> None:
+def _enqueue_mail(entries: list[Entry], renames: Iterable[str], now: datetime, by: str, using: str) -> None:
     """Put one mail about all of them into the outbox, in the transaction that retires them."""
     what = entries[0].name if len(entries) == 1 else f"{len(entries)} entries"
     subject = f"{what} retired"

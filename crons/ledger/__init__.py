@@ -52,7 +52,7 @@ from crons.ledger.operations import (
 )
 from crons.ledger.record import Recorded, account_for, record, record_entry, write_off_retired
 from crons.ledger.silence import Watchdog, keep_alive
-from crons.ledger.transactions import BATCH, database_now, fenced, kept, note, reading, verb, writing
+from crons.ledger.transactions import BATCH, database_now, fenced, note, reading, storable, verb, writing
 
 __all__ = [
     "BATCH",
@@ -84,7 +84,6 @@ __all__ = [
     "is_busy",
     "keep_alive",
     "keep_keys",
-    "kept",
     "lock_deployment",
     "locked",
     "mend_moments",
@@ -117,6 +116,7 @@ __all__ = [
     "settle",
     "slot_key",
     "slots_of",
+    "storable",
     "verb",
     "wide_pauses",
     "write_off_retired",

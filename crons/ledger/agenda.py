@@ -1,4 +1,4 @@
-"""What a look at the ledger says: what is due when, in one statement; the slots to come; which groups are full."""
+"""What is due when, in one statement; which slots come next; which groups are full."""
 
 from __future__ import annotations
 

@@ -99,14 +99,14 @@ def read_attempt(attempt: int) -> Begun | None:
 
 
 class _Clock:
-    """The database's time, which was *now* when this was made, without asking for it again."""
+    """The database's time without another query: *now*, and what has passed since."""
 
     def __init__(self, now: datetime) -> None:
         self.started_at = boottime()
         self._now = now
 
     def now(self) -> datetime:
-        """Return what it was first, until it is so much later that it matters to a lease."""
+        """Return *now* until so much time has passed that it matters to a lease."""
         passed = boottime() - self.started_at
         return self._now + timedelta(seconds=passed) if passed > _slow_seconds() else self._now
 
@@ -121,13 +121,13 @@ def _begin_or_read_back(clock: _Clock, sought: Sought, instance: Instance, unsta
     try:
         begun = _begin_some(clock, sought, instance, issued)
     except LedgerUnavailable as doubt:
-        # The answer to a commit may have been cut off after it happened: the tokens tell.
+        # The connection may have failed after the commit: the tokens show which attempts are there.
         unstarted.tokens.extend(issued)
         try:
             attempts = _read_back(issued)
         except DatabaseError:
             raise doubt from None
-        # Only of what is there: a commit that waits for a standby, or in a pooler, may come after this look.
+        # Tokens that were not found stay: a commit that waits for a standby, or in a pooler, may still happen.
         unstarted.forget(tokens=[attempt.token for attempt in attempts])
         begun = handover.begun(attempts, conf.database)
     return [replace(each, leased_at=clock.started_at) for each in begun]
@@ -135,8 +135,8 @@ def _begin_or_read_back(clock: _Clock, sought: Sought, instance: Instance, unsta
 
 def _begin_some(clock: _Clock, sought: Sought, instance: Instance, issued: list[UUID]) -> list[Begun]:
     for _ in range(TRIES):
-        # Who waited for a row, or looked a moment before another committed, does not see that a run of the
-        # same entry has begun since. The unique key does: nothing was written, look again.
+        # A statement that waited for a lock, or began before another scheduler's commit, does not see the run of
+        # the same entry that was begun there. The unique active_key refuses ours, nothing is written: try again.
         with suppress(IntegrityError):
             return _begin(clock, sought, instance, issued)
     return []
@@ -145,7 +145,7 @@ def _begin_some(clock: _Clock, sought: Sought, instance: Instance, issued: list[
 def _leased_long_enough(begun: list[Begun], clock: _Clock, unstarted: Unstarted) -> list[Begun]:
     """Start the leases anew where the commit took long, and return what is still ours.
 
-    Else a job would start on a lease that is nearly over, and another host would begin it as well.
+    Otherwise a job would start on a lease that is nearly over, and another host would begin it as well.
     Raises: LedgerUnavailable where that takes as long: nothing may be started.
     """
     leased_at = clock.started_at
@@ -176,7 +176,7 @@ def _begin(clock: _Clock, sought: Sought, instance: Instance, issued: list[UUID]
     with writing() as using:
         places = lock_places(using)
         chosen = Queue(clock.now(), sought, places, using).choose()
-        # Locks may have been waited for.
+        # Waiting for the locks may have taken long, and leases start now.
         now = clock.now()
         attempts = [_attempt(run, policy.executor, now, instance) for run, policy in chosen]
         issued.extend(attempt.token for attempt in attempts)

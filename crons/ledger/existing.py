@@ -14,7 +14,7 @@ from crons.presentation import utc
 from crons.signals import run_ended
 from crons.verdicts import Reason, Verdict
 
-# More rows than this are not read in one transaction.
+# So many rows at most are read in one transaction.
 TAKEN_READ = 10_000
 NONE_UNREAD = 1 << 63
 

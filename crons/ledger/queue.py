@@ -101,7 +101,7 @@ class Queue:
             return
         at_once = {State.DUE: None, State.WAITING: False, **({State.SENT: None} if self._sought.sending else {})}
         yield from self._walk(at_once)
-        # What somebody asked for again or after all comes last: a hole of a thousand slots must not stop the present.
+        # Retries by hand and backfilled slots come last: a backfill of a thousand slots must not delay today's.
         yield from self._walk({State.WAITING: True})
 
     def _walk(self, states: Mapping[State, bool | None]) -> Iterator[list[Run]]:
@@ -136,17 +136,17 @@ class Queue:
         ids = queries.lock_wanted(found, self._wanted(), self._using, wait=wait) if found else []
         if not ids:
             return []
-        # Looked at again now that the entries are locked: the statement above may have begun before another
-        # scheduler began a run of the same entry, whose active key then made this transaction fail.
+        # Check again now that the entries are locked: the statement above may have begun before another scheduler
+        # began a run of the same entry, whose active_key would make this transaction fail.
         active = Run.objects.filter(active_key=OuterRef("entry_id"))
         runs = list(Run.objects.using(self._using).filter(~Exists(active), pk__in=ids).select_related("entry"))
-        # What is garbled does not run; of those entries no more are read.
+        # An entry whose row is garbled does not run: its other runs are passed over too.
         self._passed |= {run.entry_id for run in runs if not is_readable(run.entry)}
         readable = [run for run in runs if run.entry_id not in self._passed]
         return sorted(readable, key=lambda run: (run.asked_at is not None, run.wake_at or FAR_PAST, run.pk))
 
     def _note_sent(self, runs: list[Run]) -> None:
-        """Note the oldest run that was sent of each entry: who looked before another committed did not see it."""
+        """Note the oldest run that was sent of each entry: `queue` may have begun before another scheduler's commit."""
         sent = queries.sent_of({run.entry_id for run in runs}, self._using)
         self._under_way |= dict(sorted(sent, reverse=True))
 

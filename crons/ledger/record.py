@@ -20,7 +20,7 @@ from crons.schedules import FAR_FUTURE
 from crons.signals import recorded
 from crons.verdicts import Reason
 
-# Of why an entry is parked: a row may hold megabytes of what cannot be read.
+# Characters of the reason why an entry is parked: an unreadable row may hold megabytes.
 LONGEST_REASON = 1_000
 PARKED = ["wake_at", "version", "parked_reason"]
 MOVED = ["accounted_until", "wake_at", "version", "paused_at", "paused_until", "parked_reason"]
@@ -28,7 +28,7 @@ MOVED = ["accounted_until", "wake_at", "version", "paused_at", "paused_until", "
 
 @dataclass(frozen=True)
 class Recorded:
-    """What one look at the clock wrote down: (entry, slot) of each run, ranges, entries that cannot be planned.
+    """What one pass wrote: (entry, slot) of each run, ranges, entries that cannot be planned.
 
     *left*: by name, the zones of entries that this machine cannot read, left to others.
     """
@@ -44,8 +44,8 @@ class Recorded:
 def record(now: datetime, trigger: str, *, limit: int = BATCH, lacking: set[str] | None = None) -> Recorded:
     """Record every slot fallen due by *now*, of up to *limit* entries that nobody else is planning.
 
-    Args: *lacking* are the zones that this machine has no data of: their entries are left to others. What is found
-    to be one is added.
+    Args: *lacking* are the zones that this machine has no data of: their entries are left to others. Zones
+    that turn out to be missing are added.
     Cost: six statements for the whole batch, seven where runs are replaced; none of them waits for another scheduler.
     """
     with writing() as using:
@@ -133,18 +133,18 @@ def account_for(entries: Sequence[Entry | Planned], now: datetime, trigger: str,
 def _planned(entry: Entry | Planned, now: datetime, done: Recorded) -> tuple[Account, Plan] | None:
     """Plan one entry; None where it has no slots or cannot be planned."""
     if entry.retired_at is not None:
-        # Whoever names it, or sets wake_at by hand: what nobody declares has no slots.
+        # A retired entry has no slots, even where somebody names it, or sets wake_at by hand.
         entry.wake_at = FAR_FUTURE
         return None
     try:
         return plan_entry(entry, now)
     except ZoneMissingHere:
-        # This machine's problem: another host plans it, or `park_unread` says that none does.
+        # Only this machine lacks the zone: another host plans it, or `park_unread` says that none does.
         done.left[entry.name] = entry.zone
     except CronsError as error:
-        # One entry that cannot be planned must not stop the others; nothing of it is lost meanwhile.
+        # One entry that cannot be planned must not stop the others; its slots are recorded once it can.
         _park(entry, str(error), done)
-    except Exception as error:  # noqa: BLE001 (planning only reckons: whatever fails in it is this row's fault)
+    except Exception as error:  # noqa: BLE001 (planning only computes: whatever fails in it comes of this row)
         _park(entry, f"{type(error).__name__}: {error}", done)
     return None
 

@@ -24,7 +24,7 @@ from crons.side_output import get_log
 log = get_log("crons")
 # Of libpq's options those that decide this, and the socket's own names for them.
 KEEPALIVES = ("keepalives", "keepalives_idle", "keepalives_interval", "keepalives_count")
-# Once it is to end, a process does not wait for one answer as long as it otherwise might.
+# A process that is to stop waits for one answer no longer than this.
 STOPPING_SECONDS = 5.0
 LOOK_SECONDS = 0.5
 
@@ -52,14 +52,14 @@ def _set_options(connection: Any, **kwargs: Any) -> None:
 
 
 def _socket_of(connection: Any) -> socket.socket:
-    # A copy of the descriptor: closing it closes nothing of libpq's.
+    # A duplicate descriptor: closing it leaves libpq's open.
     return socket.socket(fileno=os.dup(connection.connection.fileno()))
 
 
 class Watchdog:
     """Ends the ledger's connection where the block that it watches takes longer than a lease: then that block fails.
 
-    A server that is alive and does not answer, or something between that answers for it, no kernel notices. Once
+    The kernel does not notice a server that lives and does not answer, or a proxy that keeps the connection open. Once
     *is_stopping* the block has STOPPING_SECONDS. Costs a thread, and two assignments a block.
     """
 
@@ -97,5 +97,5 @@ class Watchdog:
         with suppress(Exception), _socket_of(self._connection) as end:
             end.shutdown(socket.SHUT_RDWR)
             log.warning("the database did not answer for %.0f s: its connection is ended", seconds)
-        # One cut a block: the next attempt of it has a connection of its own, and as long again.
+        # Cut once a block: the next attempt in it gets a new connection, and as much time again.
         self._since = None if self._since is None else time.monotonic()

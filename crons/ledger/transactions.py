@@ -27,7 +27,7 @@ TRIES = 5
 # Most rows that one transaction records or ends: others write in between.
 BATCH = 1_000
 MILLISECOND = timedelta(milliseconds=1)
-# As PostgreSQL says it when lock_timeout is over; not tried again at once: the next look does it.
+# Part of PostgreSQL's message when lock_timeout is over. Not tried again at once: the next pass does.
 LOCK_KEPT = "due to lock timeout"
 # An InternalError is what PostgreSQL calls a server that became a read-only standby.
 AWAY = (OperationalError, InterfaceError, InternalError)
@@ -35,8 +35,8 @@ AWAY = (OperationalError, InterfaceError, InternalError)
 now_in_tests: Callable[[], datetime] | None = None
 # Lengths of the columns for who and why.
 BY, REASON = 150, 255
-# NUL, and the halves that Python makes of bytes that are no UTF-8, such as an umlaut of a Latin-1 terminal.
-_UNKEPT = re.compile("[\x00\ud800-\udfff]")
+# NUL, and the surrogates that Python makes of bytes that are no UTF-8, such as an umlaut of a Latin-1 terminal.
+_UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
 TRANSIENT = ("locked", "deadlock", "could not serialize", "lock wait timeout")
 
 MINE = "SELECT id FROM crons_attempt WHERE id = %s AND outcome = ''"
@@ -65,13 +65,13 @@ def writing(*, bounded: bool = True) -> Iterator[str]:
             yield using
         return
     connection.ensure_connection()
-    kept, connection.transaction_mode = connection.transaction_mode, "IMMEDIATE"
+    before, connection.transaction_mode = connection.transaction_mode, "IMMEDIATE"
     try:
         with transaction.atomic(using=using):
-            connection.transaction_mode = kept
+            connection.transaction_mode = before
             yield using
     finally:
-        connection.transaction_mode = kept
+        connection.transaction_mode = before
 
 
 @contextmanager
@@ -121,7 +121,7 @@ def verb(function: Callable[P, R]) -> Callable[P, R]:
     """
 
     @functools.wraps(function)
-    def asked(*args: P.args, **kwargs: P.kwargs) -> R:
+    def retried(*args: P.args, **kwargs: P.kwargs) -> R:
         for tries_left in reversed(range(TRIES)):
             try:
                 return function(*args, **kwargs)
@@ -131,16 +131,16 @@ def verb(function: Callable[P, R]) -> Callable[P, R]:
                 if not inside:
                     connection.close_if_unusable_or_obsolete()
                 if inside or not tries_left or not _is_transient(error):
-                    raise LedgerUnavailable(_told(error)) from error
+                    raise LedgerUnavailable(_describe(error)) from error
             # Racers that failed together must not come back together.
             time.sleep(random.uniform(0.01, 0.1) * (TRIES - tries_left))
         raise AssertionError("unreachable")
 
-    return asked
+    return retried
 
 
 def note(
-    deed: str,
+    action: str,
     subject_type: str,
     subject: str | int,
     by: str,
@@ -154,19 +154,19 @@ def note(
     """Append an audit event, in the transaction of the deed: neither is there without the other."""
     AuditEvent.objects.using(using).create(
         at=now,
-        actor=kept(by, BY),
-        verb=deed,
+        actor=storable(by, BY),
+        verb=action,
         subject_type=subject_type,
         subject=str(subject)[:150],
         before=before,
         after=after,
-        reason=kept(reason, REASON),
+        reason=storable(reason, REASON),
     )
 
 
-def kept(text: str, length: int) -> str:
-    """Return what a person said as every database keeps it, cut to *length*: at night a pause must not fail over it."""
-    return _UNKEPT.sub("\ufffd", text)[:length]
+def storable(text: str, length: int) -> str:
+    """Return *text* without characters that databases refuse, cut to *length*: a pause must not fail over an umlaut."""
+    return _UNSTORABLE.sub("\ufffd", text)[:length]
 
 
 def database_now() -> datetime:
@@ -187,7 +187,7 @@ def database_now() -> datetime:
     return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
 
 
-def _told(error: Exception) -> str:
+def _describe(error: Exception) -> str:
     if LOCK_KEPT in str(error):
         locked = "; ".join(str(error).replace("CONTEXT:  ", "").splitlines())
         return (

@@ -16,7 +16,7 @@ from crons.executors import Executor
 from crons.hosts.instances import Instance
 from crons.jobs import Job, registry
 from crons.jobs.policies import Policy, Retry
-from crons.ledger.ending.unstarted import NOT_HELD
+from crons.ledger.ending.unstarted import NOT_RUN
 from crons.models import Attempt, Entry, Incident, Run
 from crons.verdicts import Ending, Outcome
 from tests.crons.conftest import NOON, minutes
@@ -316,7 +316,7 @@ def test_what_an_older_copy_of_the_database_says_is_running_is_lost(dispatcher, 
     dispatcher.turn(NOON + minutes(6))
 
     attempt = Attempt.objects.earliest("pk")
-    assert (attempt.outcome, attempt.error) == ("lost", NOT_HELD)
+    assert (attempt.outcome, attempt.error) == ("lost", NOT_RUN)
     run = Run.objects.get()
     assert (run.state, run.verdict) == (("running", "") if idempotent else ("done", "lost"))
     assert [each.number for each in desk.started] == ([2] if idempotent else [])

@@ -1,6 +1,6 @@
-"""Expiring: an attempt that nobody watches over any more is lost, once nothing of it can be running.
+"""Expiring: an attempt without a process that supervises it is lost, once nothing of it can be running.
 
-On this machine its processes are asked for, elsewhere its lease decides.
+On this machine its processes are checked; of another machine only the end of the lease says so.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ SILENT = (
     "its processes have ended, and the process that should have written down how (pid {pid} on {host}) says nothing "
     "(stopped?): the job may or may not have run to its end"
 )
-HELD = "nobody watches over it any more, and what it has started runs on and cannot be killed: {}"
+UNKILLABLE = "nobody watches over it any more, and what it has started runs on and cannot be killed: {}"
 
 
 @verb
@@ -40,10 +40,10 @@ def expire(
 ) -> list[int]:
     """Declare lost every attempt that has surely ended unseen: at once on this machine, by its lease elsewhere.
 
-    Programs of such an attempt that still run are killed; one that cannot be holds the attempt open, which says so.
-    Args: *gone* says of (instance, boot id) whether all its processes have surely ended; *mine* is the instance that
-    asks, whose attempts are its own matter; *patience* is how long after the end of its lease an attempt whose own
-    processes have ended is left to the process that began it, and lives.
+    Programs of such an attempt that still run are killed; while one cannot be, the attempt stays open and says so.
+    Args: *gone* says of (instance, boot id) whether all its processes have surely ended; *mine* is the calling
+    instance, which checks its own attempts itself; *patience* is how long after the end of its lease an attempt whose
+    own processes have ended is left to the process that began it, where that one lives.
     Returns: the ids of the attempts declared lost.
     """
     here = boot_id()
@@ -61,8 +61,8 @@ def expire(
         found = Attempt.objects.using(using).filter(pk__in=ids).select_related("run__entry")
         attempts = list(found.order_by("pk"))
         for attempt in attempts:
-            told = (SILENT if attempt.pk in silent else VANISHED).format(pid=attempt.pid, host=attempt.host)
-            close(attempt, Finished(attempt.pk, Ending(Outcome.LOST, told)), now)
+            error = (SILENT if attempt.pk in silent else VANISHED).format(pid=attempt.pid, host=attempt.host)
+            close(attempt, Finished(attempt.pk, Ending(Outcome.LOST, error)), now)
         write_closed(attempts, attempts, using)
     return [attempt.pk for attempt in attempts]
 
@@ -75,9 +75,10 @@ class _Lease(NamedTuple):
 
 
 def _is_silent(lease: _Lease, now: datetime, here: str, patience: timedelta) -> bool:
-    """Say whether its processes have ended, and the one that should have said so does not come to it.
+    """Say whether the attempt's processes have ended, while the process that began it does not record how.
 
-    That one may be about to write it down, where a lock or a database that was away has kept it, unless it is stopped.
+    That process may still be waiting for a lock or for the database, so it has *patience*; one that is stopped
+    (SIGSTOP) gets none.
     """
     if lease.until is None or lease.until >= now or not has_ended(lease.instance, lease.attempt, here):
         return False
@@ -85,14 +86,14 @@ def _is_silent(lease: _Lease, now: datetime, here: str, patience: timedelta) -> 
 
 
 def _end_orphans(over: Collection[tuple[str, int]]) -> set[int]:
-    """Kill what these attempts have left; return those of which something lives on, having them say so."""
+    """Kill processes that these attempts left behind; return, and mark, the attempts of which one survives."""
     left = defaultdict(list)
     for orphan in orphans.end(over) if over else ():
         left[orphan.attempt].append(str(orphan))
     for attempt, programs in left.items():
-        told = HELD.format(", ".join(programs))
+        error = UNKILLABLE.format(", ".join(programs))
         with writing() as using:
-            mine = Attempt.objects.using(using).filter(pk=attempt, outcome="").exclude(error=told)
-            if mine.update(error=told):
-                log.warning("attempt %d: %s", attempt, told)
+            mine = Attempt.objects.using(using).filter(pk=attempt, outcome="").exclude(error=error)
+            if mine.update(error=error):
+                log.warning("attempt %d: %s", attempt, error)
     return set(left)

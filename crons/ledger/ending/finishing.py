@@ -58,7 +58,7 @@ def write_output(chunks: Sequence[Chunk]) -> None:
     try:
         _write_output(chunks)
     except IntegrityError as error:
-        # A run was deleted between the look and the commit: the next try finds it gone.
+        # A run was deleted between the query and the commit: the next try finds it gone.
         raise LedgerUnavailable(f"output could not be stored, somebody deletes runs: {error}") from error
 
 
@@ -66,14 +66,14 @@ def write_output(chunks: Sequence[Chunk]) -> None:
 def _write_output(chunks: Sequence[Chunk]) -> None:
     attempts = {chunk.attempt for chunk in chunks}
     with writing() as using:
-        # Somebody may have deleted the run meanwhile: what is left of its output has no home.
+        # The run may have been deleted meanwhile: its output is dropped.
         known = set(Attempt.objects.using(using).filter(pk__in=attempts).values_list("pk", flat=True))
         made = [_chunk(each) for each in chunks if each.attempt in known]
         try:
             with transaction.atomic(using=using):
                 rows.insert(made, using)
         except IntegrityError:
-            # The answer to an earlier write got lost: keep what is there, add the rest.
+            # An earlier write was committed and its answer lost: add only the chunks that are missing.
             stored = OutputChunk.objects.using(using).filter(attempt__in=known)
             there = set(stored.values_list("attempt_id", "seq"))
             rows.insert([row for row in made if (row.attempt_id, row.seq) not in there], using)
@@ -114,8 +114,8 @@ def conclude(attempt: Attempt, *, final: bool = False) -> None:
     following = after_ending(ending, run.tries, policy_or_default(run.entry), now, asked=asked)
     if following.verdict is None:
         run.state, run.wake_at, run.active_key = State.WAITING, following.again_at, None
-        told = f"try {run.tries} {attempt.outcome.replace('_', ' ')}: {named_error(attempt.error)}"
-        run.detail = told.removesuffix(": ")[:255]
+        detail = f"try {run.tries} {attempt.outcome.replace('_', ' ')}: {named_error(attempt.error)}"
+        run.detail = detail.removesuffix(": ")[:255]
         return
     end(run, following.verdict, now, detail=named_error(attempt.error))
     if following.verdict in BAD_VERDICTS:

@@ -13,14 +13,14 @@ from crons.conf import conf
 from crons.ledger import queries, rows
 from crons.ledger.ending.finishing import ATTEMPT_ENDED, close, conclude
 from crons.ledger.ending.verdict import ENDED, announce, end, write_ended
-from crons.ledger.transactions import BATCH, REASON, kept, lock_free, verb, writing
+from crons.ledger.transactions import BATCH, REASON, lock_free, storable, verb, writing
 from crons.models import Attempt, Entry, Run
 from crons.presentation import utc
 from crons.verdicts import Ending, Kind, Outcome, Reason, State, Verdict
 
 REQUEUED = ["state", "wake_at", "sends", "detail"]
 ANSWER_LOST = "the ledger did not answer"
-NOT_HELD = (
+NOT_RUN = (
     "the process that began it lives and does not run it any more (an older copy of the database, or a commit that "
     "was lost?): the job may or may not have run to its end"
 )
@@ -93,7 +93,7 @@ def release_unstarted(instance: str, running: Collection[int], unstarted: Unstar
         for attempt in attempts:
             if attempt in untried:
                 _undo_begin(attempt, now, unstarted.reasons.get(attempt.pk, ANSWER_LOST))
-            elif close(attempt, Finished(attempt.pk, Ending(Outcome.LOST, NOT_HELD)), now):
+            elif close(attempt, Finished(attempt.pk, Ending(Outcome.LOST, NOT_RUN)), now):
                 conclude(attempt)
         rows.update([each for each in attempts if each not in untried], ATTEMPT_ENDED, using)
         # An attempt that never started leaves no row: it counts as no try, and the next one gets its number.
@@ -130,7 +130,7 @@ def _put_back(runs: list[Run], again_at: datetime, detail: str, using: str, *, u
         # A retry is not a first try: it is given up for a newer success, and has no last moment to start.
         run.state = State.WAITING if run.tries or run.asked_at else State.DUE
         run.wake_at, run.detail = again_at, detail[:255]
-        # Not none: by that the run keeps its place before the slots that come after it.
+        # Never 0: a run that was sent once keeps its place before later slots of its entry.
         run.sends = max(run.sends - unsent, 1)
     rows.update(runs, REQUEUED, using)
 
@@ -139,7 +139,7 @@ def _undo_begin(attempt: Attempt, now: datetime, why: str) -> None:
     run = attempt.run
     run.tries, run.current_attempt = attempt.number - 1, None
     if attempt.cancel_requested_at is not None:
-        end(run, Verdict.CANCELLED, now, detail=kept(attempt.cancel_reason, REASON))
+        end(run, Verdict.CANCELLED, now, detail=storable(attempt.cancel_reason, REASON))
         return
     run.state = State.WAITING if run.tries else State.DUE
-    run.wake_at, run.active_key, run.detail = now, None, kept(f"not started on {attempt.host}: {why}", REASON)
+    run.wake_at, run.active_key, run.detail = now, None, storable(f"not started on {attempt.host}: {why}", REASON)

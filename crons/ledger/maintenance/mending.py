@@ -1,6 +1,6 @@
-"""Mending: texts in place of a moment that sort behind every moment to come, so that their rows are never looked at.
+"""Mending: texts in place of a moment that sort after every moment to come, so that their rows would never fall due.
 
-Only SQLite keeps such; elsewhere the column refuses them. Texts that sort before are due, and planned or begun anew.
+Only SQLite stores such texts; PostgreSQL refuses them. Rows whose text sorts before now are due, and found that way.
 """
 
 from __future__ import annotations
@@ -12,13 +12,13 @@ from django.db.models import F
 
 from crons.columns import IS_MOMENT
 from crons.conf import conf
-from crons.ledger.transactions import BATCH, database_now, kept, note, reading, verb, writing
+from crons.ledger.transactions import BATCH, database_now, note, reading, storable, verb, writing
 from crons.models import Attempt, Entry, Run
 from crons.side_output import get_log
 
 log = get_log("crons")
 LONGEST_FOUND = 100
-# Of each kind so many are looked at, those that sort last: a look must cost the same with a hundred thousand entries.
+# So many of each kind are checked, those that sort last: the cost must not grow with the number of entries.
 LAST = 1_000
 _PLACES = (
     ("entry", "crons_entry", "wake_at", ""),
@@ -34,7 +34,7 @@ GARBLED = " UNION ALL ".join(
 
 @verb
 def mend_moments(at: datetime | None = None) -> int:
-    """Have what can never be due be looked at now: plan the entry, begin the run, ask whether the attempt lives.
+    """Make rows due now that never would be: the entry is planned, the run begun, the attempt checked.
 
     Returns: how many rows it concerned.
     Cost: one statement on SQLite, along the indexes and bounded; none elsewhere.
@@ -50,7 +50,7 @@ def mend_moments(at: datetime | None = None) -> int:
     with writing() as using:
         for kind, pk, text in found:
             column = "lease_until" if kind == "attempt" else "wake_at"
-            before = {column: kept(text, LONGEST_FOUND)}
+            before = {column: storable(text, LONGEST_FOUND)}
             if kind == "entry":
                 Entry.objects.using(using).filter(pk=pk).update(wake_at=None, version=F("version") + 1)
             elif kind == "run":

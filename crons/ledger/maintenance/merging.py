@@ -70,11 +70,11 @@ def _part_doubled(former: Entry, present: Entry, now: datetime, using: str) -> l
         keeps_mine = other.verdict == Verdict.SUCCEEDED and run.verdict != Verdict.SUCCEEDED
         winner, loser = (other, run) if keeps_mine else (run, other)
         loser.effect_key = key_of(loser)
-        told = f"the slot {loser.slot_at:%Y-%m-%d %H:%M:%S} UTC has run {winner.pk}: both names of the job ran it"
+        detail = f"the slot {loser.slot_at:%Y-%m-%d %H:%M:%S} UTC has run {winner.pk}: both names of the job ran it"
         if loser.state != State.DONE:
-            end(loser, Verdict.CANCELLED, now, detail=told)
+            end(loser, Verdict.CANCELLED, now, detail=detail)
             ended.append(loser)
-        loser.detail = loser.detail or told
+        loser.detail = loser.detail or detail
         loser.kind, loser.slot_at, loser.request_key = Kind.MANUAL, None, f"merged:{loser.pk}"
         loser.requested_by = "crons sync"
         parted.append(loser)

@@ -50,7 +50,7 @@ def reconcile(since: datetime, until: datetime, now: datetime, *, by: str, dry_r
 
     Args: *since* is when the backup was made, *until* when the database that it replaces stopped.
     Raises: Refused if this is no database restored from then.
-    Cost: one look at every entry, and at every run for the newest.
+    Cost: reads every entry, and every run for the newest.
     """
     with writing() as using:
         _refuse_another_time(since, until, now, using)
@@ -110,8 +110,8 @@ def _lose_runs(idempotent: set[int], since: datetime, now: datetime, using: str,
         if run.entry_id in idempotent:
             done.runs_to_repeat.append((run.pk, run.entry.name))
             continue
-        told = f"a backup of {utc(since)} was restored, in which it was {run.state}: it may have run since"
-        end(run, Verdict.LOST, now, reason=Reason.RESTORED, detail=told)
+        detail = f"a backup of {utc(since)} was restored, in which it was {run.state}: it may have run since"
+        end(run, Verdict.LOST, now, reason=Reason.RESTORED, detail=detail)
         ended.append(run)
         done.lost_runs.append((run.pk, run.entry.name))
     write_ended(ended, using)
@@ -157,7 +157,7 @@ def _write_off(
 
 
 def _is_idempotent(entry: Entry) -> bool:
-    # What cannot be read is taken for the worse.
+    # A policy that cannot be read counts as not idempotent, so that nothing runs twice.
     try:
         return policy_of(entry).idempotent
     except CronsError:

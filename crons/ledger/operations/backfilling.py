@@ -16,7 +16,7 @@ from crons.ledger import rows
 from crons.ledger.entries import account_of, locked, refuse_retired, slot_key
 from crons.ledger.operations.runs import REOPENED, reopen
 from crons.ledger.record import account_for
-from crons.ledger.transactions import BY, kept, note, verb, writing
+from crons.ledger.transactions import BY, note, storable, verb, writing
 from crons.models import Entry, Range, Run
 from crons.planner import Account
 from crons.verdicts import Kind, State, Verdict
@@ -115,7 +115,7 @@ def _fill(
         run = recorded.get(at)
         if run is None:
             run = Run(entry=entry, kind=Kind.BACKFILL, slot_at=at, planned_at=at, trigger="api", recorded_at=now)
-            run.requested_by, run.effect_key = kept(by, BY), slot_key(entry.name, at)
+            run.requested_by, run.effect_key = storable(by, BY), slot_key(entry.name, at)
             made.append(run)
         else:
             verdicts[str(run.pk)] = run.verdict
@@ -139,9 +139,9 @@ def _fill(
 
 
 def _take_out(entry: Entry, account: Account, filled: Collection[datetime], using: str) -> dict[str, list[object]]:
-    """Count slots that have a run now no more in the ranges that wrote them off; return those as they were.
+    """Take the *filled* slots, which have runs now, out of the ranges that wrote them off; return those as they were.
 
-    Else such a slot had two verdicts, and history counted it twice.
+    Otherwise such a slot would have two verdicts, and history would count it twice.
     """
     if not filled:
         return {}

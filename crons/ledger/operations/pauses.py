@@ -1,7 +1,7 @@
-"""Pausing: which slots are skipped from now on. An entry may be held by its own pause, by its tags', by everything's.
+"""Pausing: slots that fall due meanwhile are skipped. A pause is of one entry, of a tag, or of everything.
 
-Each pause is a row, and ends only by its own end: resuming everything does not forget that one job was
-paused before. What holds an entry in the end stands on the entry's row, where planning reads it.
+Each pause is a row of its own: resuming everything leaves the pause of a single job in force. The pause that an entry
+is under in the end stands on the entry's row, where planning reads it.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from crons.ledger.ending.unstarted import requeue_paused
 from crons.ledger.entries import locked
 from crons.ledger.record import account_for
 from crons.ledger.rows import update
-from crons.ledger.transactions import BATCH, BY, REASON, kept, note, verb, writing
+from crons.ledger.transactions import BATCH, BY, REASON, note, storable, verb, writing
 from crons.models import Deployment, Entry, Pause
 from crons.presentation import utc
 from crons.schedules import FAR_FUTURE
@@ -28,7 +28,7 @@ PAUSED_COLUMNS = ["paused_at", "paused_until", "paused_by", "pause_reason", "pau
 
 @verb
 def pause(name: str, now: datetime, *, by: str, reason: str, until: datetime | None = None) -> Entry:
-    """Hold one entry from now on; what fell due before is recorded as it stood.
+    """Pause one entry from now on; what fell due before is recorded as not paused.
 
     Raises: UnknownJob; Refused without a reason, or if *until* is no moment to come.
     """
@@ -54,15 +54,15 @@ def pause_new(entry: Entry, now: datetime, *, by: str, reason: str, using: str) 
 
 @verb
 def resume(name: str, now: datetime, *, by: str) -> Entry:
-    """End the entry's own pause; it stays held if another pause holds it.
+    """End the entry's own pause; it stays paused while a wider pause covers it.
 
-    Raises: UnknownJob; Refused if only a pause of a tag or of everything holds it: that one has to end.
+    Raises: UnknownJob; Refused if only a pause of a tag or of everything covers it: that one has to end.
     """
     with writing() as using:
         entry = locked(name, using)
         own = Pause.objects.using(using).filter(entry=entry)
-        if not own.exists() and (holding := list(_pauses_of(entry, _wide(now, using)))):
-            raise Refused(f"{name!r} has no pause of its own: {describe_pause(holding[0])}")
+        if not own.exists() and (wider := list(_pauses_of(entry, _wide(now, using)))):
+            raise Refused(f"{name!r} has no pause of its own: {describe_pause(wider[0])}")
         if entry.paused_at is not None:
             before = {"until": entry.paused_until and entry.paused_until.isoformat(), "reason": entry.pause_reason}
             own.delete()
@@ -73,7 +73,7 @@ def resume(name: str, now: datetime, *, by: str) -> Entry:
 
 @verb
 def pause_all(now: datetime, *, by: str, reason: str, until: datetime | None = None, tag: str = "") -> list[str]:
-    """Hold every entry, or every one with *tag*, also those that are declared later; return their names.
+    """Pause every entry, or every one with *tag*, also those that are declared later; return their names.
 
     Cost: one transaction; some statements for each thousand entries.
     Raises: Refused without a reason, if *until* is no moment to come, or if no entry has that tag.
@@ -100,8 +100,8 @@ def resume_all(now: datetime, *, by: str, tag: str = "") -> list[str]:
         ended = Pause.objects.using(using).filter(scope=_scope(tag)).first()
         if ended is None:
             return []
-        held = Entry.objects.using(using).filter(paused_at__isnull=False).order_by("pk")
-        concerned = [pk for pk, tags in held.values_list("pk", "tags") if not tag or tag in tags]
+        paused = Entry.objects.using(using).filter(paused_at__isnull=False).order_by("pk")
+        concerned = [pk for pk, tags in paused.values_list("pk", "tags") if not tag or tag in tags]
         ended.delete(using=using)
         left = set(_each_batch(concerned, now, using, wanted=lambda entry: entry.paused_at is None))
         before = {"until": ended.until and ended.until.isoformat(), "reason": ended.reason, "by": ended.by}
@@ -111,18 +111,18 @@ def resume_all(now: datetime, *, by: str, tag: str = "") -> list[str]:
 
 
 def wide_pauses(now: datetime, using: str) -> list[Pause]:
-    """List the pauses of everything and of tags that hold now, the widest first."""
+    """List the pauses of everything and of tags that are in force, the widest first."""
     return sorted(_wide(now, using), key=lambda each: (each.scope != ALL, each.tag))
 
 
 def active_pauses(now: datetime, using: str) -> QuerySet[Pause]:
-    """Return all pauses that hold now, the widest first, with their entries; retired entries are left out."""
+    """Return all pauses in force, the widest first, with their entries; retired entries are left out."""
     rows = _active(now, using).filter(entry__retired_at=None)
     return rows.select_related("entry").order_by(F("entry__name").asc(nulls_first=True), "tag")
 
 
 def lock_deployment(using: str) -> None:
-    """Wait for whoever pauses widely or writes declarations; for use first inside a transaction.
+    """Wait for whoever pauses a tag or everything, or writes declarations; for use first inside a transaction.
 
     An entry that is declared at this moment either is seen by the pause, or sees it.
     """
@@ -130,9 +130,9 @@ def lock_deployment(using: str) -> None:
 
 
 def apply_pauses(entries: Sequence[Entry], now: datetime, using: str) -> None:
-    """Put on *entries*, in memory, what of the pauses holds them; for use inside a transaction that locks them.
+    """Put on *entries*, in memory, the pause that they are under; for use inside a transaction that locks them.
 
-    What of those that are held is on its way to a worker is requeued.
+    What was sent of paused entries is requeued.
     """
     wide = _wide(now, using)
     own = {
@@ -141,12 +141,12 @@ def apply_pauses(entries: Sequence[Entry], now: datetime, using: str) -> None:
     }
     for entry in entries:
         _fold(entry, [*_pauses_of(entry, wide), *([own[entry.pk]] if entry.pk in own else [])])
-    if held := [entry.pk for entry in entries if entry.pk and entry.paused_at is not None]:
-        requeue_paused(held, now, using)
+    if paused := [entry.pk for entry in entries if entry.pk and entry.paused_at is not None]:
+        requeue_paused(paused, now, using)
 
 
 def describe_pause(pause: Pause) -> str:
-    """Say that a pause holds, and how it is ended."""
+    """Say what a pause covers, who made it and why, and how it is ended."""
     if pause.entry is not None:
         what, flag = f"{pause.entry.name} is", pause.entry.name
     elif pause.tag:
@@ -188,10 +188,10 @@ def _put(
     entry: Entry | None = None,
     tag: str = "",
 ) -> None:
-    # What has ended by itself goes whenever somebody comes by.
+    # Pauses that have ended by themselves are deleted whenever another is made.
     Pause.objects.using(using).filter(until__lte=now).delete()
-    row: dict[str, Any] = {"entry": entry, "tag": tag, "paused_at": now, "until": until, "by": kept(by, BY)}
-    row["reason"] = kept(reason, REASON)
+    row: dict[str, Any] = {"entry": entry, "tag": tag, "paused_at": now, "until": until, "by": storable(by, BY)}
+    row["reason"] = storable(reason, REASON)
     Pause.objects.using(using).update_or_create(scope=scope, defaults=row)
 
 
@@ -255,12 +255,12 @@ def _fold(entry: Entry, pauses: Sequence[Pause]) -> None:
         entry.paused_by = entry.pause_reason = entry.pause_scope = ""
         return
     longest = max(pauses, key=_length)
-    # The newest, because what was asked for before somebody stopped everything is stopped too.
+    # The newest: what somebody asked for before everything was paused is paused too.
     entry.paused_at, entry.paused_until = max(each.paused_at for each in pauses), longest.until
     entry.paused_by, entry.pause_reason = longest.by, longest.reason
     entry.pause_scope = "" if longest.entry_id is not None else longest.scope
 
 
 def _length(pause: Pause) -> tuple[datetime, bool, bool, int]:
-    """Order pauses by how long they hold; of those that hold alike the widest, then the newest, is named."""
+    """Order pauses by their ends; of those that end together the widest, then the newest, is named."""
     return (pause.until or FAR_FUTURE, pause.entry_id is None, pause.scope == ALL, pause.pk)

@@ -13,7 +13,7 @@ from crons.exceptions import Refused
 from crons.ledger import rows
 from crons.ledger.ending.verdict import ENDED, announce, end, write_ended
 from crons.ledger.entries import locked, refuse_retired, request_effect_key
-from crons.ledger.transactions import BY, REASON, kept, lock_all, note, verb, writing
+from crons.ledger.transactions import BY, REASON, lock_all, note, storable, verb, writing
 from crons.models import Attempt, Entry, Run, is_text
 from crons.redaction import for_people
 from crons.verdicts import Kind, State, Verdict
@@ -40,7 +40,7 @@ def request(
     try:
         return _request(name, now, trigger, by, args, key)
     except IntegrityError:
-        # Another entry's run took the key at this moment: the second look sees whose it is.
+        # Another entry's run took the key at this moment: the second try sees whose it is.
         return _request(name, now, trigger, by, args, key)
 
 
@@ -53,7 +53,7 @@ def retry(run_id: int, now: datetime, *, by: str, reason: str = "") -> Run:
     Raises: Refused if it does not exist, is not over, has succeeded, or its entry is retired.
     """
     with writing() as using:
-        # Run and entry together, as begin does. Who retires the entry meanwhile is waited for, and seen.
+        # Lock run and entry together, as begin does: a retirement at this moment is waited for, and then seen.
         found = Run.objects.using(using).select_related("entry").filter(pk=run_id)
         run = lock_all(found, using, "self", "entry").first()
         if run is None:
@@ -75,8 +75,8 @@ def retry(run_id: int, now: datetime, *, by: str, reason: str = "") -> Run:
 
 def reopen(run: Run, now: datetime, *, by: str, reason: str = "") -> None:
     """Take a run's verdict back, in memory; store it by REOPENED."""
-    told = f"asked for again by {by}" + (f": {reason}" if reason else "")
-    run.state, run.verdict, run.reason, run.detail = State.WAITING, "", "", kept(told, REASON)
+    detail = f"asked for again by {by}" + (f": {reason}" if reason else "")
+    run.state, run.verdict, run.reason, run.detail = State.WAITING, "", "", storable(detail, REASON)
     # What somebody asks for may start however late; and who asks has seen what went wrong before.
     run.wake_at = run.asked_at = now
     run.start_before = run.ended_at = run.inspect_at = None
@@ -85,8 +85,8 @@ def reopen(run: Run, now: datetime, *, by: str, reason: str = "") -> None:
 def verdict_of(run: Run) -> dict[str, Any]:
     """Return what a run's verdict was, for the audit trail."""
     ended_at = run.ended_at.isoformat() if run.ended_at else None
-    kept = {"verdict": run.verdict, "reason": run.reason, "detail": run.detail, "tries": run.tries}
-    return {**kept, "ended_at": ended_at}
+    verdict = {"verdict": run.verdict, "reason": run.reason, "detail": run.detail, "tries": run.tries}
+    return {**verdict, "ended_at": ended_at}
 
 
 @verb
@@ -96,8 +96,8 @@ def request_cancel(run_id: int, now: datetime, *, reason: str, by: str = "") -> 
     Raises: Refused if it is over.
     """
     with writing() as using:
-        # The attempt first, as finish does: two that lock in turns wait for each other for ever.
-        # Asked through the run: a number that no column holds is then none, instead of an error.
+        # Lock the attempt before the run, as finish does: the other order is a deadlock.
+        # Through a subquery: an id too large for the column then finds nothing, instead of raising.
         asked = Run.objects.using(using).filter(pk=run_id)
         running = Attempt.objects.using(using).filter(run__in=asked.values("pk"), outcome="").order_by("pk")
         list(running.select_for_update().values_list("pk"))
@@ -107,12 +107,12 @@ def request_cancel(run_id: int, now: datetime, *, reason: str, by: str = "") -> 
         if run.state == State.DONE:
             raise Refused(f"run {run_id} is over: {run.verdict}.")
         before = {"state": run.state, "detail": run.detail}
-        told = kept(f"{reason} (by {by})" if by else reason, REASON)
+        detail = storable(f"{reason} (by {by})" if by else reason, REASON)
         if run.state == State.RUNNING:
             going = Attempt.objects.using(using).filter(pk=run.current_attempt or 0, outcome="")
-            going.update(cancel_requested_at=now, cancel_reason=told)
+            going.update(cancel_requested_at=now, cancel_reason=detail)
         else:
-            end(run, Verdict.CANCELLED, now, detail=told)
+            end(run, Verdict.CANCELLED, now, detail=detail)
             rows.update([run], ENDED, using)
             announce(run, using)
         note("cancel", "run", run_id, by, now, using, before=before, reason=reason)
@@ -122,7 +122,7 @@ def request_cancel(run_id: int, now: datetime, *, reason: str, by: str = "") -> 
 @verb
 def cancel_entry(name: str, now: datetime, *, by: str, reason: str, asked_only: bool = False) -> list[Run]:
     """Ask for all runs of one entry that are not over to be stopped, or for those that somebody asked for only."""
-    told = kept(f"{reason} (by {by})", REASON)
+    detail = storable(f"{reason} (by {by})", REASON)
     with writing() as using:
         entry = locked(name, using)
         attempts = Attempt.objects.using(using).filter(run__entry=entry, outcome="").order_by("pk")
@@ -133,10 +133,10 @@ def cancel_entry(name: str, now: datetime, *, by: str, reason: str, asked_only: 
         runs = list(lock_all(unended, using, "self"))
         going = [run.current_attempt or 0 for run in runs if run.state == State.RUNNING]
         mine = Attempt.objects.using(using).filter(pk__in=going, outcome="")
-        mine.update(cancel_requested_at=now, cancel_reason=told)
+        mine.update(cancel_requested_at=now, cancel_reason=detail)
         ended = [run for run in runs if run.state != State.RUNNING]
         for run in ended:
-            end(run, Verdict.CANCELLED, now, detail=told)
+            end(run, Verdict.CANCELLED, now, detail=detail)
         write_ended(ended, using)
         if runs:
             note("cancel", "entry", name, by, now, using, after={"runs": [run.pk for run in runs]}, reason=reason)
@@ -144,7 +144,7 @@ def cancel_entry(name: str, now: datetime, *, by: str, reason: str, asked_only: 
 
 
 def cancel_open(entry: Entry, now: datetime, using: str, *, detail: str) -> None:
-    """End what of *entry* waits to be begun, which nobody will; for use inside a transaction."""
+    """Cancel the runs of *entry* that wait to begin; for use inside a transaction."""
     waiting = (
         Run.objects.using(using).filter(entry=entry, state__in=[State.DUE, State.SENT, State.WAITING]).order_by("pk")
     )
@@ -172,7 +172,7 @@ def _request(name: str, now: datetime, trigger: str, by: str, args: Mapping[str,
             kind=Kind.MANUAL,
             request_key=key,
             effect_key=request_effect_key(name, key),
-            requested_by=kept(by, BY),
+            requested_by=storable(by, BY),
             args=None if args is None else dict(args),
             planned_at=now,
             wake_at=now,
