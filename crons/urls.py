@@ -8,6 +8,7 @@ from crons.web import health, views
 app_name = "crons"
 urlpatterns = [
     path("", views.home, name="home"),
+    path("why", views.why, name="why"),
     path("tick", http.tick, name="tick"),
     path("health", health.well, name="health"),
     path("health/live", health.live, name="live"),

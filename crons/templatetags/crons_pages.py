@@ -91,6 +91,18 @@ def board_page() -> str:
         return ""
 
 
+@register.simple_tag
+def why_page(entry: str, run: int | None = None, at: datetime | None = None) -> str:
+    """Return the address of the page that says why a slot ended so; empty where a project does not include it."""
+    try:
+        address = reverse("crons:why")
+    except NoReverseMatch:
+        return ""
+    query: dict[str, object] = {"entry": entry}
+    query |= {"run": run} if run is not None else {"at": iso(at)} if at is not None else {}
+    return f"{address}?{urlencode(query)}"
+
+
 @register.filter
 def breakable(name: str) -> SafeString:
     """Let a long name break after its underscores, not within a word."""

@@ -1,7 +1,7 @@
 """Gathering: the statements that find the facts of one answer.
 
-At most eighteen for one answer, however long the history is and however many entries there are; each reads along an
-index and stops after so many rows. tests/crons/why/test_growth.py holds their plans.
+No more than MOST_STATEMENTS, however long the history is and however many entries there are; each reads along an index
+and stops after so many rows. tests/crons/why/test_growth.py holds their plans.
 """
 
 from __future__ import annotations
@@ -11,6 +11,8 @@ from dataclasses import replace
 from datetime import datetime, timedelta, timezone, tzinfo
 from typing import Any
 from zoneinfo import ZoneInfo
+
+from django.db.models import Q
 
 from crons import ledger, watch
 from crons.conf import conf
@@ -35,6 +37,7 @@ from crons.why.facts import (
     Silence,
 )
 
+MOST_STATEMENTS = 20
 ATTEMPTS = 5
 DEEDS = 200
 SIGNS = 20
@@ -383,7 +386,9 @@ def _in_the_way(entry: Entry, beats: Sequence[Heartbeat], run: Run | None) -> In
     going = rows.first()
     if going is not None and run is not None and going.pk == run.pk:
         going = None
-    attempts = Attempt.objects.using(conf.database).filter(lease_until__isnull=False).select_related("run__entry")
+    # The range is for PostgreSQL: of IS NOT NULL it thinks, until it has statistics, that it holds for all rows.
+    leased = Q(lease_until__isnull=False, lease_until__range=(FAR_PAST, FAR_FUTURE))
+    attempts = Attempt.objects.using(conf.database).filter(leased).select_related("run__entry")
     busy = [each for each in attempts.order_by("begun_at")[:GOING] if run is None or each.run_id != run.pk]
     group = entry.policy.get("group")
     return InTheWay(

@@ -69,17 +69,23 @@ def _tell_how_it_is_meant(story: Story) -> None:
     stops, resumes, shown = (f"{each:%H:%M}" for each in (asked.change.stops, asked.change.resumes, asked.shown))
     day = f"On {asked.shown:%Y-%m-%d} the clock in {story.zone}"
     if asked.change.is_gap:
-        story.tell(
-            f"{day} went forward from {stops} to {resumes}, so it never showed {shown}. "
-            f"A fixed time in between is due once, right after: at {resumes}."
-        )
+        then = f"What is due at a fixed time in between is due once, right after, at {resumes}."
+        none = "Nothing of this schedule was due in between."
+        never = f"{day} went forward from {stops} to {resumes}, so it never showed {shown}."
+        story.tell(f"{never} {then if facts.is_slot else none}")
     elif asked.again_at is not None:
         again = story.full(asked.again_at)
+        which = "both times are slots" if _is_due_again(facts) else "a fixed time is due the first time only"
+        other = crons(f"why {facts.entry.name} {again[:10]}T{again[11:16]}{again[20:]}")
         story.tell(
-            f"{day} went back from {stops} to {resumes}, so it showed {shown} twice; this is the first time. "
-            f"A fixed time is due the first time only. For the second: "
-            f"{crons(f'why {facts.entry.name} {again[:10]}T{again[11:16]}{again[20:]}')}"
+            f"{day} went back from {stops} to {resumes}, so it showed {shown} twice; this is the first time, and "
+            f"{which}. For the second: {other}"
         )
+
+
+def _is_due_again(facts: Facts) -> bool:
+    again_at, schedule = facts.asked.again_at, facts.schedule
+    return again_at is not None and schedule is not None and is_due(schedule.text, facts.schedule_zone, again_at)
 
 
 def _tell_before_declared(story: Story) -> None:

@@ -224,3 +224,21 @@ def test_what_a_job_wrote_can_be_read(page, on_fire, scheme):
 
     assert contrasts["x" * 3_000] >= 4.5
     assert [text for text, ratio in contrasts.items() if ratio < 4.5] == []
+
+
+@pytest.mark.parametrize(("width", "scheme"), [(1200, "dark"), (320, "light")])
+def test_why_is_asked_by_keyboard_and_can_be_read(page, on_fire, width, scheme):
+    """Without a script, on a telephone too: from the name to the answer by Tab and Enter."""
+    seen = page("/crons/why", width=width, scheme=scheme)
+
+    seen.get_by_label("Entry").focus()
+    seen.keyboard.type("clean_inactive_customers_of_all_shops")
+    seen.keyboard.press("Tab")
+    seen.keyboard.type(on_fire.slot_at.isoformat())
+    seen.keyboard.press("Enter")
+    seen.get_by_role("heading", name="clean_inactive_customers_of_all_shops").wait_for()
+
+    assert ": failed." in seen.get_by_role("heading", level=2).first.inner_text()
+    assert seen.get_by_text(f"manage.py crons retry {on_fire.pk}").count() == 1
+    assert [text for text, ratio in seen.evaluate(CONTRASTS, "main *") if ratio < 4.5] == []
+    assert seen.evaluate("document.documentElement.scrollWidth") <= width

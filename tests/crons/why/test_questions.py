@@ -328,6 +328,16 @@ def test_a_minute_that_the_clock_showed_twice(world, make_entry, answers):
     assert world.ask("report", "2026-10-25T02:30+01:00") == answers.next()
 
 
+def test_a_minute_that_comes_twice_and_is_a_slot_twice(world, make_entry, answers):
+    """What follows real time is due in both hours."""
+    make_entry("report", "*/30 * * * *", zone="Europe/Berlin")
+    world.clock.now = NOON.replace(month=10, day=20)
+    world.lives("report")
+
+    assert world.ask("report", "2026-10-25T02:30") == answers.next()
+    assert world.ask("report", "2026-10-25T02:30+01:00") == answers.next()
+
+
 def test_before_it_was_declared(world, make_entry, answers):
     """What fell due before is nobody's debt."""
     make_entry("report", since=NOON + minutes(32))
