@@ -49,20 +49,20 @@ def load(module: str) -> None:
             import_module(module)
     except FAILURES as error:
         file = _file_of(module)
-        told, through = _without_secrets(error), error.__traceback__
-        # Without the frames of Django and of Python's import, which come before and say nothing.
+        why, through = _without_secrets(error), error.__traceback__
+        # From the module's own frame on: those before are of Django and of Python's import.
         while through is not None and through.tb_frame.f_code.co_filename != file:
             through = through.tb_next
         lines = [frame.lineno for frame in traceback.extract_tb(through) if frame.filename == file]
-        registry.broken[module] = f"{told} ({file}, line {lines[-1]})" if lines else told
+        registry.broken[module] = f"{why} ({file}, line {lines[-1]})" if lines else why
         log.exception("%s declares no jobs: it cannot be imported", module, exc_info=(type(error), error, through))
 
 
 def broken_modules() -> dict[str, Problem]:
     """Return what is wrong with each module of declarations that could not be imported."""
     return {
-        module: Problem("E015", f"{module} cannot be imported: {told}.", FIX, is_broken=True)
-        for module, told in registry.broken.items()
+        module: Problem("E015", f"{module} cannot be imported: {why}.", FIX, is_broken=True)
+        for module, why in registry.broken.items()
     }
 
 

@@ -63,7 +63,7 @@ def importing(module: str) -> Iterator[None]:
         raise TookTooLong(_slow[module])
     seconds = _limit_seconds.get()
     try:
-        with _kept_alive(), _named_when_slow(module) if seconds is None else _interrupted(module, seconds):
+        with _exits_refused(), _logged_when_slow(module) if seconds is None else _interrupted(module, seconds):
             yield
     except BaseException as error:
         if isinstance(error, TookTooLong):
@@ -117,9 +117,8 @@ def _home(source_ref: str, body: Any) -> str:
 
 
 @contextmanager
-def _kept_alive() -> Iterator[None]:
-    """Have os._exit, called by what is imported inside, fail the import."""
-    # It ended `crons run` with 0, and no job had run.
+def _exits_refused() -> Iterator[None]:
+    """Have os._exit, called by what is imported inside, fail the import: `crons run` ended with 0, and ran nothing."""
     end, here, by = os._exit, os.getpid(), threading.get_ident()
 
     def refuse(status: int) -> NoReturn:
@@ -136,7 +135,7 @@ def _kept_alive() -> Iterator[None]:
 
 
 @contextmanager
-def _named_when_slow(module: str) -> Iterator[None]:
+def _logged_when_slow(module: str) -> Iterator[None]:
     """Say which module is being imported when that takes long: a loop that never ends would hang without a word."""
     text = "%s has been imported for %d s; nothing is begun before that ends. What takes long belongs into a job."
     timer = threading.Timer(SLOW_SECONDS, log.warning, (text, module, SLOW_SECONDS))

@@ -68,10 +68,10 @@ def test_every_setting_has_its_heading_and_its_default():
     """An operator reads defaults here at night, and believes them."""
     documented = sections(REFERENCE / "settings.md", "###")
 
-    told = {name: re.search(r"^Default: `(.+)`$", text, re.MULTILINE) for name, text in documented.items()}
+    found = {name: re.search(r"^Default: `(.+)`$", text, re.MULTILINE) for name, text in documented.items()}
 
     assert list(documented) == list(DEFAULTS)
-    values = {name: eval(match[1], {"timedelta": timedelta}) for name, match in told.items() if match}
+    values = {name: eval(match[1], {"timedelta": timedelta}) for name, match in found.items() if match}
     assert values == {**DEFAULTS, "EXECUTORS": default_executors()}
 
 
@@ -130,9 +130,11 @@ def test_every_policy_is_documented_with_its_default():
     """Defaults decide what happens to a job that says nothing."""
     table = rows(sections(REFERENCE / "jobs.md", "##")["Policies"])
 
-    told = {row[0].strip("`"): eval(row[1].strip("`"), {"timedelta": timedelta, "Retry": crons.Retry}) for row in table}
+    defaults = {
+        row[0].strip("`"): eval(row[1].strip("`"), {"timedelta": timedelta, "Retry": crons.Retry}) for row in table
+    }
 
-    assert told == {name: getattr(Policy(), name) for name in Policy.__dataclass_fields__}
+    assert defaults == {name: getattr(Policy(), name) for name in Policy.__dataclass_fields__}
 
 
 def test_every_field_of_the_context_is_documented():

@@ -19,7 +19,7 @@ BLOCKS = re.findall(r"^```\n(\$ .*?)```", PAGE.read_text(), re.MULTILINE | re.DO
 def test_a_block_does_what_it_shows(block: str, tmp_path: Path):
     """A redirect that is copied from here into a crontab loses nothing."""
     commands = re.split(r"^\$ ", block, flags=re.MULTILINE)[1:]
-    shown, happened = [], []
+    expected, printed = [], []
 
     for command in commands:
         line, _, output = command.partition("\n")
@@ -27,10 +27,10 @@ def test_a_block_does_what_it_shows(block: str, tmp_path: Path):
             ["/bin/sh", "-c", line], cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
             stdin=subprocess.DEVNULL, check=False, env={"PATH": "/usr/bin:/bin"},
         )  # fmt: skip
-        shown.append((line, output))
-        happened.append((line, done.stdout))
+        expected.append((line, output))
+        printed.append((line, done.stdout))
 
-    assert happened == shown
+    assert printed == expected
 
 
 def test_there_are_blocks():
