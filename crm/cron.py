@@ -2,6 +2,7 @@
 
 import sys
 from datetime import datetime, timedelta
+from typing import Any
 
 from django.conf import settings
 from django.utils import timezone
@@ -34,14 +35,15 @@ def clean_inactive_customers(context: Context | None = None, *, force: bool = Fa
     """Delete inactive customers as of the slot, however late it runs, and log their number."""
     until, key = _run_of(context)
     logs.require_writable(CLEANUP_LOG)
-    with progress.shown("Deleting") as on_progress:
+    with progress.shown("Deleting", context) as on_progress:
         try:
             cleanup = customers.delete_inactive(now=until, force=force, key=key, on_progress=on_progress)
         except customers.CleanupRefused as error:
             if context is None:
                 raise
             raise GiveUp(str(error)) from error  # a person has to look: the next tries would refuse as well
-    # Before the log: whatever becomes of that, the run's output says how many are gone.
+    # Before the log: whatever becomes of that, the run says how many are gone.
+    _report(context, examined=cleanup.examined, changed=cleanup.deleted, skipped=cleanup.skipped)
     _say(*cleanup_lines(cleanup))
     # Also those that an earlier attempt of this run deleted, before it was killed or could not log.
     count = customers.deleted_under(key) if key else cleanup.deleted
@@ -72,10 +74,11 @@ def cleanup_lines(cleanup: customers.Cleanup) -> list[str]:
 def send_order_reminders(context: Context | None = None) -> list[reminders.Reminder]:
     """Log a line for each pending order of the seven days before the slot, all of them or none."""
     until, _ = _run_of(context)
-    with progress.shown("Asking for orders") as on_progress:
+    with progress.shown("Asking for orders", context) as on_progress:
         due = reminders.due(ApiClient.of_jobs(), until=until, on_progress=on_progress)
     # Only now, and at once: a run that got half of the orders must leave no lines.
     _log(REMINDERS_LOG, [str(each) for each in due])
+    _report(context, examined=len(due), changed=len(due))
     _say("Order reminders processed!")
     return due
 
@@ -95,7 +98,8 @@ def update_low_stock(context: Context | None = None) -> restocking.Restocked:
     logs.require_writable(LOW_STOCK_LOG)
     with progress.shown("Raising low stocks"):
         done = restocking.update_low_stock(ApiClient.of_jobs(), key=key)
-    # Before the log: whatever becomes of that, the run's output says what was raised.
+    # Before the log: whatever becomes of that, the run says what was raised.
+    _report(context, changed=0 if done.replayed else len(done.products))
     _say(done.message, *(str(each) for each in done.products))
     _log(LOW_STOCK_LOG, [str(each) for each in done.products])
     return done
@@ -135,9 +139,10 @@ def report_line(until: datetime) -> str:
     owner="customer-care",
     tags=("crm", "orders"),
 )
-def send_order_confirmations() -> None:
+def send_order_confirmations(context: Context | None = None) -> None:
     """Send what waits, each once; fail where some could not be, or may not have been, so that ADMINS get mail."""
     sent, wrong = confirmations.send_waiting()
+    _report(context, examined=sent + len(wrong), changed=sent, failed=len(wrong))
     _say(f"Sent {sent} confirmations.", *(f"Order {pk}: {what}" for pk, what in wrong.items()))
     if wrong:
         order_id, what = next(iter(wrong.items()))
@@ -160,6 +165,12 @@ def log_crm_heartbeat() -> None:
 def _run_of(context: Context | None) -> tuple[datetime, str]:
     """Give the moment up to which a run works, and its key; called directly, that is now, and no key."""
     return (context.until, context.key) if context else (timezone.now(), "")
+
+
+def _report(context: Context | None, **counts: Any) -> None:
+    """Have the attempt's record say what was done, so that a run that did nothing shows; a direct call has none."""
+    if context:
+        context.report(**counts)
 
 
 def _log(filename: str, texts: list[str]) -> None:

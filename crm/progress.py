@@ -1,4 +1,4 @@
-"""Progress for a person who waits at a terminal; elsewhere nothing is written.
+"""Progress: in the record of the attempt, for who looks at a page, and for a person who waits at a terminal.
 
 A job runs in a process of its own, whose output is kept. So the bar is drawn on the terminal itself, which the
 command that a person typed names in the environment: nothing of it is kept, and no other job's output has it.
@@ -8,6 +8,8 @@ import os
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+
+from crons import Context
 
 TERMINAL = "CRM_PROGRESS_TERMINAL"
 _NARROW = 80
@@ -32,8 +34,23 @@ def lent() -> Iterator[None]:
 
 
 @contextmanager
-def shown(what: str) -> Iterator[Callable[[int, int | None], None]]:
-    """Give a function to call with (done, of all; None where that is not known); its bar is gone afterwards."""
+def shown(what: str, context: Context | None = None) -> Iterator[Callable[[int, int | None], None]]:
+    """Give a function to call with (done, of all; None where that is not known); its bar is gone afterwards.
+
+    With *context*, that of an attempt, its record says it too.
+    """
+    with _drawn(what) as draw:
+
+        def on_progress(done: int, of: int | None) -> None:
+            if context:
+                context.progress(done, of, what)
+            draw(done, of)
+
+        yield on_progress
+
+
+@contextmanager
+def _drawn(what: str) -> Iterator[Callable[[int, int | None], None]]:
     terminal = _open_terminal()
     if terminal is None:
         yield _draw_nothing

@@ -4,6 +4,8 @@ from datetime import UTC, datetime
 
 import pytest
 
+from crons import Context
+
 from . import graphql_server
 
 NOW = datetime(2026, 11, 22, 2, 0, tzinfo=UTC)
@@ -48,3 +50,8 @@ def api(graphql, settings, monkeypatch):
     settings.CRM_GRAPHQL_URL = graphql.url
     monkeypatch.setenv("CRM_TOKEN", "crm_12345678_secret")
     return graphql
+
+
+def attempt(until: datetime = NOW, key: str = "k") -> Context:
+    """What a job is given at the slot *until*; what it says of its work is kept in it."""
+    return Context("entry", "job", key, 1, 1, "slot", "test", until, until, until)

@@ -18,9 +18,10 @@ from crm.customers import CleanupRefused
 from crm.logs import LogRefused
 from crm.models import Customer, CustomerTombstone, Order, OrderItem, Product
 from crons import GiveUp
+from crons.attempts import Counts, Progress
 from crons.triggers.by_name import Ran
 
-from .conftest import CUT, NOW
+from .conftest import CUT, NOW, attempt
 
 PROJECT = Path(__file__).parents[2]
 SCRIPT = PROJECT / "crm" / "cron_jobs" / "clean_inactive_customers.sh"
@@ -71,10 +72,13 @@ def test_cleanup_logs_one_line_with_time_and_count(cron, log_dir, make_customer,
 def test_cleanup_that_runs_late_judges_as_of_its_slot(cron, make_customer, at_two):
     """A slot caught up on Tuesday must not take those who were safe on Sunday."""
     make_customer(CUT)
-    late = SimpleNamespace(until=NOW, since=None, key="clean_inactive_customers@2026-11-22T02:00Z")
+    late, later = attempt(key="clean_inactive_customers@2026-11-22T02:00Z"), attempt(NOW + timedelta(days=2))
 
     assert cron.clean_inactive_customers(late).deleted == 0
-    assert cron.clean_inactive_customers(SimpleNamespace(until=NOW + timedelta(days=2), key="k")).deleted == 1
+    assert cron.clean_inactive_customers(later).deleted == 1
+    assert late.work.counts == Counts(examined=1, changed=0, skipped={"ordered within the year": 1})
+    assert later.work.counts == Counts(examined=1, changed=1)
+    assert later.work.progress == Progress(1, 1, "Deleting")
     assert CustomerTombstone.objects.get().run_key == "k"
 
 
@@ -85,7 +89,7 @@ def test_cleanup_above_its_caps_is_not_tried_again(cron, make_customer, settings
         make_customer(CUT - timedelta(days=1))
 
     with pytest.raises(GiveUp, match=r"\(CRM_CLEANUP_MAX_COUNT\)\."):
-        cron.clean_inactive_customers(SimpleNamespace(until=NOW, since=None, key="k"))
+        cron.clean_inactive_customers(attempt())
     with pytest.raises(CleanupRefused):
         cron.clean_inactive_customers()
 
@@ -108,7 +112,7 @@ def test_log_that_cannot_be_written_fails_the_cleanup_before_it_deletes(cron, se
 def test_deleted_customers_are_told_of_though_the_disk_is_full(cron, make_customer, log_dir, monkeypatch, capsys):
     """They are gone; and the run's next attempt logs how many, though it finds none to delete."""
     make_customer(CUT - timedelta(days=1))
-    context = SimpleNamespace(until=NOW, key="k")
+    context = attempt()
     with monkeypatch.context() as patch:
         patch.setattr("crm.logs._write", full_disk)
         with pytest.raises(LogRefused):
@@ -150,8 +154,8 @@ def test_force_is_an_argument_of_the_run(ledger, cron, make_customer, settings, 
 
     assert ledger == [("clean_inactive_customers", {"args": {"force": True}, "wait": True})]
     with pytest.raises(GiveUp):
-        cron.clean_inactive_customers(SimpleNamespace(until=NOW, key="k"), force=False)
-    assert cron.clean_inactive_customers(SimpleNamespace(until=NOW, key="k"), force=True).deleted == 1
+        cron.clean_inactive_customers(attempt(), force=False)
+    assert cron.clean_inactive_customers(attempt(), force=True).deleted == 1
 
 
 def test_cleanup_says_its_counts_by_reason(cron, make_customer, log_dir, at_two, capsys):

@@ -6,7 +6,6 @@ import sys
 from datetime import datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 from django.core.management import CommandError, call_command, load_command_class
@@ -18,13 +17,14 @@ from crm.logs import LogRefused
 from crm.models import Product, StockMovement
 from crm.token_files import JOBS_LIFE, JOBS_SCOPES
 from crm.tokens import issue, revoke
+from crons.attempts import Counts, Progress
 
-from .conftest import NOW
+from .conftest import NOW, attempt
 from .graphql_server import order, page
 
 PROJECT = Path(__file__).parents[2]
 SCRIPT = PROJECT / "crm" / "cron_jobs" / "send_order_reminders.py"
-RUN = SimpleNamespace(until=NOW, key="run@2026-11-22T02:00Z")
+RUN = attempt(key="run@2026-11-22T02:00Z")
 
 
 @pytest.fixture(autouse=True)
@@ -52,6 +52,16 @@ def test_reminders_log_every_pending_order_of_all_pages(api, log_dir, capsys):
         "2026-11-22 02:00:01 Order 9 c9@example.com",
     ]
     assert capsys.readouterr().out == "Order reminders processed!\n"
+
+
+def test_the_record_says_how_far_the_reminders_are_and_how_many_there_were(api, log_dir):
+    api.answers = [page("orders", [order(7), order(8)], "c"), page("orders", [order(9)])]
+    mine = attempt()
+
+    cron.send_order_reminders(mine)
+
+    assert mine.work.counts == Counts(examined=3, changed=3)
+    assert mine.work.progress == Progress(3, None, "Asking for orders")
 
 
 def test_window_of_the_reminders_ends_at_the_slot_however_late_it_runs(api, log_dir):
@@ -153,11 +163,13 @@ def test_restock_raises_what_is_low_and_logs_each_product(shop, log_dir, capsys)
 
 def test_restock_that_is_tried_again_raises_once_and_says_the_same(shop, log_dir):
     """The first attempt may have been killed before its log or after it: no attempt can know."""
-    cron.update_low_stock(RUN)
+    first, second = attempt(), attempt()
+    cron.update_low_stock(first)
     Product.objects.update(stock=1)
-    cron.update_low_stock(RUN)
+    cron.update_low_stock(second)
 
     assert stocks() == {"Lamp": 1, "Desk": 1, "Chair": 1}
+    assert (first.work.counts, second.work.counts) == (Counts(changed=2), Counts(changed=0))
     lines = log(log_dir, "low_stock_updates_log.txt")
     assert len(lines) == 4
     assert lines[:2] == lines[2:]
