@@ -24,8 +24,11 @@ def progress_of(work: WorkReport | None) -> Progress | None:
     return None if work is None or work.done is None else Progress(work.done, work.total, work.text)
 
 
-def describe_work(work: WorkReport | None) -> str:
-    """Write what was reported: `1,200 examined, 37 changed, 4 skipped (3 no address, 1 opted out), 0 failed`."""
+def describe_work(work: WorkReport | None, *, briefly: bool = False) -> str:
+    """Write what was reported: `1,200 examined, 37 changed, 4 skipped (3 no address, 1 opted out), 0 failed`.
+
+    With *briefly* the reasons are left out.
+    """
     counts = counts_of(work)
     told = []
     if counts.examined is not None:
@@ -34,10 +37,8 @@ def describe_work(work: WorkReport | None) -> str:
         told.append(f"{counts.changed:,} changed")
     if counts.skipped:
         reasons = sorted(counts.skipped.items(), key=lambda item: (-item[1], item[0]))
-        told.append(
-            f"{sum(counts.skipped.values()):,} skipped"
-            f" ({', '.join(f'{count:,} {readable(reason)}' for reason, count in reasons)})"
-        )
+        why = ", ".join(f"{count:,} {readable(reason)}" for reason, count in reasons)
+        told.append(f"{sum(counts.skipped.values()):,} skipped" + ("" if briefly else f" ({why})"))
     if counts.failed is not None:
         told.append(f"{counts.failed:,} failed")
     return ", ".join(told)

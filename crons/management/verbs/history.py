@@ -140,4 +140,4 @@ def _work(attempt: Attempt | None) -> str:
     """Say what the job reported; of one that still goes, how far it is."""
     work = work_of(attempt)
     is_going = attempt is not None and attempt.ended_at is None
-    return (is_going and describe_progress(progress_of(work))) or describe_work(work)
+    return (is_going and describe_progress(progress_of(work))) or describe_work(work, briefly=True)
