@@ -1,4 +1,4 @@
-"""Joining: look → record → expire → begin → hand over. The only file where these meet."""
+"""One turn: read what is due, record, expire, begin, hand over. The only file where these meet."""
 
 from __future__ import annotations
 
@@ -71,8 +71,8 @@ class Dispatcher:
     """One process's part in the schedule: it looks at the clock, records, begins, and hands over.
 
     *executors* by alias run what it begins (*attempts*); *senders* offer it to other processes (*publishers*).
-    *lacking* are the time zones that this machine has no data of. It is told the time where that matters, and
-    otherwise asks the database.
+    *lacking* are the time zones that this machine has no data of. Without a *now* from its caller, the time is that of
+    the database.
     """
 
     def __init__(
@@ -96,7 +96,7 @@ class Dispatcher:
         return len(self.attempts.running())
 
     def inspect_declarations(self, now: datetime, kind: str) -> None:
-        """Look whether somebody declares each entry; *kind* is what this process is called, which has no heartbeat."""
+        """Note which entries no living code declares; *kind* stands for this process, which has no heartbeat."""
         watch.inspect_declarations(now, kind)
 
     def writer(self, echo: Echo | None = None) -> DatabaseWriter:
@@ -104,10 +104,10 @@ class Dispatcher:
         return DatabaseWriter(self.health, echo)
 
     def turn(self, now: datetime | None = None, *, beginning: bool = True) -> Pass:
-        """Do everything that is due: record slots, give up what is lost, begin what there is room for.
+        """Do everything that is due: record slots, find attempts lost, begin what there is room for.
 
         Cost: one statement when nothing is due and nothing runs.
-        Raises: LedgerUnavailable; what was begun before is still ours and goes on.
+        Raises: LedgerUnavailable; what this process has begun goes on.
         """
         looked_at = boottime()
         agenda = self._look(now)
@@ -118,7 +118,7 @@ class Dispatcher:
             # After a failed write others could not renew either: nobody is declared lost in that pass.
             done.lost = self.health.expire(self.instance, agenda.now)
         self.health.has_failed = False
-        # At each look: what this process began and does not run would be in the way as long as it lives.
+        # In each pass: an attempt that this process began and does not run would block its entry as long as it lives.
         released = agenda.lease_at is not None and self.attempts.release(agenda.now)
         if beginning and (agenda.may_begin or done.runs or done.lost or released):
             # Recording takes its time after a long absence, and so does a lock; a lease must not have begun before.
@@ -136,7 +136,7 @@ class Dispatcher:
         looked_at = boottime()
         free = self.attempts.free()
         if only_run is not None and not arrived and not self.health.has_failed:
-            # Nobody else may ever look: what was killed would be in the way of all the slots to come.
+            # `run NAME` may be the only trigger: an attempt that was killed would block all slots to come.
             self.health.expire(self.instance, now)
         if only_run is not None or self._settle_at <= time.monotonic():
             ledger.settle(now)
@@ -160,8 +160,8 @@ class Dispatcher:
         except LedgerUnavailable as error:
             if not begun:
                 raise
-            # What was begun is in our hands: who ended now would take it along.
-            log.warning("what runs elsewhere is sent at the next look: %s", error)
+            # Not raised: a process that ended now would kill the attempts that it has just begun.
+            log.warning("what runs elsewhere is sent at the next turn: %s", error)
         return begun
 
     def _look(self, now: datetime | None) -> Agenda:

@@ -94,7 +94,8 @@ def settle_streams() -> None:
     nothing = os.open(os.devnull, os.O_RDWR)
     os.dup2(nothing, 0)
     for number in (1, 2):
-        # What the host's full disk or broken pipe did not take stands in the buffers copied from it.
+        # The buffers copied from the host may hold what its full disk or broken pipe has refused: flushed into
+        # /dev/null, or each job would write it again.
         kept = os.dup(number)
         os.dup2(nothing, number)
         flush()

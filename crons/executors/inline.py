@@ -96,7 +96,7 @@ def run_here(begun: Begun, call: Callable[[], Ending]) -> tuple[Ending, list[Chu
 
 @contextmanager
 def _named(begun: Begun) -> Iterator[None]:
-    """Have others know inside that this attempt runs."""
+    """Hold the attempt's lock inside: by it other processes see that the attempt runs."""
     name = lock_attempt(begun.instance, begun.attempt)
     try:
         yield
@@ -162,7 +162,7 @@ class _Tee(io.TextIOBase):
         return True
 
     def close(self) -> None:
-        """Leave the real stream to its owner: whoever kept this one may let go of it at any time."""
+        """Leave the real stream open: this object is collected at any time, and the stream is not its own."""
 
 
 class _LogSink(logging.Handler):
@@ -200,8 +200,8 @@ def _captured(sink: Sink) -> Iterator[None]:
 def _renewing(begun: Begun, writer: LedgerWriter) -> Iterator[None]:
     """Renew the lease from a thread while the job keeps this one busy.
 
-    The thread does nothing else, and its database connection is its own. A job that ends within a quarter
-    of its lease never sees it ask.
+    The thread does nothing else, and its database connection is its own. A job that ends within a
+    quarter of its lease is over before the first renewal.
     """
     is_over = threading.Event()
     thread = threading.Thread(target=_renew_until, args=(is_over, begun, writer), daemon=True)

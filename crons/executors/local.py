@@ -21,7 +21,7 @@ AGAIN_SECONDS = 0.5
 
 
 class LocalAttempts:
-    """Between the ledger and the *executors* of one process.
+    """Hands what the ledger has begun to the *executors* of one process.
 
     *unstarted* is what the ledger may say that this process has begun, though its job has surely not been called.
     """

@@ -10,7 +10,7 @@ import queue
 from logging.handlers import QueueHandler, QueueListener
 from typing import Any
 
-# Those of multiprocessing cross the fork by themselves, to the thread that is there.
+# A queue of multiprocessing is a pipe: what a job puts into it reaches the host's thread, which goes on.
 _OF_THREADS = (queue.Queue, queue.SimpleQueue)
 
 

@@ -1,4 +1,4 @@
-"""Sending messages in a thread: a broker that is down or silent must never hold up a look at the clock."""
+"""Sending messages in a thread: a broker that is down or silent must never delay a turn of the dispatcher."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ LONGEST_QUEUE = 1_000
 PATIENCE_SECONDS = 5.0
 LONGEST_PAUSE_SECONDS = 30.0
 CLOSING_SECONDS = 1.0
-# How long a process that will not look again waits for what is being sent.
+# How long a process that ends waits for what is being sent.
 LAST_CALL_SECONDS = 10.0
 
 
@@ -95,7 +95,7 @@ class Publisher:
         self._failures = 0
         self._last_error = ""
         self._closed_until = 0.0
-        self._is_told_silent = False
+        self._is_silence_logged = False
         self._is_over = False
 
     def room(self) -> int:
@@ -103,7 +103,7 @@ class Publisher:
         with self._changed:
             now = time.monotonic()
             if self._is_silent(now):
-                self._tell_silence()
+                self._log_silence()
                 return 0
             if self._closed_until > now:
                 return 0
@@ -142,10 +142,10 @@ class Publisher:
     def _is_silent(self, now: float) -> bool:
         return self._handing_over_since is not None and now - self._handing_over_since > PATIENCE_SECONDS
 
-    def _tell_silence(self) -> None:
-        if not self._is_told_silent:
+    def _log_silence(self) -> None:
+        if not self._is_silence_logged:
             log.warning("executor %s: the broker does not answer; nothing is sent until it does", self.sender.alias)
-        self._is_told_silent = True
+        self._is_silence_logged = True
 
     def _work(self) -> None:
         while not self._is_done():
@@ -187,9 +187,9 @@ class Publisher:
     def _note(self, message: RunMessage, error: str) -> None:
         now = time.monotonic()
         if not error:
-            if self._failures or self._is_told_silent:
+            if self._failures or self._is_silence_logged:
                 log.warning("executor %s: messages are taken again", self.sender.alias)
-            self._failures, self._is_told_silent = 0, False
+            self._failures, self._is_silence_logged = 0, False
             return
         if self._closed_until <= now:
             self._last_error = error

@@ -13,14 +13,15 @@ from crons.executors.base import Chunk, Finished, Renewed
 from crons.hosts import Instance, boottime
 from crons.side_output import Echo
 
-# How many leases an ended attempt is left to its silent process by one that cannot tell how long all went well.
+# How many leases past its end an attempt is left to the process that ran it, where this process has only just
+# started, or the ledger has just been away: the other may be about to write its ending down.
 LONG_LEASES = 10
 
 
 class LedgerHealth:
-    """Whether this process could read and write of late: one that could not calls nobody else lost.
+    """Whether this process could read and write lately: while it could not, it finds no attempt of others lost.
 
-    *has_failed* is a write that failed: others could not renew their leases either, until the next look.
+    *has_failed*: a write has failed since the last pass, so others may not have been able to renew their leases.
     """
 
     def __init__(self) -> None:

@@ -40,7 +40,7 @@ class Instance:
         return cls(kind, name, host(), os.getpid(), boot_id(), _bind(name))
 
     def stop(self) -> None:
-        """Give the name back; only this process's hold on it."""
+        """Release the name, as far as this process has it; what it has forked keeps it."""
         if self.held is not None:
             self.held.close()
 

@@ -1,7 +1,8 @@
 """Orphans: programs that a job has started, and that outlived every process that watched over the job.
 
 A job's programs have its attempt in their environment, and the instance that began it: a name that nobody else has,
-so no other site's program is ever taken for one of them. Only Linux tells; elsewhere there are none to be seen.
+so no other site's program is ever taken for one of them. Only Linux shows the environment of another process, so
+elsewhere none are found.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 INSTANCE, ATTEMPT = "CRONS_INSTANCE", "CRONS_ATTEMPT"
-# How long a look waits for what it has killed.
+# How long end() waits for what it has killed.
 PATIENCE_SECONDS = 1.0
 LONGEST_COMMAND = 60
 
@@ -77,7 +78,7 @@ def _find(attempts: Collection[tuple[str, int]]) -> Iterator[tuple[Orphan, int]]
         except (ValueError, KeyError):
             continue  # a foreign program's own variables of these names
         except OSError as error:
-            # It is gone, or another user's. Who cannot look at all must not say that there is none.
+            # It is gone, or another user's. Out of descriptors or memory nothing is known: that is no empty list.
             if error.errno in (errno.EMFILE, errno.ENFILE, errno.ENOMEM):
                 raise
 

@@ -39,9 +39,9 @@ def run_recorded(job: Body | Job | str, /, **args: Any) -> Result:
     stored = OutputChunk.objects.filter(attempt=attempt).order_by("seq")
     chunks = [Chunk(attempt.pk, each.seq, each.stream, each.text) for each in stored]
     ending = Ending(Outcome(attempt.outcome), attempt.error, attempt.exit_code)
-    said = WorkReport.objects.filter(attempt=attempt).first()
+    reported = WorkReport.objects.filter(attempt=attempt).first()
     return replace(
-        recorder.result(ending, chunks, records), run=found, counts=counts_of(said), progress=progress_of(said)
+        recorder.result(ending, chunks, records), run=found, counts=counts_of(reported), progress=progress_of(reported)
     )
 
 

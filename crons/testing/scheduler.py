@@ -53,7 +53,7 @@ class Scheduler:
 
 @contextmanager
 def scheduler() -> Iterator[Scheduler]:
-    """Be a scheduler inside."""
+    """Give a scheduler, whose instance ends with the block."""
     instance = Instance.start(TRIGGER)
     try:
         yield Scheduler(instance)

@@ -20,7 +20,7 @@ from crons.verdicts import Kind, State, Verdict
 
 # A bare crontab line may fire a little early or late; further away it is a person's wish.
 NEAR = timedelta(seconds=60)
-# It stays for a retry that is near, so that its exit code is the verdict; not for one in an hour.
+# It waits for a retry that is so near, so that its exit code is the verdict; not for one in an hour.
 RETRY_PATIENCE = timedelta(minutes=5)
 OPEN = (State.DUE, State.SENT, State.WAITING)
 
@@ -101,7 +101,7 @@ class EntryTrigger:
     def _take_up(self, entry: Entry) -> None:
         """Begin, or send again, what else of the entry is due: a retry whose pause was long, a message that is lost.
 
-        Nobody else may ever look.
+        This command may be the entry's only trigger.
         """
         tried: list[int] = []
         while self.session.stopping is None:
@@ -143,12 +143,12 @@ class EntryTrigger:
             if not mine:
                 self.say(f"run {run.pk} of {run.entry.name} has succeeded already.")
             return 0
-        told = run.verdict.replace("_", " ") + (f" ({run.reason})" if run.reason else "")
-        self.say(f"run {run.pk} of {run.entry.name}: {told}" + (f": {run.detail}" if run.detail else ""))
+        ending = run.verdict.replace("_", " ") + (f" ({run.reason})" if run.reason else "")
+        self.say(f"run {run.pk} of {run.entry.name}: {ending}" + (f": {run.detail}" if run.detail else ""))
         return 0 if run.verdict in (Verdict.SKIPPED, Verdict.SUPERSEDED) and run.kind != Kind.MANUAL else 1
 
     def _elsewhere(self, run: Run) -> int | None:
-        """It was sent to be begun by others: see that it is on its way, and through to its end if asked."""
+        """Wait until the message of a run that others begin is on its way, and for the run's end with --wait."""
         self.session.dispatcher.publishers.finish()
         _read_anew(run)
         executor = run.entry.policy.get("executor")

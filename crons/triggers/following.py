@@ -117,7 +117,7 @@ class Follower:
             return
         self.has_vanished = True
         if going.pk not in self._vanished:
-            # Where no scheduler looks any more nothing else would ever be said.
+            # Noted here: where no scheduler runs any more, nothing else would ever say it.
             self._vanished.add(going.pk)
             self.note(
                 f"run {self.run.pk}: what ran it (pid {going.pid} on {going.host}) {how}. "

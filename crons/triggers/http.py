@@ -161,8 +161,8 @@ def _senders() -> dict[str, Sender]:
     return {alias: conf.make_executor(alias) for alias in sending}
 
 
-def _answer(status: int, told: dict[str, Any], **headers: str) -> HttpResponse:
-    text = json.dumps(told, ensure_ascii=False) + "\n"
+def _answer(status: int, content: dict[str, Any], **headers: str) -> HttpResponse:
+    text = json.dumps(content, ensure_ascii=False) + "\n"
     return HttpResponse(text, status=status, content_type="application/json", headers=headers)
 
 

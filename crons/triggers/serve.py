@@ -25,8 +25,8 @@ from crons.triggers.session import LONGEST_LOOK_SECONDS, Session
 
 log = get_log("crons")
 LONGEST_PAUSE_SECONDS = 5.0
-# One look may fail because somebody else holds a lock; so many in a row are told.
-TELLING_FAILURES = 3
+# One turn may fail because another process holds a lock; so many in a row are a problem that the heartbeat reports.
+REPORTED_FAILURES = 3
 CONTENDED_SECONDS = 0.02
 # At the end, for a mail that is on its way.
 SENDING_SECONDS = 5.0
@@ -43,12 +43,12 @@ class Scheduler:
     failures: int = 0
     last_error: str = ""
     beat_at: float = 0.0
-    seen: dict[Path, float] = field(default_factory=dict)
+    mtimes: dict[Path, float] = field(default_factory=dict)
     unwritten: set[str] = field(default_factory=set)
-    told: set[str] = field(default_factory=set)
+    reported: set[str] = field(default_factory=set)
 
     def run(self) -> bool:
-        """Serve until told to stop; True if it should be started anew.
+        """Serve until asked to stop; True if it should be started anew.
 
         Raises: NotAdopted, Disabled, LedgerUnavailable before the first turn; later ones are waited out.
         """
@@ -71,7 +71,7 @@ class Scheduler:
         try:
             with self.session.watchdog:
                 heartbeat.stop(self.session.instance)
-        except Exception as error:  # noqa: BLE001 (it ends as it was told to)
+        except Exception as error:  # noqa: BLE001 (it ends as it was asked to)
             log.warning("the heartbeat's row could not be taken away; it will be called silent: %s", error)
         return anew and self.session.stopping is None
 
@@ -80,7 +80,7 @@ class Scheduler:
         try:
             with self.session.watchdog:
                 wait = self._look()
-        except Exception as error:  # noqa: BLE001 (one turn of the loop: it is said, the next tries again)
+        except Exception as error:  # noqa: BLE001 (one turn of the loop: it is logged, the next tries again)
             wait = self._note(error)
         try:
             self.session.work(wait)
@@ -88,7 +88,7 @@ class Scheduler:
             time.sleep(self._note(error))
 
     def _look(self) -> float:
-        """Do what is due and say for how many seconds nothing is."""
+        """Do what is due; return for how many seconds nothing is."""
         started = time.monotonic()
         if started >= self.beat_at:
             # Another deployment may have adopted this database since: then nothing is recorded or begun.
@@ -111,31 +111,31 @@ class Scheduler:
         self.say(f"Not in the database any more, declared again: {', '.join(sorted(gone))}.")
         for problem in api.sync(kind="serve").problems:
             log.error(problem)
-        # What cannot be written is said once, not at every heartbeat.
+        # What cannot be written is printed once, not at every heartbeat.
         self.unwritten = watch.absent()
 
     def _note(self, error: Exception) -> float:
-        """Say what went wrong, and for how long to wait."""
+        """Log what went wrong; return for how long to wait."""
         self.failures += 1
         self.last_error = " ".join(str(error).split())
         pause: float = min(0.1 * 2 ** min(self.failures, 10), LONGEST_PAUSE_SECONDS)
         known = isinstance(error, LedgerUnavailable | NotAdopted)
         log.warning("a turn failed; the next in %.1f s: %s", pause, error, exc_info=not known)
-        if self.failures == TELLING_FAILURES:
+        if self.failures == REPORTED_FAILURES:
             self.beat_at = 0.0
-        with suppress(Exception):  # whatever it is, the next turn says it
-            # Where only some writes are refused, what is wrong is told by the heartbeat.
+        with suppress(Exception):  # whatever it is, the next turn logs it
+            # Where only some writes are refused, the heartbeat's row can still say what is wrong.
             if not isinstance(error, NotAdopted | ClockInDoubt):
                 self._beat()
         return pause
 
     def _beat(self) -> None:
         troubles = list(self._troubles())
-        # What is new is told at once: who looks between two beats must not read that all is well.
+        # What is new is written at once: `crons health` between two beats must not say that all is well.
         news = {kind for kind, _ in troubles} | self.session.dispatcher.lacking
-        if time.monotonic() < self.beat_at and news <= self.told:
+        if time.monotonic() < self.beat_at and news <= self.reported:
             return
-        self.told = news
+        self.reported = news
         self.beat_at = time.monotonic() + heartbeat.EVERY.total_seconds()
         now = ledger.database_now()
         heartbeat.beat(
@@ -148,7 +148,7 @@ class Scheduler:
         watch.inspect_declarations(now)
 
     def _troubles(self) -> Iterator[tuple[str, str]]:
-        if self.failures >= TELLING_FAILURES:
+        if self.failures >= REPORTED_FAILURES:
             yield "database", f"{self.failures} looks in a row failed: {self.last_error}"
         for executor in self.session.executors.values():
             if executor.trouble:
@@ -163,7 +163,7 @@ class Scheduler:
     def _code_changed(self) -> bool:
         if not self.reload:
             return False
-        changed = [path for path, mtime in _modified() if self.seen.setdefault(path, mtime) != mtime]
+        changed = [path for path, mtime in _modified() if self.mtimes.setdefault(path, mtime) != mtime]
         if changed:
             self.say(f"{changed[0]} changed.")
         return bool(changed)
@@ -177,10 +177,10 @@ def start_anew() -> None:
 
 def _seconds_until_due(done: Pass, session: Session, spent: float) -> float:
     if done.agenda.must_record:
-        # The agenda is from before: look again at once, or a little later where others hold the entries.
+        # The agenda is from before: another turn at once, or a little later where others have locked the entries.
         return 0.0 if done.runs or done.written_off or done.parked else CONTENDED_SECONDS
     if done.begun and session.free():
-        return 0.0  # there may be more to begin than one look takes
+        return 0.0  # there may be more to begin than one turn takes
     at = done.agenda.next_at()
     if at is None:
         return LONGEST_LOOK_SECONDS
@@ -196,11 +196,11 @@ def _modified() -> Iterator[tuple[Path, float]]:
 
 
 def _greeting(session: Session, synced: sync.Synced, zones: list[str]) -> str:
-    told = [f"crons serve: pid {session.instance.pid}, at most {session.free()} jobs at once."]
+    parts = [f"crons serve: pid {session.instance.pid}, at most {session.free()} jobs at once."]
     for deed in ("created", "changed", "renamed", "undeclared"):
         names = getattr(synced, deed)
         if names:
-            told.append(f"{deed}: {', '.join(names)}.")
+            parts.append(f"{deed}: {', '.join(names)}.")
     if zones:
-        told.append(f"new time zone data: {', '.join(zones)}.")
-    return " ".join(told)
+        parts.append(f"new time zone data: {', '.join(zones)}.")
+    return " ".join(parts)

@@ -32,8 +32,9 @@ LONGEST_LOOK_SECONDS = 1.0
 # Cron on a host whose clock is ahead fires before the database's minute has begun.
 LONGEST_AHEAD = timedelta(seconds=5)
 STOPPING = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
-# Wrappers pass on a signal that the whole group has had, and service managers send two kinds: that is one wish.
-ONE_WISH_SECONDS = 2.0
+# A wrapper passes on a signal that its whole group got as well, and systemd may send SIGTERM and SIGHUP: signals so
+# close together are one request to stop.
+ONE_REQUEST_SECONDS = 2.0
 # After a turn that failed.
 PAUSE_SECONDS = 0.2
 
@@ -115,7 +116,7 @@ class Session:
         for other in others:
             with self.watchdog:
                 other.work(self.writer, 0.0)
-        with self.watchdog, suppress(LedgerUnavailable):  # the next look releases it
+        with self.watchdog, suppress(LedgerUnavailable):  # the next turn releases it
             self.dispatcher.attempts.release_refused()
         with suppress(BlockingIOError):
             os.read(self._wake_read, 4096)
@@ -125,7 +126,7 @@ class Session:
         self._supervise(lambda: self.stopping is None, between=between)
 
     def free(self) -> int:
-        """Count the places that are free."""
+        """Count the attempts that could be started now."""
         return sum(executor.free() for executor in self.executors.values())
 
     def drain(self) -> None:
@@ -147,14 +148,14 @@ class Session:
             log.warning("what was not sent is sent later: %s", error)
 
     def report(self) -> None:
-        """Consider what went wrong and tell those who want to know; call when nothing runs any more."""
+        """Open and close incidents, and send their alerts; call when nothing runs any more."""
         try:
             watch.inspect(ledger.database_now())
             watch.send_due(ledger.database_now())
         except LedgerUnavailable as error:
-            log.warning("what went wrong could not be told yet: %s", error)
+            log.warning("incidents and alerts wait for the next trigger: %s", error)
         except Exception:
-            log.exception("what went wrong could not be told yet")
+            log.exception("incidents and alerts wait for the next trigger")
 
     def _supervise(
         self, goes_on: Callable[[], bool], *, until: float = math.inf, between: Callable[[], object] | None = None
@@ -174,7 +175,7 @@ class Session:
 
     def _on_signal(self, number: int, frame: FrameType | None) -> None:
         now = time.monotonic()
-        if now - self._asked_at < ONE_WISH_SECONDS:
+        if now - self._asked_at < ONE_REQUEST_SECONDS:
             return
         self._asked_at = now
         self.stopping = signal.Signals(number)
@@ -200,5 +201,5 @@ def make_executors() -> tuple[dict[str, Executor], dict[str, Sender]]:
     made = {alias: conf.make_executor(alias) for alias in registry.executors()}
     senders = {alias: each for alias, each in made.items() if isinstance(each, Sender)}
     here = {alias: each for alias, each in made.items() if alias not in senders}
-    # A process that only sends still looks at the clock, in the executor's loop.
+    # A process that only sends needs an executor all the same: its loop is what waits between two turns.
     return here or {"process": conf.make_executor("process")}, senders

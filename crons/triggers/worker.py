@@ -22,12 +22,12 @@ from crons.triggers.worker_session import in_thread_text, is_main_thread, of_exe
 from crons.verdicts import State
 
 log = get_log("crons")
-# For a worker with newer code to be there.
+# Until a worker with newer code may be there.
 UNKNOWN_JOB_PAUSE = timedelta(seconds=30)
-# A place was taken, or a pause came, on the message's way: that happens once or twice, and not each time.
+# While the message travelled, its group filled up or its entry was paused: that happens once or twice, not each time.
 AT_ONCE_TIMES = 3
 REFUSED_PAUSE = timedelta(seconds=30)
-# For somebody to read what is wrong with this worker.
+# Long enough for somebody to read in the log what is wrong with this worker.
 THREAD_PAUSE = timedelta(minutes=1)
 
 
@@ -93,8 +93,8 @@ def _not_begun(run_id: int) -> Arrived:
         log.warning("%s: %s", name, detail)
         ledger.requeue([run_id], now + UNKNOWN_JOB_PAUSE, detail)
         return Arrived(Fate.LATER, f"{name}: {detail}")
-    # Paused, its group full, or a run of its entry going: who sends sees that, and sends it when it is over. Where
-    # who sends has other settings or other code, and does not see it, the message would go round for ever.
+    # Paused, its group full, or a run of its entry going: the sender waits until that is over. A sender with other
+    # settings or older code does not see it, and would send the message again at once, for ever: hence the pause.
     again_at = now if run.sends <= AT_ONCE_TIMES else now + REFUSED_PAUSE
     ledger.requeue([run_id], again_at, f"a worker on {host()} was there, and it could not be begun then")
     return Arrived(Fate.LATER, f"{name} cannot be begun now; it is sent again when it can")

@@ -36,11 +36,11 @@ def worker_session(kind: str, make: Callable[[], Session]) -> Iterator[Session]:
             if session.stopping is not None:
                 session.drain()
     except BaseException:
-        # Whatever it is, nothing may go on running that this process does not watch.
+        # Whatever it was: no job may go on running that this process does not watch.
         _sessions.pop(kind).close()
         raise
     if session.stopping is not None:
-        # Who asked this process to end asks it again, now that nothing is in the way.
+        # The signal again, now that nothing runs: the worker's own handling of it has only been put off.
         _sessions.pop(kind).close()
         os.kill(os.getpid(), session.stopping)
 
@@ -68,7 +68,7 @@ def _session_of_this_process(kind: str, make: Callable[[], Session]) -> Session:
     if session is not None and session.instance.pid == os.getpid():
         if not any(getattr(each, "broken", False) for each in session.executors.values()):
             return session
-        # Forgotten first: closed once more, it would close what has its descriptors' numbers by then.
+        # Removed first: closed a second time, it would close files that have its descriptors' numbers by then.
         _sessions.pop(kind).close()
     session = make()
     session.open()

@@ -180,7 +180,7 @@ def test_what_was_begun_goes_on_where_nothing_could_be_sent(dispatcher, desk, mo
 
     assert dispatcher.turn(NOON + minutes(5)).begun == desk.started
     assert [each.entry for each in desk.started] == ["heartbeat"]
-    assert "what runs elsewhere is sent at the next look: locked" in caplog.text
+    assert "what runs elsewhere is sent at the next turn: locked" in caplog.text
 
     with pytest.raises(LedgerUnavailable, match="locked"):
         dispatcher.begin(NOON + minutes(5))

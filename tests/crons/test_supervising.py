@@ -88,10 +88,10 @@ def test_a_scheduler_outlives_a_sign_of_life_that_fails(monkeypatch):
     serving = serve.Scheduler(SimpleNamespace(), say=print)
     monkeypatch.setattr(serving, "_beat", lambda: os.open("/nowhere", os.O_RDONLY))
 
-    pauses = [serving._note(OSError(errno.EMFILE, "Too many open files")) for _ in range(serve.TELLING_FAILURES)]
+    pauses = [serving._note(OSError(errno.EMFILE, "Too many open files")) for _ in range(serve.REPORTED_FAILURES)]
 
     assert pauses == sorted(pauses)
-    assert serving.failures == serve.TELLING_FAILURES
+    assert serving.failures == serve.REPORTED_FAILURES
 
 
 def test_who_may_open_nothing_more_says_of_nobody_that_he_is_gone(monkeypatch):

@@ -22,7 +22,7 @@ def judge(begun: Begun, report: dict[str, Any], reason: str) -> Ending:
     Args: *report* is the supervisor's; *reason* is why somebody asked to cancel it.
     """
     outcome, error, code = _outcome(begun, report, reason)
-    # What stopped the job outweighs what it said: then it did not fail, and nothing is final.
+    # A job that was stopped did not fail, whatever it reported: then nothing is final.
     final = outcome == Outcome.FAILED and report["said"] is not None and bool(report["said"].get("final"))
     return Ending(outcome, error, code, report["cpu_seconds"], report["peak_memory_bytes"], final)
 
@@ -55,8 +55,8 @@ def _outcome(begun: Begun, report: dict[str, Any], reason: str) -> tuple[Outcome
 
 
 def _timed_out(begun: Begun, failure: str) -> str:
-    told = f"ran longer than its timeout of {_seconds(begun)} s; killed"
-    return f"{told}, while its process was ending; the job itself had failed:\n{failure}" if failure else told
+    error = f"ran longer than its timeout of {_seconds(begun)} s; killed"
+    return f"{error}, while its process was ending; the job itself had failed:\n{failure}" if failure else error
 
 
 def _seen(code: int) -> str:

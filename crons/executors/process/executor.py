@@ -168,7 +168,7 @@ class ProcessExecutor(Executor):
         attempt.hand_over()
 
     def _read(self, until: float) -> bool:
-        """Wait for something to read, and take it in; say whether somebody wants the host elsewhere."""
+        """Wait for something to read, and take it in; say whether *wake_fd* became readable."""
         wait = max(until - time.monotonic(), 0)
         callbacks: list[Callable[[], None] | None] = [key.data for key, _ in self._selector.select(wait)]
         for callback in callbacks:
@@ -180,7 +180,7 @@ class ProcessExecutor(Executor):
         return None in callbacks
 
     def _gather(self, until: float) -> bool:
-        """Wait a moment for further endings: short jobs end in flocks, and one write serves them all."""
+        """Wait a moment for further endings: short jobs often end together, and one write serves them all."""
         is_woken = False
         until = min(until, time.monotonic() + GATHER_SECONDS)
         while self._reports.unfinished and self._attempts and not is_woken and time.monotonic() < until:

@@ -48,7 +48,7 @@ def run(channel: socket.socket, log_level: int, kill_wait_seconds: float, inheri
 
 
 class ForkServer:
-    """Forks supervisors on demand, buries them, and kills what a supervisor that died early left behind."""
+    """Forks supervisors on demand, reaps them, and kills what a supervisor that died early left behind."""
 
     def __init__(self, channel: socket.socket, log: capture.LogPipe, kill_wait_seconds: float, leaving: Exit) -> None:
         self._inbox = wire.Inbox(channel)
@@ -60,7 +60,10 @@ class ForkServer:
         self._has_orphans = False
 
     def serve(self) -> None:
-        """Obey until the host hangs up; return when every process below is gone, or cannot be killed."""
+        """Fork what is asked for until the host closes the channel.
+
+        Returns when every process below has ended, or cannot be killed.
+        """
         poll = select.poll()
         poll.register(self._inbox.end, select.POLLIN)
         poll.register(self._children, select.POLLIN)
@@ -113,16 +116,16 @@ class ForkServer:
         exited = [each.pid for each in kernel.reap() if each is not None]
         if exited or self._has_orphans:
             self._supervisors.difference_update(exited)
-            # A supervisor that was killed leaves its job's processes to the next foster parent, which is this one.
+            # What is left of a job whose supervisor was killed is adopted by the next subreaper, which is this process.
             self._has_orphans = bool(kernel.kill_below(os.getpid(), spare=self._supervisors))
 
     def _shut_down(self) -> None:
-        # The supervisors hear of the host's end on their own channels, and kill what they watch.
+        # The supervisors see the host's end on their own channels, and kill what they watch.
         ends_at = time.monotonic() + _SHUTDOWN_SECONDS
-        departures = select.poll()
-        departures.register(self._children, select.POLLIN)
+        exits = select.poll()
+        exits.register(self._children, select.POLLIN)
         while self._supervisors and time.monotonic() < ends_at:
-            departures.poll(_SWEEP_MS)
+            exits.poll(_SWEEP_MS)
             self._tend()
         supervisor.end_all()
 
@@ -131,7 +134,7 @@ def _reset_signals() -> None:
     signal.set_wakeup_fd(-1)
     signal.pthread_sigmask(signal.SIG_SETMASK, ())
     for number in signal.valid_signals():
-        # The host's handlers are not ours to run; what it ignores (SIGPIPE) stays ignored.
+        # The host's handlers would act for the host; what it ignores (SIGPIPE) stays ignored.
         if callable(signal.getsignal(number)):
             signal.signal(number, signal.SIG_DFL)
     for name in _IGNORED_SIGNALS:

@@ -25,7 +25,7 @@ _VANISHED_PATIENCE_SECONDS = 2.0
 
 
 class Host(Protocol):
-    """Who has begun the attempt, and hears of it."""
+    """The process that has begun the attempt, as the attempt calls it back."""
 
     def on_output(self) -> None:
         """The attempt has written something."""
@@ -44,9 +44,9 @@ class Host(Protocol):
 
 
 class HostedAttempt:
-    """Brings one attempt to a supervisor, and what becomes of it to *host*.
+    """Hands one attempt to a supervisor, and reports to *host* what becomes of it.
 
-    *give_up_at* is when the host is to call give_up(): by then the supervisor should have been heard.
+    *give_up_at* is when the host is to call give_up(): by then the supervisor should have answered.
     Raises: OSError if no supervisor can be had.
     """
 
@@ -127,7 +127,7 @@ class HostedAttempt:
         self._stop(endings.NOT_OWNED, {"stop": "owner", "at_once": True})
 
     def give_up(self) -> None:
-        """Do without the supervisor, which was not heard in time."""
+        """Do without the supervisor, which has not answered in time."""
         if self._has_vanished:
             self._end(Ending(Outcome.LOST, endings.VANISHED))
         elif self._channel.pid is None:
@@ -137,7 +137,7 @@ class HostedAttempt:
             self._kill_supervisor()
 
     def on_message(self, message: wire.Message | None) -> None:
-        """Take in what its supervisor says; None when that is gone."""
+        """Take in a message of its supervisor; None when that is gone."""
         if message is None:
             self._on_vanished()
         elif "pid" in message:

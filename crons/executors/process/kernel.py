@@ -161,7 +161,7 @@ def _oom_kills_in(counts: Path) -> int:
 
 
 class ChildWatcher:
-    """Rings (becomes readable) when a child of this process has ended."""
+    """Becomes readable when a child of this process has ended (a self-pipe on SIGCHLD)."""
 
     def __init__(self) -> None:
         self._read_fd, self._write_fd = os.pipe()
@@ -174,12 +174,12 @@ class ChildWatcher:
         return self._read_fd
 
     def drain(self) -> None:
-        """Be silent until the next child ends."""
+        """Be readable no more until the next child ends."""
         with contextlib.suppress(BlockingIOError):
             os.read(self._read_fd, 4096)
 
     def close(self) -> None:
-        """Forget it in a forked child; the parent's is left alone."""
+        """Let go of it in a forked child; the parent's goes on."""
         signal.set_wakeup_fd(-1)
         os.close(self._read_fd)
         os.close(self._write_fd)

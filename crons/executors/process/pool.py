@@ -23,7 +23,7 @@ _CLOSING_SECONDS = supervisor.SWEEP_PATIENCE_SECONDS + 3
 
 log = get_log("crons.executors")
 
-# How much later than it should have ended its attempt a supervisor is heard at the latest, if it is well.
+# A supervisor that works reports at the latest so long after it should have ended its attempt.
 SUPERVISOR_PATIENCE_SECONDS = supervisor.SWEEP_PATIENCE_SECONDS + 10
 
 OnMessage = Callable[[wire.Message | None], None]
@@ -32,8 +32,8 @@ OnMessage = Callable[[wire.Message | None], None]
 class Channel:
     """The host's end of a channel to a process below.
 
-    *pid* is who is at the other end, once it has said so; *server* forked it. *on_message* gets what it says, None
-    when it is gone; without it nobody listens.
+    *pid* is the process at the other end, once its first message has come; *server* forked it. *on_message* gets its
+    messages, and None when it is gone; without it they are dropped.
     """
 
     def __init__(self, end: socket.socket) -> None:
@@ -51,7 +51,7 @@ class Channel:
         wire.send(self.end, message, descriptors)
 
     def kill(self) -> None:
-        """Kill who is at the other end, if anybody is yet."""
+        """Kill the process at the other end, if there is one yet."""
         if self.pid is not None:
             kernel.kill(self.pid)
 
@@ -78,7 +78,7 @@ class Pool:
         inherited = exiting.flush_before_fork()
         ours, theirs = wire.pair()
         with warnings.catch_warnings():
-            # Python says that there are threads; the executor has said so, and named them.
+            # Python warns of threads; the executor has logged their names already.
             warnings.simplefilter("ignore", DeprecationWarning)
             pid = os.fork()
         if pid == 0:
@@ -135,7 +135,7 @@ class Pool:
             self._close_and_reap(channel)
         self._server, self.is_broken = None, True
 
-    def _fork(self, what: str, hear: Callable[[Channel], None]) -> Channel:
+    def _fork(self, what: str, on_readable: Callable[[Channel], None]) -> Channel:
         ours, theirs = wire.pair()
         try:
             while not self._ask(what, theirs):
@@ -147,11 +147,11 @@ class Pool:
             theirs.close()
         channel = Channel(ours)
         channel.server = self._server
-        self._selector.register(ours, selectors.EVENT_READ, lambda: hear(channel))
+        self._selector.register(ours, selectors.EVENT_READ, lambda: on_readable(channel))
         return channel
 
     def _ask(self, what: str, theirs: socket.socket) -> bool:
-        """Ask the fork server to fork, and say whether it is there to hear it."""
+        """Ask the fork server to fork; False where it is gone."""
         if self._server is None:
             raise OSError("the fork server is gone")
         try:
@@ -227,7 +227,7 @@ class Pool:
 
 
 def _end(channels: Iterable[Channel]) -> None:
-    """Hang up, and wait until those at the other ends are gone; kill those that do not go."""
+    """Close the channels, and wait until the processes at their other ends have ended; kill those that do not end."""
     waiting = {channel.end.fileno(): channel for channel in channels if channel.end.fileno() != -1}
     poll = select.poll()
     for number, channel in waiting.items():

@@ -68,7 +68,7 @@ class SharedReport:
         return bool(self._length(_ENDING))
 
     def read(self) -> JobReport:
-        """Return what is said, checked: a job can write to all memory of its process."""
+        """Return the report, checked: a job can write to all memory of its process."""
         failure, ending = self._read(_FAILURE), self._read(_ENDING)
         is_garbled = self.has_ended and not _is_ending(ending)
         # A job that reports its end has begun, whatever else is overwritten: taken for unbegun it would run again.
@@ -85,7 +85,7 @@ class SharedReport:
     def _write(self, start: int, value: object) -> None:
         data = json.dumps(value).encode()
         self._memory[start + _LENGTH_BYTES : start + _LENGTH_BYTES + len(data)] = data
-        # The length last: a process that is killed in the middle has said nothing.
+        # The length last: a process that is killed in the middle has reported nothing.
         self._memory[start : start + _LENGTH_BYTES] = len(data).to_bytes(_LENGTH_BYTES, "big")
 
     def _read(self, start: int) -> Any:

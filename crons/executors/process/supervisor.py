@@ -1,8 +1,8 @@
 """The supervisor: forks one job at a time, ends it in time, and lets nothing that it started stay behind.
 
-It is the leader of its own session, so that a terminal's signals pass the jobs by, and the foster
-parent of every orphan below it, so that what a job left behind is found wherever it went. Its channel
-to the host is the host's life: when that breaks, even by SIGKILL, everything here is killed.
+It leads a session of its own, so that a terminal's signals do not reach the jobs. It is a subreaper: the kernel gives
+it every orphan below it, so that what a job left behind is found wherever it went. Its channel to the host closes when
+the host ends, even by SIGKILL; then everything here is killed.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from crons.executors.process.resting import explain
 from crons.executors.process.shared_report import SharedReport
 from crons.hosts import boottime, lock_attempt
 
-# A sleep does not count the time that a machine is suspended, a lease does: look at the clock now and then.
+# A sleep does not count the time in which a machine is suspended, a lease does: read the clock at least this often.
 _LONGEST_SLEEP_SECONDS = 1.0
 _SWEEP_SECONDS = 0.01
 SWEEP_PATIENCE_SECONDS = 5.0
@@ -62,7 +62,7 @@ class Supervisor:
         self._report = SharedReport()
 
     def serve(self) -> None:
-        """Obey until the host hangs up, or until a process refuses to die."""
+        """Carry out commands until the host closes the channel, or until a process cannot be killed."""
         while True:
             self._poll.poll(None if self._watch is None else self._watch.patience_ms())
             self._children.drain()
@@ -180,7 +180,7 @@ class Watch:
     def stop(self, why: str, *, at_once: bool) -> None:
         """End the job, asking it first unless *at_once*.
 
-        The first reason is the one that counts; none does if the job has said before how it ended.
+        The first reason counts; none does where the job has reported its end before.
         """
         if self._job is not None:
             return

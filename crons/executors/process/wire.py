@@ -22,7 +22,7 @@ Message = dict[str, Any]
 
 
 def pair() -> tuple[socket.socket, socket.socket]:
-    """Return the two ends of a line; neither blocks."""
+    """Return the two ends of a channel; neither blocks."""
     ends = socket.socketpair()
     for end in ends:
         end.setblocking(False)
