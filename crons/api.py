@@ -11,13 +11,13 @@ from django.db.models import QuerySet
 
 from crons import ledger, watch
 from crons.conf import conf
-from crons.declarations import Retire, Synced, arguments
+from crons.declarations import Retire, Synced, check_arguments, check_complete, sync_declarations
 from crons.declarations import reschedule as reschedule_entry
-from crons.declarations import sync as declarations
 from crons.exceptions import LedgerUnavailable, Refused, UnknownJob
 from crons.jobs import no_entry
 from crons.ledger import Corrected, Pruned, Reconciled, UpcomingSlot
 from crons.models import Entry, Heartbeat, Pause, Range, Run, is_text
+from crons.presentation import describe_scheduler
 from crons.watch import Look, Problem
 from crons.why import Answer, answer, gather
 
@@ -29,7 +29,7 @@ def sync(*, retire: Retire = Retire.NOTHING, by: str = "", kind: str = "sync") -
     Raises: Disabled, NotAdopted: closing an account records slots.
     """
     ledger.permit()
-    done = declarations.sync(ledger.database_now(), retire=retire, by=by, kind=kind)
+    done = sync_declarations(ledger.database_now(), retire=retire, by=by, kind=kind)
     if done.retired:
         with suppress(LedgerUnavailable):  # the mail stays in the outbox, and the next scheduler sends it
             watch.send_due(ledger.database_now())
@@ -45,9 +45,9 @@ def run_now(name: str, *, by: str, args: Mapping[str, Any] | None = None, key: s
     """
     ledger.permit()
     if args:
-        arguments.check(entry(name), args)
+        check_arguments(entry(name), args)
     else:
-        arguments.check_complete(entry(name), {})
+        check_complete(entry(name), {})
     return ledger.request(name, ledger.database_now(), "api", by=by, args=args, key=key)
 
 
@@ -59,7 +59,7 @@ def reschedule(name: str, text: str | None, *, by: str, zone: str = "", reason: 
     """
     ledger.permit()
     if text is not None:
-        arguments.check_complete(entry(name), {})  # a slot has only the declared arguments
+        check_complete(entry(name), {})  # a slot has only the declared arguments
     now = ledger.database_now()
     return reschedule_entry(name, now, text=text, zone=zone, by=by, reason=reason)
 
@@ -169,7 +169,7 @@ def reconcile(since: datetime, *, by: str, until: datetime | None = None, dry_ru
     Raises: Refused while a scheduler runs, or if this is no database restored from then.
     """
     if running := schedulers():
-        who = ", ".join(f"{beat.kind} on {beat.host} (pid {beat.pid})" for beat in running)
+        who = ", ".join(describe_scheduler(beat) for beat in running)
         raise Refused(f"{who} is running on this database: stop it first, and set CRONS_ENABLED=0 until this is done.")
     now = ledger.database_now()
     return ledger.reconcile(since, until or now, now, by=by, dry_run=dry_run)

@@ -8,6 +8,7 @@ from crons import api
 from crons.doctor.findings import BAD, GOOD, WARN, Finding
 from crons.doctor.lines import examine_lines
 from crons.extensions import extensions
+from crons.presentation import describe_scheduler
 from crons.targets import crond
 
 
@@ -32,8 +33,7 @@ def examine(name: str | None) -> Iterator[Finding]:
     elif is_running:
         yield Finding("cron daemon", GOOD, "runs")
     if alive:
-        told = ", ".join(f"{beat.kind} on {beat.host} (pid {beat.pid})" for beat in alive)
-        yield Finding("triggers", GOOD, told)
+        yield Finding("triggers", GOOD, ", ".join(describe_scheduler(beat) for beat in alive))
     elif not by_cron and not by_others:
         yield Finding(
             "triggers",

@@ -74,10 +74,10 @@ class Out:
 
     def facts(self, facts: Sequence[tuple[str, str | Cell]]) -> None:
         """Print labels and values in two columns, those without a value left out."""
-        told = [(label, self._one_line(value)) for label, value in facts]
-        told = [(label, cell) for label, cell in told if cell.text]
-        width = max((len(label) for label, _ in told), default=0)
-        for label, cell in told:
+        cells = [(label, self._one_line(value)) for label, value in facts]
+        cells = [(label, cell) for label, cell in cells if cell.text]
+        width = max((len(label) for label, _ in cells), default=0)
+        for label, cell in cells:
             value = self._coloured(cell.text, cell.tone)
             self.stdout.write(f"  {label:<{width}}  {value}", ending="\n")
 

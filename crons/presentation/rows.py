@@ -13,7 +13,7 @@ from django.db.models import Model
 from crons.conf import conf
 from crons.exceptions import CronsError
 from crons.jobs import Policy
-from crons.models import Attempt, Entry, Pause, Run
+from crons.models import Attempt, Entry, Heartbeat, Pause, Run
 from crons.presentation.moments import length, local
 from crons.redaction import for_people
 from crons.schedules import FAR_FUTURE, parse
@@ -36,12 +36,12 @@ class Cell:
 def describe_verdict(word: str, reason: str = "", detail: str = "") -> Cell:
     """Say how something ended; readable without its colour."""
     tone = "good" if word == Verdict.SUCCEEDED else "bad" if word in UNWANTED else "warn"
-    told = words(word) + (f" ({words(reason)})" if reason else "")
-    return Cell(f"{told}: {detail}" if detail else told, tone)
+    text = words(word) + (f" ({words(reason)})" if reason else "")
+    return Cell(f"{text}: {detail}" if detail else text, tone)
 
 
 def describe_run(run: Run) -> Cell:
-    """Say how a run ended, or where it stands."""
+    """Say how a run ended, or, of one that is not over, its state."""
     if run.state == State.DONE:
         return describe_verdict(run.verdict, run.reason, run.detail)
     return Cell(f"{run.state}: {run.detail}" if run.detail else run.state)
@@ -64,14 +64,14 @@ def took(attempt: Attempt | None, now: datetime) -> str:
 def describe_schedule(entry: Entry) -> str:
     """Say a schedule in plain English, with its own text."""
     try:
-        said = parse(entry.schedule).explain()
+        explained = parse(entry.schedule).explain()
     except CronsError as error:
         return f"{entry.schedule}: {error}"
-    return f"{said} ({entry.schedule})" if entry.schedule and said != entry.schedule else said
+    return f"{explained} ({entry.schedule})" if entry.schedule and explained != entry.schedule else explained
 
 
 def describe_state(entry: Entry) -> Cell:
-    """Say what holds an entry, or that nothing does."""
+    """Say that an entry is active, or why nothing of it runs: it is retired, parked or paused."""
     if entry.retired_at is not None:
         return Cell(f"retired {local(entry.retired_at, entry.zone)}", "quiet")
     if entry.parked_reason:
@@ -84,8 +84,13 @@ def describe_state(entry: Entry) -> Cell:
     return Cell("active")
 
 
+def describe_scheduler(beat: Heartbeat) -> str:
+    """Name a scheduler: "serve on web1 (pid 7)"."""
+    return f"{beat.kind} on {beat.host} (pid {beat.pid})"
+
+
 def describe_scope(pause: Pause) -> str:
-    """Say what a pause holds."""
+    """Say what is paused: one entry, all with a tag, or everything."""
     if pause.entry is not None:
         return pause.entry.name
     return f"all tagged {pause.tag!r}" if pause.tag else "everything"
@@ -109,7 +114,7 @@ def describe_policy(policy: Policy) -> list[tuple[str, str]]:
         "skip": "A slot is skipped while an earlier run is still going.",
         "allow": "A slot is run also while an earlier run is still going.",
     }
-    told = [
+    sentences = [
         ("catch up", overdue[policy.catch_up]),
         ("overlap", overlap[policy.overlap]),
         ("timeout", _timeout(policy.timeout)),
@@ -118,10 +123,10 @@ def describe_policy(policy: Policy) -> list[tuple[str, str]]:
         ("executor", f"Attempts run in the executor {policy.executor!r}."),
     ]
     if policy.deadline is not None:
-        told.insert(1, ("deadline", f"A slot is not begun later than {length(policy.deadline)} after its moment."))
+        sentences.insert(1, ("deadline", f"A slot is not begun later than {length(policy.deadline)} after its moment."))
     if policy.group:
-        told.append(("group", f"It shares the limit of the group {policy.group!r}."))
-    return told
+        sentences.append(("group", f"It shares the limit of the group {policy.group!r}."))
+    return sentences
 
 
 def _timeout(timeout: timedelta | None) -> str:

@@ -35,7 +35,7 @@ def undeclared(look: Look) -> Iterator[Problem]:
 
 
 def find(schedulers: Sequence[Heartbeat], now: datetime) -> list[tuple[Entry, datetime | None]]:
-    """List the entries that nobody declares, and since when; none where that cannot be told.
+    """List the entries that nobody declares, and since when; none where that is not known.
 
     Where no scheduler runs, this process's code stands for those that come and go.
     Cost: one statement.

@@ -55,7 +55,7 @@ def living(now: datetime) -> list[Heartbeat]:
 
 
 def declared_by(schedulers: Iterable[Heartbeat]) -> set[str] | None:
-    """Return the names that *schedulers* declare together, or None where one of them has not said which."""
+    """Return the names that *schedulers* declare together, or None where one of them has not written down which."""
     names: set[str] = set()
     for beat in schedulers:
         if beat.declares is None:
@@ -74,7 +74,7 @@ def of_other_projects(names: Collection[str], former: Collection[str], now: date
     for beat in living(now):
         theirs = _shared(beat.declares or ())
         if mine and not mine & theirs and not theirs <= set(former):
-            others.update(dict.fromkeys(theirs, said(beat)))
+            others.update(dict.fromkeys(theirs, describe(beat)))
     return others
 
 
@@ -85,8 +85,8 @@ def last_declared(entry: Entry) -> str:
     return f"last declared {utc(entry.declared_at)} by {entry.declared_by}"
 
 
-def said(beat: Heartbeat) -> str:
-    """Name a scheduler in words."""
+def describe(beat: Heartbeat) -> str:
+    """Name a scheduler, with the release that it runs."""
     release = f", release {beat.release}" if beat.release else ""
     return f"{beat.kind} on {beat.host} (pid {beat.pid}{release})"
 

@@ -11,6 +11,7 @@ from django.db import connections
 from crons import ledger
 from crons.conf import conf
 from crons.exceptions import ClockInDoubt
+from crons.presentation import describe_scheduler
 from crons.watch.look import AHEAD, Look, Problem
 
 # Less than one batch of output, and SQLite needs as much again for its journal.
@@ -20,7 +21,7 @@ LEAST_FREE_BYTES = 1 << 20
 def hosts(look: Look) -> Iterator[Problem]:
     """What living schedulers say keeps them from their work, and the zones that their machines have no data of."""
     for beat in look.schedulers:
-        who = f"{beat.kind} on {beat.host} (pid {beat.pid})"
+        who = describe_scheduler(beat)
         for each in beat.troubles or []:
             match each:
                 case [str(kind), str(text)]:
@@ -50,7 +51,7 @@ def scheduler(look: Look) -> Iterator[Problem]:
     for beat in look.heartbeats:
         if beat in look.schedulers:
             continue
-        who = f"{beat.kind} on {beat.host} (pid {beat.pid})"
+        who = describe_scheduler(beat)
         text = f"{who} was killed" if beat in look.killed else f"{who} is silent"
         yield Problem("scheduler", text, since=beat.beat_at, next_step="Start it again there: manage.py crons serve")
 

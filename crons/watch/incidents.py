@@ -1,7 +1,7 @@
 """Watching: what the rows say is wrong → incidents opened or closed → messages in the outbox.
 
 One rule so far: a job is *failing*. The first failure opens its incident, another error changes it,
-the next success closes it; each is told once, however many processes look.
+the next success closes it; each has one message, however many processes look at it.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ CHANGING = re.compile(r"0x[0-9a-fA-F]+|\b[0-9a-f]{8}-[0-9a-f-]{27}\b|\d+")
 
 
 def inspect(now: datetime) -> None:
-    """Open, change and close incidents as the rows say; what is to be told waits in the outbox."""
+    """Open, change and close incidents as the rows say; their messages wait in the outbox."""
     try:
         while _open_or_change(now) == BATCH:
             pass
@@ -100,7 +100,7 @@ def _note(run: Run, now: datetime, using: str) -> None:
     incident.fingerprint, incident.summary = mark, summary
     incident.save(using=using)
     if changed:
-        # Named after the error: two errors that take turns are told once each, not at every turn.
+        # Named after the error: two errors that take turns have one message each, not one at every turn.
         outbox.enqueue(incident, f"failing:{mark}", _message(run, attempt, "fails differently", using), now, using)
 
 
@@ -120,8 +120,8 @@ def _message(run: Run, attempt: Attempt | None, what: str, using: str) -> Messag
         lines.append(f"owner: {run.entry.owner}")
     if attempt is not None:
         work = work_of(attempt)
-        told = {"reported": describe_work(work), "progress": describe_progress(progress_of(work))}
-        lines += [f"{label}: {text}" for label, text in told.items() if text]
+        work_done = {"reported": describe_work(work), "progress": describe_progress(progress_of(work))}
+        lines += [f"{label}: {text}" for label, text in work_done.items() if text]
         lines += [f"attempt {attempt.pk} on {attempt.host}", "", attempt.error.strip() or "no error text", ""]
         lines += ["Last output:", _tail(attempt, using) or "(none)", ""]
     lines += [f"All of it: manage.py crons show {run.pk} ; manage.py crons log {run.pk}"]

@@ -1,4 +1,4 @@
-"""The incident of entries that no running code declares: nothing will begin them, and nobody said that they go."""
+"""The incident of entries that no running code declares: nothing begins them, and no sync has retired them."""
 
 from __future__ import annotations
 

@@ -27,11 +27,9 @@ class Adopt(Verb):
     example = "adopt --yes"
 
     def add_arguments(self, parser: argparse.ArgumentParser) -> None:
-        """Take --yes."""
         parser.add_argument("--yes", action="store_true", help="Do not ask.")
 
     def handle(self, options: Mapping[str, Any], out: Out) -> int:
-        """Show both places, ask, adopt."""
         place = deployment.here()
         old = Deployment.objects.using(conf.database).filter(pk=deployment.ONLY).first()
         described = old.described if old else ""

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from crons import api
-from crons.declarations.retiring import Retire
+from crons.declarations import Retire
 from crons.jobs import registry
 from crons.management.verbs import Out, Verb, operator
 from crons.management.verbs.plan import add_mode, add_target, make_target, show
@@ -27,12 +27,10 @@ class Apply(Verb):
     checks = "__all__"
 
     def add_arguments(self, parser: argparse.ArgumentParser) -> None:
-        """Take the target and its mode."""
         add_target(parser)
         add_mode(parser)
 
     def handle(self, options: Mapping[str, Any], out: Out) -> int:
-        """Plan, sync, write; print what was changed."""
         target = make_target(options)
         # Planned first: a crontab that cannot be read must not leave the rows changed alone.
         plan = target.plan(declared(), mode=options["mode"])

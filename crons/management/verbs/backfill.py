@@ -23,7 +23,6 @@ class Backfill(Verb):
     example = "backfill nightly_report --from 2026-10-01 --to 2026-10-08 --dry-run"
 
     def add_arguments(self, parser: argparse.ArgumentParser) -> None:
-        """Take NAME, --from, --to, --dry-run and --yes."""
         parser.add_argument("entry", metavar="NAME", help="The entry.")
         parser.add_argument(
             "--from", dest="first", type=moment, required=True, metavar="ISO", help="Slots from this moment on."
@@ -33,7 +32,6 @@ class Backfill(Verb):
         parser.add_argument("--yes", action="store_true", help="Do not ask.")
 
     def handle(self, options: Mapping[str, Any], out: Out) -> int:
-        """List the slots, ask, record."""
         name = options["entry"]
         span = (options["first"], options["last"] or ledger.database_now())
         slots = api.backfill(name, *span, by=operator(), dry_run=True)

@@ -19,19 +19,17 @@ class Cancel(Verb):
 
     name = "cancel"
     help = (
-        "Stop a run: at once if nothing runs yet; else its job is told at the next renewal of its lease,\n"
+        "Stop a run: at once if nothing runs yet; else its job is asked to at the next renewal of its lease,\n"
         "and killed if it does not end by itself. With a name: every run of that entry that goes or waits."
     )
     example = 'cancel 1042 --reason "wrong customer list"'
 
     def add_arguments(self, parser: argparse.ArgumentParser) -> None:
-        """Take the run or the entry, --reason and --backfill."""
         parser.add_argument("run", metavar="RUN_ID|NAME", help="A run's number, or an entry: all that goes or waits.")
         parser.add_argument("--reason", required=True, help="Why; it is kept with the run.")
         parser.add_argument("--backfill", action="store_true", help="With a name: only what was asked for after all.")
 
     def handle(self, options: Mapping[str, Any], out: Out) -> int:
-        """Cancel, and say what follows."""
         asked, how = options["run"], {"by": operator(), "reason": options["reason"]}
         if not asked.isdecimal():
             runs = api.cancel_entry(asked, **how, backfill=options["backfill"])

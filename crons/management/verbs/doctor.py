@@ -24,14 +24,12 @@ class Doctor(Verb):
     example = "doctor clean_inactive_customers --run"
 
     def add_arguments(self, parser: argparse.ArgumentParser) -> None:
-        """Take NAME and --run."""
         parser.add_argument("entry", metavar="NAME", nargs="?", help="Only what this entry needs.")
         parser.add_argument(
             "--run", action="store_true", help="Then run it once, as cron would start it, and name what it lacked."
         )
 
     def handle(self, options: Mapping[str, Any], out: Out) -> int:
-        """Print what was found, the good in a word, the bad with its remedy."""
         name = options["entry"]
         if options["run"] and name is None:
             raise Refused("--run needs the NAME of the entry that is to be run.")

@@ -42,11 +42,9 @@ class List(Verb):
     ends_with_reader = True
 
     def add_arguments(self, parser: argparse.ArgumentParser) -> None:
-        """Take --all."""
         parser.add_argument("--all", action="store_true", help="List retired entries too: those nobody declares now.")
 
     def handle(self, options: Mapping[str, Any], out: Out) -> int:
-        """Print the entries by name."""
         now = ledger.database_now()
         entries = _with_last(api.entries(retired=options["all"]))
         lasts = _Lasts(entries)

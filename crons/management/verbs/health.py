@@ -30,7 +30,6 @@ class Health(Verb):
     failure_code = 2
 
     def handle(self, options: Mapping[str, Any], out: Out) -> int:
-        """Print what is wrong, then who is alive."""
         if problems := conf.problems():
             # With some of them tick and run refuse to begin anything: rows that look well would be a lie.
             raise InvalidSetting(" ".join(problems))

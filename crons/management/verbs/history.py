@@ -42,14 +42,12 @@ class History(Verb):
     ends_with_reader = True
 
     def add_arguments(self, parser: argparse.ArgumentParser) -> None:
-        """Take NAME, --count, --verdict and --since."""
         parser.add_argument("entry", metavar="NAME", nargs="?", help="Only this entry.")
         parser.add_argument("--count", type=at_least_one, default=20, metavar="N", help="How many; 20 by default.")
         parser.add_argument("--verdict", choices=[word.value for word in Verdict], help="Only what ended so.")
         parser.add_argument("--since", type=moment, metavar="ISO", help="Only slots from this moment on.")
 
     def handle(self, options: Mapping[str, Any], out: Out) -> int:
-        """Print runs and ranges merged by time."""
         found = _merged(options)
         runs = [row for row in found if isinstance(row, Run)]
         attempts = last_attempts(runs)
@@ -63,9 +61,9 @@ class History(Verb):
             return 0
         now = ledger.database_now()
         lines = [_line(row, attempts, now) for row in found]
-        said = [_work(attempts.get(row.pk)) if isinstance(row, Run) else "" for row in found]
-        if any(said):
-            out.table((*COLUMNS, "work"), [(*line, text) for line, text in zip(lines, said, strict=True)])
+        works = [_work(attempts.get(row.pk)) if isinstance(row, Run) else "" for row in found]
+        if any(works):
+            out.table((*COLUMNS, "work"), [(*line, text) for line, text in zip(lines, works, strict=True)])
         else:
             out.table(COLUMNS, lines)
         return 0
@@ -118,8 +116,8 @@ def _line(row: Run | Range, attempts: Mapping[int, Attempt], now: datetime) -> t
     zone = row.entry.zone
     if isinstance(row, Range):
         span = f"{row.count} slots since {local(row.first_at, zone)}" if row.count > 1 else ""
-        said = describe_verdict(row.verdict, row.reason, span)
-        return ("", local(row.last_at, zone), row.entry.name, said, "", "", row.trigger, "")
+        ending = describe_verdict(row.verdict, row.reason, span)
+        return ("", local(row.last_at, zone), row.entry.name, ending, "", "", row.trigger, "")
     last = attempts.get(row.pk)
     by_hand = "" if row.kind == Kind.SLOT else f" {row.kind}"
     if row.args:

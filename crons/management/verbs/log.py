@@ -33,7 +33,6 @@ class Log(Verb):
     ends_with_reader = True
 
     def add_arguments(self, parser: argparse.ArgumentParser) -> None:
-        """Take the run, --attempt and --stream."""
         parser.add_argument("run", metavar="RUN_ID|NAME", help="A run's number, or an entry: its last run begun.")
         parser.add_argument("--attempt", type=at_least_one, metavar="N", help="Which try; the last by default.")
         parser.add_argument("--stream", choices=["stdout", "stderr", "log"], help="Only this one.")
@@ -42,7 +41,6 @@ class Log(Verb):
         )
 
     def handle(self, options: Mapping[str, Any], out: Out) -> int:
-        """Print the chunks."""
         if options["follow"]:
             if options["attempt"]:
                 raise Refused("--follow shows every attempt as it comes, so it cannot be one --attempt only.")

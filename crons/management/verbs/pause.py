@@ -13,7 +13,7 @@ from crons.presentation import as_json, describe_state
 
 
 class Pause(Verb):
-    """Hold an entry, those with a tag, or all of them."""
+    """Pause an entry, those with a tag, or all of them."""
 
     name = "pause"
     help = (
@@ -23,13 +23,11 @@ class Pause(Verb):
     example = 'pause nightly_report --until 2026-10-26T06:00 --reason "warehouse is moving"'
 
     def add_arguments(self, parser: argparse.ArgumentParser) -> None:
-        """Take NAME, --tag or --all, --reason and --until."""
         add_scope(parser)
         parser.add_argument("--reason", required=True, help="Why; whoever wonders will read it.")
         parser.add_argument("--until", type=moment, metavar="ISO", help="When to go on; by default, on resume.")
 
     def handle(self, options: Mapping[str, Any], out: Out) -> int:
-        """Pause, and say so."""
         if options["until"] and options["until"] <= ledger.database_now():
             raise Refused(f"--until {options['until'].isoformat()} is past: expected a moment to come.")
         given: dict[str, Any] = {"by": operator(), "reason": options["reason"], "until": options["until"]}
@@ -46,7 +44,7 @@ class Pause(Verb):
 
 
 def print_entries(names: list[str], out: Out) -> None:
-    """Print the row of each entry, or what holds it."""
+    """Print the row of each entry as JSON, or for people whether it is paused, and by whom."""
     for entry in api.entries(retired=True).filter(name__in=names):
         if out.json:
             out.row(as_json(entry))

@@ -30,12 +30,10 @@ class Plan(Verb):
     example = "plan --to crontab"
 
     def add_arguments(self, parser: argparse.ArgumentParser) -> None:
-        """Take the target and its mode."""
         add_target(parser)
         add_mode(parser)
 
     def handle(self, options: Mapping[str, Any], out: Out) -> int:
-        """Print the difference."""
         deployment.refuse_a_copy()
         plan = make_target(options).plan(declared(), mode=options["mode"])
         show(plan, out)

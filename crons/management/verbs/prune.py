@@ -22,11 +22,9 @@ class Prune(Verb):
     example = "prune --dry-run"
 
     def add_arguments(self, parser: argparse.ArgumentParser) -> None:
-        """Take --dry-run."""
         parser.add_argument("--dry-run", action="store_true", help="Count what would go, and delete nothing.")
 
     def handle(self, options: Mapping[str, Any], out: Out) -> int:
-        """Prune, and say how much went."""
         done = api.prune(by=operator(), dry_run=options["dry_run"])
         if out.json:
             out.row({**asdict(done), "dry_run": options["dry_run"]})

@@ -27,7 +27,6 @@ class Reconcile(Verb):
     example = "reconcile --from 2026-11-23T02:00Z --dry-run"
 
     def add_arguments(self, parser: argparse.ArgumentParser) -> None:
-        """Take --from or --clock, --until, --dry-run."""
         what = parser.add_mutually_exclusive_group(required=True)
         what.add_argument("--from", dest="since", metavar="MOMENT", type=moment, help="When the backup was made.")
         what.add_argument(
@@ -44,7 +43,6 @@ class Reconcile(Verb):
         parser.add_argument("--dry-run", action="store_true", help="Say what would be done, and change nothing.")
 
     def handle(self, options: Mapping[str, Any], out: Out) -> int:
-        """Reconcile, and say what became of what."""
         dry_run = options["dry_run"]
         if options["clock"]:
             return _correct_clock(dry_run, out)

@@ -22,11 +22,9 @@ class Resume(Verb):
     example = "resume nightly_report"
 
     def add_arguments(self, parser: argparse.ArgumentParser) -> None:
-        """Take NAME, --tag or --all."""
         add_scope(parser)
 
     def handle(self, options: Mapping[str, Any], out: Out) -> int:
-        """Resume, and say so."""
         if options["entry"]:
             return _resume_one(options["entry"], out)
         names = api.resume_all(by=operator(), tag=options["tag"] or "")

@@ -23,12 +23,10 @@ class Retry(Verb):
     example = 'retry 1042 --reason "the mail server is back"'
 
     def add_arguments(self, parser: argparse.ArgumentParser) -> None:
-        """Take RUN_ID and --reason."""
         parser.add_argument("run", metavar="RUN_ID", type=run_number, help="A run's number, from crons history.")
         parser.add_argument("--reason", default="", help="Why; it is kept in the audit trail.")
 
     def handle(self, options: Mapping[str, Any], out: Out) -> int:
-        """Reopen the run, and say what follows."""
         was = find_run(options["run"])
         api.retry(was.pk, by=operator(), reason=options["reason"])
         run = find_run(was.pk)

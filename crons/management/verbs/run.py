@@ -20,7 +20,6 @@ class Run(Verb):
     output_decides = False
 
     def add_arguments(self, parser: ArgumentParser) -> None:
-        """Take the entry's name and how to run it."""
         parser.add_argument("entry", metavar="NAME", help="the entry, as manage.py crons list names it")
         kind = parser.add_mutually_exclusive_group()
         kind.add_argument("--scheduled", action="store_true", help="run the slot that is due; written on crontab lines")
@@ -44,7 +43,6 @@ class Run(Verb):
         )
 
     def handle(self, options: Mapping[str, Any], out: Out) -> int:
-        """Run; 0 when it succeeded or somebody else has it, 1 when it failed or was refused."""
         from crons.management.verbs.history import run_as_json
         from crons.triggers.by_name import run_entry
 

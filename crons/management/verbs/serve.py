@@ -10,7 +10,7 @@ from crons.management.verbs import Out, Verb
 
 
 class Serve(Verb):
-    """Looks at the clock the moment something is due, until it is told to stop."""
+    """Looks at the clock the moment something is due, until it is stopped."""
 
     name = "serve"
     help = "run the built-in scheduler until SIGTERM or Ctrl-C; any number may run at once"
@@ -20,11 +20,9 @@ class Serve(Verb):
     output_decides = False
 
     def add_arguments(self, parser: ArgumentParser) -> None:
-        """Take --reload."""
         parser.add_argument("--reload", action="store_true", help="start anew when code changes; with DEBUG only")
 
     def handle(self, options: Mapping[str, Any], out: Out) -> int:
-        """Serve; 0 after a stop that was asked for."""
         from django.conf import settings
 
         from crons.exceptions import CronsError

@@ -38,11 +38,9 @@ class Show(Verb):
     ends_with_reader = True
 
     def add_arguments(self, parser: argparse.ArgumentParser) -> None:
-        """Take RUN_ID."""
         parser.add_argument("run", metavar="RUN_ID", type=run_number, help="A run's number, from crons history.")
 
     def handle(self, options: Mapping[str, Any], out: Out) -> int:
-        """Print the run."""
         run = find_run(options["run"])
         attempts = list(run.attempts.using(conf.database).select_related("work").order_by("number"))
         deeds = AuditEvent.objects.using(conf.database).filter(subject_type="run", subject=str(run.pk)).order_by("pk")

@@ -8,7 +8,7 @@ from dataclasses import asdict
 from typing import Any
 
 from crons import api
-from crons.declarations.retiring import Retire
+from crons.declarations import Retire
 from crons.jobs import registry
 from crons.management.verbs import Out, Verb, operator
 
@@ -31,13 +31,11 @@ class Sync(Verb):
     checks = "__all__"
 
     def add_arguments(self, parser: argparse.ArgumentParser) -> None:
-        """Take --retire."""
         parser.add_argument(
             "--retire", action="store_true", help="Retire all that is not declared, however many entries that are."
         )
 
     def handle(self, options: Mapping[str, Any], out: Out) -> int:
-        """Sync, and print what that did."""
         retire = Retire.ALL if options["retire"] else Retire.FEW
         done = api.sync(retire=retire, by=operator())
         if out.json:

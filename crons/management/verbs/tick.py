@@ -20,7 +20,6 @@ class Tick(Verb):
     output_decides = False
 
     def add_arguments(self, parser: ArgumentParser) -> None:
-        """Take --while-busy."""
         parser.add_argument(
             "--while-busy",
             action="store_true",
@@ -28,7 +27,6 @@ class Tick(Verb):
         )
 
     def handle(self, options: Mapping[str, Any], out: Out) -> int:
-        """Tick; 0 whatever became of the jobs: their verdicts are in the ledger."""
         from crons.triggers.session import Session
         from crons.triggers.tick import tick
 

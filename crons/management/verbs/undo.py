@@ -22,7 +22,6 @@ class Undo(Verb):
     example = "undo --to crontab"
 
     def add_arguments(self, parser: argparse.ArgumentParser) -> None:
-        """Take the target and --all."""
         add_target(parser)
         parser.add_argument("--all", action="store_true", help="Take our lines out altogether.")
         parser.add_argument(
@@ -30,7 +29,6 @@ class Undo(Verb):
         )
 
     def handle(self, options: Mapping[str, Any], out: Out) -> int:
-        """Undo, and print what that changed."""
         deployment.refuse_a_copy()
         target = make_target(options)
         plan = target.plan_undo(everything=options["all"])

@@ -24,13 +24,11 @@ class Next(Verb):
     ends_with_reader = True
 
     def add_arguments(self, parser: argparse.ArgumentParser) -> None:
-        """Take NAME and --count."""
         parser.add_argument("entry", metavar="NAME", nargs="?", help="Only this entry.")
         help_text = f"How many; 10 by default, {MOST} at most."
         parser.add_argument("--count", type=_count, default=10, metavar="N", help=help_text)
 
     def handle(self, options: Mapping[str, Any], out: Out) -> int:
-        """Print the slots."""
         now = ledger.database_now()
         slots = api.upcoming(options["entry"], count=options["count"], after=now)
         if out.json:

@@ -24,7 +24,6 @@ class Why(Verb):
     ends_with_reader = True
 
     def add_arguments(self, parser: argparse.ArgumentParser) -> None:
-        """Take NAME, MOMENT and --run."""
         parser.add_argument("entry", metavar="NAME", help="The entry.")
         parser.add_argument(
             "moment",
@@ -36,7 +35,6 @@ class Why(Verb):
         parser.add_argument("--run", type=run_number, metavar="RUN_ID", help="A run of it, also one that has no slot.")
 
     def handle(self, options: Mapping[str, Any], out: Out) -> int:
-        """Print the answer."""
         answer = api.why(options["entry"], options["moment"], run=options["run"])
         if out.json:
             out.row(

@@ -26,30 +26,30 @@ from crons import api, models
 from crons.exceptions import CronsError, Refused
 from crons.presentation import describe_scope
 from crons.verdicts import State, Verdict
-from crons.web.admin.base import LookOnly, legible
+from crons.web.admin.base import ReadOnlyAdmin, legible
 
 MOST = 100
 
 
-class Nothing(forms.Form):
+class ConfirmForm(forms.Form):
     """Only the question; *key* makes a button that is pressed twice one request."""
 
     key = forms.UUIDField(widget=forms.HiddenInput)
 
 
-class Why(Nothing):
+class ReasonForm(ConfirmForm):
     """Why it is done, for whoever wonders later."""
 
     reason = forms.CharField(max_length=200, help_text="Whoever wonders will read it.")
 
 
-class Maybe(Nothing):
+class OptionalReasonForm(ConfirmForm):
     """Why it is done, if there is anything to say."""
 
     reason = forms.CharField(max_length=200, required=False, help_text="Whoever wonders will read it. May be empty.")
 
 
-class Pause(Why):
+class PauseForm(ReasonForm):
     """Why, and until when."""
 
     until = forms.DateTimeField(
@@ -72,7 +72,7 @@ class Pause(Why):
 
 
 @dataclass(frozen=True)
-class Act:
+class AdminAction:
     """One verb. *fits* says for which rows its button is shown; *do* raises CronsError where it is refused."""
 
     verb: str
@@ -80,7 +80,7 @@ class Act:
     follows: str
     done: str
     permission: str
-    form: type[Nothing]
+    form: type[ConfirmForm]
     fits: Callable[[Any], bool]
     do: Callable[[Any, str, Mapping[str, Any]], object]
 
@@ -125,53 +125,53 @@ def _has_own_pause(entry: Any) -> bool:
     return entry.paused_at is not None and not entry.pause_scope
 
 
-RUN = Act(
+RUN = AdminAction(
     "run", "Run now",
     "A run besides the schedule is recorded; the next scheduler that looks begins it. It never moves the schedule.",
-    "asked to run now", "run_entry", Nothing, _is_declared, _run,
+    "asked to run now", "run_entry", ConfirmForm, _is_declared, _run,
 )  # fmt: skip
-PAUSE = Act(
+PAUSE = AdminAction(
     "pause", "Pause",
     "Slots from now on are skipped, and each is recorded as such. What runs already goes on.",
-    "paused", "pause_entry", Pause, lambda entry: _is_declared(entry) and not _has_own_pause(entry), _pause,
+    "paused", "pause_entry", PauseForm, lambda entry: _is_declared(entry) and not _has_own_pause(entry), _pause,
 )  # fmt: skip
-RESUME = Act(
+RESUME = AdminAction(
     "resume", "Resume",
     "Slots from now on are run again. Those of the pause stay skipped.",
-    "resumed", "pause_entry", Nothing, _has_own_pause, _resume,
+    "resumed", "pause_entry", ConfirmForm, _has_own_pause, _resume,
 )  # fmt: skip
-END = Act(
+END = AdminAction(
     "resume", "Resume",
     "The pause ends, and no other: what is paused besides by its name, by a tag or with everything stays so. "
     "Slots from now on are run again; those of the pause stay skipped.",
-    "resumed", "pause_entry", Nothing, lambda pause: True, _end,
+    "resumed", "pause_entry", ConfirmForm, lambda pause: True, _end,
 )  # fmt: skip
-CANCEL = Act(
+CANCEL = AdminAction(
     "cancel", "Cancel",
     "What has not begun ends at once. What runs is asked to stop when its lease is renewed, and killed if it does not.",
-    "asked to stop", "cancel_run", Why, lambda run: run.state != State.DONE, _cancel,
+    "asked to stop", "cancel_run", ReasonForm, lambda run: run.state != State.DONE, _cancel,
 )  # fmt: skip
-RETRY = Act(
+RETRY = AdminAction(
     "retry", "Retry",
     "The same run is opened for another try, with the same key and arguments: what the last try left half done "
     "is done again unless the job looks at its key.",
-    "opened for another try", "retry_run", Maybe,
+    "opened for another try", "retry_run", OptionalReasonForm,
     lambda run: run.state == State.DONE and run.verdict != Verdict.SUCCEEDED, _retry,
 )  # fmt: skip
 
 
-def in_lists(*acts: Act) -> list[Callable[..., HttpResponse]]:
+def in_lists(*acts: AdminAction) -> list[Callable[..., HttpResponse]]:
     """Return *acts* as a list of the admin offers them: to those who may, and asking on a page of its own."""
     return [admin.action(_asking(act), permissions=[act.permission], description=act.title) for act in acts]
 
 
-class Operated(LookOnly):
+class OperatedAdmin(ReadOnlyAdmin):
     """Rows that people do something to, from the list and from the row's own page.
 
     Of each permission that *acts* name, has_…_permission() says who has it.
     """
 
-    acts: tuple[Act, ...] = ()
+    acts: tuple[AdminAction, ...] = ()
 
     def get_urls(self) -> list[URLPattern]:
         """Put a page per verb before Django's own, of which one takes any text for a row's number."""
@@ -179,7 +179,7 @@ class Operated(LookOnly):
         mine = [path(f"{act.verb}/", site(partial(self.act_view, act=act)), name=self._page(act)) for act in self.acts]
         return [*mine, *super().get_urls()]
 
-    def permitted(self, request: HttpRequest) -> list[Act]:
+    def permitted(self, request: HttpRequest) -> list[AdminAction]:
         """List the verbs that this person may use."""
         return [act for act in self.acts if getattr(self, f"has_{act.permission}_permission")(request)]
 
@@ -191,7 +191,7 @@ class Operated(LookOnly):
             if act.fits(row)
         ]
 
-    def address(self, act: Act, ids: list[int], back: str) -> str:
+    def address(self, act: AdminAction, ids: list[int], back: str) -> str:
         """Return where *act* asks about the rows *ids*; *back* is where it ends."""
         query = urlencode({"ids": ids, "next": back}, doseq=True)
         return f"{reverse(f'admin:{self._page(act)}', current_app=self.admin_site.name)}?{query}"
@@ -204,7 +204,7 @@ class Operated(LookOnly):
                 raise PermissionDenied
         return super().changelist_view(request, extra_context)
 
-    def act_view(self, request: HttpRequest, act: Act) -> HttpResponse:
+    def act_view(self, request: HttpRequest, act: AdminAction) -> HttpResponse:
         """Ask, then do it to each row chosen, and say what became of each."""
         if act not in self.permitted(request):
             raise PermissionDenied
@@ -226,21 +226,21 @@ class Operated(LookOnly):
             "media": self.media,
             "title": f"{act.title}?",
             "act": act,
-            "rows": [(row.pk, _named(row)) for row in rows],
+            "rows": [(row.pk, _name_of(row)) for row in rows],
             "form": form,
             "back": back,
         }
         return legible(TemplateResponse(request, "admin/crons/confirm.html", context))
 
-    def _do(self, request: HttpRequest, act: Act, rows: list[Any], given: Mapping[str, Any]) -> None:
+    def _do(self, request: HttpRequest, act: AdminAction, rows: list[Any], given: Mapping[str, Any]) -> None:
         done = []
         for row in rows:
             try:
                 act.do(row, request.user.get_username(), given)
             except CronsError as error:
-                messages.error(request, f"{_named(row)}: not {act.done}, because {error}")
+                messages.error(request, f"{_name_of(row)}: not {act.done}, because {error}")
             else:
-                done.append(_named(row))
+                done.append(_name_of(row))
         if done:
             many = f" ({len(done)} of {len(rows)})" if len(rows) > 1 else ""
             messages.success(request, f"{', '.join(done)}: {act.done}{many}.")
@@ -252,18 +252,18 @@ class Operated(LookOnly):
         model = self.opts.model_name
         return reverse(f"admin:crons_{model}_changelist", current_app=self.admin_site.name)
 
-    def _page(self, act: Act) -> str:
+    def _page(self, act: AdminAction) -> str:
         return f"crons_{self.opts.model_name}_{act.verb}"
 
 
-def _named(row: Any) -> str:
+def _name_of(row: Any) -> str:
     if isinstance(row, models.Pause):
         return describe_scope(row)
     return f"run {row.pk} of {row.entry.name}" if isinstance(row, models.Run) else str(row)
 
 
-def _asking(act: Act) -> Callable[..., HttpResponse]:
-    def ask(shown_by: Operated, request: HttpRequest, queryset: Any) -> HttpResponse:
+def _asking(act: AdminAction) -> Callable[..., HttpResponse]:
+    def ask(shown_by: OperatedAdmin, request: HttpRequest, queryset: Any) -> HttpResponse:
         # One more than allowed, so that the next page sees that there were too many.
         ids = list(queryset.values_list("pk", flat=True)[: MOST + 1])
         return HttpResponseRedirect(shown_by.address(act, ids, request.get_full_path()))

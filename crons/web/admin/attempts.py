@@ -19,14 +19,14 @@ from crons.templatetags.crons_pages import at, progress
 from crons.verdicts import Outcome
 from crons.watch import going
 from crons.web.admin import output
-from crons.web.admin.base import Detailed, OfEntries, among, shown
+from crons.web.admin.base import DetailAdmin, EntryRowsAdmin, among, cell_html
 
 # Of so many newest runs a list searched by an entry shows the attempts.
 NEWEST_RUNS = 200
 
 
 class Outcomes(admin.SimpleListFilter):
-    """How an attempt ended; see Ending in runs.py."""
+    """How an attempt ended; see VerdictFilter in runs.py."""
 
     title = "outcome"
     parameter_name = "ended"
@@ -50,7 +50,7 @@ class Outcomes(admin.SimpleListFilter):
 
 
 @admin.register(Attempt)
-class AttemptAdmin(Detailed, OfEntries):
+class AttemptAdmin(DetailAdmin, EntryRowsAdmin):
     """Tries at runs, newest first."""
 
     list_display = ("number_shown", "run_number", "entry_name", "number", "ended", "takes", "begun", "host", "executor")
@@ -83,26 +83,22 @@ class AttemptAdmin(Detailed, OfEntries):
 
     @admin.display(description="entry")
     def entry_name(self, attempt: Attempt) -> str:
-        """Name the entry."""
         return attempt.run.entry.name
 
     @admin.display(description="outcome")
     def ended(self, attempt: Attempt) -> SafeString:
-        """Say how it ended."""
-        return shown(describe_verdict(attempt.outcome) if attempt.outcome else Cell("still going"))
+        return cell_html(describe_verdict(attempt.outcome) if attempt.outcome else Cell("still going"))
 
     @admin.display(description="took")
     def takes(self, attempt: Attempt) -> str:
-        """Say how long it took."""
         # This machine's clock will do: a list must not ask the database's anew for each row.
         return took(attempt, timezone.now())
 
     @admin.display(description="begun")
     def begun(self, attempt: Attempt) -> SafeString:
-        """Write when it began."""
         return at(attempt.begun_at, attempt.run.entry.zone)
 
-    def told(self, request: HttpRequest, row: Any) -> dict[str, Any]:
+    def details(self, request: HttpRequest, row: Any) -> dict[str, Any]:
         """Say all of one attempt, and a page of what it wrote."""
         attempt: Attempt = row
         now = ledger.database_now()
@@ -125,8 +121,8 @@ def facts_of(attempt: Attempt, zone: str, now: datetime) -> list[tuple[str, Any]
     late = f"{words(attempt.late_outcome)} (told after it had ended: changed nothing)" if attempt.late_outcome else ""
     where = f"{attempt.host}, instance {attempt.instance} (pid {attempt.pid}), executor {attempt.executor}"
     memory = attempt.peak_memory_bytes
-    told: list[tuple[str, Any]] = [
-        ("outcome", shown(describe_verdict(attempt.outcome) if attempt.outcome else Cell("still going"))),
+    facts: list[tuple[str, Any]] = [
+        ("outcome", cell_html(describe_verdict(attempt.outcome) if attempt.outcome else Cell("still going"))),
         ("late outcome", late),
         ("where", where),
         ("begun", at(attempt.begun_at, zone)),
@@ -141,4 +137,4 @@ def facts_of(attempt: Attempt, zone: str, now: datetime) -> list[tuple[str, Any]
         ("memory", "" if memory is None else f"{memory / 1_000_000:.1f} MB at most"),
         ("id (its fencing token)", str(attempt.pk)),
     ]
-    return [(label, value) for label, value in told if value]
+    return [(label, value) for label, value in facts if value]

@@ -49,7 +49,7 @@ class CappedPaginator(Pages):
         return self.count == PAGED
 
 
-class LookOnly(Base):
+class ReadOnlyAdmin(Base):
     """Rows are the ledger's to write: one changed by hand would make its promises untrue."""
 
     paginator = CappedPaginator
@@ -65,15 +65,12 @@ class LookOnly(Base):
         css = {"all": ["crons/admin.css"]}
 
     def has_add_permission(self, request: HttpRequest) -> bool:
-        """Nobody may."""
         return False
 
     def has_change_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
-        """Nobody may."""
         return False
 
     def has_delete_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
-        """Nobody may."""
         return False
 
     def lookup_allowed(self, lookup: str, value: str, request: HttpRequest) -> bool:
@@ -100,7 +97,7 @@ class LookOnly(Base):
         return super().get_queryset(request).using(conf.database).prefetch_related(*self.named_after)
 
 
-class OfEntries(LookOnly):
+class EntryRowsAdmin(ReadOnlyAdmin):
     """Rows that belong to entries: searched by an entry's name, or by their own number."""
 
     named_after = ("entry",)
@@ -124,12 +121,12 @@ class OfEntries(LookOnly):
         return queryset.filter(entry__in=entries)
 
 
-class Detailed(LookOnly):
+class DetailAdmin(ReadOnlyAdmin):
     """A page of our own for one row, in words, instead of a form that nobody may send."""
 
     detail_template = ""
 
-    def told(self, request: HttpRequest, row: Any) -> dict[str, Any]:
+    def details(self, request: HttpRequest, row: Any) -> dict[str, Any]:
         """Return what the page's template says of *row*; *title* among it."""
         raise NotImplementedError
 
@@ -147,11 +144,11 @@ class Detailed(LookOnly):
             return response
         context = {**self.admin_site.each_context(request), "opts": self.opts, "media": self.media, "row": row}
         request.current_app = self.admin_site.name
-        told = {**context, **self.told(request, row), **(extra_context or {})}
-        return legible(TemplateResponse(request, self.detail_template, told))
+        facts = {**context, **self.details(request, row), **(extra_context or {})}
+        return legible(TemplateResponse(request, self.detail_template, facts))
 
 
-class Within(admin.SimpleListFilter):
+class WhenFilter(admin.SimpleListFilter):
     """How far back a list goes: a week by default, or a filter would read years to find nothing."""
 
     title = "when"
@@ -196,7 +193,7 @@ def _replace_unseen(response: Any) -> None:
     response.content = readable_page(response.content.decode())
 
 
-def shown(cell: Cell) -> SafeString:
+def cell_html(cell: Cell) -> SafeString:
     """Write a cell with a mark of its tone."""
     if not cell.tone:
         return format_html("{}", cell.text)

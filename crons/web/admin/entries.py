@@ -16,14 +16,14 @@ from crons.models import Entry, Range, Run
 from crons.presentation import describe_policy, describe_schedule, describe_state, next_slot_at
 from crons.redaction import for_people
 from crons.templatetags.crons_pages import at
-from crons.web.admin.acts import PAUSE, RESUME, RUN, Operated, in_lists
-from crons.web.admin.base import Detailed, shown
+from crons.web.admin.acts import PAUSE, RESUME, RUN, OperatedAdmin, in_lists
+from crons.web.admin.base import DetailAdmin, cell_html
 
 NEXT = 5
 LAST = 20
 
 
-class Standing(admin.SimpleListFilter):
+class StateFilter(admin.SimpleListFilter):
     """What holds an entry."""
 
     title = "state"
@@ -44,11 +44,11 @@ class Standing(admin.SimpleListFilter):
 
 
 @admin.register(Entry)
-class EntryAdmin(Operated, Detailed):
+class EntryAdmin(OperatedAdmin, DetailAdmin):
     """What a scheduler looks at: when each is due, and what holds it."""
 
     list_display = ("name", "says", "next_slot", "holds", "owner", "source")
-    list_filter = (Standing, "source")
+    list_filter = (StateFilter, "source")
     search_fields = ("name", "job", "description", "owner")
     ordering = ("name",)
     acts = (RUN, PAUSE, RESUME)
@@ -56,16 +56,13 @@ class EntryAdmin(Operated, Detailed):
     detail_template = "admin/crons/entry.html"
 
     def has_run_entry_permission(self, request: HttpRequest) -> bool:
-        """Say who may run an entry now."""
         return self.has_view_permission(request) and request.user.has_perm("crons.run_entry")
 
     def has_pause_entry_permission(self, request: HttpRequest) -> bool:
-        """Say who may pause and resume an entry."""
         return self.has_view_permission(request) and request.user.has_perm("crons.pause_entry")
 
     @admin.display(description="schedule")
     def says(self, entry: Entry) -> str:
-        """Say the schedule in English."""
         return describe_schedule(entry)
 
     @admin.display(description="next slot")
@@ -78,10 +75,9 @@ class EntryAdmin(Operated, Detailed):
 
     @admin.display(description="state")
     def holds(self, entry: Entry) -> SafeString:
-        """Say what holds it."""
-        return shown(describe_state(entry))
+        return cell_html(describe_state(entry))
 
-    def told(self, request: HttpRequest, row: Any) -> dict[str, Any]:
+    def details(self, request: HttpRequest, row: Any) -> dict[str, Any]:
         """Say all of one entry: its slots to come, its rules, what became of its last slots."""
         now = ledger.database_now()
         entry: Entry = row
@@ -102,8 +98,8 @@ class EntryAdmin(Operated, Detailed):
 
 
 def _facts(entry: Entry) -> list[tuple[str, Any]]:
-    told = [
-        ("state", shown(describe_state(entry))),
+    facts = [
+        ("state", cell_html(describe_state(entry))),
         ("schedule", describe_schedule(entry)),
         ("zone", entry.zone),
         ("job", entry.job),
@@ -116,7 +112,7 @@ def _facts(entry: Entry) -> list[tuple[str, Any]]:
         ("first seen", at(entry.first_seen_at, entry.zone)),
         ("accounted until", at(entry.accounted_until, entry.zone)),
     ]
-    return [(label, value) for label, value in told if value]
+    return [(label, value) for label, value in facts if value]
 
 
 def _rules(entry: Entry) -> list[tuple[str, str]]:

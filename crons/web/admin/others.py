@@ -16,13 +16,13 @@ from crons.conf import conf
 from crons.hosts.instances import is_gone
 from crons.presentation import Cell
 from crons.templatetags.crons_pages import at
-from crons.web.admin.base import LookOnly, OfEntries, shown
+from crons.web.admin.base import EntryRowsAdmin, ReadOnlyAdmin, cell_html
 
 WITHHELD = "What it says is shown to who has the permission crons.view_attempt: it may hold what a job wrote."
 
 
 @admin.register(models.Incident)
-class IncidentAdmin(OfEntries):
+class IncidentAdmin(EntryRowsAdmin):
     """What is or was wrong."""
 
     list_display = ("rule", "entry", "summary", "count", "opened", "closed")
@@ -32,17 +32,15 @@ class IncidentAdmin(OfEntries):
 
     @admin.display(description="opened")
     def opened(self, incident: models.Incident) -> str | SafeString:
-        """Write when it was opened, in the entry's zone."""
         return _moment(incident.opened_at, incident.entry)
 
     @admin.display(description="closed")
     def closed(self, incident: models.Incident) -> str | SafeString:
-        """Write when it was closed, or that it is not."""
         return _moment(incident.closed_at, incident.entry) or "still open"
 
 
 @admin.register(models.Delivery)
-class DeliveryAdmin(LookOnly):
+class DeliveryAdmin(ReadOnlyAdmin):
     """Messages about incidents, each told once."""
 
     list_display = ("subject", "channel", "state", "tries", "next_try", "sent")
@@ -59,17 +57,15 @@ class DeliveryAdmin(LookOnly):
 
     @admin.display(description="next try")
     def next_try(self, delivery: models.Delivery) -> str | SafeString:
-        """Write when it is tried again."""
         return _moment(delivery.next_try_at)
 
     @admin.display(description="sent")
     def sent(self, delivery: models.Delivery) -> str | SafeString:
-        """Write when it was sent."""
         return _moment(delivery.sent_at)
 
 
 @admin.register(models.Heartbeat)
-class HeartbeatAdmin(LookOnly):
+class HeartbeatAdmin(ReadOnlyAdmin):
     """Schedulers that live."""
 
     list_display = ("kind", "host", "pid_shown", "release", "started", "seen", "stands")
@@ -82,26 +78,23 @@ class HeartbeatAdmin(LookOnly):
 
     @admin.display(description="started")
     def started(self, beat: models.Heartbeat) -> str | SafeString:
-        """Write since when it runs."""
         return _moment(beat.started_at)
 
     @admin.display(description="last seen")
     def seen(self, beat: models.Heartbeat) -> str | SafeString:
-        """Write when it last gave a sign."""
         return _moment(beat.beat_at)
 
     @admin.display(description="state")
     def stands(self, beat: models.Heartbeat) -> SafeString:
-        """Say whether it lives."""
         if is_gone(beat.instance, beat.boot_id):
-            return shown(Cell("killed", "bad"))
+            return cell_html(Cell("killed", "bad"))
         if beat.expected_by < timezone.now():
-            return shown(Cell("silent", "bad"))
-        return shown(Cell("stopping", "warn") if beat.draining else Cell("running"))
+            return cell_html(Cell("silent", "bad"))
+        return cell_html(Cell("stopping", "warn") if beat.draining else Cell("running"))
 
 
 @admin.register(models.AuditEvent)
-class AuditEventAdmin(LookOnly):
+class AuditEventAdmin(ReadOnlyAdmin):
     """Who did what."""
 
     list_display = ("when", "actor", "verb", "subject_type", "subject", "reason")
@@ -111,7 +104,6 @@ class AuditEventAdmin(LookOnly):
 
     @admin.display(description="at")
     def when(self, event: models.AuditEvent) -> str | SafeString:
-        """Write when it was done."""
         return _moment(event.at)
 
 

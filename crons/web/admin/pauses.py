@@ -15,11 +15,11 @@ from crons.conf import conf
 from crons.models import Pause
 from crons.presentation import describe_scope
 from crons.templatetags.crons_pages import at
-from crons.web.admin.acts import END, Operated, in_lists
+from crons.web.admin.acts import END, OperatedAdmin, in_lists
 
 
 @admin.register(Pause)
-class PauseAdmin(Operated):
+class PauseAdmin(OperatedAdmin):
     """What somebody has paused, and that can be ended."""
 
     list_display = ("what", "since", "till", "by", "reason")
@@ -28,7 +28,6 @@ class PauseAdmin(Operated):
     actions = in_lists(*acts)
 
     def has_pause_entry_permission(self, request: HttpRequest) -> bool:
-        """Say who may end a pause."""
         return self.has_view_permission(request) and request.user.has_perm("crons.pause_entry")
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
@@ -37,17 +36,14 @@ class PauseAdmin(Operated):
 
     @admin.display(description="paused")
     def what(self, pause: Pause) -> str:
-        """Say what it holds."""
         return describe_scope(pause)
 
     @admin.display(description="since")
     def since(self, pause: Pause) -> SafeString:
-        """Write when it began."""
         return at(pause.paused_at, _zone(pause))
 
     @admin.display(description="until")
     def till(self, pause: Pause) -> str | SafeString:
-        """Write when it ends by itself."""
         return at(pause.until, _zone(pause)) if pause.until else "somebody resumes it"
 
 

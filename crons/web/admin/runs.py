@@ -18,15 +18,15 @@ from crons.presentation import describe_given, describe_verdict, distance, lengt
 from crons.templatetags.crons_pages import at, run_status
 from crons.verdicts import MEANINGS, Kind, State, Verdict
 from crons.web.admin import output
-from crons.web.admin.acts import CANCEL, RETRY, Operated, in_lists
+from crons.web.admin.acts import CANCEL, RETRY, OperatedAdmin, in_lists
 from crons.web.admin.attempts import facts_of
-from crons.web.admin.base import Detailed, OfEntries, Within, among, shown
+from crons.web.admin.base import DetailAdmin, EntryRowsAdmin, WhenFilter, among, cell_html
 
 # A run with more tries than these shows the last ones; all of them stand in the list of attempts.
 ATTEMPTS = 20
 
 
-class Ending(admin.SimpleListFilter):
+class VerdictFilter(admin.SimpleListFilter):
     """How a run stands or ended; each choice has an index that holds just these, or nearly all are so."""
 
     title = "verdict"
@@ -54,22 +54,20 @@ class Ending(admin.SimpleListFilter):
 
 
 @admin.register(Run)
-class RunAdmin(Operated, Detailed, OfEntries):
+class RunAdmin(OperatedAdmin, DetailAdmin, EntryRowsAdmin):
     """Slots and requests, newest first."""
 
     list_display = ("number", "entry_name", "slot", "stands", "tries", "came_by")
-    list_filter = (Ending, Within)
+    list_filter = (VerdictFilter, WhenFilter)
     ordering = ("-planned_at", "-pk")
     acts = (CANCEL, RETRY)
     actions = in_lists(*acts)
     detail_template = "admin/crons/run.html"
 
     def has_cancel_run_permission(self, request: HttpRequest) -> bool:
-        """Say who may cancel a run."""
         return self.has_view_permission(request) and request.user.has_perm("crons.cancel_run")
 
     def has_retry_run_permission(self, request: HttpRequest) -> bool:
-        """Say who may try a run again."""
         return self.has_view_permission(request) and request.user.has_perm("crons.retry_run")
 
     @admin.display(description="run")
@@ -79,7 +77,6 @@ class RunAdmin(Operated, Detailed, OfEntries):
 
     @admin.display(description="entry")
     def entry_name(self, run: Run) -> str:
-        """Name the entry."""
         return run.entry.name
 
     @admin.display(description="slot")
@@ -90,7 +87,6 @@ class RunAdmin(Operated, Detailed, OfEntries):
 
     @admin.display(description="verdict")
     def stands(self, run: Run) -> SafeString:
-        """Say how it ended, or where it stands."""
         return run_status(run)
 
     @admin.display(description="trigger")
@@ -98,7 +94,7 @@ class RunAdmin(Operated, Detailed, OfEntries):
         """Say who looked at the clock, and who asked."""
         return f"{run.trigger} ({run.requested_by})" if run.requested_by else run.trigger
 
-    def told(self, request: HttpRequest, row: Any) -> dict[str, Any]:
+    def details(self, request: HttpRequest, row: Any) -> dict[str, Any]:
         """Say all of one run: its slot, its verdict, and each attempt with what it wrote last."""
         run: Run = row
         now = ledger.database_now()
@@ -122,44 +118,39 @@ class RunAdmin(Operated, Detailed, OfEntries):
         }
 
 
-class LastWithin(Within):
+class LastWhenFilter(WhenFilter):
     """How far back ranges go, by their last slot."""
 
     column = "last_at"
 
 
 @admin.register(Range)
-class RangeAdmin(OfEntries):
+class RangeAdmin(EntryRowsAdmin):
     """Slots missed or skipped together."""
 
     list_display = ("entry_name", "last", "first", "count", "ended", "why")
     list_display_links = None
-    list_filter = (LastWithin, "verdict", "reason")
+    list_filter = (LastWhenFilter, "verdict", "reason")
     ordering = ("-last_at", "-pk")
 
     @admin.display(description="entry")
     def entry_name(self, row: Range) -> str:
-        """Name the entry."""
         return row.entry.name
 
     @admin.display(description="last slot")
     def last(self, row: Range) -> SafeString:
-        """Write the last slot in the entry's zone."""
         return at(row.last_at, row.entry.zone)
 
     @admin.display(description="first slot")
     def first(self, row: Range) -> SafeString:
-        """Write the first slot in the entry's zone."""
         return at(row.first_at, row.entry.zone)
 
     @admin.display(description="verdict")
     def ended(self, row: Range) -> SafeString:
-        """Say how they ended."""
-        return shown(describe_verdict(row.verdict, row.reason))
+        return cell_html(describe_verdict(row.verdict, row.reason))
 
     @admin.display(description="why")
     def why(self, row: Range) -> str:
-        """Say why in a sentence."""
         return MEANINGS.get(row.reason or row.verdict, "")
 
 
@@ -169,7 +160,7 @@ def _facts(run: Run, attempts: list[Attempt], now: datetime) -> list[tuple[str, 
     lag = first.begun_at - run.planned_at if first else None
     by = f" ({run.requested_by})" if run.requested_by else ""
     asked = "a person filled a hole" if run.kind == Kind.BACKFILL else "none: somebody asked for it"
-    told: list[tuple[str, Any]] = [
+    facts: list[tuple[str, Any]] = [
         ("slot", at(run.slot_at, zone, now) if run.slot_at else asked),
         ("verdict", run_status(run)),
         ("meaning", MEANINGS.get(run.reason or run.verdict, "")),
@@ -183,4 +174,4 @@ def _facts(run: Run, attempts: list[Attempt], now: datetime) -> list[tuple[str, 
         ("arguments", describe_given(run)),
         ("owner", run.entry.owner),
     ]
-    return [(label, value) for label, value in told if value]
+    return [(label, value) for label, value in facts if value]
