@@ -13,8 +13,7 @@ from crons import ledger, watch
 from crons.conf import conf
 from crons.declarations import Retire, Synced, check_arguments, check_complete, sync_declarations
 from crons.declarations import reschedule as reschedule_entry
-from crons.exceptions import LedgerUnavailable, Refused, UnknownJob
-from crons.jobs import no_entry
+from crons.exceptions import LedgerUnavailable, Refused
 from crons.ledger import Corrected, Pruned, Reconciled, UpcomingSlot
 from crons.models import Entry, Heartbeat, Pause, Range, Run, is_text
 from crons.presentation import describe_scheduler
@@ -190,7 +189,7 @@ def entry(name: str) -> Entry:
     """
     found = Entry.objects.using(conf.database).filter(name=name).first() if is_text(name) else None
     if found is None:
-        raise UnknownJob(no_entry(name, Entry.objects.using(conf.database).values_list("name", flat=True)))
+        raise ledger.unknown_entry(name, conf.database)
     return found
 
 

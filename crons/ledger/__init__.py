@@ -20,7 +20,7 @@ from crons.ledger.ending import (
     write_output,
     write_progress,
 )
-from crons.ledger.entries import account_of, keep_keys, locked, policy_of, refuse_retired, slot_key
+from crons.ledger.entries import account_of, keep_keys, locked, policy_of, refuse_retired, slot_key, unknown_entry
 from crons.ledger.maintenance import (
     Corrected,
     Pruned,
@@ -117,6 +117,7 @@ __all__ = [
     "slot_key",
     "slots_of",
     "storable",
+    "unknown_entry",
     "verb",
     "wide_pauses",
     "write_off_retired",

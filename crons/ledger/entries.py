@@ -54,8 +54,13 @@ def locked(name: str, using: str) -> Entry:
     # A name that no database takes is nobody's: the driver's complaint would say nothing of entries.
     entry = Entry.objects.using(using).select_for_update().filter(name=name).first() if is_text(name) else None
     if entry is None:
-        raise UnknownJob(no_entry(name, Entry.objects.using(using).values_list("name", flat=True)))
+        raise unknown_entry(name, using)
     return entry
+
+
+def unknown_entry(name: str, using: str) -> UnknownJob:
+    """Return the error that says that no entry is called *name*, with the nearest name."""
+    return UnknownJob(no_entry(name, Entry.objects.using(using).values_list("name", flat=True)))
 
 
 def refuse_retired(entry: Entry) -> None:

@@ -16,8 +16,8 @@ from django.db.models import Q
 
 from crons import ledger, watch
 from crons.conf import conf
-from crons.exceptions import CronsError, Refused, UnknownJob
-from crons.jobs import Policy, no_entry
+from crons.exceptions import CronsError, Refused
+from crons.jobs import Policy
 from crons.models import Attempt, AuditEvent, Entry, Heartbeat, Range, Run, is_text
 from crons.schedules import FAR_FUTURE, FAR_PAST, Schedule, parse
 from crons.verdicts import Kind, Reason, State, Verdict, named_error
@@ -66,7 +66,8 @@ def gather(name: str, moment: str | datetime | None, now: datetime, *, run: int 
     changed, set_by = _changes(deeds, asked.at)
     schedule, zone = current, entry.zone
     if changed is not None:
-        schedule, zone = _parsed(str(changed.before["schedule"])), str(changed.before.get("zone") or entry.zone)
+        was = changed.before
+        schedule, zone = _parsed(str(was.get("schedule") or "")), str(was.get("zone") or entry.zone)
     there = _tz(zone)
     found = given or known.filter(slot_at=asked.at).first()
     if found is None and moment is None and not entry.schedule:
@@ -124,7 +125,7 @@ def _find(name: str) -> tuple[Entry, Deed | None]:
         renamed, former = renamed or _deed(event), event.subject
         if (entry := entries.filter(name=former).first()) is not None:
             return entry, renamed
-    raise UnknownJob(no_entry(name, entries.values_list("name", flat=True)))
+    raise ledger.unknown_entry(name, conf.database)
 
 
 def _asked(
