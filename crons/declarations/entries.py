@@ -87,7 +87,7 @@ def write(declaration: Declaration, now: datetime, known: Known, by: str) -> str
             _create(declaration, wanted, now, known, using)
             return "created"
         if isinstance(entry.overrides, Garbled):
-            # Nobody can read from it what a person said, and while it stands the entry cannot be planned.
+            # A person's override that cannot be read: while it stands, the entry cannot be planned.
             wanted["overrides"] = {}
             found = {"overrides": storable(entry.overrides.text, LONGEST_FOUND)}
             note("mend", "entry", declaration.name, by, now, using, before=found, after={"overrides": {}})
@@ -103,7 +103,7 @@ def write(declaration: Declaration, now: datetime, known: Known, by: str) -> str
         elif {"schedule", "zone", "policy", "tags"} & set(differing) or entry.parked_reason:
             _close_account(entry, wanted, now, using)
             if "policy" in differing:
-                # What is on its way to a worker may have to go another way now.
+                # What was sent may be for another executor or queue now.
                 requeue_entry(entry, now, "its job was declared anew", using)
         if deed == "unchanged" and (differing or entry.retired_at is not None or entry.parked_reason):
             deed = "changed"
@@ -184,7 +184,7 @@ def _create(declaration: Declaration, wanted: dict[str, Any], now: datetime, kno
 
 def _pause_new(entry: Entry, now: datetime, known: Known, using: str) -> None:
     """Pause *entry*, which begins to run, because something else runs it already."""
-    # In the transaction that writes the entry: between two, a sync that is killed left it running twice.
+    # In the transaction that writes the entry: a sync that was killed between two left the job running twice.
     held = known.paused[entry.name]
     pause_new(entry, now, by=held.by, reason=held.reason, using=using)
 

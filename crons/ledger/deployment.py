@@ -95,7 +95,7 @@ def require() -> None:
 
 
 def refuse_a_copy() -> None:
-    """Refuse to look at the rows of a copy as if they were true here. A look must not adopt, so this is not require().
+    """Refuse to describe the rows of a copy as if they were true here; unlike require() it never adopts.
 
     Raises: NotAdopted.
     """
@@ -221,7 +221,7 @@ def _machine() -> str:
 def _ask_living_schedulers(now: datetime) -> None:
     """Refuse where a scheduler of this machine lives whose heartbeats are of another time.
 
-    A stopped one writes none: so its next is waited for, which costs a little where one has been frozen for an hour.
+    Cost: waits for the next heartbeat of one whose last is old: it may only have been frozen for an hour.
     """
     if transactions.now_in_tests is not None:
         return

@@ -779,7 +779,7 @@ def test_a_program_that_cannot_be_killed_holds_its_entry(orphan, monkeypatch):
 
     assert ledger.expire(NOON + minutes(6)) == []
     assert Attempt.objects.get().error == (
-        "nobody watches over it any more, and what it has started runs on and cannot be killed: "
+        "no process supervises it any more, and what it has started runs on and cannot be killed: "
         f"pid {program.pid} (sleep 1000)"
     )
     program.kill()

@@ -18,6 +18,7 @@ from django.db import connection, transaction
 from django.test.utils import CaptureQueriesContext
 
 from crons import ledger
+from crons.attempts import Unstarted
 from crons.jobs import Policy
 from crons.ledger import existing, queries
 from crons.models import Attempt, Entry, Run
@@ -120,6 +121,18 @@ def test_expire_reads_what_has_a_lease(backlog, plans):
     assert lost == [attempt.pk]
     assert_along(plans["leases_here"], "crons_attempt_lease")
     assert_along(plans["lost"], "crons_attempt_lease")
+    assert not big_reads(captured)
+
+
+def test_release_reads_what_has_a_lease(backlog, plans, instance):
+    """Each pass asks which attempts this process has begun: of those that are over it reads none."""
+    attempt = _run(Run.objects.filter(state="due").last(), instance.name, instance.boot_id)
+
+    with CaptureQueriesContext(connection) as captured:
+        released = ledger.release_unstarted(instance.name, [], Unstarted(), NOON)
+
+    assert released == [attempt.pk]
+    assert_along(plans["leases_of"], "crons_attempt_lease")
     assert not big_reads(captured)
 
 

@@ -27,7 +27,7 @@ SILENT = (
     "its processes have ended, and the process that should have written down how (pid {pid} on {host}) says nothing "
     "(stopped?): the job may or may not have run to its end"
 )
-UNKILLABLE = "nobody watches over it any more, and what it has started runs on and cannot be killed: {}"
+UNKILLABLE = "no process supervises it any more, and what it has started runs on and cannot be killed: {}"
 
 
 @verb

@@ -137,7 +137,7 @@ def doomed(now: datetime, keep: Mapping[str, timedelta | None]) -> Q:
         entry=OuterRef("entry_id"), slot_at__gt=OuterRef("slot_at"), verdict=Verdict.SUCCEEDED
     )
     needed = Q(verdict=Verdict.SUCCEEDED, slot_at__isnull=False) & ~Exists(newer_success)
-    told_of = Incident.objects.filter(run=OuterRef("pk"), closed_at=None)
+    reported = Incident.objects.filter(run=OuterRef("pk"), closed_at=None)
     aged, of_retired = Q(pk__in=[]), Q(pk__in=[])
     for verdict in Verdict:
         cut = _cut(now, keep[verdict])
@@ -146,10 +146,10 @@ def doomed(now: datetime, keep: Mapping[str, timedelta | None]) -> Q:
             aged |= Q(verdict=verdict, planned_at__lt=cut, ended_at__lt=cut)
             of_retired |= Q(verdict=verdict, entry__retired_at__lt=cut)
     accounted = Q(slot_at=None) | Q(slot_at__lte=F("entry__accounted_until"))
-    # Said the long way: for state = 'done' or inspect_at IS NULL, SQLite reads all such rows along that index
+    # Written as NOT: for state = 'done' or inspect_at IS NULL, SQLite reads all such rows along that index
     # instead of the thousand that are asked about.
     over = ~Q(state__in=[state for state in State if state != State.DONE]) & ~Q(inspect_at__isnull=False)
-    return over & accounted & aged & (of_retired | (Exists(later) & ~needed)) & Q(~Exists(told_of))
+    return over & accounted & aged & (of_retired | (Exists(later) & ~needed)) & Q(~Exists(reported))
 
 
 def _prune_runs(
