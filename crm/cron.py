@@ -19,7 +19,6 @@ HEARTBEAT_LOG = "crm_heartbeat_log.txt"
 LOW_STOCK_LOG = "low_stock_updates_log.txt"
 REPORT_LOG = "crm_report_log.txt"
 HELLO = "{ hello }"
-_HELLO_SECONDS = 5
 
 
 @job(
@@ -187,7 +186,7 @@ def _say(*lines: str) -> None:
 def _ask_hello() -> None:
     if settings.CRM_GRAPHQL_URL:
         # Without the token: hello is for anyone, and a heartbeat must not fail for want of one.
-        data = ApiClient(settings.CRM_GRAPHQL_URL, timeout_seconds=_HELLO_SECONDS).ask(HELLO)
+        data = ApiClient(settings.CRM_GRAPHQL_URL, timeout_seconds=settings.CRM_GRAPHQL_TIMEOUT).ask(HELLO)
     else:
         # Imported for this alone: it takes longer than a whole tick.
         result = import_string("crm.schema.schema").execute_sync(HELLO)

@@ -435,3 +435,24 @@ def test_slot_of_the_report_is_a_monday():
 
     slot = registry.entries["generate_crm_report"].schedule.next_after(NOW, timezone.get_current_timezone())
     assert slot == datetime.fromisoformat("2026-11-23T06:00:00+00:00")
+
+
+def test_heartbeat_waits_as_long_as_the_setting_says(settings, log_dir, monkeypatch):
+    """It gave up after five seconds on a busy machine, and told people of a setting that did not count."""
+    settings.CRM_GRAPHQL_URL = "http://127.0.0.1:9/graphql"
+    settings.CRM_GRAPHQL_TIMEOUT = 17
+    waits = []
+
+    class Client:
+        def __init__(self, url, token=None, timeout_seconds=None):
+            waits.append((url, timeout_seconds))
+
+        def ask(self, query):
+            return {"hello": "Hello, GraphQL!"}
+
+    monkeypatch.setattr(cron, "ApiClient", Client)
+
+    cron.log_crm_heartbeat()
+
+    assert waits == [("http://127.0.0.1:9/graphql", 17)]
+    assert len(log(log_dir, "crm_heartbeat_log.txt")) == 1
