@@ -81,9 +81,12 @@ def test_two_beats_give_one_attempt_per_slot_and_a_killed_one_fires_none_again(b
     assert Counter(entry for entry, _, _ in beaten.traces()) == {"plain": 1}
     assert beaten.verdicts("plain") == [("succeeded", 1, "succeeded")]
     assert beaten.sql("SELECT trigger FROM crons_run") == [("beat",)]
-    for process in (other, third, taker):
-        process.send_signal(signal.SIGTERM)
-    assert [process.wait(PATIENCE_SECONDS) for process in (other, third, taker)] == [0, 0, 0]
+    # Killed: Celery's beat may lose a SIGTERM that comes while it writes, and go on for ever.
+    for process in (other, third):
+        process.kill()
+        process.wait()
+    taker.send_signal(signal.SIGTERM)
+    assert taker.wait(PATIENCE_SECONDS) == 0
     assert beaten.sql("SELECT COUNT(*) FROM crons_run") == [(1,)]
 
 
