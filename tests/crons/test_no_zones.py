@@ -25,6 +25,7 @@ NEEDED = {
     "run": ["report", "--manual"],
     "show": ["1"],
     "log": ["1"],
+    "why": ["report"],
     "pause": ["report", "--reason", "moving"],
     "resume": ["report"],
     "cancel": ["1", "--reason", "moving"],
