@@ -94,7 +94,7 @@ def run_after_all(story: Story) -> str:
     """Say how a slot that has no run is run after all."""
     at, name = story.facts.asked.at, story.facts.entry.name
     first, last = (iso(each) for each in (at, at + timedelta(seconds=1)))
-    return f"to run it after all: {crons(f'backfill {name} --from {first} --to {last}')}"
+    return f"to run it after all: {crons(f'backfill {name} --since {first} --until {last}')}"
 
 
 def attempt_said(attempt: AttemptFacts, story: Story) -> str:

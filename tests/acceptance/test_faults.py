@@ -97,7 +97,7 @@ def test_a_pooler_that_forgets_the_session_after_each_transaction(site: Site, fo
         "history",
         "next",
         "resume plain",
-        "backfill plain --from 2026-01-01 --to 2026-01-02 --dry-run",
+        "backfill plain --since 2026-01-01 --until 2026-01-02 --dry-run",
     ):
         site.crons(*each.split(), **through)
     site.crons("prune", **through)

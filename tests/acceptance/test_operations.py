@@ -29,7 +29,7 @@ def test_a_failed_run_is_mended_and_tried_again_with_its_key(site: Site) -> None
 def test_a_hole_is_filled_once_by_racing_ticks(site: Site) -> None:
     """Two fill the same span, two look at the clock, one dies: each slot has one success under its own key."""
     last = site.keep_off_the_hour() - timedelta(hours=1)
-    span = ("--from", (last - timedelta(hours=3)).isoformat(), "--to", last.isoformat(), "--yes")
+    span = ("--since", (last - timedelta(hours=3)).isoformat(), "--until", last.isoformat(), "--yes")
     fillers = [site.start("backfill", "harmless", *span) for _ in range(2)]
     assert [filler.wait(PATIENCE_SECONDS) for filler in fillers] == [0, 0]
 

@@ -23,7 +23,7 @@ def test_restored_backup_repeats_only_what_may_be_repeated(site: Site, tmp_path:
         site.crons("tick")
         lost = {entry: (key, token) for entry, key, token in site.traces()}
 
-        reconciled = restored.crons("reconcile", "--from", taken, CRONS_ENABLED="0")
+        reconciled = restored.crons("reconcile", "--since", taken, CRONS_ENABLED="0")
         restored.crons("adopt", "--yes")
         restored.crons("tick")
 
@@ -47,7 +47,7 @@ def test_database_that_was_not_restored_is_left_alone(site: Site) -> None:
     site.crons("tick")
     before = site.sql("SELECT name, accounted_until, wake_at FROM crons_entry ORDER BY id")
 
-    refused = site.crons("reconcile", "--from", "2026-01-01T00:00Z", check=False)
+    refused = site.crons("reconcile", "--since", "2026-01-01T00:00Z", check=False)
 
     assert refused.returncode == 1
     assert "so it is no backup of 2026-01-01 00:00:00 UTC, or it has run since it was restored." in refused.stderr
@@ -57,7 +57,7 @@ def test_database_that_was_not_restored_is_left_alone(site: Site) -> None:
 @pytest.mark.parametrize("moment", ["2026-13-01", "yesterday"])
 def test_moment_that_is_none_is_a_mistake_of_usage(site: Site, moment: str) -> None:
     """Before anything is looked at."""
-    refused = site.crons("reconcile", "--from", moment, check=False)
+    refused = site.crons("reconcile", "--since", moment, check=False)
 
     assert refused.returncode == 2
     assert f"{moment!r} is no moment" in refused.stderr

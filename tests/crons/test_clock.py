@@ -228,8 +228,8 @@ def test_what_waits_for_a_moment_of_the_wrong_clock_goes_on(make_entry, led, clo
 
 def test_reconcile_wants_one_of_from_and_clock():
     """The two have nothing in common but that the database is not what it should be."""
-    neither, both = call_crons("reconcile"), call_crons("reconcile", "--clock", "--from", "2026-03-01T00:00Z")
+    neither, both = call_crons("reconcile"), call_crons("reconcile", "--clock", "--since", "2026-03-01T00:00Z")
 
     assert (neither.code, both.code) == (1, 1)
-    assert "one of the arguments --from --clock is required" in neither.err
+    assert "one of the arguments --since --clock is required" in neither.err
     assert "not allowed with argument" in both.err

@@ -30,8 +30,8 @@ NEEDED = {
     "resume": ["report"],
     "cancel": ["1", "--reason", "moving"],
     "retry": ["1"],
-    "backfill": ["report", "--from", "2026-03-01", "--to", "2026-03-02"],
-    "reconcile": ["--from", "2026-03-01"],
+    "backfill": ["report", "--since", "2026-03-01", "--until", "2026-03-02"],
+    "reconcile": ["--since", "2026-03-01"],
 }
 # What a function cannot be called without.
 CALLS = {
@@ -49,6 +49,7 @@ CALLS = {
     "cancel_entry": ("report", {"by": "ann", "reason": "moving"}),
     "prune": ({"by": "ann"},),
     "reconcile": (NOON, {"by": "ann"}),
+    "why": ("report", {}),
     "sync": ({},),
     "entry": ("report", {}),
     "entries": ({},),

@@ -148,7 +148,7 @@ def test_a_second_time_finds_nothing_left(restored):
 
 
 def test_database_that_went_on_is_refused(restored, led):
-    """Production with the wrong --from would lose what is due."""
+    """Production with the wrong --since would lose what is due."""
     led.record(NOON + minutes(10))
 
     with pytest.raises(Refused) as refused:
@@ -156,7 +156,7 @@ def test_database_that_went_on_is_refused(restored, led):
 
     assert str(refused.value) == (
         "this database has a run of 2026-03-02 12:10:00 UTC, so it is no backup of 2026-03-02 12:07:00 UTC, or it has "
-        "run since it was restored. Nothing was changed. Give --from the moment at which the backup was made, not "
+        "run since it was restored. Nothing was changed. Give --since the moment at which the backup was made, not "
         "before its newest run; a database that was not restored needs no reconciling."
     )
     assert not Range.objects.exists()
@@ -227,7 +227,7 @@ def test_verb_says_what_became_of_what(restored, at_one, monkeypatch):
     """Also while switched off, which is when it belongs."""
     monkeypatch.setenv("CRONS_ENABLED", "0")
     out, as_json = io.StringIO(), io.StringIO()
-    args = ("--from", BACKUP.isoformat(), "--until", STOPPED.isoformat())
+    args = ("--since", BACKUP.isoformat(), "--until", STOPPED.isoformat())
     lost, asked = (run.pk for run in Run.objects.filter(entry__name="charge").order_by("pk"))
     again, asked_tidy = (run.pk for run in Run.objects.filter(entry__name="tidy").order_by("pk"))
     above = Attempt.objects.latest("pk").pk + 1_000_000 + 10_000 * 54 * 60
@@ -256,7 +256,7 @@ def test_running_scheduler_is_in_the_way(restored, at_one):
     Heartbeat.objects.create(instance="new", expected_by=NOW + timedelta(seconds=30), **beat)
 
     with pytest.raises(CommandError) as refused:
-        call_command("crons", "reconcile", "--from", BACKUP.isoformat())
+        call_command("crons", "reconcile", "--since", BACKUP.isoformat())
 
     assert str(refused.value) == (
         "serve on elsewhere (pid 7) is running on this database: stop it first, and set CRONS_ENABLED=0 until this is "

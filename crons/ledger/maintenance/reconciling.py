@@ -78,7 +78,7 @@ def reconcile(since: datetime, until: datetime, now: datetime, *, by: str, dry_r
 def _refuse_another_time(since: datetime, until: datetime, now: datetime, using: str) -> None:
     if not since <= until <= now:
         raise Refused(
-            f"--from {utc(since)} and --until {utc(until)} do not follow each other up to now, {utc(now)}: "
+            f"--since {utc(since)} and --until {utc(until)} do not follow each other up to now, {utc(now)}: "
             "give the moment of the backup, and the one when the lost database stopped."
         )
     recorded = Run.objects.using(using).aggregate(at=Max("recorded_at"))["at"]
@@ -87,7 +87,7 @@ def _refuse_another_time(since: datetime, until: datetime, now: datetime, using:
     if newest > since:
         raise Refused(
             f"this database has a run of {utc(newest)}, so it is no backup of {utc(since)}, or it has run since it "
-            "was restored. Nothing was changed. Give --from the moment at which the backup was made, not before "
+            "was restored. Nothing was changed. Give --since the moment at which the backup was made, not before "
             "its newest run; a database that was not restored needs no reconciling."
         )
 

@@ -15,6 +15,7 @@ from crons.management.verbs.base import (
     moment,
     operator,
     run_number,
+    run_or_name,
 )
 
 __all__ = [
@@ -30,6 +31,7 @@ __all__ = [
     "moment",
     "operator",
     "run_number",
+    "run_or_name",
 ]
 
 # Verb → (module here, what it does). The class is the verb with a capital: `tick` is `Tick` in tick.py.

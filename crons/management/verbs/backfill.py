@@ -20,14 +20,14 @@ class Backfill(Verb):
         "it was declared. Oldest first, one at a time unless the job allows overlap, and after what falls due.\n"
         "Each has the context.key and the window of its slot. Repeating it adds nothing that waits or has succeeded."
     )
-    example = "backfill nightly_report --from 2026-10-01 --to 2026-10-08 --dry-run"
+    example = "backfill nightly_report --since 2026-10-01 --until 2026-10-08 --dry-run"
 
     def add_arguments(self, parser: argparse.ArgumentParser) -> None:
         parser.add_argument("entry", metavar="NAME", help="The entry.")
         parser.add_argument(
-            "--from", dest="first", type=moment, required=True, metavar="ISO", help="Slots from this moment on."
+            "--since", dest="first", type=moment, required=True, metavar="ISO", help="Slots from this moment on."
         )
-        parser.add_argument("--to", dest="last", type=moment, metavar="ISO", help="Slots before it; now by default.")
+        parser.add_argument("--until", dest="last", type=moment, metavar="ISO", help="Slots before it; now by default.")
         parser.add_argument("--dry-run", action="store_true", help="Only list the slots.")
         parser.add_argument("--yes", action="store_true", help="Do not ask.")
 

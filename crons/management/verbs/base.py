@@ -118,6 +118,11 @@ def run_number(text: str) -> int:
     return int(text)
 
 
+def run_or_name(text: str) -> int | str:
+    """Read what names a run on the command line: its number, or the name of an entry."""
+    return run_number(text) if text.isdecimal() else text
+
+
 def find_run(run_id: int) -> Run:
     """Return a run with its entry.
 

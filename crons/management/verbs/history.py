@@ -46,6 +46,7 @@ class History(Verb):
         parser.add_argument("--count", type=at_least_one, default=20, metavar="N", help="How many; 20 by default.")
         parser.add_argument("--verdict", choices=[word.value for word in Verdict], help="Only what ended so.")
         parser.add_argument("--since", type=moment, metavar="ISO", help="Only slots from this moment on.")
+        parser.add_argument("--until", type=moment, metavar="ISO", help="Only slots before this moment.")
 
     def handle(self, options: Mapping[str, Any], out: Out) -> int:
         found = _merged(options)
@@ -83,6 +84,8 @@ def _merged(options: Mapping[str, Any]) -> list[Run | Range]:
         runs = runs if options["verdict"] == Verdict.SUCCEEDED else not_well(runs, "verdict")
     if options["since"]:
         runs, ranges = runs.filter(planned_at__gte=options["since"]), ranges.filter(last_at__gte=options["since"])
+    if options["until"]:
+        runs, ranges = runs.filter(planned_at__lt=options["until"]), ranges.filter(first_at__lt=options["until"])
     count = options["count"]
     both: list[Run | Range] = [*runs[:count], *ranges[:count]]
     return sorted(both, key=_at, reverse=True)[:count]

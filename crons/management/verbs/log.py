@@ -13,7 +13,7 @@ from django.db.models.expressions import RawSQL
 from crons import api
 from crons.conf import conf
 from crons.exceptions import CronsError, Refused
-from crons.management.verbs import Out, Verb, at_least_one, find_run
+from crons.management.verbs import Out, Verb, at_least_one, find_run, run_or_name
 from crons.models import Attempt, OutputChunk, Run
 from crons.presentation import as_json, describe_arguments, describe_run
 from crons.triggers.following import Follower, current_attempt
@@ -33,7 +33,9 @@ class Log(Verb):
     ends_with_reader = True
 
     def add_arguments(self, parser: argparse.ArgumentParser) -> None:
-        parser.add_argument("run", metavar="RUN_ID|NAME", help="A run's number, or an entry: its last run begun.")
+        parser.add_argument(
+            "run", metavar="RUN_ID|NAME", type=run_or_name, help="A run's number, or an entry: its last run begun."
+        )
         parser.add_argument("--attempt", type=at_least_one, metavar="N", help="Which try; the last by default.")
         parser.add_argument("--stream", choices=["stdout", "stderr", "log"], help="Only this one.")
         parser.add_argument(
@@ -56,7 +58,9 @@ class Log(Verb):
         for chunk in chunks:  # bounded by OUTPUT_LIMIT_BYTES; a cursor on the server would need a session of its own
             written = True
             _print(chunk, out)
-        if not written:
+        if attempt.error and not options["stream"]:
+            _print_error(attempt, out, is_first=not written)
+        elif not written:
             what = f" to {options['stream']}" if options["stream"] else ""
             out.note(f"run {attempt.run_id}, attempt {attempt.number} wrote nothing{what}.")
         return 0
@@ -90,6 +94,13 @@ def _print(chunk: OutputChunk, out: Out) -> None:
         out.stdout.flush()
 
 
+def _print_error(attempt: Attempt, out: Out, *, is_first: bool) -> None:
+    if out.json:
+        out.row({"attempt": attempt.pk, "seq": None, "stream": "error", "text": attempt.error})
+        return
+    out.text(f"{'' if is_first else chr(10)}error\n{attempt.error.rstrip()}\n")
+
+
 def _exit_code(run: Run) -> int:
     if run.verdict == Verdict.SUCCEEDED:
         return 0
@@ -98,19 +109,19 @@ def _exit_code(run: Run) -> int:
     return code if code > 0 else 128 - code  # as a shell says of what a signal ended
 
 
-def _run(asked: str) -> Run:
-    if asked.isdecimal():
-        return find_run(int(asked))
+def _run(asked: int | str) -> Run:
+    if isinstance(asked, int):
+        return find_run(asked)
     run = api.history(asked).filter(tries__gt=0).first()
     if run is None:
         raise CronsError(f"{asked!r} has never run, so it wrote nothing. See: manage.py crons history {asked}")
     return run
 
 
-def run_to_follow(asked: str) -> Run:
+def run_to_follow(asked: int | str) -> Run:
     """Return the run that is meant: of an entry the one that goes, else the next to begin, else the last."""
-    if asked.isdecimal():
-        return find_run(int(asked))
+    if isinstance(asked, int):
+        return find_run(asked)
     # Ordered here: in the order of the slots SQLite would walk through all of them.
     going = max(api.history(asked).filter(RUNNING).order_by(), key=lambda run: (run.planned_at, run.pk), default=None)
     waiting = api.history(asked).filter(wake_at__isnull=False).order_by("wake_at", "pk")

@@ -24,11 +24,11 @@ class Reconcile(Verb):
         "With --clock, after the clock was wrong: accounts that reach into the future end now, and nothing that\n"
         "has run is run again."
     )
-    example = "reconcile --from 2026-11-23T02:00Z --dry-run"
+    example = "reconcile --since 2026-11-23T02:00Z --dry-run"
 
     def add_arguments(self, parser: argparse.ArgumentParser) -> None:
         what = parser.add_mutually_exclusive_group(required=True)
-        what.add_argument("--from", dest="since", metavar="MOMENT", type=moment, help="When the backup was made.")
+        what.add_argument("--since", metavar="MOMENT", type=moment, help="When the backup was made.")
         what.add_argument(
             "--clock",
             action="store_true",

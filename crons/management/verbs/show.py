@@ -9,7 +9,8 @@ from typing import Any
 
 from crons import api, ledger
 from crons.conf import conf
-from crons.management.verbs import Out, Verb, find_run, run_number
+from crons.exceptions import CronsError
+from crons.management.verbs import Out, Verb, find_run, run_or_name
 from crons.models import Attempt, AuditEvent, Run, WorkReport
 from crons.presentation import (
     Cell,
@@ -34,14 +35,16 @@ class Show(Verb):
 
     name = "show"
     help = "Show all that is known of one run: its slot, its verdict, and each attempt."
-    example = "show 1042"
+    example = "show nightly_report"
     ends_with_reader = True
 
     def add_arguments(self, parser: argparse.ArgumentParser) -> None:
-        parser.add_argument("run", metavar="RUN_ID", type=run_number, help="A run's number, from crons history.")
+        parser.add_argument(
+            "run", metavar="RUN_ID|NAME", type=run_or_name, help="A run's number, or an entry: its newest."
+        )
 
     def handle(self, options: Mapping[str, Any], out: Out) -> int:
-        run = find_run(options["run"])
+        run = _run(options["run"])
         attempts = list(run.attempts.using(conf.database).select_related("work").order_by("number"))
         deeds = AuditEvent.objects.using(conf.database).filter(subject_type="run", subject=str(run.pk)).order_by("pk")
         if out.json:
@@ -57,6 +60,15 @@ class Show(Verb):
             out.line()
             _print_attempt(attempt, run.entry.zone, now, out)
         return 0
+
+
+def _run(asked: int | str) -> Run:
+    if isinstance(asked, int):
+        return find_run(asked)
+    newest = api.history(asked).first()
+    if newest is None:
+        raise CronsError(f"{asked!r} has no run yet. See: manage.py crons history {asked}")
+    return newest
 
 
 def _print_run(run: Run, out: Out) -> None:

@@ -49,7 +49,7 @@ def hole(clock, make_entry):
 
 def test_backfill_shows_the_slots_before_it_does_anything(crons, hole):
     """In the entry's zone, with the offset that tells both hours of this night apart."""
-    said = crons("backfill", "report", "--from", "2026-10-24T23:00Z", "--dry-run")
+    said = crons("backfill", "report", "--since", "2026-10-24T23:00Z", "--dry-run")
 
     assert said.out.splitlines() == [
         "2026-10-25 01:00:00 +02:00",
@@ -62,7 +62,7 @@ def test_backfill_shows_the_slots_before_it_does_anything(crons, hole):
 
 def test_backfill_needs_a_yes(crons, hole):
     """Nobody is here to ask: the line that needs nobody is told."""
-    said = crons("backfill", "report", "--from", "2026-10-24T23:00Z")
+    said = crons("backfill", "report", "--since", "2026-10-24T23:00Z")
 
     assert (said.code, said.err) == (
         1,
@@ -77,7 +77,7 @@ def test_backfill_at_a_terminal_asks(hole, monkeypatch, paint, answer, made):
     monkeypatch.setattr(sys, "stdin", Terminal(answer))
 
     with suppress(CommandError):
-        call_command("crons", "backfill", "report", "--from", "2026-10-24T23:00Z", stdout=paint, stderr=paint)
+        call_command("crons", "backfill", "report", "--since", "2026-10-24T23:00Z", stdout=paint, stderr=paint)
 
     assert (
         "Run 3 slots of report, from 2026-10-25 01:00:00 +02:00 to 2026-10-25 02:00:00 +02:00? [y/N] "
@@ -87,9 +87,10 @@ def test_backfill_at_a_terminal_asks(hole, monkeypatch, paint, answer, made):
 
 def test_backfill_repeated_finds_nothing(crons, hole):
     """Whoever is not sure whether it was done does it again."""
-    first = crons("backfill", "report", "--from", "2026-10-24T23:00Z", "--yes")
-    second = crons("backfill", "report", "--from", "2026-10-24T23:00Z", "--yes")
-    as_json = crons("backfill", "report", "--from", "2026-10-24T22:30Z", "--to", "2026-10-24T23:00Z", "--yes", "--json")
+    first = crons("backfill", "report", "--since", "2026-10-24T23:00Z", "--yes")
+    second = crons("backfill", "report", "--since", "2026-10-24T23:00Z", "--yes")
+    span = ("--since", "2026-10-24T22:30Z", "--until", "2026-10-24T23:00Z")
+    as_json = crons("backfill", "report", *span, "--yes", "--json")
 
     assert first.out == "3 slots of report are run, oldest first. See: manage.py crons history report\n"
     assert second.out == "Every slot in this span has succeeded, or waits for its turn already.\n"
@@ -183,7 +184,7 @@ def test_cancel_of_an_entry_stops_all_that_goes_or_waits(crons, clock, make_entr
 def test_a_backfill_is_called_off_as_a_whole(crons, clock, hole, make_run):
     """The present goes on."""
     due = make_run(hole, NOW, state="due", verdict="", ended_at=None)
-    crons("backfill", "report", "--from", "2026-10-24T23:00Z", "--yes")
+    crons("backfill", "report", "--since", "2026-10-24T23:00Z", "--yes")
 
     said = crons("cancel", "report", "--backfill", "--reason", "wrong month")
 

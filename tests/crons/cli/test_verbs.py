@@ -263,6 +263,22 @@ def test_history_keeps_to_name_verdict_since_and_count(crons, make_entry, make_r
     assert ids("--count", "1") == [("run", late.pk)]
 
 
+def test_history_until_leaves_out_what_came_later(crons, make_entry, make_run):
+    """The moment itself, too; a range that had begun before is in it."""
+    entry = make_entry()
+    slots = [NOW - timedelta(hours=hours) for hours in (3, 2, 1)]
+    for slot_at in slots:
+        make_run(entry, slot_at=slot_at)
+    Range.objects.create(
+        entry=entry, first_at=slots[0], last_at=slots[2], count=3, verdict="missed", reason="catch_up",
+        trigger="serve", recorded_at=NOW,
+    )  # fmt: skip
+
+    rows = objects(crons("history", "--until", slots[1].isoformat(), "--json").out)
+
+    assert [row["model"] for row in rows] == ["range", "run"]
+
+
 def test_history_refuses_a_moment_that_is_none(crons):
     """A wrong date must not show everything."""
     said = crons("history", "--since", "yesterday")
@@ -280,10 +296,28 @@ def test_history_of_nothing_says_so(crons):
 # show
 
 
-@pytest.mark.parametrize("verb", ["show", "retry"])
-def test_run_is_named_by_its_number(crons, verb):
+def test_show_by_name_is_the_newest_run_of_it(crons, make_entry, make_run):
+    """Whatever became of it: a skipped slot, too."""
+    entry = make_entry()
+    make_run(entry, slot_at=NOW - timedelta(hours=1))
+    newest = make_run(entry, slot_at=NOW, verdict="skipped", reason="overlap")
+    make_run(make_entry("other"), slot_at=NOW + timedelta(hours=1))
+
+    assert crons("show", "report").out.splitlines()[0] == f"run {newest.pk} of report"
+
+
+def test_show_and_log_say_what_they_cannot_find(crons, make_entry):
+    make_entry()
+
+    assert crons("show", "report").err == "'report' has no run yet. See: manage.py crons history report\n"
+    assert crons("show", "reprot").err == "'reprot' is not declared. Did you mean 'report'? See: manage.py crons list\n"
+    for verb in ("show", "log"):
+        assert "is no run, expected its number" in crons(verb, "9" * 30).err
+
+
+def test_a_run_to_retry_is_named_by_its_number(crons):
     """'abc' is no count, which nobody had asked for, told nobody what to give."""
-    said = crons(verb, "abc")
+    said = crons("retry", "abc")
 
     assert said.err == (
         "Error: argument RUN_ID: 'abc' is no run, expected its number: manage.py crons history shows it\n"
@@ -368,6 +402,22 @@ def chunk(attempt, seq, stream, text):
     OutputChunk.objects.create(attempt=attempt, seq=seq, stream=stream, text=text)
 
 
+def test_log_of_a_failure_ends_with_its_traceback(crons, make_entry, make_run, make_attempt):
+    run = make_run(make_entry(), verdict="failed")
+    attempt = make_attempt(
+        run, outcome="failed", error="Traceback (most recent call last):\n  …\nValueError: no\x1b[2J\n"
+    )
+    error = "error\nTraceback (most recent call last):\n  …\nValueError: no\n"
+    assert crons("log", "report").out == error
+
+    OutputChunk.objects.create(attempt=attempt, seq=0, stream="stdout", text="half of it\n")
+
+    assert crons("log", "report").out == f"half of it\n\n{error}"
+    assert crons("log", "report", "--stream", "stdout").out == "half of it\n"
+    *_, last = objects(crons("log", "report", "--json").out)
+    assert (last["stream"], last["seq"], last["text"].splitlines()[-1]) == ("error", None, "ValueError: no\x1b[2J")
+
+
 def test_log_prints_the_last_attempt_safe_to_look_at(crons, written):
     """Streams in order; what steers a terminal is left out, also where none is: a file is looked at later."""
     assert crons("log", str(written.pk)).out == "a\nbohdone\n"
@@ -409,7 +459,7 @@ LOOKS = [
     ("list", "--all"), ("next",), ("history",), ("history", HOSTILE), ("show", "{run}"), ("show", HOSTILE),
     ("log", "{run}"), ("log", "{run}", "--follow"), ("health",), ("pause", HOSTILE, "--reason", HOSTILE),
     ("resume", HOSTILE), ("cancel", HOSTILE), ("cancel", HOSTILE + "x"), ("retry", "{run}"), ("prune", "--dry-run"),
-    ("backfill", HOSTILE, "--from", "2026-10-24", "--to", "2026-10-25", "--dry-run"),
+    ("backfill", HOSTILE, "--since", "2026-10-24", "--until", "2026-10-25", "--dry-run"),
 ]  # fmt: skip
 
 

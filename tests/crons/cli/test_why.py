@@ -58,7 +58,8 @@ def test_why_json_is_one_object(crons, clock, make_entry):
             "It is not paused any more.",
         ],
         "do": [
-            "to run it after all: manage.py crons backfill report --from 2026-10-25T00:00:00Z --to 2026-10-25T00:00:01Z"
+            "to run it after all: manage.py crons backfill report"
+            " --since 2026-10-25T00:00:00Z --until 2026-10-25T00:00:01Z"
         ],
     }
 
