@@ -21,7 +21,7 @@ def test_no_module_imports_more_than_ten_siblings():
 
 def test_most_modules_import_few():
     """It was 4.9 once; where this fails, look for a façade that is passed by, or a module that is none of its own."""
-    assert mean(len(siblings(name)) for name in modules()) < 4.75
+    assert mean(len(siblings(name)) for name in modules()) < 4.6
 
 
 def test_what_a_package_hands_on_counts_once():
