@@ -19,7 +19,7 @@ shift
 asking=(
     apps.py:test_apps.py
     checks/declarations.py:test_checks.py
-    conf.py:test_conf.py
+    conf/__init__.py:test_conf.py
     doctor/installed.py:test_doctor.py
     jobs/external_tasks.py:test_jobs.py
     sources/__init__.py:test_sources.py

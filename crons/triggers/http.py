@@ -1,4 +1,4 @@
-"""The trigger http: whoever holds a secret may have this web process look at the clock, by POST.
+"""The trigger http: whoever holds a secret, or a token, may have this web process look at the clock, by POST.
 
 A request records what is due and sends what runs elsewhere; it never forks a job, because a web process has threads.
 For what runs on this machine it starts `crons tick`, a process of its own that outlives the request, unless a
@@ -13,6 +13,7 @@ import json
 import re
 import threading
 import time
+from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
 
@@ -42,6 +43,7 @@ TIMESTAMP = re.compile(r"[0-9]{1,11}", re.ASCII)
 PATIENCE_SECONDS = 5.0
 _looking = threading.Lock()
 _places = threading.BoundedSemaphore(4)
+Verify = Callable[[str, HttpRequest], bool]
 
 
 @csrf_exempt
@@ -49,24 +51,27 @@ _places = threading.BoundedSemaphore(4)
 @transaction.non_atomic_requests
 @never_cache
 def tick(request: HttpRequest) -> HttpResponse:
-    """Record what is due and say how much; 404 unless CRONS["HTTP_TICK_SECRET"] is set.
+    """Record what is due and say how much; 404 unless CRONS["HTTP_TICK_SECRET"] or ["HTTP_TICK_VERIFY"] is set.
 
     The body is signed, and not read further: it may be empty, or whatever the caller's service insists on.
     """
     try:
-        secrets = conf.http_tick_secret
+        secrets, verify = conf.http_tick_secret, conf.http_tick_verify
     except InvalidSetting as error:
         log.error("POST /crons/tick is refused: %s", error)  # noqa: TRY400 (the sentence says all)
-        return _refused(503, "CRONS['HTTP_TICK_SECRET'] cannot be used; this host's log and manage.py check say why.")
-    if not secrets:
+        return _refused(503, "The settings of this page cannot be used; this host's log and manage.py check say why.")
+    if not (secrets or verify):
         raise Http404
     if request.method != "POST":
         return _refused(405, f"{request.method} was sent, and only POST is taken.", Allow="POST")
     body = _body(request)
     if body is None:
         return _refused(413, f"The body is longer than {LONGEST_BODY_BYTES} bytes. None is needed.")
-    if why := _why_not(request, body, secrets):
-        return _refused(401, why, **{"WWW-Authenticate": "Crons-Signature"})
+    scheme, _, token = request.headers.get("Authorization", "").partition(" ")
+    is_token = scheme.lower() == "bearer"
+    why = _why_no_token(request, token.strip(), secrets, verify) if is_token else _why_not(request, body, secrets)
+    if why:
+        return _refused(401, why, **{"WWW-Authenticate": "Bearer" if is_token else "Crons-Signature"})
     return _in_turn()
 
 
@@ -112,6 +117,27 @@ def _why_not(request: HttpRequest, body: bytes, secrets: tuple[str, ...]) -> str
             "set the clock that is wrong, and sign each request anew."
         )
     return ""
+
+
+def _why_no_token(request: HttpRequest, token: str, secrets: tuple[str, ...], verify: Verify | None) -> str:
+    """Say why *token* does not open the page; empty where it does."""
+    # Whoever reads it on the way can use it for ever, unlike a signature.
+    if not request.is_secure():
+        return (
+            "A token is taken over HTTPS only. Behind a proxy that ends HTTPS, Django's SECURE_PROXY_SSL_HEADER says "
+            "that the request came so; without HTTPS, sign the request."
+        )
+    # All are compared, each to its end: how long this takes tells nothing of how much was right.
+    matches = [hmac.compare_digest(each.encode(), token.encode(errors="replace")) for each in secrets]
+    if any(matches):
+        return ""
+    if verify is None:
+        return "The token is none of this host's secrets."
+    try:
+        return "" if verify(token, request) is True else "The token was refused by CRONS['HTTP_TICK_VERIFY']."
+    except Exception:
+        log.exception("CRONS['HTTP_TICK_VERIFY'] failed; POST /crons/tick is refused")
+        return "The token could not be verified; this host's log says why."
 
 
 def _in_turn() -> HttpResponse:

@@ -136,6 +136,87 @@ def test_a_signature_of_another_secret_or_another_body_is_wrong():
     assert post(secret=OTHER).status_code == 401
 
 
+def bearing(token, *, secure=True, scheme="Bearer"):
+    """What a scheduler of a cloud sends, which can sign nothing."""
+    headers = {"Authorization": f"{scheme} {token}"}
+    return Client(enforce_csrf_checks=True).post("/crons/tick", secure=secure, headers=headers)
+
+
+def accepts_the_cloud(token, request):
+    """A hook as a project writes it; what it returns is taken for a yes only where it is True."""
+    if token == "broken":
+        raise LookupError("the keys of the issuer cannot be fetched")
+    return {"a token of the cloud": True, "truthy": "yes"}.get(token, False)
+
+
+NO_HTTPS = (
+    "A token is taken over HTTPS only. Behind a proxy that ends HTTPS, Django's SECURE_PROXY_SSL_HEADER says that the "
+    "request came so; without HTTPS, sign the request."
+)
+
+
+def test_who_cannot_sign_sends_the_secret_itself_over_https(make_entry, settings):
+    settings.CRONS = {**settings.CRONS, "HTTP_TICK_SECRET": [SECRET, OTHER]}
+    make_entry()
+
+    answers = [bearing(SECRET), bearing(OTHER, scheme="bearer")]
+
+    assert [answer.status_code for answer in answers] == [200, 200]
+    assert told(answers[0])["recorded"] == 1
+
+
+@pytest.mark.parametrize("token", ["", SECRET[:-1], SECRET + "x", "\xff\xfe"])
+def test_another_token_is_refused_before_the_database_is_asked(token, django_assert_num_queries):
+    with django_assert_num_queries(0):
+        answer = bearing(token)
+
+    assert (answer.status_code, told(answer)) == (401, {"error": "The token is none of this host's secrets."})
+    assert answer["WWW-Authenticate"] == "Bearer"
+
+
+def test_without_https_a_token_is_refused_unread(settings):
+    settings.CRONS = {**settings.CRONS, "HTTP_TICK_VERIFY": f"{__name__}.accepts_the_cloud"}
+
+    for token in (SECRET, "a token of the cloud"):
+        answer = bearing(token, secure=False)
+        assert (answer.status_code, told(answer)) == (401, {"error": NO_HTTPS})
+
+
+def test_another_scheme_is_no_token():
+    assert told(bearing(SECRET, scheme="Basic")) == {"error": MISSING}
+
+
+@pytest.mark.parametrize(
+    ("token", "status", "error"),
+    [
+        ("a token of the cloud", 200, None),
+        ("truthy", 401, "The token was refused by CRONS['HTTP_TICK_VERIFY']."),
+        ("of somebody else", 401, "The token was refused by CRONS['HTTP_TICK_VERIFY']."),
+        ("broken", 401, "The token could not be verified; this host's log says why."),
+    ],
+)
+def test_a_hook_of_the_project_says_which_tokens_are_good(settings, token, status, error, caplog):
+    """Without a secret, too: the page is open to those tokens alone."""
+    settings.CRONS = {"HTTP_TICK_STARTS": False, "HTTP_TICK_VERIFY": f"{__name__}.accepts_the_cloud"}
+
+    answer = bearing(token)
+
+    assert answer.status_code == status
+    assert told(answer).get("error") == error
+    assert ("the keys of the issuer" in caplog.text) == (token == "broken")
+    assert post().status_code == 401
+
+
+@pytest.mark.parametrize("path", ["shop.no_such.hook", f"{__name__}.SECRET", "hook"])
+def test_a_hook_that_cannot_be_called_opens_nothing(settings, path):
+    settings.CRONS = {"HTTP_TICK_SECRET": SECRET, "HTTP_TICK_VERIFY": path}
+
+    [problem] = conf.problems()
+
+    assert problem.startswith(f"CRONS['HTTP_TICK_VERIFY'] is {path!r}, expected the dotted path of a function")
+    assert bearing(SECRET).status_code == post().status_code == 503
+
+
 def test_every_secret_is_compared_to_its_end(settings, monkeypatch):
     """How long a refusal takes tells nothing."""
     settings.CRONS = {"HTTP_TICK_SECRET": [SECRET, OTHER]}
@@ -200,7 +281,7 @@ def test_a_secret_that_cannot_work_is_refused_without_being_shown(settings, capl
     assert problem.startswith(said)
     assert answer.status_code == 503
     assert told(answer) == {
-        "error": "CRONS['HTTP_TICK_SECRET'] cannot be used; this host's log and manage.py check say why."
+        "error": "The settings of this page cannot be used; this host's log and manage.py check say why."
     }
     assert SECRET not in problem + answer.content.decode() + caplog.text
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import timedelta
 from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
@@ -13,6 +13,7 @@ from typing import Any, NamedTuple, cast
 from django.conf import settings
 from django.utils.module_loading import import_string
 
+from crons.conf.secrets import read_secrets
 from crons.exceptions import InvalidSetting, nearest_and_all
 from crons.extensions import extensions
 from crons.verdicts import Verdict
@@ -52,9 +53,9 @@ DEFAULTS: dict[str, Any] = {
     },
     "HTTP_TICK_SECRET": "",
     "HTTP_TICK_STARTS": True,
+    "HTTP_TICK_VERIFY": "",
     "MONITORING": {},
 }
-SHORTEST_SECRET = 32
 MONITORING_KEYS = ("TOKEN", "NETWORKS")
 Network = IPv4Network | IPv6Network
 # What is wrong with USE_TZ = False, and what to do: crons.E003, and whatever asks for rows.
@@ -238,7 +239,7 @@ class Conf:
         # Not through _get: no message may say what came, for a check would print it and a log keep it.
         crons = getattr(settings, "CRONS", {})
         given = crons.get("HTTP_TICK_SECRET", "") if isinstance(crons, dict) else ""
-        return _secrets(given, "CRONS['HTTP_TICK_SECRET']")
+        return read_secrets(given, "CRONS['HTTP_TICK_SECRET']")
 
     @property
     def monitoring(self) -> Monitoring:
@@ -254,13 +255,28 @@ class Conf:
         networks = given.get("NETWORKS", [])
         if not isinstance(networks, (list, tuple)):
             raise InvalidSetting(f"CRONS['MONITORING']['NETWORKS'] is {networks!r}, expected a list of networks.")
-        tokens = _secrets(given.get("TOKEN", ""), "CRONS['MONITORING']['TOKEN']")
+        tokens = read_secrets(given.get("TOKEN", ""), "CRONS['MONITORING']['TOKEN']")
         return Monitoring(tokens, tuple(_network(each) for each in networks))
 
     @property
     def http_tick_starts(self) -> bool:
         """Whether POST /crons/tick starts `crons tick` for what runs on its machine. Default True."""
         return bool(self._get("HTTP_TICK_STARTS", bool))
+
+    @property
+    def http_tick_verify(self) -> Callable[[str, Any], bool] | None:
+        """What says whether a token that came with POST /crons/tick may have it look. Default "": nothing."""
+        path = str(self._get("HTTP_TICK_VERIFY", str))
+        if not path:
+            return None
+        about = f"CRONS['HTTP_TICK_VERIFY'] is {path!r}, expected the dotted path of a function (token, request)"
+        try:
+            found: Callable[[str, Any], bool] = import_string(path)
+        except ImportError as error:
+            raise InvalidSetting(f"{about}: {error}.") from error
+        if not callable(found):
+            raise InvalidSetting(f"{about}: it is a {type(found).__name__}.")
+        return found
 
     def make_executor(self, alias: str) -> Any:
         """Build the executor called *alias*.
@@ -336,59 +352,6 @@ def _network(text: Any) -> Network:
         raise InvalidSetting(
             f"CRONS['MONITORING']['NETWORKS'] has {text!r}, expected a network such as '10.0.0.0/8' or '::1': {error}."
         ) from error
-
-
-def _secrets(given: Any, key: str) -> tuple[str, ...]:
-    """Read texts, and the lines of files; no message says what came."""
-    several = given if isinstance(given, (list, tuple)) else [given]
-    if not all(isinstance(each, (str, Path)) for each in several):
-        raise InvalidSetting(f"{key} is neither a text, nor a pathlib.Path, nor a list of them.")
-    found = [secret for each in several for secret in (_secrets_in(each, key) if isinstance(each, Path) else [each])]
-    secrets = tuple(each for each in found if each)
-    for each in secrets:
-        _check_secret(each, key)
-    return secrets
-
-
-def _secrets_in(path: Path, key: str) -> list[str]:
-    about = f"{key}: the file {path}"
-    if not path.is_absolute():
-        raise InvalidSetting(f"{about} needs an absolute path: a site may be started anywhere.")
-    try:
-        _check_mode(path, about)
-        found = [line for line in path.read_text(encoding="utf-8-sig").splitlines() if line]
-    except (OSError, ValueError) as error:
-        raise InvalidSetting(f"{about} cannot be read: {error}.") from error
-    if not found:
-        raise InvalidSetting(f"{about} is empty, expected a secret on each line.")
-    return found
-
-
-def _check_mode(path: Path, about: str) -> None:
-    # systemd lends credentials by an access list, whose mask shows as rights of a group.
-    lent = os.environ.get("CREDENTIALS_DIRECTORY")
-    mode = path.stat().st_mode & 0o777
-    if mode & 0o077 and not (lent and path.is_relative_to(lent)):
-        raise InvalidSetting(
-            f"{about} has mode {mode:04o}, so that other accounts can read or change it. "
-            f"Run: chmod 600 {path}; if others may have read it, change the secret too."
-        )
-
-
-def _check_secret(secret: str, key: str) -> None:
-    # A long path would do as a secret, which anybody could guess.
-    if secret.startswith("/") and Path(secret).exists():
-        raise InvalidSetting(f"{key} has the path of a file as a text: make it a pathlib.Path.")
-    if len(secret) < SHORTEST_SECRET:
-        raise InvalidSetting(
-            f"{key} has a secret of {len(secret)} characters, expected at least {SHORTEST_SECRET}, "
-            "as `openssl rand -hex 32` makes them."
-        )
-    if any(each.isspace() for each in secret):
-        raise InvalidSetting(
-            f"{key} has a secret with a blank or a line break in it, which a caller's shell would "
-            "not send: read it with .strip(), or take another."
-        )
 
 
 conf = Conf()
