@@ -18,8 +18,12 @@ BIG = ("crons_run", "crons_attempt", "crons_outputchunk", "crons_range")
 EVERY = 50  # one run in so many does not end well
 
 
-def fill(entries: list[models.Entry], count: int, now: datetime) -> None:
-    """Write *count* runs of *entries*, ten minutes apart back from *now*, an attempt and a chunk each; then ANALYZE."""
+def fill(entries: list[models.Entry], count: int, now: datetime, *, range_hours: int = 1) -> None:
+    """Write *count* runs of *entries*, ten minutes apart back from *now*, an attempt and a chunk each; then ANALYZE.
+
+    Of ranges a tenth as many, *range_hours* apart: where a query takes one in ten of them, PostgreSQL may as well read
+    the whole table.
+    """
     first_attempt = (models.Attempt.objects.order_by("-pk").values_list("pk", flat=True).first() or 0) + 1
     runs = [_run(entries[n % len(entries)], n, now, first_attempt) for n in range(count)]
     using = "default"
@@ -33,7 +37,7 @@ def fill(entries: list[models.Entry], count: int, now: datetime) -> None:
     for start in range(0, count, 5_000):
         part = attempts[start : start + 5_000]
         rows.insert([models.OutputChunk(attempt_id=pk, seq=0, stream="stdout", text="done\n") for pk in part], using)
-    ranges = [_range(entries[n % len(entries)], n, now) for n in range(count // 10)]
+    ranges = [_range(entries[n % len(entries)], n * range_hours, now) for n in range(count // 10)]
     rows.insert(ranges, using)
     with connection.cursor() as cursor:
         cursor.execute("ANALYZE")

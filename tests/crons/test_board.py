@@ -289,7 +289,7 @@ def test_board_costs_eleven_statements_and_no_scan_with_many_rows(empty_registry
     """The page is looked at when everything is slow already."""
     job(None, name="job1")(lambda: None)
     entries = [make_entry(f"job{n}") for n in range(5)]
-    fill(entries, 20_000, NOON)
+    fill(entries, 20_000, NOON, range_hours=12)
 
     with CaptureQueriesContext(connection) as captured:
         seen = overview.look(7 * DAY, NOON)

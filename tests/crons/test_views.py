@@ -198,7 +198,7 @@ def test_page_costs_fifteen_statements_whatever_the_rows(empty_registry, staff, 
     """Eleven for the board, four for who asks; no full scan."""
     job(None, name="job1")(lambda: None)
     client = staff("view_entry", "view_run")
-    fill([make_entry(f"job{n}") for n in range(5)], 20_000, timezone.now())
+    fill([make_entry(f"job{n}") for n in range(5)], 20_000, timezone.now(), range_hours=12)
 
     with CaptureQueriesContext(connection) as captured:
         response = client.get(PAGE + "?days=7")

@@ -59,6 +59,10 @@ class AttemptAdmin(DetailAdmin, EntryRowsAdmin):
     ordering = ("-pk",)
     detail_template = "admin/crons/attempt.html"
 
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
+        """Read what the jobs said of their work along with their attempts."""
+        return super().get_queryset(request).select_related("work")
+
     def get_search_results(
         self, request: HttpRequest, queryset: QuerySet[Any], search_term: str
     ) -> tuple[QuerySet[Any], bool]:
