@@ -12,6 +12,8 @@ from uuid import UUID, uuid4
 from crons.verdicts import Ending
 
 MOST_TOKENS = 10_000
+# Of what a job counts; a column of the database holds no more.
+MOST_COUNTED = 2**63 - 1
 # A lease is renewed at the first part of it; a job whose lease could not be is killed at the second, with time left
 # for that. In between somebody else may keep the database locked.
 RENEW_AT, KILL_AT = 0.25, 0.8

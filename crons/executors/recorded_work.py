@@ -5,8 +5,10 @@ from __future__ import annotations
 import time
 from collections import Counter
 
+from django.db import DatabaseError
+
 from crons.attempts import Counts, Progress
-from crons.exceptions import LedgerUnavailable
+from crons.exceptions import CronsError
 from crons.executors.output import storable
 from crons.executors.work import Work
 from crons.ledger import add_counts, write_progress
@@ -45,7 +47,7 @@ class RecordedWork(Work):
             write_progress(
                 self._attempt, Progress(progress.done, progress.total, self._clean(progress.text, LONGEST_TEXT))
             )
-        except LedgerUnavailable as error:
+        except (CronsError, DatabaseError) as error:
             # Like what it prints: that nobody can see it now is no reason to end the work. Once for each silence.
             if not self._is_silent:
                 logger.warning("Attempt %d: its progress could not be written: %s", self._attempt, error)

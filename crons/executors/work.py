@@ -6,10 +6,7 @@ import operator
 from collections.abc import Mapping
 from typing import Any
 
-from crons.attempts import Counts, Progress
-
-# A column of the database holds no more.
-MOST = 2**63 - 1
+from crons.attempts import MOST_COUNTED, Counts, Progress
 
 
 class Work:
@@ -72,6 +69,6 @@ def _count(given: str, number: Any) -> int:
         count = operator.index(number)
     except TypeError:
         raise TypeError(f"{given}: expected a whole number") from None
-    if not 0 <= count <= MOST:
-        raise ValueError(f"{given}: expected a whole number from 0 to {MOST:,}")
+    if not 0 <= count <= MOST_COUNTED:
+        raise ValueError(f"{given}: expected a whole number from 0 to {MOST_COUNTED:,}")
     return count

@@ -16,6 +16,7 @@ from crons.models import Entry
 from crons.testing import sandbox
 from crons.verdicts import Ending, Outcome
 from crons.watch import problems
+from tests.crons.growing import shrink
 
 NOON = datetime(2026, 3, 2, 12, 0, tzinfo=UTC)
 
@@ -120,3 +121,11 @@ def led(instance: Instance) -> Ledger:
 def minutes(count: float) -> timedelta:
     """So many minutes."""
     return timedelta(minutes=count)
+
+
+@pytest.fixture(scope="module")
+def files_that_shrink_again(django_db_setup: None, django_db_blocker: Any) -> Iterator[None]:
+    """Rows that were rolled back lie in PostgreSQL's files until somebody frees them."""
+    yield
+    with django_db_blocker.unblock():
+        shrink()

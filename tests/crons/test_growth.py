@@ -23,16 +23,8 @@ from tests.crons.conftest import NOON, minutes
 from tests.crons.filling import full_scans, plan
 from tests.crons.growing import analyze, grow_done, grow_due, grow_ranges, shrink
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("files_that_shrink_again")]
 NOW = NOON + minutes(5)
-
-
-@pytest.fixture(scope="module", autouse=True)
-def files_that_shrink_again(django_db_setup, django_db_blocker):
-    """Rows that were rolled back lie in PostgreSQL's files until somebody frees them."""
-    yield
-    with django_db_blocker.unblock():
-        shrink()
 
 
 @pytest.fixture

@@ -12,17 +12,17 @@ import django
 import pytest
 from django.contrib.auth.models import User
 from django.core.management import call_command
-from django.db import OperationalError, connections, transaction
+from django.db import IntegrityError, OperationalError, connections, transaction
 from django.db.models import Q
 from django.urls import reverse
 
 from crons import cron, job, ledger
-from crons.attempts import Counts, Finished, Progress
-from crons.exceptions import LedgerUnavailable
+from crons.attempts import MOST_COUNTED, Counts, Finished, Progress
+from crons.exceptions import LedgerUnavailable, Refused
 from crons.executors import recorded_work
 from crons.executors.recorded_work import RecordedWork
 from crons.executors.runner import Context
-from crons.ledger.ending.work import MOST, MOST_REASONS, OTHER
+from crons.ledger.ending.work import MOST_REASONS, OTHER
 from crons.ledger.maintenance.pruning import _delete_runs
 from crons.models import Attempt, Delivery, Run, WorkReport
 from crons.testing import run, run_recorded
@@ -54,7 +54,7 @@ def test_reports_add_up_and_what_was_not_said_stays_unknown() -> None:
         ({"changed": True}, "context.report(changed=True): expected a whole number"),
         ({"failed": 1.5}, "context.report(failed=1.5): expected a whole number"),
         ({"examined": -1}, "context.report(examined=-1): expected a whole number from 0"),
-        ({"examined": MOST + 1}, "expected a whole number from 0 to 9,223,372,036,854,775,807"),
+        ({"examined": MOST_COUNTED + 1}, "expected a whole number from 0 to 9,223,372,036,854,775,807"),
         ({"skipped": ["no address"]}, "expected counts by reason, such as {'no address': 3}"),
         ({"skipped": {"": 3}}, "expected a reason in words"),
         ({"skipped": {7: 3}}, "context.report(skipped={7: …}): expected a reason in words"),
@@ -104,10 +104,10 @@ def test_counts_are_committed_with_the_work_or_not_at_all(attempt: Attempt) -> N
 def test_sums_and_reasons_stay_within_bounds(attempt: Attempt) -> None:
     said = RecordedWork(attempt.pk)
 
-    said.report(Counts(examined=MOST, skipped={f"customer {number} has orders": 1 for number in range(200)}))
-    said.report(Counts(examined=MOST, skipped={"customer 7 has orders": 1, "brand new": 2}))
+    said.report(Counts(examined=MOST_COUNTED, skipped={f"customer {number} has orders": 1 for number in range(200)}))
+    said.report(Counts(examined=MOST_COUNTED, skipped={"customer 7 has orders": 1, "brand new": 2}))
 
-    assert row().examined == MOST
+    assert row().examined == MOST_COUNTED
     assert len(row().skipped) == MOST_REASONS + 1
     assert row().skipped["customer 7 has orders"] == 2
     assert row().skipped[OTHER] == 200 - MOST_REASONS + 2
@@ -162,6 +162,21 @@ def test_progress_that_cannot_be_written_ends_no_work_and_is_said_once_for_each_
     assert [record.getMessage() for record in caplog.records] == [
         f"Attempt {attempt.pk}: its progress could not be written: the database did not answer"
     ] * 2
+
+
+@pytest.mark.parametrize(
+    "error", [IntegrityError("its run was deleted"), Refused("autocommit is off on the ledger's database")]
+)
+def test_whatever_keeps_progress_from_being_written_the_job_goes_on(attempt, monkeypatch, caplog, error) -> None:
+    def refuse(*_: Any) -> None:
+        raise error
+
+    monkeypatch.setattr(recorded_work, "write_progress", refuse)
+
+    with caplog.at_level(logging.WARNING, "crons.executors"):
+        RecordedWork(attempt.pk).show(Progress(1, 10))
+
+    assert str(error) in caplog.text
 
 
 def test_a_report_that_cannot_be_written_is_an_error_of_the_job(attempt: Attempt, monkeypatch) -> None:

@@ -5,12 +5,10 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping
 
-from crons.attempts import Counts, Progress
+from crons.attempts import MOST_COUNTED, Counts, Progress
 from crons.ledger.transactions import database_now, verb, writing
 from crons.models import WorkReport
 
-# A column of the database holds no more.
-MOST = 2**63 - 1
 # Of a text with a number in it there are any number: what goes beyond these is counted together.
 MOST_REASONS = 50
 OTHER = "other reasons"
@@ -24,7 +22,7 @@ def add_counts(attempt: int, counts: Counts) -> None:
         for name in ("examined", "changed", "failed"):
             more = getattr(counts, name)
             if more is not None:
-                setattr(row, name, min((getattr(row, name) or 0) + more, MOST))
+                setattr(row, name, min((getattr(row, name) or 0) + more, MOST_COUNTED))
         row.skipped = _added(row.skipped, counts.skipped)
         row.save(using=using, update_fields=["examined", "changed", "failed", "skipped"])
 
@@ -50,4 +48,4 @@ def _added(before: Mapping[str, int], more: Mapping[str, int]) -> dict[str, int]
     for reason, count in more.items():
         has_room = len(kept.keys() - {OTHER}) < MOST_REASONS
         kept[reason if reason in kept or has_room else OTHER] += count
-    return {reason: min(count, MOST) for reason, count in kept.items()}
+    return {reason: min(count, MOST_COUNTED) for reason, count in kept.items()}
