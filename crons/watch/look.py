@@ -34,6 +34,9 @@ class Problem:
     *kind* is a word that rules and people know it by; *entry* is the name of the entry that it is about, or empty;
     *text* says it, without the moment; *since* is when it began, where that is known; *next_step* is what to do.
     *row* is the entry for whoever links to it, not always whole; *run_id* is the run to look at.
+    What its incident needs: *about* tells apart what one rule finds and is no entry, as a host is; *severity* where it
+    is not the rule's own; *count* grows while it gets worse; *mark* is what changes when it becomes another problem
+    (empty: the text without its numbers); *facts* are labels and texts that people are told with it.
     """
 
     kind: str
@@ -43,6 +46,11 @@ class Problem:
     next_step: str = ""
     run_id: int | None = None
     row: Entry | None = field(default=None, compare=False, repr=False)
+    about: str = ""
+    severity: str = ""
+    count: int = 1
+    mark: str = ""
+    facts: tuple[tuple[str, str], ...] = ()
 
     @classmethod
     def of(
@@ -54,9 +62,10 @@ class Problem:
         since: datetime | None = None,
         next_step: str = "",
         run_id: int | None = None,
+        **more: Any,
     ) -> Problem:
-        """Make the problem of one entry's *row*."""
-        return cls(kind, text, row.name if row else "", since, next_step, run_id, row)
+        """Make the problem of one entry's *row*; *more* are others of its fields."""
+        return cls(kind, text, row.name if row else "", since, next_step, run_id, row, **more)
 
     def as_json(self) -> dict[str, Any]:
         """Return it as data."""
