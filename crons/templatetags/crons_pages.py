@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import dataclass
 from datetime import datetime
 from urllib.parse import urlencode
 
@@ -28,6 +29,16 @@ from crons.presentation import (
     took,
     work_of,
 )
+
+# Title, URL and what is found from there; a project may lack the admin.
+PLACES = [
+    ("Now", "crons:home", ()),
+    ("Jobs", "crons:jobs", ("crons:job",)),
+    ("Timeline", "crons:timeline", ()),
+    ("Incidents", "crons:incidents", ()),
+    ("Why?", "crons:why", ()),
+    ("Admin", "admin:index", ()),
+]
 
 register = template.Library()
 register.simple_tag(describe_schedule)
@@ -82,21 +93,35 @@ def run_status(run: Run) -> SafeString:
     )
 
 
+@dataclass(frozen=True)
+class Place:
+    """A page of the navigation."""
+
+    title: str
+    address: str
+    is_here: bool
+
+
+@register.simple_tag(takes_context=True)
+def pages_here(context: template.Context) -> list[Place]:
+    """List the pages that the navigation leads to: those that there are, and the one that is shown marked."""
+    match = getattr(context.get("request"), "resolver_match", None)
+    shown = match.view_name if match else ""
+    found = [Place(title, _address(name), shown in (name, *below)) for title, name, below in PLACES]
+    return [each for each in found if each.address]
+
+
 @register.simple_tag
 def board_page() -> str:
     """Return the address of the first page; empty where a project does not include it."""
-    try:
-        return reverse("crons:home")
-    except NoReverseMatch:
-        return ""
+    return _address("crons:home")
 
 
 @register.simple_tag
 def why_page(entry: str, run: int | None = None, at: datetime | None = None) -> str:
     """Return the address of the page that says why a slot ended so; empty where a project does not include it."""
-    try:
-        address = reverse("crons:why")
-    except NoReverseMatch:
+    address = _address("crons:why")
+    if not address:
         return ""
     query: dict[str, object] = {"entry": entry}
     query |= {"run": run} if run is not None else {"at": iso(at)} if at is not None else {}
@@ -116,8 +141,12 @@ def admin_page(name: str, *args: object, **query: object) -> str:
 
     A *next* among *query* is where an action comes back to.
     """
+    address = _address(f"admin:crons_{name}", *args)
+    return f"{address}?{urlencode(query)}" if query and address else address
+
+
+def _address(name: str, *args: object) -> str:
     try:
-        address = reverse(f"admin:crons_{name}", args=args)
+        return reverse(name, args=args)
     except NoReverseMatch:
         return ""
-    return f"{address}?{urlencode(query)}" if query else address

@@ -19,7 +19,7 @@ from crons.exceptions import CronsError, InvalidSetting
 from crons.ledger import deployment
 from crons.presentation import as_json
 from crons.side_output import get_log
-from crons.web.views import lacking
+from crons.web.shell import lacking
 
 log = get_log("crons")
 View = Callable[[HttpRequest], HttpResponse]

