@@ -37,6 +37,12 @@ def not_well(rows: models.QuerySet[M], column: str) -> models.QuerySet[M]:
     return rows.filter(RawSQL(term, (), output_field=models.BooleanField()))
 
 
+def well(rows: models.QuerySet[M], column: str) -> models.QuerySet[M]:
+    """Keep the rows that succeeded; written out, as above."""
+    term = f"{rows.model._meta.db_table}.{column} = 'succeeded'"
+    return rows.filter(RawSQL(term, (), output_field=models.BooleanField()))
+
+
 def _choices(words: type[Kind | Outcome | Reason | State | Verdict]) -> list[tuple[str, str]]:
     return [(word.value, word.value.replace("_", " ")) for word in words]
 
@@ -194,6 +200,11 @@ class Run(LedgerRow):
             models.Index(fields=["verdict", "-planned_at", "-id"], condition=NOT_WELL, name="crons_run_verdict"),
             models.Index(
                 fields=["entry", "verdict", "-planned_at", "-id"], condition=NOT_WELL, name="crons_run_entry_verdict"
+            ),
+            models.Index(
+                fields=["entry", "-planned_at", "-id"],
+                condition=models.Q(verdict="succeeded"),
+                name="crons_run_entry_succeeded",
             ),
         ]
         permissions = [("cancel_run", "Can cancel run"), ("retry_run", "Can retry run")]

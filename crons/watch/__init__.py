@@ -7,6 +7,7 @@ from crons.watch.incidents import FAILING, fingerprint, inspect
 from crons.watch.look import READ, Look, Problem, going
 from crons.watch.problems import find_problems, reaches_ahead
 from crons.watch.undeclared import inspect_declarations
+from crons.watch.usual import Usual, last_success_of, usual_of
 from crons.watch.waiting import why_waiting
 
 __all__ = [
@@ -14,14 +15,17 @@ __all__ = [
     "READ",
     "Look",
     "Problem",
+    "Usual",
     "absent",
     "find_problems",
     "fingerprint",
     "going",
     "inspect",
     "inspect_declarations",
+    "last_success_of",
     "living",
     "reaches_ahead",
     "send_due",
+    "usual_of",
     "why_waiting",
 ]

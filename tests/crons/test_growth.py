@@ -18,6 +18,7 @@ from crons import api
 from crons.doctor import rows as doctor
 from crons.management.verbs.log import run_to_follow
 from crons.models import Attempt, Entry, Run
+from crons.watch import last_success_of, usual_of
 from crons.web import overview
 from tests.crons.conftest import NOON, minutes
 from tests.crons.filling import full_scans, plan
@@ -54,6 +55,14 @@ QUESTIONS: dict[str, tuple[Callable[[], Any], str]] = {
     "history of what never was": (lambda: asked("history", "--verdict", "lost"), "crons_run_verdict"),
     # Others have failed 2,000 times, and it never.
     "history of one's failures": (lambda: asked("history", "entry3", "--verdict", "failed"), "crons_run_entry_verdict"),
+    # It has failed 5,000 times, and never succeeded.
+    "history of one's successes": (
+        lambda: asked("history", "entry5", "--verdict", "succeeded"),
+        "crons_run_entry_succeeded",
+    ),
+    "usual": (lambda: usual_of(all_ids()), "(?s)(?=.*crons_run_entry_succeeded)(?=.*(PRIMARY KEY|crons_attempt_pkey))"),
+    "usual of one": (lambda: usual_of(all_ids()[5:6]), "crons_run_entry_succeeded"),
+    "last success": (lambda: last_success_of(all_ids()), "crons_run_entry_succeeded"),
     "first page": (lambda: overview.look(timedelta(days=7), NOW), "crons_run_open"),
     "health": (api.health, "crons_run_open"),
     "list": (lambda: asked("list"), "crons_run_entry_planned"),
@@ -61,6 +70,11 @@ QUESTIONS: dict[str, tuple[Callable[[], Any], str]] = {
     "doctor": (lambda: doctor._durations(by_name()), "crons_run_entry_planned"),
     "doctor of one": (lambda: doctor._durations(by_name("entry3")), "crons_run_entry_planned"),
 }
+
+
+def all_ids() -> list[int]:
+    """The ids of the entries in the order of their names."""
+    return list(Entry.objects.order_by("pk").values_list("pk", flat=True))
 
 
 def by_name(*names: str) -> dict[str, Entry]:
@@ -87,6 +101,7 @@ def test_no_question_reads_the_history(recorded):
     grow_done(100_000, NOW)
     grow_due(2_000, NOW)
     grow_ranges(10_000, NOW)
+    Run.objects.filter(entry__name="entry5", state="done").update(verdict="failed")
 
     assert "\n".join(wrong_plans()) == ""
     analyze()

@@ -12,7 +12,7 @@ from django.db.models import Count
 from crons import api, ledger
 from crons.conf import conf
 from crons.management.verbs import Out, Verb, at_least_one, moment
-from crons.models import Attempt, Range, Run, not_well
+from crons.models import Attempt, Range, Run, not_well, well
 from crons.presentation import (
     as_json,
     describe_arguments,
@@ -81,7 +81,7 @@ def _merged(options: Mapping[str, Any]) -> list[Run | Range]:
     if options["verdict"]:
         runs, ranges = runs.filter(verdict=options["verdict"]), ranges.filter(verdict=options["verdict"])
         # An index holds just these, those of one entry in order too; without it, to find none a million were read.
-        runs = runs if options["verdict"] == Verdict.SUCCEEDED else not_well(runs, "verdict")
+        runs = well(runs, "verdict") if options["verdict"] == Verdict.SUCCEEDED else not_well(runs, "verdict")
     if options["since"]:
         runs, ranges = runs.filter(planned_at__gte=options["since"]), ranges.filter(last_at__gte=options["since"])
     if options["until"]:

@@ -1,0 +1,162 @@
+"""How long an entry's runs usually take, and when one last succeeded: read from its own rows, for many entries at once.
+
+What is read does not grow with the history: of each entry its newest `NEWEST` successes at most.
+"""
+
+# ruff: noqa: S608 (what is put into the texts stands in this file and in ledger/sql.py; values are parameters)
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Collection, Iterable, Iterator
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from django.db import connections
+
+from crons.columns import UNREAD
+from crons.conf import conf
+from crons.ledger.sql import along, moment, parameter
+
+NEWEST = 60
+# From fewer successes nothing is said to be long: the second run of a job is often its first real one.
+ENOUGH = 5
+FACTOR, MORE = 2, timedelta(minutes=1)
+ENTRIES_READ = 100
+# Of one entry in order. Along an index of all its runs, a year of failures was read to find no success in it.
+SUCCEEDED = "crons_run_entry_succeeded"
+
+
+@dataclass(frozen=True)
+class Usual:
+    """How long the last successes of an entry took: half of them at most *p50*, 95 of 100 at most *p95*.
+
+    *count*: of so many, `NEWEST` at most.
+    """
+
+    p50: timedelta
+    p95: timedelta
+    count: int
+
+    @classmethod
+    def of(cls, lengths: Collection[timedelta]) -> Usual:
+        """Make it of one length or more. Percentiles are nearest ranks: each is a length that was."""
+        in_order = sorted(lengths)
+        return cls(in_order[_rank(len(in_order), 50)], in_order[_rank(len(in_order), 95)], len(in_order))
+
+    @property
+    def limit(self) -> timedelta | None:
+        """What takes longer than this is long; None where too little is known to say so."""
+        return max(FACTOR * self.p95, self.p95 + MORE) if self.count >= ENOUGH else None
+
+    def is_long(self, running_for: timedelta) -> bool:
+        """Answer whether that is more than twice the p95, and at least a minute more than it."""
+        return self.limit is not None and running_for > self.limit
+
+
+@dataclass(frozen=True)
+class Success:
+    """An attempt that succeeded."""
+
+    run_id: int
+    attempt_id: int
+    begun_at: datetime
+    ended_at: datetime
+
+    @property
+    def took(self) -> timedelta:
+        """How long it took."""
+        return self.ended_at - self.begun_at
+
+
+def usual_of(entry_ids: Iterable[int]) -> dict[int, Usual]:
+    """Return how long the runs of these entries usually take, by their ids; who has never succeeded is left out.
+
+    Cost: one statement for each hundred entries, which reads at most `NEWEST` runs of each and their attempts.
+    """
+    found = successes_of(entry_ids)
+    return {entry_id: Usual.of([each.took for each in newest]) for entry_id, newest in found.items()}
+
+
+def last_success_of(entry_ids: Iterable[int]) -> dict[int, datetime]:
+    """Return when the newest run that succeeded of each of these entries ended, by their ids; of some there is none.
+
+    The newest is that of the last moment, a slot's or a request's: that last year's was made up for today is no news.
+    Cost: one statement for each ten thousand entries, which reads one run of each.
+    """
+    found: dict[int, datetime] = {}
+    for entry_id, ended in _rows(_last_success, entry_ids, 10_000):
+        ended_at = moment(ended)
+        if ended_at is not None and ended_at != UNREAD:
+            found[entry_id] = ended_at
+    return found
+
+
+def successes_of(entry_ids: Iterable[int], newest: int = NEWEST) -> dict[int, list[Success]]:
+    """Return the newest successes of each of these entries, the last to end first; who has none is left out.
+
+    Cost: one statement for each hundred entries.
+    """
+    found: dict[int, list[Success]] = defaultdict(list)
+    for entry_id, run_id, attempt_id, begun, ended in _rows(_successes, entry_ids, ENTRIES_READ, newest=newest):
+        begun_at, ended_at = moment(begun), moment(ended)
+        if begun_at and ended_at and UNREAD not in (begun_at, ended_at):
+            # A clock that was set back meanwhile makes no length less than nothing.
+            found[entry_id].append(Success(run_id, attempt_id, begun_at, max(begun_at, ended_at)))
+    return {entry_id: sorted(each, key=_ended, reverse=True) for entry_id, each in found.items()}
+
+
+def _ended(success: Success) -> tuple[datetime, int]:
+    return success.ended_at, success.run_id
+
+
+def _rank(count: int, percent: int) -> int:
+    return -(-count * percent // 100) - 1
+
+
+def _rows(statement: Callable[[str], str], entry_ids: Iterable[int], at_once: int, **values: Any) -> Iterator[Any]:
+    using = conf.database
+    ids = list(dict.fromkeys(entry_ids))
+    for start in range(0, len(ids), at_once):
+        values["entries"] = parameter(ids[start : start + at_once], using)
+        with connections[using].cursor() as cursor:
+            cursor.execute(statement(using), values)
+            yield from cursor.fetchall()
+
+
+def _successes(using: str) -> str:
+    """Write the statement: for each entry its newest successes along the index, then their attempts by their keys.
+
+    CROSS JOIN keeps SQLite from another order; LATERAL with an OFFSET does it on PostgreSQL.
+    """
+    newest = f"""
+        SELECT n.id, n.current_attempt FROM crons_run n {along(SUCCEEDED, using)}
+        WHERE n.entry_id = e.value AND n.verdict = 'succeeded' ORDER BY n.planned_at DESC, n.id DESC LIMIT %(newest)s"""
+    columns = "e.value, r.id, a.id, COALESCE(a.begun_at, NULL), COALESCE(a.ended_at, NULL)"
+    if connections[using].vendor == "sqlite":
+        return f"""
+            SELECT {columns} FROM {_ids(using)}
+            CROSS JOIN crons_run r ON r.id IN (SELECT id FROM ({newest}))
+            CROSS JOIN crons_attempt a ON a.id = r.current_attempt AND a.ended_at IS NOT NULL"""
+    return f"""
+        SELECT {columns} FROM {_ids(using)}
+        CROSS JOIN LATERAL ({newest}) r
+        CROSS JOIN LATERAL (
+            SELECT id, begun_at, ended_at FROM crons_attempt
+            WHERE id = r.current_attempt AND ended_at IS NOT NULL OFFSET 0
+        ) a"""
+
+
+def _last_success(using: str) -> str:
+    return f"""
+        SELECT e.value, (
+            SELECT COALESCE(r.ended_at, NULL) FROM crons_run r {along(SUCCEEDED, using)}
+            WHERE r.entry_id = e.value AND r.verdict = 'succeeded' ORDER BY r.planned_at DESC, r.id DESC LIMIT 1)
+        FROM {_ids(using)}"""
+
+
+def _ids(using: str) -> str:
+    if connections[using].vendor == "sqlite":
+        return "json_each(%(entries)s) e"
+    return "unnest(%(entries)s::bigint[]) e(value)"
