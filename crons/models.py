@@ -335,13 +335,16 @@ class Incident(LedgerRow):
 
 
 class Delivery(LedgerRow):
-    """One message about an incident over one channel. Unique: (incident, event, channel), so that it is sent once."""
+    """One message about an incident over one channel. Unique: (incident, event, channel), so that it is sent once.
+
+    *notice*: what to tell, as data (`crons.watch.alerts.Notice`); each channel says it in its own form.
+    """
 
     incident = models.ForeignKey(Incident, on_delete=models.CASCADE, related_name="deliveries")
     event = models.CharField(max_length=100)
     channel = models.CharField(max_length=50)
     subject = models.CharField(max_length=255)
-    text = models.TextField()
+    notice = RowJSONField(default=dict)
     state = models.CharField(max_length=10, default="pending")
     tries = models.PositiveIntegerField(default=0)
     next_try_at = RowDateTimeField(null=True, db_index=True)

@@ -16,7 +16,7 @@ from crons.ledger import account_for, cancel_open, note, verb, writing
 from crons.models import Entry, Incident
 from crons.schedules import FAR_FUTURE, NEVER
 from crons.watch import declarers
-from crons.watch.alerts import Message, outbox
+from crons.watch.alerts import Notice, outbox
 
 RULE = "retired"
 # More than so many entries that are also more than a quarter of all.
@@ -102,13 +102,16 @@ def _enqueue_mail(entries: list[Entry], renames: Iterable[str], now: datetime, b
         *(f"  {each.name} ({each.schedule or 'no schedule'}): {declarers.last_declared(each)}" for each in entries),
         "",
         *renames,
-        "Where that is a mistake, declare it again (is its app in INSTALLED_APPS?), then: manage.py crons sync",
-        "It comes back with its history; what fell due until then is skipped (retired).",
     ]
+    next_step = (
+        "Where that is a mistake, declare it again (is its app in INSTALLED_APPS?), then: manage.py crons sync. "
+        "It comes back with its history; what fell due until then is skipped (retired)."
+    )
     about = {"opened_at": now, "changed_at": now, "closed_at": now, "count": len(entries)}
     summary = f"{subject}: {', '.join(each.name for each in entries)}"[:255]
     incident = Incident.objects.using(using).create(rule=RULE, summary=summary, **about)
-    outbox.enqueue(incident, RULE, Message(subject, "\n".join(lines)), now, using)
+    notice = Notice("opened", RULE, "warning", subject, text="\n".join(lines), next_step=next_step)
+    outbox.enqueue(incident, RULE, notice, now, using)
 
 
 def _foreign(foreign: Mapping[str, str]) -> Iterator[str]:

@@ -1,6 +1,6 @@
 """Watching: `find_problems` says what is wrong now, `inspect` tells people of what is wrong over time."""
 
-from crons.watch.alerts.outbox import send_due
+from crons.watch.alerts.outbox import notice_of, send_due
 from crons.watch.declared import absent
 from crons.watch.declarers import living
 from crons.watch.incidents import FAILING, fingerprint, inspect
@@ -24,6 +24,7 @@ __all__ = [
     "inspect_declarations",
     "last_success_of",
     "living",
+    "notice_of",
     "reaches_ahead",
     "send_due",
     "usual_of",

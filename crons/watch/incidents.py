@@ -15,14 +15,15 @@ from django.db.models import Exists, OuterRef, Q
 from crons.conf import conf
 from crons.exceptions import LedgerUnavailable
 from crons.ledger import verb, writing
-from crons.models import Attempt, Incident, OutputChunk, Run
+from crons.models import Attempt, Entry, Incident, OutputChunk, Run
 from crons.presentation import describe_progress, describe_work, progress_of, utc, work_of
 from crons.side_output import get_log
 from crons.verdicts import Verdict, named_error
-from crons.watch.alerts import Message, outbox
+from crons.watch.alerts import Notice, outbox
 
 log = get_log("crons")
 FAILING = "failing"
+SEVERITY = "warning"
 BATCH = 100
 TAIL_CHUNKS = 20
 TAIL_CHARACTERS = 4_000
@@ -67,10 +68,7 @@ def _close(now: datetime) -> None:
             incident.save(using=using, update_fields=["closed_at", "open_key"])
             if incident.entry is None or incident.entry.retired_at is not None:
                 continue  # nobody waits for it any more
-            name = incident.entry.name
-            since = utc(incident.opened_at)
-            text = f"{name} succeeded again after {incident.count} failed run(s) since {since}."
-            outbox.enqueue(incident, "closed", Message(f"{name} works again", text), now, using)
+            outbox.enqueue(incident, "closed", _works_again(incident, incident.entry), now, using)
 
 
 def _note(run: Run, now: datetime, using: str) -> None:
@@ -92,7 +90,7 @@ def _note(run: Run, now: datetime, using: str) -> None:
             opened_at=ended_at,
             changed_at=ended_at,
         )
-        outbox.enqueue(incident, f"failing:{mark}", _message(run, attempt, "", using), now, using)
+        outbox.enqueue(incident, f"failing:{mark}", _notice(run, attempt, incident, "opened", using), now, using)
         return
     changed = incident.fingerprint != mark
     incident.count += 1
@@ -101,7 +99,7 @@ def _note(run: Run, now: datetime, using: str) -> None:
     incident.save(using=using)
     if changed:
         # Named after the error: two errors that take turns have one message each, not one at every turn.
-        outbox.enqueue(incident, f"failing:{mark}", _message(run, attempt, "fails differently", using), now, using)
+        outbox.enqueue(incident, f"failing:{mark}", _notice(run, attempt, incident, "worsened", using), now, using)
 
 
 def fingerprint(verdict: str, error: str) -> str:
@@ -109,26 +107,45 @@ def fingerprint(verdict: str, error: str) -> str:
     return hashlib.sha256(f"{verdict}\n{CHANGING.sub('#', named_error(error))}".encode()).hexdigest()
 
 
-def _message(run: Run, attempt: Attempt | None, what: str, using: str) -> Message:
-    slot = f"slot {utc(run.slot_at)}" if run.slot_at else f"manual run {run.pk}"
-    lines = [
-        f"{run.entry.name} {run.verdict.replace('_', ' ')}",
-        "",
-        f"run {run.pk}, {slot}, begun {run.tries} time(s), trigger {run.trigger}",
-    ]
-    if run.entry.owner:
-        lines.append(f"owner: {run.entry.owner}")
+def _notice(run: Run, attempt: Attempt | None, incident: Incident, change: str, using: str) -> Notice:
+    entry, verdict = run.entry, run.verdict.replace("_", " ")
+    slot = f"slot {utc(run.slot_at)}" if run.slot_at else "asked for by hand"
+    facts = [("run", f"{run.pk}, {slot}, begun {run.tries} time(s), trigger {run.trigger}")]
+    text = ""
     if attempt is not None:
         work = work_of(attempt)
         work_done = {"reported": describe_work(work), "progress": describe_progress(progress_of(work))}
-        lines += [f"{label}: {text}" for label, text in work_done.items() if text]
-        lines += [f"attempt {attempt.pk} on {attempt.host}", "", attempt.error.strip() or "no error text", ""]
-        lines += ["Last output:", _tail(attempt, using) or "(none)", ""]
-    lines += [f"All of it: manage.py crons show {run.pk} ; manage.py crons log {run.pk}"]
-    verdict = run.verdict.replace("_", " ")
-    return Message(
-        f"{run.entry.name} {what}: {verdict}" if what else f"{run.entry.name} {verdict}",
-        "\n".join(lines),
+        facts += [(label, said) for label, said in work_done.items() if said]
+        facts += [("attempt", f"{attempt.pk} on {attempt.host}")]
+        text = f"{attempt.error.strip() or 'no error text'}\n\nLast output:\n{_tail(attempt, using) or '(none)'}"
+    return Notice(
+        change,
+        FAILING,
+        SEVERITY,
+        f"{entry.name} {verdict}" if change == "opened" else f"{entry.name} fails differently: {verdict}",
+        facts=tuple(facts),
+        text=text,
+        next_step=f"All of it: manage.py crons show {run.pk} ; manage.py crons log {run.pk}",
+        entry=entry.name,
+        owner=entry.owner,
+        tags=tuple(str(tag) for tag in entry.tags),
+        run_id=run.pk,
+        attempt_id=attempt.pk if attempt else None,
+        since=incident.opened_at,
+    )
+
+
+def _works_again(incident: Incident, entry: Entry) -> Notice:
+    return Notice(
+        "closed",
+        FAILING,
+        SEVERITY,
+        f"{entry.name} works again",
+        text=f"{entry.name} succeeded again after {incident.count} failed run(s) since {utc(incident.opened_at)}.",
+        entry=entry.name,
+        owner=entry.owner,
+        tags=tuple(str(tag) for tag in entry.tags),
+        since=incident.opened_at,
     )
 
 

@@ -10,13 +10,13 @@ from crons.conf import conf
 from crons.exceptions import LedgerUnavailable
 from crons.ledger import reading, verb, writing
 from crons.models import Entry, Incident
-from crons.presentation import utc
 from crons.side_output import get_log
 from crons.watch import declarers
-from crons.watch.alerts import Message, outbox
+from crons.watch.alerts import Notice, outbox
 from crons.watch.declared import NEXT_STEP, UNDECLARED, find
 
 log = get_log("crons")
+SEVERITY = "critical"
 
 
 def inspect_declarations(now: datetime, vouching: str = "") -> None:
@@ -53,9 +53,7 @@ def _write(entries: Sequence[Entry], now: datetime) -> None:
             if incident is not None:
                 incident.closed_at, incident.open_key = now, None
                 incident.save(using=using, update_fields=["closed_at", "open_key"])
-                text = f"Every entry is declared again, or retired; since {utc(incident.opened_at)}: "
-                message = Message("all jobs are declared again", text + incident.summary)
-                outbox.enqueue(incident, "closed", message, now, using)
+                outbox.enqueue(incident, "closed", _closed(incident), now, using)
             return
         names = [entry.name for entry in entries]
         mark = hashlib.sha256("\n".join(names).encode()).hexdigest()
@@ -63,11 +61,25 @@ def _write(entries: Sequence[Entry], now: datetime) -> None:
             return
         what = names[0] if len(names) == 1 else f"{len(names)} jobs"
         summary = f"declared by no running code: {', '.join(names)}"[:255]
+        is_new = incident is None
         if incident is None:
             incident = Incident(rule=UNDECLARED, open_key=UNDECLARED, opened_at=now)
         incident.fingerprint, incident.summary, incident.count, incident.changed_at = mark, summary, len(names), now
         incident.save(using=using)
         lines = [f"  {entry.name}: {declarers.last_declared(entry)}" for entry in entries]
-        text = "\n".join(["No running code declares, so nothing begins:", "", *lines, "", f"{NEXT_STEP}."])
-        subject = f"{what} declared by no running code"
-        outbox.enqueue(incident, f"{UNDECLARED}:{mark}", Message(subject, text), now, using)
+        notice = Notice(
+            "opened" if is_new else "worsened",
+            UNDECLARED,
+            SEVERITY,
+            f"{what} declared by no running code",
+            text="\n".join(["No running code declares, so nothing begins:", "", *lines]),
+            next_step=f"{NEXT_STEP}.",
+            since=incident.opened_at,
+        )
+        outbox.enqueue(incident, f"{UNDECLARED}:{mark}", notice, now, using)
+
+
+def _closed(incident: Incident) -> Notice:
+    text = f"Every entry is declared again, or retired: {incident.summary}"
+    subject = "all jobs are declared again"
+    return Notice("closed", UNDECLARED, SEVERITY, subject, text=text, since=incident.opened_at)

@@ -14,7 +14,7 @@ from crons.hosts.instances import Instance
 from crons.jobs.policies import Policy
 from crons.models import Attempt, Delivery, Entry, Incident, Run
 from crons.triggers.alert_sender import AlertSender
-from crons.watch.alerts import Channel, Message, outbox
+from crons.watch.alerts import Channel, Notice, outbox
 from tests.acceptance.conftest import PATIENCE_SECONDS, Site, wait_for_line
 
 NOON = datetime(2026, 3, 2, 12, 0, tzinfo=UTC)
@@ -61,10 +61,10 @@ class Hanging(Channel):
     def is_on(self) -> bool:
         return True
 
-    def send(self, message: Message) -> None:
+    def send(self, notice: Notice) -> None:
         self.entered.set()
         assert self.released.wait(PATIENCE_SECONDS)
-        self.sent.append(message.subject)
+        self.sent.append(notice.subject)
 
 
 @pytest.mark.django_db(transaction=True)
@@ -80,9 +80,7 @@ def test_a_mail_server_that_hangs_does_not_stop_renewals(monkeypatch: pytest.Mon
     instance = Instance.start("test")
     [begun] = ledger.begin(NOON, {"process": 1}, ["long"], instance)
     incident = Incident.objects.create(rule="failing", entry=entry, summary="", opened_at=NOON, changed_at=NOON)
-    Delivery.objects.create(
-        incident=incident, event="opened", channel="hanging", subject="late", text="", next_try_at=NOON
-    )
+    Delivery.objects.create(incident=incident, event="opened", channel="hanging", subject="late", next_try_at=NOON)
     alert_sender = AlertSender()
 
     alert_sender.start()

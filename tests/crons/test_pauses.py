@@ -13,7 +13,8 @@ from crons import api, cron, job, ledger
 from crons.declarations import entries, sync
 from crons.declarations.retiring import Retire
 from crons.exceptions import Refused, UnknownJob
-from crons.models import AuditEvent, Deployment, Entry, Pause, Range, Run
+from crons.models import AuditEvent, Delivery, Deployment, Entry, Pause, Range, Run
+from crons.watch import notice_of
 from tests.crons.conftest import NOON, minutes
 
 pytestmark = pytest.mark.django_db
@@ -261,13 +262,16 @@ def test_an_entry_declared_at_that_moment_is_held(three, settings, empty_registr
 
 
 @pytest.mark.django_db(transaction=True)
-def test_pauses_of_the_release_before_are_kept():
-    """Whoever migrates over a paused job still finds it paused, and can end that."""
+def test_pauses_and_messages_of_the_release_before_are_kept():
+    """Whoever migrates over a paused job still finds it paused, and can end that; what waits in the outbox is told."""
     executor = MigrationExecutor(connection)
     executor.migrate([("crons", "0002_asked_at")])
     try:
-        old = executor.loader.project_state([("crons", "0002_asked_at")]).apps.get_model("crons", "Entry")
-        paused = old.objects.create(
+        apps = executor.loader.project_state([("crons", "0002_asked_at")]).apps
+        incident = apps.get_model("crons", "Incident").objects.create(rule="failing", opened_at=NOON, changed_at=NOON)
+        told = {"event": "failing:x", "channel": "admins", "subject": "old failed", "text": 'no "customer"\n17'}
+        apps.get_model("crons", "Delivery").objects.create(incident=incident, next_try_at=NOON, **told)
+        paused = apps.get_model("crons", "Entry").objects.create(
             name="old",
             job="old",
             schedule="* * * * *",
@@ -286,6 +290,7 @@ def test_pauses_of_the_release_before_are_kept():
     row = Pause.objects.get()
     assert (row.scope, row.entry_id, row.by, row.reason) == (f"entry:{paused.pk}", paused.pk, "dana", "audit")
     assert (row.paused_at, row.until) == (NOON, NOON + timedelta(days=1))
+    assert notice_of(Delivery.objects.get()).as_text() == 'old failed\n\nno "customer"\n17'
 
 
 @pytest.mark.parametrize("hours", [0, -5, 14])

@@ -44,7 +44,8 @@ def rows(make_entry):
             entry=entry, first_at=now, last_at=now, count=7, verdict="missed", reason="deadline", recorded_at=now
         ),
         models.Delivery.objects.create(
-            incident=incident, event="failing:x", channel="admins", subject="nightly failed", text=f"output: {WROTE}"
+            incident=incident, event="failing:x", channel="admins", subject="nightly failed",
+            notice={"text": f"output: {WROTE}"},
         ),
         models.Heartbeat.objects.create(
             instance="i", kind="serve", host="web1", pid=7, boot_id="b", started_at=now, beat_at=now,
@@ -127,7 +128,7 @@ def test_an_entrys_page_shows_runs_to_who_may_see_runs(staff, rows):
 
 @pytest.mark.parametrize("column", [
     "entry/?args__icontains=key", "entry/?args={}", "entry/?overrides__contains=a", "run/?args__isnull=1",
-    "run/?detail__contains=last", "run/?request_key__startswith=a", "delivery/?text__contains=ada",
+    "run/?detail__contains=last", "run/?request_key__startswith=a", "delivery/?notice__contains=ada",
     "delivery/?id=1", "attempt/?error__regex=ada.*", "attempt/?token__isnull=0", "auditevent/?after__contains=a",
     "auditevent/?before__contains=a", "incident/?entry__args__contains=a", "incident/?fingerprint__gt=a",
     "incident/?entry=1", "run/?attempts__error__contains=a", "pause/?reason__contains=bank",

@@ -201,9 +201,9 @@ def test_ranges_incidents_audit_and_heartbeats_go_too(entry):
     about = {"rule": "failing", "entry": entry, "summary": "s", "opened_at": old, "changed_at": old}
     Incident.objects.create(**about, closed_at=old)
     sent = Incident.objects.create(**about, closed_at=old)
-    Delivery.objects.create(incident=sent, event="e", channel="c", subject="s", text="t", state="sent")
+    Delivery.objects.create(incident=sent, event="e", channel="c", subject="s", state="sent")
     unsent = Incident.objects.create(**about, closed_at=old)
-    Delivery.objects.create(incident=unsent, event="e", channel="c", subject="s", text="t", next_try_at=NOON)
+    Delivery.objects.create(incident=unsent, event="e", channel="c", subject="s", next_try_at=NOON)
     still_open = Incident.objects.create(**about, open_key="k")
     AuditEvent.objects.create(at=NOON - 731 * DAY, actor="a", verb="v", subject_type="s", subject="s")
     AuditEvent.objects.create(at=NOON - 729 * DAY, actor="a", verb="v", subject_type="s", subject="s")

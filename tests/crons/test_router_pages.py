@@ -41,7 +41,7 @@ def rows(make_entry: Callable[..., Entry]) -> dict[str, Any]:
         entry=entry, first_at=now, last_at=now, count=2, verdict="missed", reason="catch_up", recorded_at=now
     )
     incident = models.Incident.objects.create(rule="failing", entry=entry, run=run, opened_at=now, changed_at=now)
-    delivery = models.Delivery.objects.create(incident=incident, event="e", channel="admins", subject="s", text="t")
+    delivery = models.Delivery.objects.create(incident=incident, event="e", channel="admins", subject="s")
     api.pause("heartbeat", by="ann", reason="moving")
     return {
         "entry": entry, "run": run, "attempt": attempt, "range": span, "incident": incident, "delivery": delivery,

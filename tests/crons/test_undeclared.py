@@ -13,7 +13,7 @@ from crons.jobs import registry
 from crons.models import Delivery, Entry, Heartbeat, Incident
 from crons.triggers import heartbeat
 from crons.triggers.serve import Scheduler
-from crons.watch import Look, declarers, find_problems, inspect_declarations
+from crons.watch import Look, declarers, find_problems, inspect_declarations, notice_of
 from tests.crons.conftest import NOON, minutes
 
 pytestmark = pytest.mark.django_db
@@ -169,7 +169,7 @@ def test_one_mail_tells_of_all_and_one_of_their_return():
         inspect_declarations(NOON + minutes(at))
 
     assert mails() == ["2 jobs declared by no running code"]
-    text = Delivery.objects.get().text
+    text = notice_of(Delivery.objects.get()).as_text()
     assert "\n  clean: last declared 2026-03-02 12:00:00 UTC by serve on " in text
     assert "\n  load: last declared " in text
     # Said once, by the rule that looks itself, not again by the incident.

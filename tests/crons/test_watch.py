@@ -16,7 +16,7 @@ from crons.models import Delivery, Entry, Incident, Run
 from crons.triggers.alert_sender import AlertSender
 from crons.verdicts import Outcome, named_error
 from crons.watch import alerts
-from crons.watch.alerts import Channel, Message, outbox
+from crons.watch.alerts import Channel, Notice, outbox
 from tests.crons.conftest import NOON, minutes
 
 pytestmark = pytest.mark.django_db
@@ -147,7 +147,7 @@ class Broken(Channel):
     def is_on(self):
         return True
 
-    def send(self, message: Message):
+    def send(self, notice: Notice):
         raise ConnectionRefusedError("no mail server")
 
 

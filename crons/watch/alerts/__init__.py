@@ -1,8 +1,8 @@
 """Telling people of incidents: one contract (base), one file per channel."""
 
-from crons.watch.alerts.base import Channel, Message
+from crons.watch.alerts.base import Channel, Notice
 from crons.watch.alerts.email import AdminMail
 
 CHANNELS: tuple[Channel, ...] = (AdminMail(),)
 
-__all__ = ["CHANNELS", "Channel", "Message"]
+__all__ = ["CHANNELS", "Channel", "Notice"]

@@ -7,7 +7,7 @@ from django.conf import settings
 from django.core.mail import get_connection, mail_admins
 
 from crons.conf import conf
-from crons.watch.alerts.base import Channel, Message
+from crons.watch.alerts.base import Channel, Notice
 
 TIMEOUT_SECONDS = 30
 
@@ -21,12 +21,12 @@ class AdminMail(Channel):
         """Say whether there is an admin to mail."""
         return bool(settings.ADMINS) and conf.mail_admins
 
-    def send(self, message: Message) -> None:
+    def send(self, notice: Notice) -> None:
         """Send through the configured mail backend; errors are raised."""
         if django.VERSION >= (6, 1):
             # Mailers are settings there, their time-outs too.
-            mail_admins(message.subject, message.text, fail_silently=False)
+            mail_admins(notice.subject, notice.as_text(), fail_silently=False)
             return
         # Django waits for a mail server for ever unless told otherwise.
         connection = get_connection(timeout=settings.EMAIL_TIMEOUT or TIMEOUT_SECONDS)
-        mail_admins(message.subject, message.text, fail_silently=False, connection=connection)
+        mail_admins(notice.subject, notice.as_text(), fail_silently=False, connection=connection)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import datetime, timedelta
 
 from django.db.models import Q
@@ -9,9 +10,8 @@ from django.db.models import Q
 from crons.conf import conf
 from crons.ledger import verb, writing
 from crons.models import Delivery, Incident
-from crons.presentation import readable, readable_line
 from crons.side_output import get_log
-from crons.watch.alerts import CHANNELS, Message
+from crons.watch.alerts import CHANNELS, Notice
 
 log = get_log("crons")
 BATCH = 20
@@ -22,17 +22,17 @@ MOST_TRIES = 78
 SENDING = timedelta(minutes=5)
 
 
-def enqueue(incident: Incident, event: str, message: Message, now: datetime, using: str) -> None:
-    """Put *message* into the outbox of every channel that is on; for use inside the incident's transaction."""
+def enqueue(incident: Incident, event: str, notice: Notice, now: datetime, using: str) -> None:
+    """Put *notice* into the outbox of every channel that is on; for use inside the incident's transaction."""
+    # What a job wrote must not steer the terminal that a mail is read in, or say other than it shows.
+    cleaned = notice.cleaned()
     for channel in CHANNELS:
         if channel.is_on():
-            # What a job wrote must not steer the terminal that a mail is read in, or say other than it shows.
-            subject, text = readable_line(message.subject)[:255], readable(message.text)
             Delivery.objects.using(using).get_or_create(
                 incident=incident,
                 event=event,
                 channel=channel.name,
-                defaults={"subject": subject, "text": text, "next_try_at": now},
+                defaults={"subject": cleaned.subject, "notice": cleaned.as_json(), "next_try_at": now},
             )
 
 
@@ -42,7 +42,7 @@ def send_due(now: datetime) -> int:
     sent = 0
     for delivery in _take(now):
         try:
-            channels[delivery.channel].send(Message(delivery.subject, delivery.text))
+            channels[delivery.channel].send(notice_of(delivery))
         except Exception as error:
             log.warning("an alert could not be sent", extra={"channel": delivery.channel}, exc_info=True)
             _put_back(delivery, f"{type(error).__name__}: {error}", now)
@@ -51,6 +51,11 @@ def send_due(now: datetime) -> int:
             mine.update(state="sent", sent_at=now, next_try_at=None, error="")
             sent += 1
     return sent
+
+
+def notice_of(delivery: Delivery) -> Notice:
+    """Return what *delivery* tells; its subject stands in a column of its own, and is there if all else is garbled."""
+    return replace(Notice.from_json(delivery.notice), subject=delivery.subject)
 
 
 @verb

@@ -16,6 +16,7 @@ from crons.conf import conf
 from crons.hosts.instances import is_gone
 from crons.presentation import Cell
 from crons.templatetags.crons_pages import at
+from crons.watch import notice_of
 from crons.web.admin.base import EntryRowsAdmin, ReadOnlyAdmin, cell_html
 
 WITHHELD = "What it says is shown to who has the permission crons.view_attempt: it may hold what a job wrote."
@@ -46,7 +47,13 @@ class DeliveryAdmin(ReadOnlyAdmin):
     list_display = ("subject", "channel", "state", "tries", "next_try", "sent")
     list_filter = ("state", "channel")
     raw_id_fields = ("incident",)
+    exclude = ("notice",)
+    readonly_fields = ("text",)
     ordering = ("-pk",)
+
+    @admin.display(description="text")
+    def text(self, delivery: models.Delivery) -> str:
+        return notice_of(delivery).as_text()
 
     def get_fieldsets(self, request: HttpRequest, obj: Model | None = None) -> Any:
         """Leave the text out for who may not read what jobs wrote: the end of it stands in the message."""
