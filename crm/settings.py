@@ -280,7 +280,7 @@ CRONS: dict[str, Any] = {
     "CRONTAB_FILES": [_LINES / "customer_cleanup_crontab.txt", _LINES / "order_reminders_crontab.txt"],
     "LOG_DIR": CRM_LOG_DIR,  # of the lines that `crons apply` writes
     "STATE_DIR": environment.text("CRM_STATE_DIR"),
-    "HTTP_TICK_SECRET": BASE_DIR / _TICK_SECRETS if _TICK_SECRETS else "",
+    "HTTP_TICK": {"SECRET": BASE_DIR / _TICK_SECRETS} if _TICK_SECRETS else {},
     "EXECUTORS": {
         "celery": {"BACKEND": "crons.contrib.celery.executor.CelerySender", "OPTIONS": {"app": "crm.celery.app"}}
     },

@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from datetime import timedelta
-from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
-from typing import Any, NamedTuple, cast
+from typing import Any, cast
 
 from django.conf import settings
 from django.utils.module_loading import import_string
 
-from crons.conf.secrets import read_secrets
+from crons.conf.over_http import HttpTick, Monitoring, read_http_tick, read_monitoring
 from crons.exceptions import InvalidSetting, nearest_and_all
 from crons.extensions import extensions
 from crons.verdicts import Verdict
@@ -51,13 +50,9 @@ DEFAULTS: dict[str, Any] = {
         "incidents": timedelta(days=365),
         "audit": timedelta(days=730),
     },
-    "HTTP_TICK_SECRET": "",
-    "HTTP_TICK_STARTS": True,
-    "HTTP_TICK_VERIFY": "",
+    "HTTP_TICK": {},
     "MONITORING": {},
 }
-MONITORING_KEYS = ("TOKEN", "NETWORKS")
-Network = IPv4Network | IPv6Network
 # What is wrong with USE_TZ = False, and what to do: crons.E003, and whatever asks for rows.
 NO_ZONES = (
     "USE_TZ is False, so moments would be stored without a zone.",
@@ -66,17 +61,13 @@ NO_ZONES = (
 KEEP_KEYS = (*(verdict.value for verdict in Verdict), "incidents", "audit")
 
 
-class Monitoring(NamedTuple):
-    """Who may read /crons/health without a login: who says one of *tokens*, and whose address is in *networks*."""
-
-    tokens: tuple[str, ...]
-    networks: tuple[Network, ...]
-
-
 def default_executors() -> dict[str, Mapping[str, Any]]:
     """Return the executors that are there without a setting: ours, and those of extensions."""
     of_others = {alias: path for each in extensions() for alias, path in each.executors.items()}
     return {**DEFAULTS["EXECUTORS"], **{alias: {"BACKEND": path, "OPTIONS": {}} for alias, path in of_others.items()}}
+
+
+__all__ = ["DEFAULTS", "KEEP_KEYS", "NO_ZONES", "Conf", "HttpTick", "Monitoring", "conf", "default_executors"]
 
 
 class Conf:
@@ -234,49 +225,14 @@ class Conf:
         return {name: lengths.get(name, lengths["default"]) for name in KEEP_KEYS}
 
     @property
-    def http_tick_secret(self) -> tuple[str, ...]:
-        """The secrets that POST /crons/tick may be signed with: texts, and the lines of files. Default "": 404."""
-        # Not through _get: no message may say what came, for a check would print it and a log keep it.
-        crons = getattr(settings, "CRONS", {})
-        given = crons.get("HTTP_TICK_SECRET", "") if isinstance(crons, dict) else ""
-        return read_secrets(given, "CRONS['HTTP_TICK_SECRET']")
+    def http_tick(self) -> HttpTick:
+        """What opens POST /crons/tick, and whether it starts `crons tick`: SECRET, STARTS, VERIFY. Default {}: 404."""
+        return read_http_tick()
 
     @property
     def monitoring(self) -> Monitoring:
         """Who may read /crons/health without a login: TOKEN and NETWORKS. Default {}: nobody."""
-        crons = getattr(settings, "CRONS", {})
-        given = crons.get("MONITORING", {}) if isinstance(crons, dict) else {}
-        if not isinstance(given, dict):
-            raise InvalidSetting("CRONS['MONITORING'] is no dict, expected {'TOKEN': …, 'NETWORKS': […]}.")
-        for key in given:
-            if key not in MONITORING_KEYS:
-                about = nearest_and_all(str(key), MONITORING_KEYS)
-                raise InvalidSetting(f"CRONS['MONITORING'][{key!r}] is unknown.{about}")
-        networks = given.get("NETWORKS", [])
-        if not isinstance(networks, (list, tuple)):
-            raise InvalidSetting(f"CRONS['MONITORING']['NETWORKS'] is {networks!r}, expected a list of networks.")
-        tokens = read_secrets(given.get("TOKEN", ""), "CRONS['MONITORING']['TOKEN']")
-        return Monitoring(tokens, tuple(_network(each) for each in networks))
-
-    @property
-    def http_tick_starts(self) -> bool:
-        """Whether POST /crons/tick starts `crons tick` for what runs on its machine. Default True."""
-        return bool(self._get("HTTP_TICK_STARTS", bool))
-
-    @property
-    def http_tick_verify(self) -> Callable[[str, Any], bool] | None:
-        """What says whether a token that came with POST /crons/tick may have it look. Default "": nothing."""
-        path = str(self._get("HTTP_TICK_VERIFY", str))
-        if not path:
-            return None
-        about = f"CRONS['HTTP_TICK_VERIFY'] is {path!r}, expected the dotted path of a function (token, request)"
-        try:
-            found: Callable[[str, Any], bool] = import_string(path)
-        except ImportError as error:
-            raise InvalidSetting(f"{about}: {error}.") from error
-        if not callable(found):
-            raise InvalidSetting(f"{about}: it is a {type(found).__name__}.")
-        return found
+        return read_monitoring()
 
     def make_executor(self, alias: str) -> Any:
         """Build the executor called *alias*.
@@ -343,15 +299,6 @@ class Conf:
         if value < timedelta(0) or (positive and not value):
             raise InvalidSetting(f"CRONS[{key!r}] is {value!r}, expected a positive timedelta.")
         return value
-
-
-def _network(text: Any) -> Network:
-    try:
-        return ip_network(text if isinstance(text, str) else repr(text))  # of a number it would make an address
-    except ValueError as error:
-        raise InvalidSetting(
-            f"CRONS['MONITORING']['NETWORKS'] has {text!r}, expected a network such as '10.0.0.0/8' or '::1': {error}."
-        ) from error
 
 
 conf = Conf()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import binascii
 import os
 from pathlib import Path
 from typing import Any
@@ -9,6 +11,9 @@ from typing import Any
 from crons.exceptions import InvalidSetting
 
 SHORTEST_SECRET = 32
+# As Standard Webhooks writes a key of bytes, and how many it asks for at the least.
+KEY_PREFIX = "whsec_"
+SHORTEST_KEY_BYTES = 24
 
 
 def read_secrets(given: Any, key: str) -> tuple[str, ...]:
@@ -24,6 +29,26 @@ def read_secrets(given: Any, key: str) -> tuple[str, ...]:
     for each in secrets:
         _check_secret(each, key)
     return secrets
+
+
+def signing_key(secret: str, key: str) -> bytes:
+    """Return the bytes that *secret* signs with: what stands in base64 behind `whsec_`, else the text itself.
+
+    Raises: InvalidSetting where it is no base64, or short.
+    """
+    if not secret.startswith(KEY_PREFIX):
+        return secret.encode()
+    text = secret.removeprefix(KEY_PREFIX)
+    try:
+        found = base64.b64decode(text + "=" * (-len(text) % 4), validate=True)  # senders may leave the padding out
+    except (binascii.Error, ValueError):
+        found = b""
+    if len(found) < SHORTEST_KEY_BYTES:
+        raise InvalidSetting(
+            f"{key} has a secret that begins with {KEY_PREFIX}, and what follows is no base64 of at least "
+            f"{SHORTEST_KEY_BYTES} bytes, as `openssl rand -base64 32` makes it."
+        )
+    return found
 
 
 def _secrets_in(path: Path, key: str) -> list[str]:

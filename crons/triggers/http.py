@@ -2,19 +2,14 @@
 
 A request records what is due and sends what runs elsewhere; it never forks a job, because a web process has threads.
 For what runs on this machine it starts `crons tick`, a process of its own that outlives the request, unless a
-scheduler is there. Looking twice does nothing twice, so a request that is replayed inside the window is harmless.
+scheduler is there. Looking twice does nothing twice: a request that another process takes again is harmless.
 """
 
 from __future__ import annotations
 
-import hashlib
 import hmac
 import json
-import re
 import threading
-import time
-from collections.abc import Callable
-from datetime import UTC, datetime
 from typing import Any
 
 from django.contrib.auth.decorators import login_not_required
@@ -24,26 +19,23 @@ from django.views.decorators.cache import never_cache
 from django.views.decorators.csrf import csrf_exempt
 
 from crons import ledger
-from crons.conf import conf
+from crons.conf import HttpTick, conf
 from crons.dispatch import Dispatcher
 from crons.exceptions import CronsError, InvalidSetting, LedgerUnavailable
-from crons.executors import Sender
 from crons.hosts import Instance, refuse_schedulers
-from crons.jobs import registry
 from crons.side_output import get_log
+from crons.triggers.senders import make_senders
+from crons.triggers.signature import Taken, why_not
 from crons.triggers.started_tick import see_that_it_begins
 from crons.triggers.tick import wait_for_boundary
 
 log = get_log("crons")
-# How far the signer's clock may be from this host's, and so how long a request that was overheard can be repeated.
-WINDOW_SECONDS = 300
 LONGEST_BODY_BYTES = 4096
-TIMESTAMP = re.compile(r"[0-9]{1,11}", re.ASCII)
 # One request looks at a time; two services that call at the same second are both answered.
 PATIENCE_SECONDS = 5.0
 _looking = threading.Lock()
 _places = threading.BoundedSemaphore(4)
-Verify = Callable[[str, HttpRequest], bool]
+_taken = Taken()
 
 
 @csrf_exempt
@@ -51,16 +43,16 @@ Verify = Callable[[str, HttpRequest], bool]
 @transaction.non_atomic_requests
 @never_cache
 def tick(request: HttpRequest) -> HttpResponse:
-    """Record what is due and say how much; 404 unless CRONS["HTTP_TICK_SECRET"] or ["HTTP_TICK_VERIFY"] is set.
+    """Record what is due and say how much; 404 unless CRONS["HTTP_TICK"] has a SECRET or VERIFY.
 
     The body is signed, and not read further: it may be empty, or whatever the caller's service insists on.
     """
     try:
-        secrets, verify = conf.http_tick_secret, conf.http_tick_verify
+        setting = conf.http_tick
     except InvalidSetting as error:
         log.error("POST /crons/tick is refused: %s", error)  # noqa: TRY400 (the sentence says all)
         return _refused(503, "The settings of this page cannot be used; this host's log and manage.py check say why.")
-    if not (secrets or verify):
+    if not setting.is_on:
         raise Http404
     if request.method != "POST":
         return _refused(405, f"{request.method} was sent, and only POST is taken.", Allow="POST")
@@ -68,17 +60,13 @@ def tick(request: HttpRequest) -> HttpResponse:
     if body is None:
         return _refused(413, f"The body is longer than {LONGEST_BODY_BYTES} bytes. None is needed.")
     scheme, _, token = request.headers.get("Authorization", "").partition(" ")
-    is_token = scheme.lower() == "bearer"
-    why = _why_no_token(request, token.strip(), secrets, verify) if is_token else _why_not(request, body, secrets)
-    if why:
-        return _refused(401, why, **{"WWW-Authenticate": "Bearer" if is_token else "Crons-Signature"})
-    return _in_turn()
-
-
-def sign(secret: str, timestamp: int, body: bytes = b"") -> str:
-    """Return what the header X-Crons-Signature says of a request that is sent at *timestamp* with *body*."""
-    signed = hmac.new(secret.encode(), b"%d." % timestamp + body, hashlib.sha256)
-    return f"sha256={signed.hexdigest()}"
+    if scheme.lower() == "bearer":
+        if why := _why_no_token(request, token.strip(), setting):
+            return _refused(401, why, **{"WWW-Authenticate": "Bearer"})
+        return _in_turn()
+    if why := why_not(request.headers, body, setting.keys):
+        return _refused(401, why, **{"WWW-Authenticate": "Standard-Webhooks"})
+    return _once(request)
 
 
 def _body(request: HttpRequest) -> bytes | None:
@@ -92,34 +80,7 @@ def _body(request: HttpRequest) -> bytes | None:
     return None if len(body) > LONGEST_BODY_BYTES else bytes(body)
 
 
-def _why_not(request: HttpRequest, body: bytes, secrets: tuple[str, ...]) -> str:
-    """Say why the request is not to be believed; empty where it is. Strangers learn nothing past the signature."""
-    stamp, given = request.headers.get("X-Crons-Timestamp", ""), request.headers.get("X-Crons-Signature", "")
-    if not stamp or not given:
-        return "The headers X-Crons-Timestamp and X-Crons-Signature are both needed."
-    if not TIMESTAMP.fullmatch(stamp):
-        return "X-Crons-Timestamp is no number of seconds since 1970."
-    signed = stamp.encode() + b"." + body
-    expected = [b"sha256=" + hmac.new(each.encode(), signed, hashlib.sha256).hexdigest().encode() for each in secrets]
-    # Each is compared to its end, and all of them: how long this takes tells nothing of how much was right.
-    matches = [hmac.compare_digest(each, given.encode(errors="replace")) for each in expected]
-    if not any(matches):
-        return (
-            "The signature does not match: expected sha256= and the HMAC-SHA256, in hex, of the timestamp, a dot and "
-            "the body, keyed with this host's secret."
-        )
-    off = int(stamp) - time.time()
-    if abs(off) > WINDOW_SECONDS:
-        side = "ahead of" if off > 0 else "behind"
-        now = datetime.now(UTC).isoformat(timespec="seconds")
-        return (
-            f"The timestamp is {abs(off):.0f} s {side} this host's clock ({now}), and {WINDOW_SECONDS} s are allowed: "
-            "set the clock that is wrong, and sign each request anew."
-        )
-    return ""
-
-
-def _why_no_token(request: HttpRequest, token: str, secrets: tuple[str, ...], verify: Verify | None) -> str:
+def _why_no_token(request: HttpRequest, token: str, setting: HttpTick) -> str:
     """Say why *token* does not open the page; empty where it does."""
     # Whoever reads it on the way can use it for ever, unlike a signature.
     if not request.is_secure():
@@ -128,16 +89,30 @@ def _why_no_token(request: HttpRequest, token: str, secrets: tuple[str, ...], ve
             "that the request came so; without HTTPS, sign the request."
         )
     # All are compared, each to its end: how long this takes tells nothing of how much was right.
-    matches = [hmac.compare_digest(each.encode(), token.encode(errors="replace")) for each in secrets]
+    matches = [hmac.compare_digest(each.encode(), token.encode(errors="replace")) for each in setting.secrets]
     if any(matches):
         return ""
-    if verify is None:
+    if setting.verify is None:
         return "The token is none of this host's secrets."
     try:
-        return "" if verify(token, request) is True else "The token was refused by CRONS['HTTP_TICK_VERIFY']."
+        is_good = setting.verify(token, request) is True
     except Exception:
-        log.exception("CRONS['HTTP_TICK_VERIFY'] failed; POST /crons/tick is refused")
+        log.exception("CRONS['HTTP_TICK']['VERIFY'] failed; POST /crons/tick is refused")
         return "The token could not be verified; this host's log says why."
+    return "" if is_good else "The token was refused by CRONS['HTTP_TICK']['VERIFY']."
+
+
+def _once(request: HttpRequest) -> HttpResponse:
+    """Look, unless this very request has been answered."""
+    if not _taken.claim(request.headers):
+        return _refused(409, "This very request was taken already: sign each with the time at which it is sent.")
+    answer = None
+    try:
+        answer = _in_turn()
+    finally:
+        if answer is None or answer.status_code != 200:
+            _taken.release(request.headers)
+    return answer
 
 
 def _in_turn() -> HttpResponse:
@@ -167,7 +142,7 @@ def _look() -> dict[str, Any]:
     wait_for_boundary(ledger.agenda())  # whoever calls at the full minute means that minute
     instance = Instance.start("http")
     try:
-        dispatcher = Dispatcher("http", instance, {}, _senders())
+        dispatcher = Dispatcher("http", instance, {}, make_senders())
         try:
             done = dispatcher.turn()
             dispatcher.inspect_declarations(done.agenda.now, "http")
@@ -180,11 +155,6 @@ def _look() -> dict[str, Any]:
         **done.summary(dispatcher.publishers.sent),
         "begins": see_that_it_begins(),
     }
-
-
-def _senders() -> dict[str, Sender]:
-    sending = (alias for alias in registry.executors() if issubclass(conf.executor_class(alias), Sender))
-    return {alias: conf.make_executor(alias) for alias in sending}
 
 
 def _answer(status: int, content: dict[str, Any], **headers: str) -> HttpResponse:

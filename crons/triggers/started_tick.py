@@ -24,8 +24,8 @@ def see_that_it_begins() -> str:
         return "nothing to begin"
     if there := api.schedulers():
         return f"the scheduler on {there[0].host}"
-    if not conf.http_tick_starts:
-        return "nobody here: CRONS['HTTP_TICK_STARTS'] is False"
+    if not conf.http_tick.starts:
+        return "nobody here: CRONS['HTTP_TICK']['STARTS'] is False"
     _started[:] = [each for each in _started if each.poll() is None]
     if _started:
         return f"crons tick, running since an earlier request (pid {_started[0].pid})"

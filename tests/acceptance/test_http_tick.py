@@ -16,7 +16,7 @@ import pytest
 from tests import ports
 from tests.acceptance.conftest import PATIENCE_SECONDS, ROOT, Site, wait_for_line
 
-SECRET = "9f" * 32
+SECRET = "whsec_" + "9f/+" * 11
 PAGE = (ROOT / "docs" / "howto" / "http-tick.md").read_text()
 
 
@@ -80,11 +80,11 @@ def test_the_callers_of_the_page_have_jobs_run(site: Site, server: subprocess.Po
     assert {trigger for (trigger,) in site.sql("SELECT DISTINCT r.trigger FROM crons_run r")} == {"http"}
 
 
-def test_the_python_of_the_page_signs_the_same(site: Site, server: subprocess.Popen[str]) -> None:
+def test_the_python_of_the_page_signs_with_the_formats_library(site: Site, server: subprocess.Popen[str]) -> None:
     """It keeps the secret off its command line."""
     site.make_due()
 
-    answer = call(site, sys.executable, "-c", example("python", "hmac.new"))
+    answer = call(site, sys.executable, "-c", example("python", "standardwebhooks"))
 
     assert (answer["recorded"], answer["begins"]) == (0, "nothing to begin")
 
@@ -104,7 +104,7 @@ def test_requests_at_the_same_moment_do_each_slot_once(site: Site, server: subpr
 
 def test_a_secret_that_is_taken_away_opens_nothing_more(site: Site, server: subprocess.Popen[str]) -> None:
     """At the next request, without a restart; curl ends with an error that somebody sees."""
-    Path(site.env["TICK_SECRET_FILE"]).write_text("another" * 8)
+    Path(site.env["TICK_SECRET_FILE"]).write_text("whsec_" + "0000" * 11)
 
     shell = ("sh", "-euc", example("sh", "openssl dgst"))
     done = subprocess.run(shell, env=site.env, capture_output=True, text=True, timeout=PATIENCE_SECONDS, check=False)

@@ -2,28 +2,32 @@
 
 from __future__ import annotations
 
+import base64
 import hmac
+import itertools
 import json
 import os
 import subprocess
 import sys
 import threading
 import time
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from django.db import connection
 from django.test import Client
+from standardwebhooks.webhooks import Webhook
 
 from crons import api, ledger
 from crons.conf import conf
+from crons.conf.secrets import signing_key
 from crons.dispatch import Dispatcher
 from crons.exceptions import Disabled, LedgerUnavailable, NotAdopted
 from crons.jobs import job
 from crons.ledger import Agenda
 from crons.models import Attempt, Entry, Run
 from crons.schedules import cron
-from crons.triggers import http, started_tick
+from crons.triggers import http, signature, started_tick
 from tests.crons.conftest import NOON, minutes
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("empty_registry")]
@@ -35,7 +39,7 @@ NOTHING = {"recorded": 0, "written_off": 0, "sent": 0, "lost": 0, "parked": 0, "
 @pytest.fixture(autouse=True)
 def on(settings):
     """A secret is set, nothing is started, and it is five past noon."""
-    settings.CRONS = {"HTTP_TICK_SECRET": SECRET, "HTTP_TICK_STARTS": False}
+    settings.CRONS = {"HTTP_TICK": {"SECRET": SECRET, "STARTS": False}}
 
 
 @pytest.fixture(autouse=True)
@@ -44,9 +48,33 @@ def at_five_past(monkeypatch):
     monkeypatch.setattr("crons.ledger.transactions.now_in_tests", lambda: NOON + minutes(5))
 
 
+@pytest.fixture(autouse=True)
+def nothing_taken(monkeypatch):
+    monkeypatch.setattr(http, "_taken", signature.Taken())
+
+
+_ids = itertools.count()
+
+
+def signed(body=b"", *, key=None, message_id=None, off=0):
+    """The headers of a request that was signed *off* seconds from now."""
+    stamp, message_id = str(int(time.time()) + off), message_id or f"msg_{next(_ids)}"
+    return {
+        "webhook-id": message_id,
+        "webhook-timestamp": stamp,
+        "webhook-signature": signature.sign(key or SECRET.encode(), message_id, stamp, body),
+    }
+
+
+def send(headers):
+    """Send an empty body with *headers*."""
+    return Client().post("/crons/tick", b"", content_type="text/plain", headers=headers)
+
+
 def post(body=b"", *, secret=SECRET, off=0, client=None, content_type="application/json", **headers):
-    stamp = int(time.time()) + off
-    given = {"X-Crons-Timestamp": str(stamp), "X-Crons-Signature": http.sign(secret, stamp, body), **headers}
+    given = signed(body, key=secret.encode(), off=off) | {
+        key.replace("_", "-"): value for key, value in headers.items()
+    }
     client = client or Client(enforce_csrf_checks=True)
     return client.post("/crons/tick", body, content_type=content_type, headers=given)
 
@@ -92,28 +120,35 @@ def test_only_post_is_taken(method):
         assert told(answer) == {"error": f"{method} was sent, and only POST is taken."}
 
 
-MISSING = "The headers X-Crons-Timestamp and X-Crons-Signature are both needed."
-NO_NUMBER = "X-Crons-Timestamp is no number of seconds since 1970."
+MISSING = "The headers webhook-id, webhook-timestamp and webhook-signature are all needed."
+NO_ID = "webhook-id is not 1 to 256 printable characters without a dot."
+NO_NUMBER = "webhook-timestamp is no number of seconds since 1970."
 WRONG = (
-    "The signature does not match: expected sha256= and the HMAC-SHA256, in hex, of the timestamp, a dot and the body, "
-    "keyed with this host's secret."
+    "The signature does not match: expected v1, and in base64 the HMAC-SHA256 of the id, a dot, the timestamp, a dot "
+    "and the body, keyed with this host's secret."
 )
 
 
 @pytest.mark.parametrize(
     ("headers", "why"),
     [
-        ({"X-Crons-Timestamp": ""}, MISSING),
-        ({"X-Crons-Signature": ""}, MISSING),
-        ({"X-Crons-Timestamp": "noon"}, NO_NUMBER),
-        ({"X-Crons-Timestamp": "-5"}, NO_NUMBER),
-        ({"X-Crons-Timestamp": "1e9"}, NO_NUMBER),
-        ({"X-Crons-Timestamp": "9" * 5000}, NO_NUMBER),
-        ({"X-Crons-Timestamp": "1766000000"}, WRONG),
-        ({"X-Crons-Signature": "sha256="}, WRONG),
-        ({"X-Crons-Signature": "sha256=" + "0" * 64}, WRONG),
-        ({"X-Crons-Signature": "sha1=" + "0" * 40}, WRONG),
-        ({"X-Crons-Signature": "sha256=\xe9\xff"}, WRONG),
+        ({"webhook_id": ""}, MISSING),
+        ({"webhook_timestamp": ""}, MISSING),
+        ({"webhook_signature": ""}, MISSING),
+        ({"webhook_id": "a.1766000000"}, NO_ID),
+        ({"webhook_id": "x" * 257}, NO_ID),
+        ({"webhook_id": "two words"}, NO_ID),
+        ({"webhook_id": "\u202eid"}, NO_ID),
+        ({"webhook_timestamp": "noon"}, NO_NUMBER),
+        ({"webhook_timestamp": "-5"}, NO_NUMBER),
+        ({"webhook_timestamp": "1e9"}, NO_NUMBER),
+        ({"webhook_timestamp": "9" * 5000}, NO_NUMBER),
+        ({"webhook_timestamp": "1766000000"}, WRONG),
+        ({"webhook_id": "another"}, WRONG),
+        ({"webhook_signature": "v1,"}, WRONG),
+        ({"webhook_signature": "v1"}, WRONG),
+        ({"webhook_signature": "v1," + "A" * 43 + "="}, WRONG),
+        ({"webhook_signature": "v1,\xe9\xff v1a,\u202e  v2,x"}, WRONG),
     ],
 )
 def test_who_cannot_sign_is_refused_before_the_database_is_asked(headers, why, django_assert_num_queries):
@@ -122,18 +157,52 @@ def test_who_cannot_sign_is_refused_before_the_database_is_asked(headers, why, d
         answer = post(**headers)
 
     assert (answer.status_code, told(answer)) == (401, {"error": why})
-    assert answer["WWW-Authenticate"] == "Crons-Signature"
+    assert answer["WWW-Authenticate"] == "Standard-Webhooks"
 
 
 def test_a_signature_of_another_secret_or_another_body_is_wrong():
     """Both are in it."""
-    stamp = int(time.time())
-    signed = {"X-Crons-Timestamp": str(stamp), "X-Crons-Signature": http.sign(SECRET, stamp, b"one")}
-
-    other = Client().post("/crons/tick", b"two", content_type="text/plain", headers=signed)
+    other = Client().post("/crons/tick", b"two", content_type="text/plain", headers=signed(b"one"))
 
     assert (other.status_code, told(other)) == (401, {"error": WRONG})
     assert post(secret=OTHER).status_code == 401
+
+
+KEY = bytes(range(32))
+
+
+@pytest.mark.parametrize(
+    ("secret", "key"),
+    [
+        (f"whsec_{base64.b64encode(KEY).decode()}", f"whsec_{base64.b64encode(KEY).decode()}"),
+        (f"whsec_{base64.b64encode(KEY).decode().rstrip('=')}", f"whsec_{base64.b64encode(KEY).decode()}"),
+        (SECRET, SECRET.encode()),  # a text of no such form is a key as it stands
+    ],
+)
+def test_the_library_of_standard_webhooks_signs_and_verifies_the_same(settings, secret, key):
+    """Whoever calls from another language has one of the format's libraries."""
+    settings.CRONS = {"HTTP_TICK": {"SECRET": [OTHER, secret], "STARTS": False}}
+    library, body = Webhook(key), '{"at": "noon"}'
+    now = datetime.now(UTC)
+    theirs = {
+        "webhook-id": "msg_of_theirs",
+        "webhook-timestamp": str(int(now.timestamp())),
+        "webhook-signature": library.sign("msg_of_theirs", now, body),
+    }
+    ours = signed(body.encode(), key=signing_key(secret, ""))
+
+    answer = Client().post("/crons/tick", body, content_type="application/json", headers=theirs)
+
+    assert answer.status_code == 200
+    assert library.verify(body, ours) == {"at": "noon"}
+
+
+def test_one_of_several_signatures_is_enough():
+    """A sender that changes its key signs with both."""
+    given = signed()
+    given["webhook-signature"] = f"v1a,x v1,AAAA {given['webhook-signature']}"
+
+    assert send(given).status_code == 200
 
 
 def bearing(token, *, secure=True, scheme="Bearer"):
@@ -156,7 +225,7 @@ NO_HTTPS = (
 
 
 def test_who_cannot_sign_sends_the_secret_itself_over_https(make_entry, settings):
-    settings.CRONS = {**settings.CRONS, "HTTP_TICK_SECRET": [SECRET, OTHER]}
+    settings.CRONS = {"HTTP_TICK": {"SECRET": [SECRET, OTHER], "STARTS": False}}
     make_entry()
 
     answers = [bearing(SECRET), bearing(OTHER, scheme="bearer")]
@@ -175,7 +244,7 @@ def test_another_token_is_refused_before_the_database_is_asked(token, django_ass
 
 
 def test_without_https_a_token_is_refused_unread(settings):
-    settings.CRONS = {**settings.CRONS, "HTTP_TICK_VERIFY": f"{__name__}.accepts_the_cloud"}
+    settings.CRONS = {"HTTP_TICK": {"SECRET": SECRET, "VERIFY": f"{__name__}.accepts_the_cloud"}}
 
     for token in (SECRET, "a token of the cloud"):
         answer = bearing(token, secure=False)
@@ -190,14 +259,14 @@ def test_another_scheme_is_no_token():
     ("token", "status", "error"),
     [
         ("a token of the cloud", 200, None),
-        ("truthy", 401, "The token was refused by CRONS['HTTP_TICK_VERIFY']."),
-        ("of somebody else", 401, "The token was refused by CRONS['HTTP_TICK_VERIFY']."),
+        ("truthy", 401, "The token was refused by CRONS['HTTP_TICK']['VERIFY']."),
+        ("of somebody else", 401, "The token was refused by CRONS['HTTP_TICK']['VERIFY']."),
         ("broken", 401, "The token could not be verified; this host's log says why."),
     ],
 )
 def test_a_hook_of_the_project_says_which_tokens_are_good(settings, token, status, error, caplog):
     """Without a secret, too: the page is open to those tokens alone."""
-    settings.CRONS = {"HTTP_TICK_STARTS": False, "HTTP_TICK_VERIFY": f"{__name__}.accepts_the_cloud"}
+    settings.CRONS = {"HTTP_TICK": {"STARTS": False, "VERIFY": f"{__name__}.accepts_the_cloud"}}
 
     answer = bearing(token)
 
@@ -209,24 +278,24 @@ def test_a_hook_of_the_project_says_which_tokens_are_good(settings, token, statu
 
 @pytest.mark.parametrize("path", ["shop.no_such.hook", f"{__name__}.SECRET", "hook"])
 def test_a_hook_that_cannot_be_called_opens_nothing(settings, path):
-    settings.CRONS = {"HTTP_TICK_SECRET": SECRET, "HTTP_TICK_VERIFY": path}
+    settings.CRONS = {"HTTP_TICK": {"SECRET": SECRET, "VERIFY": path}}
 
     [problem] = conf.problems()
 
-    assert problem.startswith(f"CRONS['HTTP_TICK_VERIFY'] is {path!r}, expected the dotted path of a function")
+    assert problem.startswith(f"CRONS['HTTP_TICK']['VERIFY'] is {path!r}, expected the dotted path of a function")
     assert bearing(SECRET).status_code == post().status_code == 503
 
 
 def test_every_secret_is_compared_to_its_end(settings, monkeypatch):
     """How long a refusal takes tells nothing."""
-    settings.CRONS = {"HTTP_TICK_SECRET": [SECRET, OTHER]}
+    settings.CRONS = {"HTTP_TICK": {"SECRET": [SECRET, OTHER]}}
     compared = []
     real = hmac.compare_digest
-    monkeypatch.setattr(http.hmac, "compare_digest", lambda a, b: compared.append(len(a)) or real(a, b))
+    monkeypatch.setattr(signature.hmac, "compare_digest", lambda a, b: compared.append(len(a)) or real(a, b))
 
     assert post().status_code == 200
 
-    assert compared == [71, 71]
+    assert compared == [47, 47]
 
 
 @pytest.mark.parametrize(("off", "side"), [(-400, "behind"), (400, "ahead of")])
@@ -253,7 +322,7 @@ def test_secrets_are_changed_without_a_gap(settings, tmp_path):
     file = tmp_path / "secrets"
     file.touch(mode=0o600)
     file.write_text(f"{SECRET}\n{OTHER}\n")
-    settings.CRONS = {"HTTP_TICK_SECRET": file}
+    settings.CRONS = {"HTTP_TICK": {"SECRET": file}}
     assert [post().status_code, post(secret=OTHER).status_code] == [200, 200]
 
     file.write_text(f"{OTHER}\n")
@@ -264,16 +333,18 @@ def test_secrets_are_changed_without_a_gap(settings, tmp_path):
 @pytest.mark.parametrize(
     ("secret", "said"),
     [
-        ("short", "CRONS['HTTP_TICK_SECRET'] has a secret of 5 characters, expected at least 32, as"),
-        (SECRET + "\n", "CRONS['HTTP_TICK_SECRET'] has a secret with a blank or a line break in it,"),
-        (SECRET.encode(), "CRONS['HTTP_TICK_SECRET'] is neither a text, nor a pathlib.Path, nor a list of them."),
-        (__file__, "CRONS['HTTP_TICK_SECRET'] has the path of a file as a text: make it a pathlib.Path."),
-        ([SECRET, None], "CRONS['HTTP_TICK_SECRET'] is neither a text, nor a pathlib.Path, nor a list of them."),
+        ("short", "CRONS['HTTP_TICK']['SECRET'] has a secret of 5 characters, expected at least 32, as"),
+        (SECRET + "\n", "CRONS['HTTP_TICK']['SECRET'] has a secret with a blank or a line break in it,"),
+        (SECRET.encode(), "CRONS['HTTP_TICK']['SECRET'] is neither a text, nor a pathlib.Path, nor a list of them."),
+        (__file__, "CRONS['HTTP_TICK']['SECRET'] has the path of a file as a text: make it a pathlib.Path."),
+        ([SECRET, None], "CRONS['HTTP_TICK']['SECRET'] is neither a text, nor a pathlib.Path, nor a list of them."),
+        ("whsec_" + SECRET, "CRONS['HTTP_TICK']['SECRET'] has a secret that begins with whsec_, and what follows is"),
+        ("whsec_" + "Q" * 28, "CRONS['HTTP_TICK']['SECRET'] has a secret that begins with whsec_, and what follows is"),
     ],
 )
 def test_a_secret_that_cannot_work_is_refused_without_being_shown(settings, caplog, secret, said):
     """At start, and by the page, which is not open either."""
-    settings.CRONS = {"HTTP_TICK_SECRET": secret}
+    settings.CRONS = {"HTTP_TICK": {"SECRET": secret}}
 
     [problem] = conf.problems()
     answer = post()
@@ -286,13 +357,43 @@ def test_a_secret_that_cannot_work_is_refused_without_being_shown(settings, capl
     assert SECRET not in problem + answer.content.decode() + caplog.text
 
 
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        (SECRET, "CRONS['HTTP_TICK'] is no dict, expected {'SECRET': …, 'STARTS': …, 'VERIFY': …}."),
+        ({SECRET}, "CRONS['HTTP_TICK'] is no dict, expected {'SECRET': …, 'STARTS': …, 'VERIFY': …}."),
+        (
+            {"SECRETS": SECRET},
+            "CRONS['HTTP_TICK']['SECRETS'] is unknown. Did you mean 'SECRET'? Known: SECRET, STARTS, VERIFY.",
+        ),
+        ({SECRET: True}, "CRONS['HTTP_TICK'][…] is unknown. Known: SECRET, STARTS, VERIFY."),
+        (
+            {"SECRET": SECRET, "STARTS": SECRET},
+            "CRONS['HTTP_TICK']['STARTS'] is a str, expected True or False.",
+        ),
+        (
+            {"SECRET": SECRET, "VERIFY": [SECRET]},
+            "CRONS['HTTP_TICK']['VERIFY'] is a list, expected the dotted path of a function as a text.",
+        ),
+    ],
+)
+def test_a_setting_of_another_form_is_refused_without_being_shown(settings, caplog, given, said):
+    settings.CRONS = {"HTTP_TICK": given}
+
+    problems, answer = conf.problems(), post()
+
+    assert problems == [said]
+    assert answer.status_code == 503
+    assert SECRET not in answer.content.decode() + caplog.text
+
+
 @pytest.mark.parametrize("mode", [0o640, 0o604, 0o620])
 def test_a_file_that_others_can_read_does_not_open_the_page(settings, tmp_path, mode):
     """Whoever knows the secret may have this machine work as often as it likes."""
     file = tmp_path / "secrets"
     file.write_text(SECRET)
     file.chmod(mode)
-    settings.CRONS = {"HTTP_TICK_SECRET": file}
+    settings.CRONS = {"HTTP_TICK": {"SECRET": file}}
 
     [problem] = conf.problems()
 
@@ -308,7 +409,7 @@ def test_a_credential_of_systemd_is_taken(settings, tmp_path, monkeypatch):
     file = tmp_path / "secrets"
     file.write_text(SECRET)
     file.chmod(0o440)
-    settings.CRONS = {"HTTP_TICK_SECRET": file}
+    settings.CRONS = {"HTTP_TICK": {"SECRET": file}}
     monkeypatch.setenv("CREDENTIALS_DIRECTORY", str(tmp_path))
 
     assert post().status_code == 200
@@ -321,11 +422,11 @@ def test_a_file_without_a_secret_does_not_open_the_page(settings, tmp_path, cont
     if content is not None:
         file.touch(mode=0o600)
         file.write_text(content)
-    settings.CRONS = {"HTTP_TICK_SECRET": file}
+    settings.CRONS = {"HTTP_TICK": {"SECRET": file}}
 
     [problem] = conf.problems()
 
-    assert problem.startswith(f"CRONS['HTTP_TICK_SECRET']: the file {file} {said}")
+    assert problem.startswith(f"CRONS['HTTP_TICK']['SECRET']: the file {file} {said}")
     assert post().status_code == 503
 
 
@@ -379,7 +480,7 @@ def test_it_records_what_is_due_and_begins_nothing(make_entry):
         **NOTHING,
         "at": "2026-03-02T12:05:00+00:00",
         "recorded": 2,
-        "begins": "nobody here: CRONS['HTTP_TICK_STARTS'] is False",
+        "begins": "nobody here: CRONS['HTTP_TICK']['STARTS'] is False",
     }
     assert sorted(Run.objects.values_list("entry__name", "state", "trigger")) == [
         ("one", "due", "http"),
@@ -400,16 +501,49 @@ def test_it_waits_for_the_moment_that_its_own_clock_says_has_come(monkeypatch):
     assert order == [NOON + minutes(5), "turn"]
 
 
-def test_the_same_request_again_does_nothing(make_entry):
-    """So whoever has overheard one gains a look at the clock."""
+REPEATED = "This very request was taken already: sign each with the time at which it is sent."
+
+
+def test_the_same_request_again_is_refused(make_entry):
+    """Whoever has overheard one gains nothing, not even work for this host."""
     make_entry()
-    stamp = int(time.time())
-    headers = {"X-Crons-Timestamp": str(stamp), "X-Crons-Signature": http.sign(SECRET, stamp)}
+    headers = signed()
 
-    answers = [Client().post("/crons/tick", b"", content_type="text/plain", headers=headers).json() for _ in range(3)]
+    answers = [send(headers) for _ in range(3)]
 
-    assert [each["recorded"] for each in answers] == [1, 0, 0]
+    assert [each.status_code for each in answers] == [200, 409, 409]
+    assert told(answers[1]) == {"error": REPEATED}
     assert Run.objects.count() == 1
+
+
+def test_who_sends_an_id_again_with_a_new_time_is_answered():
+    """As Standard Webhooks has a sender try again that got no answer."""
+    answers = [send(signed(message_id="one", off=off)) for off in (-2, -1, 0)]
+
+    assert [each.status_code for each in answers] == [200, 200, 200]
+
+
+def test_a_request_that_came_to_nothing_may_be_repeated(monkeypatch):
+    """curl --retry sends the same bytes again."""
+    headers = signed()
+    with monkeypatch.context() as patch:
+        patch.setattr("crons.ledger.permit", raises(LedgerUnavailable("gone")))
+        assert send(headers).status_code == 503
+
+    assert send(headers).status_code == 200
+
+
+def test_what_was_taken_is_forgotten_when_its_signature_is_too_old(monkeypatch):
+    """The memory is as long as the tolerance, and bounded whoever has the secret."""
+    monkeypatch.setattr(signature.Taken, "LONGEST", 3)
+    taken = signature.Taken()
+    old = signed(off=-signature.TOLERANCE_SECONDS - 1)
+
+    assert [taken.claim(old), taken.claim(old)] == [True, True]
+    several = [signed() for _ in range(4)]
+    assert [taken.claim(each) for each in several] == [True] * 4
+    assert len(taken._until) == 3
+    assert [taken.claim(each) for each in several[1:]] == [False] * 3
 
 
 def test_it_sends_what_others_run(make_entry, settings):
@@ -563,7 +697,7 @@ class Started:
 @pytest.fixture
 def started(monkeypatch, settings):
     """What is started instead of `crons tick`."""
-    settings.CRONS = {"HTTP_TICK_SECRET": SECRET}
+    settings.CRONS = {"HTTP_TICK": {"SECRET": SECRET}}
     monkeypatch.setattr(started_tick, "_started", [])
     made = Started([])
     monkeypatch.setattr(subprocess, "Popen", made)

@@ -218,7 +218,7 @@ def test_the_secret_of_the_http_tick_is_hidden_and_its_files_path_is_not(tmp_pat
     path = tmp_path / "tick_secrets"
     path.write_text(f"{TOKEN}{TOKEN}\n{SECRET}-{SECRET}\n")
 
-    with override_settings(CRONS={"HTTP_TICK_SECRET": path}):
+    with override_settings(CRONS={"HTTP_TICK": {"SECRET": path}}):
         told = of_project().hide(f"{TOKEN}{TOKEN} {SECRET}-{SECRET} from {path}")
 
     assert told == f"{MASK} {MASK} from {path}"
