@@ -3,12 +3,18 @@
 from django.urls import path
 
 from crons.triggers import http
-from crons.web import health, views
+from crons.web import health, run_views, views
 
 app_name = "crons"
 urlpatterns = [
     path("", views.home, name="home"),
     path("why", views.why, name="why"),
+    path("runs/<str:number>", run_views.run, name="run"),
+    path("runs/<str:number>/output", run_views.written, name="output"),
+    path("runs/<str:number>/tail", run_views.tail, name="tail"),
+    path("runs/<str:number>/download", run_views.download, name="download"),
+    path("runs/<str:number>/cancel", run_views.cancel, name="cancel"),
+    path("runs/<str:number>/retry", run_views.retry, name="retry"),
     path("tick", http.tick, name="tick"),
     path("health", health.well, name="health"),
     path("health/live", health.live, name="live"),

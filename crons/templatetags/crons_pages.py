@@ -13,13 +13,14 @@ from django.urls import NoReverseMatch, reverse
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString, mark_safe
 
-from crons.models import Attempt, Run
+from crons.models import Attempt, Entry, Run
 from crons.presentation import (
     Cell,
     describe_progress,
     describe_schedule,
     describe_scope,
     describe_verdict,
+    describe_work,
     distance,
     iso,
     local,
@@ -63,17 +64,41 @@ def at(moment: datetime, zone: str, now: datetime | None = None) -> SafeString:
 
 
 @register.simple_tag
-def progress(attempt: Attempt) -> SafeString | str:
-    """Draw how far a job says it is, write it beside the bar, and when it said so; empty where it said nothing."""
+def progress(attempt: Attempt, now: datetime | None = None) -> SafeString | str:
+    """Draw how far a job says it is, write it beside the bar, and when it said so; empty where it said nothing.
+
+    With *now* of what goes on: how long ago that was.
+    """
     work = work_of(attempt)
     how_far = progress_of(work)
     if work is None or how_far is None:
         return ""
-    when = at(work.progress_at, attempt.run.entry.zone) if work.progress_at else ""
+    when: SafeString | str = at(work.progress_at, attempt.run.entry.zone) if work.progress_at else ""
+    if work.progress_at and now is not None and not attempt.outcome:
+        when = format_html('<time datetime="{}">{}</time>', iso(work.progress_at), distance(work.progress_at, now))
     # Hidden from screen readers: the text says the same.
     bar = '<progress aria-hidden="true" max="{}" value="{}"></progress> '
     drawn = format_html(bar, how_far.total, min(how_far.done, how_far.total)) if how_far.total else ""
     return format_html('{}{} <span class="away">{}</span>', drawn, describe_progress(how_far), when)
+
+
+@register.simple_tag
+def work_done(attempt: Attempt) -> str:
+    """Say what the job of *attempt* reported; empty where it reported nothing."""
+    return describe_work(work_of(attempt))
+
+
+@register.simple_tag
+def job_link(entry: Entry) -> SafeString:
+    """Write an entry's name as a link to its page: here, or in the admin, where there is any."""
+    address = _address("crons:job", entry.name) or _address("admin:crons_entry_change", entry.pk)
+    return format_html('<a href="{}">{}</a>', address, breakable(entry.name)) if address else breakable(entry.name)
+
+
+@register.simple_tag
+def run_page(run_id: int) -> str:
+    """Return the address of a run's page; empty where a project does not include it."""
+    return _address("crons:run", run_id)
 
 
 @register.simple_tag

@@ -18,7 +18,8 @@ from django.utils import timezone
 from crons import api, models
 from crons.conf import conf
 from crons.presentation import local
-from crons.web.admin import base, output
+from crons.web import output
+from crons.web.admin import base
 from tests.crons.conftest import minutes
 from tests.crons.filling import fill, full_scans
 

@@ -19,7 +19,7 @@ from crons.doctor import rows as doctor
 from crons.management.verbs.log import run_to_follow
 from crons.models import Attempt, Entry, Run
 from crons.watch import last_success_of, usual_of
-from crons.web import overview
+from crons.web import overview, runs
 from tests.crons.conftest import NOON, minutes
 from tests.crons.filling import full_scans, plan
 from tests.crons.growing import analyze, grow_done, grow_due, grow_ranges, shrink
@@ -64,6 +64,7 @@ QUESTIONS: dict[str, tuple[Callable[[], Any], str]] = {
     "usual of one": (lambda: usual_of(all_ids()[5:6]), "crons_run_entry_succeeded"),
     "last success": (lambda: last_success_of(all_ids()), "crons_run_entry_succeeded"),
     "first page": (lambda: overview.look(timedelta(days=7), NOW), "crons_run_open"),
+    "page of a run": (lambda: runs.look(runs.run_of(str(newest_run().pk))), "crons_run_entry_planned"),
     "health": (api.health, "crons_run_open"),
     "list": (lambda: asked("list"), "crons_run_entry_planned"),
     "log --follow": (lambda: run_to_follow("entry3"), "(?s)(?=.*crons_run_running)(?=.*crons_run_open)"),
@@ -75,6 +76,11 @@ QUESTIONS: dict[str, tuple[Callable[[], Any], str]] = {
 def all_ids() -> list[int]:
     """The ids of the entries in the order of their names."""
     return list(Entry.objects.order_by("pk").values_list("pk", flat=True))
+
+
+def newest_run() -> Run:
+    """A run that is over."""
+    return Run.objects.filter(entry__name="entry3", state="done").order_by("-planned_at")[0]
 
 
 def by_name(*names: str) -> dict[str, Entry]:

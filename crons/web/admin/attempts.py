@@ -18,7 +18,7 @@ from crons.presentation import Cell, describe_verdict, describe_work, readable, 
 from crons.templatetags.crons_pages import at, progress
 from crons.verdicts import Outcome
 from crons.watch import going
-from crons.web.admin import output
+from crons.web import output
 from crons.web.admin.base import DetailAdmin, EntryRowsAdmin, among, cell_html
 
 # Of so many newest runs a list searched by an entry shows the attempts.

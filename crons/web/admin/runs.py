@@ -17,7 +17,7 @@ from crons.models import Attempt, Range, Run, not_well
 from crons.presentation import describe_given, describe_verdict, distance, length, readable, words
 from crons.templatetags.crons_pages import at, run_status
 from crons.verdicts import MEANINGS, Kind, State, Verdict
-from crons.web.admin import output
+from crons.web import output
 from crons.web.admin.acts import CANCEL, RETRY, OperatedAdmin, in_lists
 from crons.web.admin.attempts import facts_of
 from crons.web.admin.base import DetailAdmin, EntryRowsAdmin, WhenFilter, among, cell_html
