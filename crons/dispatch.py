@@ -95,9 +95,9 @@ class Dispatcher:
         """Count the attempts started here that are not yet written down as ended."""
         return len(self.attempts.running())
 
-    def inspect_declarations(self, now: datetime, kind: str) -> None:
-        """Note which entries no living code declares; *kind* stands for this process, which has no heartbeat."""
-        watch.inspect_declarations(now, kind)
+    def inspect_rules(self, now: datetime, kind: str) -> None:
+        """Have incidents follow what all rules find; *kind* stands for this process, which has no heartbeat."""
+        watch.inspect_rules(now, kind)
 
     def writer(self, echo: Echo | None = None) -> DatabaseWriter:
         """Return what executors write with; *echo* shows what has been stored."""

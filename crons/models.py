@@ -317,11 +317,17 @@ class OutputChunk(LedgerRow):
 
 
 class Incident(LedgerRow):
-    """Something that is wrong over time. Unique: one open incident per rule and entry (*open_key*)."""
+    """Something that is wrong over time. Unique: one open incident per rule and what it is about (*open_key*).
+
+    *key* is what *open_key* is while it is open; *gone_at*: since when its rule finds it no more, of one that stays
+    open for a while because it came back before. *data*: since when it is so, what to do, what has been told of.
+    """
 
     rule = models.CharField(max_length=20)
     entry = models.ForeignKey(Entry, on_delete=models.CASCADE, null=True, related_name="incidents")
+    key = models.CharField(max_length=150, blank=True, default="", db_default="")
     open_key = models.CharField(max_length=150, null=True, unique=True)
+    severity = models.CharField(max_length=10, default="warning", db_default="warning")
     fingerprint = models.CharField(max_length=64, blank=True, default="")
     summary = models.CharField(max_length=255)
     run = models.ForeignKey(Run, on_delete=models.SET_NULL, null=True, related_name="+")
@@ -329,6 +335,11 @@ class Incident(LedgerRow):
     opened_at = RowDateTimeField(db_index=True)
     changed_at = RowDateTimeField()
     closed_at = RowDateTimeField(null=True)
+    gone_at = RowDateTimeField(null=True)
+    data = RowJSONField(default=dict)
+
+    class Meta:
+        indexes = [models.Index(fields=["key", "-closed_at"], name="crons_incident_key")]
 
     def __str__(self) -> str:
         return self.summary

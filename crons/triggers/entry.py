@@ -53,7 +53,7 @@ class EntryTrigger:
             return self.manual(name, by="no terminal, near no slot")
         by = "no terminal, taken for its slot" if guess else ""
         ledger.record_entry(name, now, self.session.dispatcher.trigger, by=by)
-        self.session.dispatcher.inspect_declarations(now, "run")
+        self.session.dispatcher.inspect_rules(now, "run")
         account = ledger.account_of(entry)
         newest = account.schedule.latest(now, account.tz)
         run = api.history().filter(entry=entry, slot_at=newest).first()

@@ -145,7 +145,7 @@ def _look() -> dict[str, Any]:
         dispatcher = Dispatcher("http", instance, {}, make_senders())
         try:
             done = dispatcher.turn()
-            dispatcher.inspect_declarations(done.agenda.now, "http")
+            dispatcher.inspect_rules(done.agenda.now, "http")
         finally:
             dispatcher.publishers.finish()  # else its thread would wait in this process for ever
     finally:

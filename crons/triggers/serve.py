@@ -28,6 +28,8 @@ LONGEST_PAUSE_SECONDS = 5.0
 # One turn may fail because another process holds a lock; so many in a row are a problem that the heartbeat reports.
 REPORTED_FAILURES = 3
 CONTENDED_SECONDS = 0.02
+# How often all rules are asked.
+RULES_SECONDS = 60.0
 # At the end, for a mail that is on its way.
 SENDING_SECONDS = 5.0
 
@@ -43,6 +45,7 @@ class Scheduler:
     failures: int = 0
     last_error: str = ""
     beat_at: float = 0.0
+    rules_at: float = 0.0
     mtimes: dict[Path, float] = field(default_factory=dict)
     unwritten: set[str] = field(default_factory=set)
     reported: set[str] = field(default_factory=set)
@@ -145,7 +148,9 @@ class Scheduler:
             troubles=troubles,
             lacks=self.session.dispatcher.lacking,
         )
-        watch.inspect_declarations(now)
+        if time.monotonic() >= self.rules_at:
+            self.rules_at = time.monotonic() + RULES_SECONDS
+            watch.inspect_rules(now)
 
     def _troubles(self) -> Iterator[tuple[str, str]]:
         if self.failures >= REPORTED_FAILURES:

@@ -27,7 +27,7 @@ def tick(session: Session, *, while_busy: bool = False) -> Pass:
     ledger.permit()
     wait_for_boundary(ledger.agenda())
     done = session.dispatcher.turn()
-    session.dispatcher.inspect_declarations(done.agenda.now, "tick")
+    session.dispatcher.inspect_rules(done.agenda.now, "tick")
     alert_sender, look_at = AlertSender(), time.monotonic() + LOOK_SECONDS
 
     def look_or_begin() -> None:

@@ -3,10 +3,10 @@
 from crons.watch.alerts.outbox import notice_of, send_due
 from crons.watch.declared import absent
 from crons.watch.declarers import living
-from crons.watch.incidents import FAILING, fingerprint, inspect
+from crons.watch.failing import FAILING, fingerprint
+from crons.watch.inspection import inspect, inspect_rules
 from crons.watch.look import READ, Look, Problem, going
 from crons.watch.problems import find_problems, reaches_ahead
-from crons.watch.undeclared import inspect_declarations
 from crons.watch.usual import Usual, last_success_of, usual_of
 from crons.watch.waiting import why_waiting
 
@@ -21,7 +21,7 @@ __all__ = [
     "fingerprint",
     "going",
     "inspect",
-    "inspect_declarations",
+    "inspect_rules",
     "last_success_of",
     "living",
     "notice_of",

@@ -25,10 +25,12 @@ def hosts(look: Look) -> Iterator[Problem]:
         for each in beat.troubles or []:
             match each:
                 case [str(kind), str(text)]:
-                    yield Problem(kind, f"{who}: {text}", since=None)
+                    yield Problem(kind, f"{who}: {text}", about=who)
         for zone in beat.lacks or []:
             text = f"{who} has no time zone data of {zone!r}, and leaves its entries to other hosts"
-            yield Problem("zone", text, next_step="Install tzdata there, and start it again")
+            yield Problem(
+                "zone", text, next_step="Install tzdata there, and start it again", about=f"{beat.host}: {zone}"
+            )
 
 
 def clocks(look: Look) -> Iterator[Problem]:
@@ -36,14 +38,15 @@ def clocks(look: Look) -> Iterator[Problem]:
     for beat in look.schedulers:
         if abs(beat.clock_skew_seconds) > AHEAD.total_seconds():
             text = f"the clock of {beat.host} is {beat.clock_skew_seconds:+.0f} s from the database's"
-            yield Problem("clock", text, next_step="Have both keep time, for example with systemd-timesyncd")
+            after = "Have both keep time, for example with systemd-timesyncd"
+            yield Problem("clock", text, next_step=after, about=beat.host)
     moments = [beat.beat_at for beat in look.heartbeats]
     moments += [at for each in look.entries[:1] if (at := getattr(each, "newest_run_at", None)) is not None]
     try:
         due = min((each.wake_at for each in look.entries if each.wake_at is not None), default=None)
         ledger.require_near(max(moments, default=None), due, look.now)
     except ClockInDoubt as doubt:
-        yield Problem("clock", str(doubt))
+        yield Problem("clock", str(doubt), about="this deployment")
 
 
 def scheduler(look: Look) -> Iterator[Problem]:
@@ -53,7 +56,8 @@ def scheduler(look: Look) -> Iterator[Problem]:
             continue
         who = describe_scheduler(beat)
         text = f"{who} was killed" if beat in look.killed else f"{who} is silent"
-        yield Problem("scheduler", text, since=beat.beat_at, next_step="Start it again there: manage.py crons serve")
+        after = "Start it again there: manage.py crons serve"
+        yield Problem("scheduler", text, since=beat.beat_at, next_step=after, about=who)
 
 
 def writes(look: Look) -> Iterator[Problem]:
@@ -66,7 +70,7 @@ def writes(look: Look) -> Iterator[Problem]:
         why = "it is read-only: a standby, or default_transaction_read_only"
     if why:
         after = "Until that is mended nothing is recorded or begun; what falls due is made up for as catch_up says"
-        yield Problem("database", f"the database takes no writes: {why}", next_step=after)
+        yield Problem("database", f"the database takes no writes: {why}", next_step=after, about="the database")
 
 
 def _why_not_sqlite(name: str) -> str:

@@ -25,9 +25,10 @@ from crons.exceptions import LedgerUnavailable
 from crons.models import Entry, Incident
 from crons.presentation import utc
 from crons.side_output import get_log
-from crons.watch.declared import UNDECLARED, broken, undeclared, unsynced
+from crons.watch.declared import broken, undeclared, unsynced
 from crons.watch.hosts import clocks, hosts, scheduler, writes
 from crons.watch.look import AHEAD, READ, Look, Problem
+from crons.watch.rules import LOOKS
 from crons.watch.waiting import stuck, waiting_runs
 
 log = get_log("crons")
@@ -39,10 +40,11 @@ def find_problems(look: Look | None = None) -> list[Problem]:
     Raises: LedgerUnavailable if that cannot be told.
     """
     look = look or Look()
-    return [problem for rule in RULES for problem in _found(rule, look)]
+    return [problem for rule in RULES for problem in ask(rule, look)]
 
 
-def _found(rule: Rule, look: Look) -> list[Problem]:
+def ask(rule: Rule, look: Look) -> list[Problem]:
+    """List what one rule finds; that it failed is a problem of the kind *crons*. Raises: LedgerUnavailable."""
     try:
         return list(rule(look))
     except DatabaseError as error:
@@ -52,7 +54,7 @@ def _found(rule: Rule, look: Look) -> list[Problem]:
     except Exception as error:
         log.exception("the rule %s failed", rule.__name__)
         text = f"whether anything is {rule.__name__} cannot be told: {type(error).__name__}: {error}"
-        return [Problem("crons", text, next_step="The log has the traceback; please report it.")]
+        return [Problem("crons", text, next_step="The log has the traceback; please report it.", about=rule.__name__)]
 
 
 def disabled(look: Look) -> Iterator[Problem]:
@@ -88,9 +90,9 @@ def reaches_ahead(entry: Entry, now: datetime) -> Iterator[Problem]:
 
 
 def incidents(look: Look) -> Iterator[Problem]:
-    """The incidents that are open; each has the kind of its rule. What is undeclared has a rule that looks itself."""
+    """The incidents that are open; each has the kind of its rule. Rules that look themselves say it themselves."""
     rows = Incident.objects.using(conf.database).filter(open_key__isnull=False, closed_at=None)
-    rows = rows.exclude(rule=UNDECLARED)
+    rows = rows.exclude(rule__in=LOOKS)
     for each in rows.select_related("entry").order_by("-changed_at", "pk")[:READ]:
         text = f"{each.summary} ({each.count} times)" if each.count > 1 else each.summary
         after = f"See: manage.py crons log {each.run_id}" if each.run_id else ""

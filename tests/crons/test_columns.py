@@ -70,7 +70,7 @@ def test_what_is_no_moment_stops_its_own_row_only(led, rows, instance, model, co
             ledger.require_believable(at)
             declarers.living(at)
             heartbeat.beat(instance, at)
-            watch.inspect_declarations(at)
+            watch.inspect_rules(at)
             assert [call_crons(verb).code for verb in ("list", "history")] == [0, 0]
             assert [each for each in overview.look().problems.rows if each.kind == "crons"] == []
 

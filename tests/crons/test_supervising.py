@@ -37,7 +37,7 @@ class Supervising:
             running=lambda: {1} if self.turns < 3 else set(),
             turn=lambda: Pass(SimpleNamespace(now=None)),
             publishers=SimpleNamespace(finish=lambda: None),
-            inspect_declarations=lambda now, kind: None,
+            inspect_rules=lambda now, kind: None,
         )
 
     def work(self, seconds):

@@ -13,7 +13,7 @@ from crons.jobs import registry
 from crons.models import Delivery, Entry, Heartbeat, Incident
 from crons.triggers import heartbeat
 from crons.triggers.serve import Scheduler
-from crons.watch import Look, declarers, find_problems, inspect_declarations, notice_of
+from crons.watch import Look, declarers, find_problems, inspect_rules, notice_of
 from tests.crons.conftest import NOON, minutes
 
 pytestmark = pytest.mark.django_db
@@ -163,20 +163,21 @@ def test_one_mail_tells_of_all_and_one_of_their_return():
     Heartbeat.objects.all().delete()
     serve("web2", NOON + minutes(30), "report")
 
-    inspect_declarations(NOON + minutes(30.5))
+    inspect_rules(NOON + minutes(30.5))
     assert Incident.objects.count() == 0
     for at in (31, 32, 40):
-        inspect_declarations(NOON + minutes(at))
+        inspect_rules(NOON + minutes(at))
 
     assert mails() == ["2 jobs declared by no running code"]
     text = notice_of(Delivery.objects.get()).as_text()
-    assert "\n  clean: last declared 2026-03-02 12:00:00 UTC by serve on " in text
-    assert "\n  load: last declared " in text
+    why = "no running code declares it, so nothing begins it; last declared"
+    assert f"\n  clean: {why} 2026-03-02 12:00:00 UTC by serve on " in text
+    assert f"\n  load: {why} " in text
     # Said once, by the rule that looks itself, not again by the incident.
     assert [each.kind for each in find_problems(Look(NOON + minutes(41)))] == ["undeclared", "undeclared"]
 
     sync.sync(NOON + minutes(50), retire=Retire.FEW)
-    inspect_declarations(NOON + minutes(51))
+    inspect_rules(NOON + minutes(51))
 
     assert mails()[-1] == "all jobs are declared again"
     assert Incident.objects.get(rule="undeclared").closed_at == NOON + minutes(51)
@@ -188,12 +189,12 @@ def test_others_that_are_missing_are_told_too():
     serve("web1", NOON, "clean", "load", "report")
     Heartbeat.objects.all().delete()
     serve("web2", NOON, "load", "report")
-    inspect_declarations(NOON + minutes(5))
+    inspect_rules(NOON + minutes(5))
     Heartbeat.objects.all().delete()
     serve("web3", NOON + minutes(10), "report")
 
-    inspect_declarations(NOON + minutes(15))
-    inspect_declarations(NOON + minutes(16))
+    inspect_rules(NOON + minutes(15))
+    inspect_rules(NOON + minutes(16))
 
     assert mails() == ["clean declared by no running code", "2 jobs declared by no running code"]
     assert Incident.objects.get().count == 2
@@ -219,7 +220,7 @@ def test_a_scheduler_looks_at_each_heartbeat(instance):
     scheduler._beat()
     told_at_its_start = mails()
     Heartbeat.objects.update(started_at=ledger.database_now() - minutes(2))
-    scheduler.beat_at = 0.0
+    scheduler.beat_at = scheduler.rules_at = 0.0
     scheduler._beat()
 
     assert Heartbeat.objects.get().declares == ["report"]

@@ -217,7 +217,7 @@ def test_a_database_that_is_away_is_one_line(monkeypatch, caplog):
     def away(*args, **kwargs):
         raise OperationalError("disk I/O error")
 
-    monkeypatch.setattr(watch.incidents, "writing", away)
+    monkeypatch.setattr(ledger, "writing", away)
 
     watch.inspect(NOON)
 

@@ -27,7 +27,7 @@ from crons.ledger.maintenance.pruning import _delete_runs
 from crons.models import Attempt, Delivery, Run, WorkReport
 from crons.testing import run, run_recorded
 from crons.verdicts import Ending, Outcome
-from crons.watch import incidents, notice_of
+from crons.watch import inspection, notice_of
 
 from .conftest import NOON, minutes
 
@@ -313,7 +313,7 @@ def test_the_mail_about_a_failure_says_how_far_it_came(attempt: Attempt, setting
     ending = Ending(Outcome.FAILED, "boom")
     ledger.finish([Finished(attempt.pk, ending)], NOON + minutes(6))
 
-    incidents.inspect(NOON + minutes(6))
+    inspection.inspect(NOON + minutes(6))
 
     (mail,) = Delivery.objects.all()
     assert "reported: 49 examined, 1 failed\nprogress: 49 of 100 (49 %)\n" in notice_of(mail).as_text()
