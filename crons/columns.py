@@ -76,6 +76,32 @@ class RowJSONField(models.JSONField):
         return super().get_db_prep_value(value.raw if isinstance(value, Garbled) else value, connection, prepared)
 
 
+@RowJSONField.register_lookup
+class HasTag(models.Lookup):
+    """Whether a column of a list holds a text: `Q(tags__has_tag="shop")`; Django's `contains` cannot tell on SQLite."""
+
+    lookup_name = "has_tag"
+    prepare_rhs = False
+
+    def as_sql(self, compiler: Any, connection: Any) -> tuple[str, tuple[Any, ...]]:
+        """Look at each element of a list, and at nothing of what is none."""
+        column, given = self.process_lhs(compiler, connection)
+        tag, more = self.process_rhs(compiler, connection)
+        if connection.vendor == "postgresql":
+            sql = f"(jsonb_typeof({column}) = 'array' AND jsonb_exists({column}, {tag}))"
+            return sql, (*given, *given, *more)
+        # What is no JSON at all would end the whole query.
+        of_list = f"CASE json_type({column}) WHEN 'array' THEN {column} ELSE '[]' END"
+        each = f"json_each(CASE WHEN json_valid({column}) THEN {of_list} ELSE '[]' END)"
+        # Nothing but names of columns and placeholders are put together here.
+        sql = f"EXISTS (SELECT 1 FROM {each} each_tag WHERE each_tag.type = 'text' AND each_tag.value = {tag})"  # noqa: S608
+        return sql, (*given, *given, *given, *more)
+
+    def get_db_prep_lookup(self, value: Any, connection: Any) -> Any:
+        """Compare with a text, not with its JSON."""
+        return "%s", [str(value)]
+
+
 def unread(**columns: Any) -> str:
     """Say which of *columns* is garbled, and what was found there; empty where each can be read."""
     for name, value in columns.items():

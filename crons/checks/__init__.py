@@ -7,6 +7,7 @@ from crons.checks.declarations import check_sources, check_spelling
 from crons.checks.doubles import check_doubles
 from crons.checks.elsewhere import check_elsewhere
 from crons.checks.jobs import check_commands, check_executors, check_groups, check_programs, check_routes
+from crons.checks.rights import check_rights
 from crons.checks.site import (
     check_deployment,
     check_lease,
@@ -26,6 +27,7 @@ __all__ = [
     "check_groups",
     "check_lease",
     "check_programs",
+    "check_rights",
     "check_routes",
     "check_settings",
     "check_silence",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import timedelta
 from pathlib import Path
 from typing import Any, cast
@@ -12,6 +12,7 @@ from typing import Any, cast
 from django.conf import settings
 from django.utils.module_loading import import_string
 
+from crons.conf.functions import read_function
 from crons.conf.over_http import HttpTick, Monitoring, read_http_tick, read_monitoring
 from crons.exceptions import InvalidSetting, nearest_and_all
 from crons.extensions import extensions
@@ -52,6 +53,7 @@ DEFAULTS: dict[str, Any] = {
     },
     "HTTP_TICK": {},
     "MONITORING": {},
+    "RIGHTS": "",
 }
 # What is wrong with USE_TZ = False, and what to do: crons.E003, and whatever asks for rows.
 NO_ZONES = (
@@ -233,6 +235,12 @@ class Conf:
     def monitoring(self) -> Monitoring:
         """Who may read /crons/health without a login: TOKEN and NETWORKS. Default {}: nobody."""
         return read_monitoring()
+
+    @property
+    def rights(self) -> Callable[[Any, str], object] | None:
+        """What narrows a person's permission to some entries, on pages. Default "": nothing."""
+        path = str(self._get("RIGHTS", str))
+        return read_function(path, "CRONS['RIGHTS']", "user, permission") if path else None
 
     def make_executor(self, alias: str) -> Any:
         """Build the executor called *alias*.

@@ -8,8 +8,8 @@ from ipaddress import IPv4Network, IPv6Network, ip_network
 from typing import Any, NamedTuple
 
 from django.conf import settings
-from django.utils.module_loading import import_string
 
+from crons.conf.functions import read_function
 from crons.conf.secrets import read_secrets, signing_key
 from crons.exceptions import InvalidSetting, nearest_and_all
 
@@ -94,13 +94,7 @@ def _function_at(path: Any, key: str) -> Verify | None:
         raise InvalidSetting(f"{key} is a {type(path).__name__}, expected the dotted path of a function as a text.")
     if not path:
         return None
-    about = f"{key} is {path!r}, expected the dotted path of a function (token, request)"
-    try:
-        found: Verify = import_string(path)
-    except ImportError as error:
-        raise InvalidSetting(f"{about}: {error}.") from error
-    if not callable(found):
-        raise InvalidSetting(f"{about}: it is a {type(found).__name__}.")
+    found: Verify = read_function(path, key, "token, request")
     return found
 
 

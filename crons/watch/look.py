@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from functools import cached_property
@@ -72,11 +73,19 @@ class Problem:
         return {name: getattr(self, name) for name in ("kind", "entry", "text", "since", "next_step", "run_id")}
 
 
-class Look:
-    """What one look reads for all rules; each is read once, when the first rule asks for it."""
+def _all(rows: QuerySet[Any]) -> QuerySet[Any]:
+    return rows
 
-    def __init__(self, now: datetime | None = None) -> None:
+
+class Look:
+    """What one look reads for all rules; each is read once, when the first rule asks for it.
+
+    *visible* leaves out the rows of entries that whoever looks may not see.
+    """
+
+    def __init__(self, now: datetime | None = None, visible: Callable[[QuerySet[Any]], QuerySet[Any]] = _all) -> None:
         self._now = now
+        self.visible = visible
 
     @cached_property
     def entries(self) -> list[Entry]:
@@ -147,10 +156,10 @@ class Look:
     @cached_property
     def going(self) -> list[Attempt]:
         """The attempts that go on, the oldest first, with their runs and entries; one more than READ, to show it."""
-        return list(going()[: READ + 1])
+        return list(self.visible(going())[: READ + 1])
 
     def _entries(self) -> QuerySet[Entry]:
-        return Entry.objects.using(conf.database).filter(retired_at=None)
+        return self.visible(Entry.objects.using(conf.database).filter(retired_at=None))
 
 
 def going() -> QuerySet[Attempt]:

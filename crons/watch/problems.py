@@ -92,7 +92,7 @@ def reaches_ahead(entry: Entry, now: datetime) -> Iterator[Problem]:
 def incidents(look: Look) -> Iterator[Problem]:
     """The incidents that are open; each has the kind of its rule. Rules that look themselves say it themselves."""
     rows = Incident.objects.using(conf.database).filter(open_key__isnull=False, closed_at=None)
-    rows = rows.exclude(rule__in=LOOKS)
+    rows = look.visible(rows.exclude(rule__in=LOOKS))
     for each in rows.select_related("entry").order_by("-changed_at", "pk")[:READ]:
         text = f"{each.summary} ({each.count} times)" if each.count > 1 else each.summary
         after = f"See: manage.py crons log {each.run_id}" if each.run_id else ""

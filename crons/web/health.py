@@ -19,7 +19,8 @@ from crons.exceptions import CronsError, InvalidSetting
 from crons.ledger import deployment
 from crons.presentation import as_json
 from crons.side_output import get_log
-from crons.web.shell import lacking
+from crons.web import rights
+from crons.web.shell import NEEDED
 
 log = get_log("crons")
 View = Callable[[HttpRequest], HttpResponse]
@@ -129,6 +130,8 @@ def _is_in(address: str, networks: Any) -> bool:
 
 def _is_staff(request: HttpRequest) -> bool:
     try:
-        return hasattr(request, "user") and request.user.is_authenticated and not lacking(request)
+        user = getattr(request, "user", None)
+        # It tells of all entries.
+        return bool(user and user.is_staff and all(rights.may_all(user, name) for name in NEEDED))
     except DatabaseError:
         return False

@@ -5,12 +5,14 @@ Eleven statements, whatever the number of rows; each reads along an index, and s
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import Generic, TypeVar
+from functools import partial
+from typing import Any, Generic, TypeVar
 
 from django.db import DatabaseError
+from django.db.models import QuerySet
 
 from crons import ledger
 from crons.conf import conf
@@ -19,11 +21,15 @@ from crons.models import Attempt, Entry, Heartbeat, Pause, Range, Run, not_well
 from crons.presentation import UNWANTED
 from crons.verdicts import MEANINGS
 from crons.watch import READ, Look, Problem, find_problems
+from crons.web import rights
 
 T = TypeVar("T")
 SHOWN = 20
 # Retiring may have been a mistake, and what is missing does not show by itself.
 RETIRED_LATELY = timedelta(days=7)
+VIEW_RUN = "crons.view_run"
+# Problems of no entry whose text names jobs.
+NAMES_OTHERS = ("unsynced",)
 
 
 @dataclass(frozen=True)
@@ -82,44 +88,71 @@ class Board:
     entries: int = field(default=0)
 
     @property
+    def shown(self) -> Iterator[int]:
+        """The ids of the entries that some line is about, for whoever asks what may be done to them."""
+        entries = [each.row for each in self.problems.rows] + [each.row for each in self.upcoming.rows]
+        entries += [each.entry for each in self.did_not_run.rows] + [each.entry for each in self.paused.rows]
+        yield from (each.pk for each in entries if each)
+        yield from (each.run.entry_id for each in self.running.rows)
+
+    @property
     def is_well(self) -> bool:
         """Whether nothing is wrong now."""
         return not self.problems.rows
 
 
-def look(window: timedelta = timedelta(days=1), now: datetime | None = None) -> Board:
+def look(window: timedelta = timedelta(days=1), now: datetime | None = None, user: Any = None) -> Board:
     """Read the board as it stands; *window* is how far back it asks what did not run.
+
+    With a *user*, only what that person may see.
 
     Raises: LedgerUnavailable if that cannot be told.
     Cost: eleven statements; one more where a declared job has no row, three where runs wait.
     """
     try:
-        return _look(window, now)
+        return _look(
+            window, now, _all if user is None or rights.may_all(user, rights.VIEW) else partial(rights.visible, user)
+        )
     except DatabaseError as error:
         raise LedgerUnavailable(f"the database did not answer: {error}") from error
 
 
-def _look(window: timedelta, now: datetime | None) -> Board:
-    seen = Look(now)
+def _all(rows: QuerySet[Any], permission: str = "") -> QuerySet[Any]:
+    return rows
+
+
+def _look(window: timedelta, now: datetime | None, visible: Callable[..., QuerySet[Any]]) -> Board:
+    seen = Look(now, visible)
     since = seen.now - window
     return Board(
         as_of=seen.now,
         since=since,
         unwatched_since=_unwatched_since(seen),
-        problems=Listed.of(find_problems(seen)),
-        paused=Listed.of(list(ledger.active_pauses(seen.now, conf.database)[: READ + 1])),
+        problems=Listed.of(_told(find_problems(seen), visible)),
+        paused=Listed.of(list(visible(ledger.active_pauses(seen.now, conf.database))[: READ + 1])),
         schedulers=seen.schedulers,
         running=Listed.of(seen.going),
-        did_not_run=_did_not_run(since),
+        did_not_run=_did_not_run(since, visible),
         upcoming=_upcoming(seen.entries, seen.now),
-        retired=_retired(seen.now),
+        retired=_retired(seen.now, visible),
         entries=len(seen.entries),
     )
 
 
-def _retired(now: datetime) -> Listed[Entry]:
+def _told(problems: list[Problem], visible: Callable[..., QuerySet[Any]]) -> list[Problem]:
+    """Leave out what is wrong with entries that this person may not see, whichever rule found it."""
+    if visible is _all:
+        return problems
+    entries = Entry.objects.using(conf.database)
+    names = {each.entry for each in problems if each.entry}
+    # By rows that are read at most READ at a time for each rule.
+    seen = set(visible(entries.filter(name__in=names)).values_list("name", flat=True)) if names else names
+    return [each for each in problems if each.entry in seen or not (each.entry or each.kind in NAMES_OTHERS)]
+
+
+def _retired(now: datetime, visible: Callable[..., QuerySet[Any]]) -> Listed[Entry]:
     """List the entries that were retired lately, the newest first."""
-    rows = Entry.objects.using(conf.database).filter(retired_at__gte=now - RETIRED_LATELY)
+    rows = visible(Entry.objects.using(conf.database).filter(retired_at__gte=now - RETIRED_LATELY))
     return Listed.of(list(rows.order_by("-retired_at", "name")[: READ + 1]))
 
 
@@ -131,11 +164,11 @@ def _unwatched_since(seen: Look) -> datetime | None:
     return newest if newest < seen.late else None
 
 
-def _did_not_run(since: datetime) -> Listed[Ended]:
+def _did_not_run(since: datetime, visible: Callable[..., QuerySet[Any]]) -> Listed[Ended]:
     """Group what ended other than well, so that a job that fails each minute does not hide the others."""
-    runs = not_well(Run.objects.using(conf.database), "verdict").filter(planned_at__gte=since)
+    runs = not_well(visible(Run.objects.using(conf.database), VIEW_RUN), "verdict").filter(planned_at__gte=since)
     ended = list(runs.select_related("entry").order_by("-planned_at", "-pk")[: READ + 1])
-    ranges = Range.objects.using(conf.database).filter(last_at__gte=since).select_related("entry")
+    ranges = visible(Range.objects.using(conf.database), VIEW_RUN).filter(last_at__gte=since).select_related("entry")
     written_off = list(ranges.order_by("-last_at", "-pk")[: READ + 1])
     groups: dict[tuple[int, str, str], Ended] = {}
     for run in ended[:READ]:

@@ -22,6 +22,7 @@ from django.views.decorators.http import require_POST, require_safe
 from crons.exceptions import CronsError, InvalidSetting, LedgerUnavailable, Refused, UnknownJob
 from crons.models import is_text
 from crons.presentation import readable_line, readable_page
+from crons.web import rights
 
 View = Callable[..., HttpResponse]
 
@@ -60,7 +61,10 @@ def page(*needed: str) -> Callable[[View], View]:
 
 
 def action(permission: str) -> Callable[[View], View]:
-    """Make a view take a POST from staff who may see the pages and have *permission*."""
+    """Make a view take a POST from staff who may see the pages and have *permission* for any entry at all.
+
+    The view itself asks `rights.lacks(request.user, permission, entry)` of each entry that it would touch.
+    """
 
     def decorate(view: View) -> View:
         @wraps(view)
@@ -138,10 +142,7 @@ def lacking(request: HttpRequest, *needed: str) -> str:
     """Say what a person lacks who may not see a page; empty where nothing is."""
     if not (request.user.is_active and request.user.is_staff):
         return "This page is for staff: your account is none."
-    missing = [name for name in needed or NEEDED if not request.user.has_perm(name)]
-    if missing:
-        return f"Your account lacks the permission {' and '.join(missing)}."
-    return ""
+    return rights.lacks_any(request.user, needed or NEEDED)
 
 
 def unavailable(request: HttpRequest, error: Exception) -> HttpResponse:

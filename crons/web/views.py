@@ -10,11 +10,12 @@ from django.http import HttpRequest, HttpResponse
 from crons import api
 from crons.conf import conf
 from crons.exceptions import Refused, UnknownJob
+from crons.models import Entry
 from crons.presentation import UNWANTED
-from crons.web import overview, shell
+from crons.web import overview, rights, shell
 
 # What the page offers besides looking.
-MAY = ("run_entry", "pause_entry", "cancel_run", "retry_run", "view_pause")
+MAY = ("run_entry", "pause_entry", "cancel_run", "retry_run")
 # How far back a person may look, by ?days=.
 WINDOWS = {"1": timedelta(days=1), "7": timedelta(days=7)}
 
@@ -24,9 +25,11 @@ def home(request: HttpRequest) -> HttpResponse:
     """Show the board."""
     days = request.GET.get("days", "1")
     days = days if days in WINDOWS else "1"
-    seen = overview.look(WINDOWS[days])
-    may = {name: request.user.has_perm(f"crons.{name}") for name in MAY}
-    return shell.render(request, "home", {"board": seen, "days": days, "may": may, "zone": conf.time_zone})
+    seen = overview.look(WINDOWS[days], user=request.user)
+    may = {name: rights.permitted(request.user, f"crons.{name}", seen.shown) for name in MAY}
+    may_all = rights.may_all(request.user, "crons.pause_entry") and rights.may(request.user, "crons.view_pause")
+    told = {"board": seen, "days": days, "may": may, "may_all": may_all, "zone": conf.time_zone}
+    return shell.render(request, "home", told)
 
 
 @shell.page()
@@ -39,8 +42,17 @@ def why(request: HttpRequest) -> HttpResponse:
     if not name:
         return shell.render(request, "why", told)
     try:
+        if not _may_ask(request.user, name):
+            # Not with api.why's words: they name what is near, which may be somebody else's.
+            raise UnknownJob(f"{name!r} is no entry that you may see.")
         answer = api.why(name, at or None, run=number)
     except (UnknownJob, Refused) as error:
         return shell.render(request, "why", {**told, "error": error}, 404 if isinstance(error, UnknownJob) else 400)
     tone = "bad" if answer.status in UNWANTED else "good" if answer.status == "succeeded" else "warn"
     return shell.render(request, "why", {**told, "answer": answer, "tone": tone})
+
+
+def _may_ask(user: Any, name: str) -> bool:
+    if rights.may_all(user, rights.VIEW):
+        return True
+    return rights.visible(user, Entry.objects.using(conf.database)).filter(name=name).exists()

@@ -25,6 +25,7 @@ ROOT = Path(__file__).parents[2]
 OURS = [
     checks.check_settings,
     checks.check_executors,
+    checks.check_rights,
     checks.check_routes,
     checks.check_groups,
     checks.check_commands,

@@ -157,7 +157,7 @@ def test_switched_off_is_not_well(staff, nightly, settings):
 def test_database_that_does_not_answer_is_a_page_of_its_own(staff, monkeypatch):
     """What cannot be told must not look well."""
 
-    def fail(window):
+    def fail(window, **kwargs):
         raise LedgerUnavailable("the database did not answer: gone")
 
     monkeypatch.setattr(overview, "look", fail)

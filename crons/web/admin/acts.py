@@ -26,6 +26,7 @@ from crons import api, models
 from crons.exceptions import CronsError, Refused
 from crons.presentation import describe_scope
 from crons.verdicts import State, Verdict
+from crons.web import rights
 from crons.web.admin.base import ReadOnlyAdmin, legible
 
 MOST = 100
@@ -168,10 +169,18 @@ def in_lists(*acts: AdminAction) -> list[Callable[..., HttpResponse]]:
 class OperatedAdmin(ReadOnlyAdmin):
     """Rows that people do something to, from the list and from the row's own page.
 
-    Of each permission that *acts* name, has_…_permission() says who has it.
+    Of each permission that *acts* name, has_…_permission() says who has it, for any row at all.
     """
 
     acts: tuple[AdminAction, ...] = ()
+
+    def may_act(self, request: HttpRequest, act: AdminAction, row: Any) -> bool:
+        """Say whether this person may do it to *row*; to what holds many entries, who may do it to all of them."""
+        permission = f"crons.{act.permission}"
+        entry = row.pk if isinstance(row, models.Entry) else row.entry_id
+        if entry is None:
+            return rights.may_all(request.user, permission)
+        return entry in rights.permitted(request.user, permission, [entry])
 
     def get_urls(self) -> list[URLPattern]:
         """Put a page per verb before Django's own, of which one takes any text for a row's number."""
@@ -188,7 +197,7 @@ class OperatedAdmin(ReadOnlyAdmin):
         return [
             (act.title, self.address(act, [row.pk], request.get_full_path()))
             for act in self.permitted(request)
-            if act.fits(row)
+            if act.fits(row) and self.may_act(request, act, row)
         ]
 
     def address(self, act: AdminAction, ids: list[int], back: str) -> str:
@@ -235,6 +244,10 @@ class OperatedAdmin(ReadOnlyAdmin):
     def _do(self, request: HttpRequest, act: AdminAction, rows: list[Any], given: Mapping[str, Any]) -> None:
         done = []
         for row in rows:
+            if not self.may_act(request, act, row):
+                lacking = f"you lack the permission crons.{act.permission} for it."
+                messages.error(request, f"{_name_of(row)}: not {act.done}, because {lacking}")
+                continue
             try:
                 act.do(row, request.user.get_username(), given)
             except CronsError as error:

@@ -19,7 +19,7 @@ from crons.templatetags.crons_pages import at, progress
 from crons.verdicts import Outcome
 from crons.watch import going
 from crons.web import output
-from crons.web.admin.base import DetailAdmin, EntryRowsAdmin, among, cell_html
+from crons.web.admin.base import DetailAdmin, EntryRowsAdmin, among, cell_html, may_see
 
 # Of so many newest runs a list searched by an entry shows the attempts.
 NEWEST_RUNS = 200
@@ -42,7 +42,7 @@ class Outcomes(admin.SimpleListFilter):
         if not asked:
             return queryset
         if asked == "going":
-            return among(queryset, going())
+            return among(queryset, may_see(request, going(), "crons.view_attempt"))
         if asked == Outcome.SUCCEEDED:
             return queryset.filter(outcome=asked)
         found = not_well(queryset, "outcome")

@@ -21,6 +21,7 @@ from django.utils.safestring import SafeString
 from crons.conf import conf
 from crons.models import Entry
 from crons.presentation import Cell, readable_page
+from crons.web import rights
 
 if TYPE_CHECKING:
     Base = admin.ModelAdmin[Model]
@@ -64,6 +65,9 @@ class ReadOnlyAdmin(Base):
     class Media:
         css = {"all": ["crons/admin.css"]}
 
+    def has_view_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
+        return self.may(request, self.viewing)
+
     def has_add_permission(self, request: HttpRequest) -> bool:
         return False
 
@@ -93,8 +97,18 @@ class ReadOnlyAdmin(Base):
         return legible(super().changeform_view(*args, **kwargs))
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Model]:
-        """Read where the ledger is, with what each row is named after."""
-        return super().get_queryset(request).using(conf.database).prefetch_related(*self.named_after)
+        """Read where the ledger is, and what this person may see, with what each row is named after."""
+        rows = super().get_queryset(request).using(conf.database).prefetch_related(*self.named_after)
+        return may_see(request, rows, self.viewing)
+
+    def may(self, request: HttpRequest, permission: str, entry: Entry | None = None) -> bool:
+        """Say whether this person may do what *permission* is for, to *entry*; without one, to any at all."""
+        return rights.may(request.user, permission, entry)
+
+    @property
+    def viewing(self) -> str:
+        """The permission to look at these rows."""
+        return f"crons.view_{self.opts.model_name}"
 
 
 class EntryRowsAdmin(ReadOnlyAdmin):
@@ -114,7 +128,7 @@ class EntryRowsAdmin(ReadOnlyAdmin):
         if term.isascii() and term.isdecimal():
             # No row has a number of 20 digits, and Python reads none of 5,000.
             return self.get_queryset(request).filter(pk=term[:20]), False
-        return self.of_entries(queryset, _entries_like(term)), False
+        return self.of_entries(queryset, _entries_like(term, request.user, self.viewing)), False
 
     def of_entries(self, queryset: QuerySet[Any], entries: list[int]) -> QuerySet[Any]:
         """Keep the rows of *entries*, by their numbers."""
@@ -174,6 +188,11 @@ class WhenFilter(admin.SimpleListFilter):
         return queryset.filter(**{f"{self.column}__gte": since})
 
 
+def may_see(request: HttpRequest, rows: QuerySet[Any], permission: str) -> QuerySet[Any]:
+    """Keep of *rows* those for whose entry this person has *permission*."""
+    return rights.visible(request.user, rows, permission)
+
+
 def among(queryset: QuerySet[Any], few: QuerySet[Any]) -> QuerySet[Any]:
     """Keep of *queryset* the rows that are among the *few*, PAGED of them at most.
 
@@ -204,7 +223,7 @@ def _columns(model: type[Model]) -> set[str]:
     return {"pk"} | {each.name for each in model._meta.get_fields()}
 
 
-def _entries_like(term: str) -> list[int]:
-    entries = Entry.objects.using(conf.database).order_by("name")
+def _entries_like(term: str, user: Any, permission: str) -> list[int]:
+    entries = rights.visible(user, Entry.objects.using(conf.database).order_by("name"), permission)
     exact = list(entries.filter(name=term).values_list("pk", flat=True))
     return exact or list(entries.filter(name__icontains=term).values_list("pk", flat=True)[:ENTRIES_FOUND])

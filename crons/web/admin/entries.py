@@ -56,10 +56,10 @@ class EntryAdmin(OperatedAdmin, DetailAdmin):
     detail_template = "admin/crons/entry.html"
 
     def has_run_entry_permission(self, request: HttpRequest) -> bool:
-        return self.has_view_permission(request) and request.user.has_perm("crons.run_entry")
+        return self.has_view_permission(request) and self.may(request, "crons.run_entry")
 
     def has_pause_entry_permission(self, request: HttpRequest) -> bool:
-        return self.has_view_permission(request) and request.user.has_perm("crons.pause_entry")
+        return self.has_view_permission(request) and self.may(request, "crons.pause_entry")
 
     @admin.display(description="schedule")
     def says(self, entry: Entry) -> str:
@@ -83,7 +83,7 @@ class EntryAdmin(OperatedAdmin, DetailAdmin):
         entry: Entry = row
         runs = Run.objects.using(conf.database).filter(entry=entry).order_by("-planned_at", "-pk")
         ranges = Range.objects.using(conf.database).filter(entry=entry).order_by("-last_at", "-pk")
-        may_see_runs = request.user.has_perm("crons.view_run")
+        may_see_runs = self.may(request, "crons.view_run", entry)
         return {
             "title": entry.name,
             "now": now,
@@ -93,7 +93,7 @@ class EntryAdmin(OperatedAdmin, DetailAdmin):
             "coming": list(ledger.slots_of(entry, now, NEXT)),
             "may_see_runs": may_see_runs,
             "runs": list(runs.select_related("entry")[:LAST]) if may_see_runs else [],
-            "ranges": list(ranges[:NEXT]) if request.user.has_perm("crons.view_range") else [],
+            "ranges": list(ranges[:NEXT]) if self.may(request, "crons.view_range", entry) else [],
         }
 
 

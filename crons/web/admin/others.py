@@ -57,7 +57,8 @@ class DeliveryAdmin(ReadOnlyAdmin):
 
     def get_fieldsets(self, request: HttpRequest, obj: Model | None = None) -> Any:
         """Leave the text out for who may not read what jobs wrote: the end of it stands in the message."""
-        if request.user.has_perm("crons.view_attempt"):
+        entry = obj.incident.entry if isinstance(obj, models.Delivery) else None
+        if self.may(request, "crons.view_attempt", entry):
             return super().get_fieldsets(request, obj)
         fields = [name for name in self.get_fields(request, obj) if name != "text"]
         return [(None, {"fields": fields, "description": WITHHELD})]

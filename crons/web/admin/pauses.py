@@ -16,6 +16,7 @@ from crons.models import Pause
 from crons.presentation import describe_scope
 from crons.templatetags.crons_pages import at
 from crons.web.admin.acts import END, OperatedAdmin, in_lists
+from crons.web.admin.base import may_see
 
 
 @admin.register(Pause)
@@ -28,11 +29,11 @@ class PauseAdmin(OperatedAdmin):
     actions = in_lists(*acts)
 
     def has_pause_entry_permission(self, request: HttpRequest) -> bool:
-        return self.has_view_permission(request) and request.user.has_perm("crons.pause_entry")
+        return self.has_view_permission(request) and self.may(request, "crons.pause_entry")
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
         """Leave out those that have ended by themselves."""
-        return ledger.active_pauses(timezone.now(), conf.database)
+        return may_see(request, ledger.active_pauses(timezone.now(), conf.database), self.viewing)
 
     @admin.display(description="paused")
     def what(self, pause: Pause) -> str:

@@ -20,7 +20,7 @@ from crons.verdicts import MEANINGS, Kind, State, Verdict
 from crons.web import output
 from crons.web.admin.acts import CANCEL, RETRY, OperatedAdmin, in_lists
 from crons.web.admin.attempts import facts_of
-from crons.web.admin.base import DetailAdmin, EntryRowsAdmin, WhenFilter, among, cell_html
+from crons.web.admin.base import DetailAdmin, EntryRowsAdmin, WhenFilter, among, cell_html, may_see
 
 # A run with more tries than these shows the last ones; all of them stand in the list of attempts.
 ATTEMPTS = 20
@@ -46,7 +46,8 @@ class VerdictFilter(admin.SimpleListFilter):
             runs = Run.objects.using(conf.database).values("pk")
             # Each along its own index of open rows: state IN (…) alone reads all that have ended as well.
             running, waiting = runs.filter(state=State.RUNNING), runs.filter(wake_at__isnull=False)
-            return among(queryset, running.union(waiting, all=True))
+            mine = [may_see(request, each, "crons.view_run") for each in (running, waiting)]
+            return among(queryset, mine[0].union(mine[1], all=True))
         if asked == Verdict.SUCCEEDED:
             return queryset.filter(verdict=asked)
         found = not_well(queryset, "verdict")
@@ -65,10 +66,10 @@ class RunAdmin(OperatedAdmin, DetailAdmin, EntryRowsAdmin):
     detail_template = "admin/crons/run.html"
 
     def has_cancel_run_permission(self, request: HttpRequest) -> bool:
-        return self.has_view_permission(request) and request.user.has_perm("crons.cancel_run")
+        return self.has_view_permission(request) and self.may(request, "crons.cancel_run")
 
     def has_retry_run_permission(self, request: HttpRequest) -> bool:
-        return self.has_view_permission(request) and request.user.has_perm("crons.retry_run")
+        return self.has_view_permission(request) and self.may(request, "crons.retry_run")
 
     @admin.display(description="run")
     def number(self, run: Run) -> str:
@@ -101,7 +102,7 @@ class RunAdmin(OperatedAdmin, DetailAdmin, EntryRowsAdmin):
         attempts = list(run.attempts.using(conf.database).select_related("work").order_by("-number")[:ATTEMPTS])
         last = attempts[0] if attempts else None
         # What a job wrote may hold more than its verdict: customers, say.
-        may_read = request.user.has_perm("crons.view_attempt")
+        may_read = self.may(request, "crons.view_attempt", run.entry)
         return {
             "title": f"Run {run.pk} of {run.entry.name}",
             "now": now,

@@ -135,7 +135,7 @@ def test_a_database_that_is_away_is_said_to_be(staff, world, report, monkeypatch
 def test_pages_lead_to_it(staff, world, report, monkeypatch):
     """One click from the first page, from a run and from an entry."""
     look = overview.look  # reads the database's own clock
-    monkeypatch.setattr(overview, "look", lambda window: look(window, world.clock.now))
+    monkeypatch.setattr(overview, "look", lambda window, **who: look(window, world.clock.now, **who))
     run = world.run(5, 5.2, Outcome.FAILED, "ValueError")
     world.record(60)
     client = staff("view_entry", "view_run", "view_attempt")

@@ -1,0 +1,208 @@
+"""Who may see and do what: Django's permission for each verb, which CRONS["RIGHTS"] may narrow to some entries.
+
+Pages ask here, and never `user.has_perm`; code that calls `crons.api` may do everything. The hook takes away and never
+adds: without Django's permission it is not asked, nor for a superuser. A hook that raises, or answers what is neither
+True nor False nor a Q over Entry, refuses, and the log says why.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Container, Iterable
+from typing import Any, TypeVar
+
+from django.core.exceptions import EmptyResultSet
+from django.db.models import BigIntegerField, Case, Exists, Model, OuterRef, Q, QuerySet, Value, When
+from django.db.models.functions import Cast
+
+from crons.conf import conf
+from crons.exceptions import InvalidSetting
+from crons.models import (
+    Attempt,
+    AuditEvent,
+    Delivery,
+    Entry,
+    Incident,
+    OutputChunk,
+    Pause,
+    Range,
+    Run,
+    WorkReport,
+)
+from crons.side_output import get_log
+
+log = get_log("crons")
+M = TypeVar("M", bound=Model)
+VIEW = "crons.view_entry"
+# What a row belongs to; by this way its entry is found. What stands in no way to an entry is whoever's.
+BELONGS: dict[type[Model], tuple[str, type[Model]]] = {
+    Run: ("entry", Entry),
+    Range: ("entry", Entry),
+    Incident: ("entry", Entry),
+    Attempt: ("run", Run),
+    WorkReport: ("attempt", Attempt),
+    OutputChunk: ("attempt", Attempt),
+    Delivery: ("incident", Incident),
+}
+
+
+class _Every(Container[object]):
+    """Holds whatever one asks for."""
+
+    def __contains__(self, item: object) -> bool:
+        return True
+
+
+def may(user: Any, permission: str, entry: Entry | None = None) -> bool:
+    """Say whether *user* may do what *permission* is for, to *entry*; without one, to any entry at all."""
+    return not lacks(user, permission, entry)
+
+
+def lacks(user: Any, permission: str, entry: Entry | None = None) -> str:
+    """Say in a sentence why *user* may not; empty where they may."""
+    if lacking := lacks_any(user, [permission]):
+        return lacking
+    if entry is not None and entry.pk not in permitted(user, permission, [entry.pk]):
+        return f"Your account lacks the permission {permission} for {entry.name}."
+    return ""
+
+
+def lacks_any(user: Any, permissions: Iterable[str]) -> str:
+    """Say in a sentence which of *permissions* the person lacks; empty where they have them all."""
+    asked = {each: _asked(user, each) for each in permissions}
+    if troubles := [trouble for _, trouble in asked.values() if trouble]:
+        return troubles[0]
+    lacking = [each for each, (answer, _) in asked.items() if answer is False]
+    return f"Your account lacks the permission {' and '.join(lacking)}." if lacking else ""
+
+
+def may_all(user: Any, permission: str) -> bool:
+    """Say whether *user* may do it to every entry, and so also to what holds or tells of all of them."""
+    return _asked(user, permission)[0] is True
+
+
+def visible(user: Any, rows: QuerySet[M], permission: str = VIEW) -> QuerySet[M]:
+    """Return those of *rows*, entries or what belongs to them, for which *user* has *permission*.
+
+    Cost: no statement of its own; the rows are looked up along their keys, in the order in which they are read.
+    """
+    answer, _ = _asked(user, permission)
+    if answer is True:
+        return rows
+    return rows.filter(_of(rows.model, answer)) if isinstance(answer, Q) else rows.none()
+
+
+def permitted(user: Any, permission: str, entries: Iterable[int]) -> Container[object]:
+    """Return what holds the ids of those among *entries* for which *user* has *permission*.
+
+    Cost: one statement for all permissions that the hook answers alike; none without a hook.
+    """
+    answer, _ = _asked(user, permission)
+    if answer is True:
+        return _Every()
+    if answer is False:
+        return frozenset()
+    known = _known(user, answer)
+    if new := {each for each in entries if each is not None} - known.keys():
+        found = Entry.objects.using(conf.database).filter(answer, pk__in=new).values_list("pk", flat=True)
+        known |= dict.fromkeys(new, False) | dict.fromkeys(found, True)
+    return frozenset(each for each, is_permitted in known.items() if is_permitted)
+
+
+def _asked(user: Any, permission: str) -> tuple[bool | Q, str]:
+    """Return the answer, and what went wrong; each is asked once in a request."""
+    if not user.has_perm(permission):
+        return False, ""
+    if user.is_superuser:
+        return True, ""
+    try:
+        hook = conf.rights
+    except InvalidSetting as error:
+        log.error("nobody may do what needs %s: %s", permission, error)  # noqa: TRY400 (the sentence says all)
+        return False, f"Whether you have the permission {permission} cannot be told: CRONS['RIGHTS'] cannot be used."
+    if hook is None:
+        return True, ""
+    answers: dict[Any, tuple[bool | Q, str]] = _kept(user).setdefault("answers", {})
+    if (hook, permission) not in answers:
+        answers[hook, permission] = _ask(hook, user, permission)
+    return answers[hook, permission]
+
+
+def _ask(hook: Callable[[Any, str], object], user: Any, permission: str) -> tuple[bool | Q, str]:
+    try:
+        return checked(hook(user, permission)), ""
+    except Exception:
+        log.exception("CRONS['RIGHTS'] failed for %s; what needs %s is refused", user, permission)
+        told = f"Whether you have the permission {permission} cannot be told: CRONS['RIGHTS'] failed."
+        return False, f"{told} This host's log says why."
+
+
+def checked(answer: object) -> bool | Q:
+    """Return what the hook answered, where it is an answer.
+
+    Raises: TypeError, ValueError or Django's FieldError where it is none. Cost: no statement.
+    """
+    if isinstance(answer, bool):
+        return answer
+    if not isinstance(answer, Q):
+        raise TypeError(f"it answered {answer!r}, expected True, False or a Q over Entry")
+    if not answer:
+        # So ends a loop that puts nothing into Q(): over no team it would open every entry.
+        raise ValueError("it answered an empty Q, which every entry fits: say True for all, and False for none")
+    rows = Entry.objects.using(conf.database).filter(answer)
+    try:
+        rows.query.get_compiler(conf.database).as_sql()  # a subquery over another database shows here
+    except EmptyResultSet:
+        return False
+    return answer
+
+
+def _of(model: type[Model], answer: Q) -> Any:
+    """Return what holds for the rows of *model* whose entry fits *answer*."""
+    entries = Entry.objects.using(conf.database).filter(answer)
+    if model is Entry:
+        return answer
+    if model is Pause:
+        of_tag = Exists(entries.filter(tags__has_tag=OuterRef("tag")))
+        # What pauses everything pauses these entries too.
+        of_all = Q(entry__isnull=True) & (Q(tag="") | of_tag)
+        return Q(Exists(entries.filter(pk=OuterRef("entry_id")))) | of_all
+    if model is AuditEvent:
+        runs = Run.objects.using(conf.database).filter(_of(Run, answer))
+        of_run = Exists(runs.filter(pk=Cast(OuterRef("subject"), BigIntegerField())))
+        of_entry = Exists(entries.filter(name=OuterRef("subject")))
+        # Not AND: only CASE promises that no other subject is read as the number of a run.
+        return Case(
+            When(subject_type="entry", then=of_entry), When(subject_type="run", then=of_run), default=Value(False)
+        )
+    if model not in BELONGS:
+        return Q()
+    column, owner = BELONGS[model]
+    # Not a join, nor IN: SQLite would begin with the few entries, read all that is theirs, and sort it.
+    rows = owner._default_manager.using(conf.database).filter(_of(owner, answer))
+    return Exists(rows.filter(pk=OuterRef(f"{column}_id")))
+
+
+def _kept(user: Any) -> dict[str, Any]:
+    """Return what is remembered of *user* for as long as its object lives: a request."""
+    kept: dict[str, Any] | None = getattr(user, "_crons_rights", None)
+    if kept is None:
+        kept = user._crons_rights = {}
+    return kept
+
+
+def _known(user: Any, answer: Q) -> dict[int, bool]:
+    """Return of which entries it is known whether they fit *answer*."""
+    kept: list[tuple[Q, dict[int, bool]]] = _kept(user).setdefault("entries", [])
+    for other, known in kept:
+        if _are_alike(other, answer):
+            return known
+    known = {}
+    kept.append((answer, known))
+    return known
+
+
+def _are_alike(one: Q, other: Q) -> bool:
+    try:
+        return one is other or one == other
+    except TypeError:  # it holds what cannot be compared
+        return False
