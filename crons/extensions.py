@@ -15,6 +15,8 @@ from pkgutil import iter_modules
 from typing import TYPE_CHECKING, Any, ClassVar
 
 if TYPE_CHECKING:
+    from django.urls import URLPattern
+
     from crons.doctor.findings import Finding
     from crons.sources.base import Source
     from crons.targets.base import Target
@@ -56,6 +58,10 @@ class Extension:
 
     def load_checks(self) -> None:
         """Register its system checks, by importing them."""
+
+    def urls(self) -> Iterable[URLPattern]:
+        """Return its pages below those of crons.urls; who may see them is its own affair."""
+        return ()
 
     def load_worker_tasks(self) -> None:
         """Import what its workers must know; called in processes where a framework looks for tasks of apps."""

@@ -2,6 +2,7 @@
 
 from django.urls import path
 
+from crons.extensions import extensions
 from crons.triggers import http
 from crons.web import health, run_views, views
 
@@ -20,3 +21,4 @@ urlpatterns = [
     path("health/live", health.live, name="live"),
     path("health/ready", health.ready, name="ready"),
 ]
+urlpatterns += [each for extension in extensions() for each in extension.urls()]

@@ -26,6 +26,7 @@ asking=(
     sources/crontab_files.py:test_sources.py
     targets/__init__.py:test_secrets_of_arguments.py
     tasks.py:test_apps.py
+    urls.py:test_health_page.py
 )
 python=$(realpath --no-symlinks "${VENV:-.venv}/bin/python")
 place=$(mktemp -d)

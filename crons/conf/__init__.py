@@ -233,7 +233,7 @@ class Conf:
 
     @property
     def monitoring(self) -> Monitoring:
-        """Who may read /crons/health without a login: TOKEN and NETWORKS. Default {}: nobody."""
+        """Who may read what is for machines without a login: TOKEN and NETWORKS. Default {}: nobody."""
         return read_monitoring()
 
     @property

@@ -39,7 +39,7 @@ class HttpTick(NamedTuple):
 
 
 class Monitoring(NamedTuple):
-    """Who may read /crons/health without a login: who says one of *tokens*, and whose address is in *networks*."""
+    """Who may read what is for machines: who says one of *tokens*, and whose address is in *networks*."""
 
     tokens: tuple[str, ...]
     networks: tuple[Network, ...]

@@ -26,31 +26,31 @@ log = get_log("crons")
 View = Callable[[HttpRequest], HttpResponse]
 
 
-def _for_machines(view: View) -> View:
+def for_machines(view: View) -> View:
     """Let a monitor in that has no login; and no transaction is opened on a database that may be away."""
     return login_not_required(transaction.non_atomic_requests(never_cache(require_safe(view))))
 
 
-@_for_machines
+@for_machines
 def live(request: HttpRequest) -> HttpResponse:
     """Answer 200: this process takes requests. It asks nothing of the database, and nobody for who they are."""
     return JsonResponse({"status": "live"})
 
 
-@_for_machines
+@for_machines
 def ready(request: HttpRequest) -> HttpResponse:
     """Answer 200 where slots can be recorded: settings, database, tables, deployment are right; else 503 and why."""
-    if refused := _refused(request):
+    if refused := refusal(request):
         return refused
     if why := _why_not_ready():
         return JsonResponse({"status": "not ready", "error": why}, status=503)
     return JsonResponse({"status": "ready"})
 
 
-@_for_machines
+@for_machines
 def well(request: HttpRequest) -> HttpResponse:
     """Answer as `crons health` does: 200 where nothing is wrong, else 503 with what is, or why nobody can tell."""
-    if refused := _refused(request):
+    if refused := refusal(request):
         return refused
     if why := _why_not_ready():
         return JsonResponse({"status": "unknown", "error": why}, status=503)
@@ -85,7 +85,7 @@ def _why_not_ready() -> str:
     return ""
 
 
-def _refused(request: HttpRequest) -> HttpResponse | None:
+def refusal(request: HttpRequest) -> HttpResponse | None:
     """Return what to answer to one who may not read; None to one who may."""
     try:
         may, is_set = _may_read(request)

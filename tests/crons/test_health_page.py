@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import os
+import runpy
 
 import pytest
 from django.contrib.auth.models import Permission, User
 from django.db import OperationalError, connection
 from django.test.utils import CaptureQueriesContext
+from django.urls import path
 from django.utils import timezone
 
+from crons import urls
 from crons.conf import conf
 from crons.exceptions import InvalidSetting, LedgerUnavailable, NotAdopted
+from crons.extensions import Extension
 from crons.models import Entry
 
 pytestmark = pytest.mark.django_db
@@ -196,3 +200,14 @@ def test_a_token_may_stand_in_a_file(client, settings, empty_registry, tmp_path)
 
     os.chmod(path, 0o600)
     assert client.get("/crons/health", headers=WITH_TOKEN).status_code == 200
+
+
+def test_extensions_bring_pages_of_their_own(monkeypatch):
+    """The core names none of them: where a folder is deleted, its page is gone and the rest answers."""
+    page = path("figures", lambda request: None, name="figures")
+    brings = type("Brings", (Extension,), {"urls": lambda self: (page,)})()
+    monkeypatch.setattr("crons.extensions.extensions", lambda: (Extension(), brings))
+
+    names = [each.name for each in runpy.run_path(urls.__file__)["urlpatterns"]]
+
+    assert (names[0], names[-1]) == ("home", "figures")

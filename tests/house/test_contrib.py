@@ -22,10 +22,12 @@ PAGES = {
     "django_cron": "django-cron.md",
     "django_crontab": "django-crontab.md",
     "django_tasks": "tasks.md",
+    "prometheus": "monitoring.md",
     "systemd": "systemd.md",
 }
 SYSTEMS = re.compile(
-    r"celery|kombu|billiard|django.?tasks|django.?cron\b|django.?crontab|CRONJOBS|CRON_CLASSES|systemd(?!-timesyncd)\b|OnCalendar",
+    r"celery|kombu|billiard|django.?tasks|django.?cron\b|django.?crontab|CRONJOBS|CRON_CLASSES|systemd(?!-timesyncd)\b|OnCalendar"
+    r"|prometheus",
     re.I,
 )
 # Where one is named all the same: to people, or as a program of the machine.
@@ -74,13 +76,17 @@ from crons.targets import targets
 
 assert done
 print(*sorted(name for name in sys.modules if name.startswith("crons.contrib.") and name.endswith(".checks")))
-print("has", *sorted({*conf.executors, *(each.name for each in sources()), *targets()}))
+from crons.urls import urlpatterns
+
+pages = {each.name for each in urlpatterns}
+print("has", *sorted({*conf.executors, *(each.name for each in sources()), *targets(), *(pages & {"metrics"})}))
 """
 BRINGS = {
     "celery": {"celery", "beat"},
     "django_cron": {"cron_classes"},
     "django_crontab": {"cronjobs"},
     "django_tasks": {"tasks"},
+    "prometheus": {"metrics"},
     "systemd": {"systemd"},
 }
 CORE = {"process", "inline", "code", "crontab", "crontab_files"}
@@ -132,7 +138,9 @@ def test_the_tests_of_the_core_need_no_folder():
     """They run where all of them are deleted: scripts/test_without.sh."""
     files = (ROOT / "tests" / "crons").rglob("*.py")
 
-    assert [path.name for path in files if re.search(r"contrib\.(celery|django_|systemd)", path.read_text())] == []
+    assert [
+        path.name for path in files if re.search(r"contrib\.(celery|django_|prometheus|systemd)", path.read_text())
+    ] == []
 
 
 def test_what_asks_for_folders_is_run_without_each_of_them():

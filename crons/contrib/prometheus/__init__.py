@@ -1,0 +1,1 @@
+"""Figures of the ledger for Prometheus, and whatever else reads its format."""
