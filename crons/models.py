@@ -305,12 +305,16 @@ class WorkReport(LedgerRow):
 
 
 class OutputChunk(LedgerRow):
-    """A piece of what an attempt wrote, in order of *seq*. Unique: (attempt, seq)."""
+    """A piece of what an attempt wrote, in order of *seq*. Unique: (attempt, seq).
+
+    *written_at*: when it was stored, by the database's clock; NULL of what was stored before this column.
+    """
 
     attempt = models.ForeignKey(Attempt, on_delete=models.CASCADE, related_name="chunks")
     seq = models.PositiveIntegerField()
     stream = models.CharField(max_length=6, choices=[("stdout", "stdout"), ("stderr", "stderr"), ("log", "log")])
     text = models.TextField()
+    written_at = RowDateTimeField(null=True)
 
     class Meta:
         constraints = [models.UniqueConstraint(fields=["attempt", "seq"], name="crons_chunk_seq")]

@@ -6,7 +6,7 @@ The docs/reference/checks.md has a section for each id.
 from crons.checks.declarations import check_sources, check_spelling
 from crons.checks.doubles import check_doubles
 from crons.checks.elsewhere import check_elsewhere
-from crons.checks.jobs import check_commands, check_executors, check_groups, check_programs, check_routes
+from crons.checks.jobs import check_commands, check_executors, check_groups, check_programs, check_routes, check_watched
 from crons.checks.rights import check_rights
 from crons.checks.site import (
     check_deployment,
@@ -35,5 +35,6 @@ __all__ = [
     "check_spelling",
     "check_suite",
     "check_vendor",
+    "check_watched",
     "check_zones",
 ]

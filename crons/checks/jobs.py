@@ -5,9 +5,13 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Iterator
+from datetime import timedelta
+from itertools import pairwise
+from zoneinfo import ZoneInfo
 
 from django.core.checks import CheckMessage, Error, Warning, register
 from django.core.management import get_commands
+from django.utils import timezone
 from django.utils.module_loading import import_string
 
 from crons.checks.asking import of_declarations
@@ -15,6 +19,10 @@ from crons.checks.base import TAG, sends
 from crons.conf import conf
 from crons.exceptions import nearest, nearest_and_all
 from crons.jobs import CommandBody, ShellBody, registry
+from crons.schedules import FAR_FUTURE, Schedule
+
+# Of a week each weekday once, of a month each day.
+SLOTS_LOOKED_AT = 32
 
 
 @register(TAG)
@@ -97,6 +105,42 @@ def check_routes() -> Iterator[CheckMessage]:
                 "executor='process', which needs no messages.",
                 id="crons.E013",
             )
+
+
+@register(TAG)
+@of_declarations
+def check_watched() -> Iterator[CheckMessage]:
+    """Check that what people are to be told of a job is neither always so nor never."""
+    for job in registry.jobs.values():
+        policy = job.policy
+        if policy.expected is not None and policy.timeout is not None and policy.expected >= policy.timeout:
+            yield Warning(
+                f"{job.name} ({job.source_ref}) has expected={policy.expected!r} and timeout={policy.timeout!r}: "
+                "it is killed before anybody is told that it takes longer than expected.",
+                hint="Make expected= shorter than timeout=, or leave it out.",
+                id="crons.W016",
+            )
+    for entry in registry.entries.values():
+        silence = registry.get(entry.job).policy.max_silence
+        if silence is not None and (longest := _longest_wait(entry.schedule)) is not None and longest >= silence:
+            yield Warning(
+                f"{entry.name} ({entry.source_ref}) has max_silence={silence!r}, and two of its next slots are "
+                f"{longest!r} apart: people are told of a silence though every slot succeeds.",
+                hint="Make max_silence= longer than that, and than a run takes besides.",
+                id="crons.W016",
+            )
+
+
+def _longest_wait(schedule: Schedule) -> timedelta | None:
+    """Return the longest distance of the next slots of *schedule*; None where it has none, or its zone is not here."""
+    try:
+        tz = ZoneInfo(schedule.zone or conf.time_zone)
+    except (ValueError, OSError, KeyError):
+        return None  # crons.E004 says so
+    slots = [schedule.next_after(timezone.now(), tz)]
+    while slots[-1] < FAR_FUTURE and len(slots) < SLOTS_LOOKED_AT:
+        slots.append(schedule.next_after(slots[-1], tz))
+    return max((later - earlier for earlier, later in pairwise(slots) if later < FAR_FUTURE), default=None)
 
 
 def _lack(body: ShellBody) -> str:

@@ -12,6 +12,10 @@ from crons.exceptions import InvalidJob
 CATCH_UP = ("none", "latest", "all")
 ROUTE = ("queue", "priority", "routing_key", "exchange")
 OVERLAP = ("skip", "allow")
+WATCHED = ("expected", "max_silence")
+LENGTHS = ("deadline", "timeout", *WATCHED)
+# So many of an entry's newest runs are read at most.
+MOST_IDLE = 60
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +53,9 @@ class Policy:
     *cap*: with catch_up="all", at most this many overdue slots are let through at once, the newest.
     *timeout*: None lets the job run for ever.
     *route*: how messages travel to executors that send them: queue, priority, routing_key, exchange.
+    What people are told of: an attempt that takes longer than *expected* (None: much longer than its entry's usually
+    do); no success for *max_silence* (None: for ever); so many runs in a row that report that they examined nothing
+    (*max_idle*; None: three, if earlier ones had something to examine; 0: any number).
     """
 
     catch_up: str = "latest"
@@ -61,11 +68,14 @@ class Policy:
     executor: str = "process"
     group: str = ""
     route: Mapping[str, Any] = field(default_factory=dict, hash=False)
+    expected: timedelta | None = None
+    max_silence: timedelta | None = None
+    max_idle: int | None = None
 
     def __post_init__(self) -> None:
         _check_choice("catch_up", self.catch_up, CATCH_UP)
         _check_choice("overlap", self.overlap, OVERLAP)
-        for name in ("deadline", "timeout"):
+        for name in LENGTHS:
             if getattr(self, name) is not None:
                 _check_length(name, getattr(self, name))
         if not isinstance(self.cap, int) or isinstance(self.cap, bool) or not 1 <= self.cap <= 10_000:
@@ -77,6 +87,10 @@ class Policy:
         for name in ("executor", "group"):
             if not isinstance(getattr(self, name), str):
                 raise InvalidJob(f"{name}={getattr(self, name)!r}: expected a text.")
+        if self.max_idle is not None and (
+            not isinstance(self.max_idle, int) or isinstance(self.max_idle, bool) or not 0 <= self.max_idle <= MOST_IDLE
+        ):
+            raise InvalidJob(f"max_idle={self.max_idle!r}: expected a whole number from 0 to {MOST_IDLE}, or None.")
         _check_route(self.route)
 
     def as_json(self) -> dict[str, Any]:
@@ -96,8 +110,10 @@ class Policy:
             "idempotent": self.idempotent,
             "executor": self.executor,
             "group": self.group,
-            # Rows that were written before this policy existed keep their meaning.
+            # Left out where it says nothing: rows that were written before these policies existed stay as they are.
             **({"route": dict(self.route)} if self.route else {}),
+            **{name: _seconds(value) for name in WATCHED if (value := getattr(self, name)) is not None},
+            **({"max_idle": self.max_idle} if self.max_idle is not None else {}),
         }
 
     @classmethod
@@ -108,7 +124,7 @@ class Policy:
         """
         known = {key: data[key] for key in cls.__dataclass_fields__ if key in data}
         try:
-            for key in ("deadline", "timeout"):
+            for key in LENGTHS:
                 if known.get(key) is not None:
                     known[key] = timedelta(seconds=known[key])
             if "retry" in known:

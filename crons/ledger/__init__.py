@@ -20,7 +20,16 @@ from crons.ledger.ending import (
     write_output,
     write_progress,
 )
-from crons.ledger.entries import account_of, keep_keys, locked, policy_of, refuse_retired, slot_key, unknown_entry
+from crons.ledger.entries import (
+    account_of,
+    keep_keys,
+    locked,
+    policy_of,
+    policy_or_default,
+    refuse_retired,
+    slot_key,
+    unknown_entry,
+)
 from crons.ledger.maintenance import (
     Corrected,
     Pruned,
@@ -94,6 +103,7 @@ __all__ = [
     "pause_new",
     "permit",
     "policy_of",
+    "policy_or_default",
     "prune",
     "read_attempt",
     "reading",

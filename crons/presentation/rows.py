@@ -61,6 +61,12 @@ def took(attempt: Attempt | None, now: datetime) -> str:
     return length(attempt.ended_at - attempt.begun_at)
 
 
+def describe_usual(p50: timedelta, p95: timedelta) -> str:
+    """Say how long an entry's runs usually take: `9 min, 95 of 100 at most 12 min`."""
+    usually, most = length(p50), length(p95)
+    return usually if usually == most else f"{usually}, 95 of 100 at most {most}"
+
+
 def describe_schedule(entry: Entry) -> str:
     """Say a schedule in plain English, with its own text."""
     try:
@@ -126,7 +132,22 @@ def describe_policy(policy: Policy) -> list[tuple[str, str]]:
         sentences.insert(1, ("deadline", f"A slot is not begun later than {length(policy.deadline)} after its moment."))
     if policy.group:
         sentences.append(("group", f"It shares the limit of the group {policy.group!r}."))
+    if told := describe_watched(policy):
+        sentences.append(("told of", f"People are told of {told}."))
     return sentences
+
+
+def describe_watched(policy: Policy) -> str:
+    """Say what of a job its declaration has people told of: `an attempt longer than 10 min, no success for 2 d`."""
+    told = []
+    if policy.expected is not None:
+        told.append(f"an attempt longer than {length(policy.expected)}")
+    if policy.max_silence is not None:
+        told.append(f"no success for {length(policy.max_silence)}")
+    if policy.max_idle:
+        runs = "a run that examines" if policy.max_idle == 1 else f"{policy.max_idle} runs in a row that examine"
+        told.append(f"{runs} nothing")
+    return ", ".join(told)
 
 
 def _timeout(timeout: timedelta | None) -> str:

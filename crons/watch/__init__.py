@@ -7,7 +7,7 @@ from crons.watch.failing import FAILING, fingerprint
 from crons.watch.inspection import inspect, inspect_rules
 from crons.watch.look import READ, Look, Problem, going
 from crons.watch.problems import find_problems, reaches_ahead
-from crons.watch.usual import Usual, last_success_of, usual_of
+from crons.watch.usual import Usual, last_success_of, usual_besides, usual_of
 from crons.watch.waiting import why_waiting
 
 __all__ = [
@@ -27,6 +27,7 @@ __all__ = [
     "notice_of",
     "reaches_ahead",
     "send_due",
+    "usual_besides",
     "usual_of",
     "why_waiting",
 ]

@@ -50,6 +50,12 @@ class Usual:
         """What takes longer than this is long; None where too little is known to say so."""
         return max(FACTOR * self.p95, self.p95 + MORE) if self.count >= ENOUGH else None
 
+    def as_json(self) -> dict[str, Any]:
+        """Return it as data."""
+        return {
+            "p50_seconds": self.p50.total_seconds(), "p95_seconds": self.p95.total_seconds(), "count": self.count
+        }  # fmt: skip
+
     def is_long(self, running_for: timedelta) -> bool:
         """Answer whether that is more than twice the p95, and at least a minute more than it."""
         return self.limit is not None and running_for > self.limit
@@ -77,6 +83,12 @@ def usual_of(entry_ids: Iterable[int]) -> dict[int, Usual]:
     """
     found = successes_of(entry_ids)
     return {entry_id: Usual.of([each.took for each in newest]) for entry_id, newest in found.items()}
+
+
+def usual_besides(run_id: int, entry_id: int) -> Usual | None:
+    """Return how long the entry's other runs usually take: what one run is held against. Cost: one statement."""
+    others = [each.took for each in successes_of([entry_id]).get(entry_id, []) if each.run_id != run_id]
+    return Usual.of(others) if others else None
 
 
 def last_success_of(entry_ids: Iterable[int]) -> dict[int, datetime]:

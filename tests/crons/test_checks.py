@@ -30,6 +30,7 @@ OURS = [
     checks.check_groups,
     checks.check_commands,
     checks.check_programs,
+    checks.check_watched,
     checks.check_vendor,
     checks.check_silence,
     checks.check_lease,
@@ -351,6 +352,30 @@ def test_group_without_a_limit_is_a_warning(settings):
         "Did you mean 'mail'? Known: mail.",
     )
     assert only().id == "crons.W011"
+
+
+def test_what_would_always_be_told_or_never_is_a_warning():
+    """Monday's slot comes three days after Friday's, and a job that is killed after an hour takes no two."""
+    working_days = cron("0 8 * * MON-FRI", zone="UTC")
+    job(working_days, name="report", max_silence=timedelta(days=3))(cronjobs.beat)
+    job(None, name="by_hand", max_silence=timedelta(days=1), expected=timedelta(hours=1))(cronjobs.fail)
+
+    assert [(message.id, message.level) for message in found()] == [("crons.W016", WARNING)] * 2
+    assert sorted(message.msg for message in found()) == [
+        f"by_hand ({HERE}.fail) has expected=datetime.timedelta(seconds=3600) and "
+        "timeout=datetime.timedelta(seconds=3600): it is killed before anybody is told that it takes longer than "
+        "expected.",
+        f"report ({HERE}.beat) has max_silence=datetime.timedelta(days=3), and two of its next slots are "
+        "datetime.timedelta(days=3) apart: people are told of a silence though every slot succeeds.",
+    ]
+
+
+def test_a_silence_longer_than_a_weekend_is_well():
+    """A day more than from Friday to Monday, and a minute less than the timeout."""
+    working_days = cron("0 8 * * MON-FRI", zone="UTC")
+    job(working_days, name="report", max_silence=timedelta(days=4), expected=timedelta(minutes=59))(cronjobs.beat)
+
+    assert found() == []
 
 
 def test_retry_of_a_job_that_is_not_idempotent_is_well():

@@ -104,6 +104,10 @@ def test_policy_misspelt_names_the_nearest():
         ({"retry": 3}, "clean: retry=3: expected Retry(times, wait=…), for example Retry(3)."),
         ({"idempotent": 1}, "clean: idempotent=1: expected True or False."),
         ({"group": None}, "clean: group=None: expected a text."),
+        ({"expected": 600}, "clean: expected=600: expected a positive timedelta, for example timedelta(minutes=10)."),
+        ({"max_silence": timedelta(0)}, "clean: max_silence=datetime.timedelta(0): expected a positive timedelta, "),
+        ({"max_idle": True}, "clean: max_idle=True: expected a whole number from 0 to 60, or None."),
+        ({"max_idle": 61}, "clean: max_idle=61: expected a whole number from 0 to 60, or None."),
     ],
 )
 def test_policy_that_cannot_work_says_what_was_expected(policy, message):
@@ -581,6 +585,10 @@ def test_policy_survives_json():
         True,
         "inline",
         "mail",
+        {},
+        timedelta(minutes=5),
+        timedelta(days=2),
+        0,
     )
 
     kept = json.loads(json.dumps(policy.as_json()))
@@ -588,6 +596,11 @@ def test_policy_survives_json():
     assert Policy.from_json(kept) == policy
     assert Policy.from_json({**kept, "window": "22-06"}) == policy
     assert Policy.from_json({}) == Policy()
+
+
+def test_what_is_not_said_of_a_job_is_not_kept():
+    """Rows that were written before these policies existed must not all be written anew, nor be audited as changed."""
+    assert not {"route", "expected", "max_silence", "max_idle"} & set(Policy().as_json())
 
 
 @pytest.mark.parametrize("garbled", [{"timeout": "long"}, {"retry": [1]}, {"retry": None}, {"deadline": 1e300}])

@@ -6,6 +6,7 @@ from collections.abc import Collection, Sequence
 from datetime import datetime
 
 from django.db import IntegrityError, transaction
+from django.db.models.functions import Now
 
 from crons.attempts import Chunk, Finished, Renewed
 from crons.conf import conf
@@ -67,8 +68,8 @@ def _write_output(chunks: Sequence[Chunk]) -> None:
     attempts = {chunk.attempt for chunk in chunks}
     with writing() as using:
         # The run may have been deleted meanwhile: its output is dropped.
-        known = set(Attempt.objects.using(using).filter(pk__in=attempts).values_list("pk", flat=True))
-        made = [_chunk(each) for each in chunks if each.attempt in known]
+        known = dict(Attempt.objects.using(using).filter(pk__in=attempts).values_list("pk", Now()))
+        made = [_chunk(each, known[each.attempt]) for each in chunks if each.attempt in known]
         try:
             with transaction.atomic(using=using):
                 rows.insert(made, using)
@@ -122,5 +123,5 @@ def conclude(attempt: Attempt, *, final: bool = False) -> None:
         run.inspect_at = now
 
 
-def _chunk(chunk: Chunk) -> OutputChunk:
-    return OutputChunk(attempt_id=chunk.attempt, seq=chunk.seq, stream=chunk.stream, text=chunk.text)
+def _chunk(chunk: Chunk, now: datetime) -> OutputChunk:
+    return OutputChunk(attempt_id=chunk.attempt, seq=chunk.seq, stream=chunk.stream, text=chunk.text, written_at=now)

@@ -18,7 +18,9 @@ from crons.presentation import (
     describe_given,
     describe_progress,
     describe_run,
+    describe_usual,
     describe_verdict,
+    describe_watched,
     describe_work,
     local,
     progress_of,
@@ -28,6 +30,7 @@ from crons.presentation import (
     work_of,
 )
 from crons.verdicts import MEANINGS
+from crons.watch import Usual, usual_besides
 
 
 class Show(Verb):
@@ -47,10 +50,12 @@ class Show(Verb):
         run = _run(options["run"])
         attempts = list(run.attempts.using(conf.database).select_related("work").order_by("number"))
         deeds = AuditEvent.objects.using(conf.database).filter(subject_type="run", subject=str(run.pk)).order_by("pk")
+        usual = usual_besides(run.pk, run.entry_id)
         if out.json:
             tried = [{**as_json(each), "work": work_as_json(work_of(each))} for each in attempts]
             done = [as_json(each) for each in deeds]
-            out.row({"model": "run", **as_json(run), "audit": done, "attempts": tried})
+            more = {"usual": usual and usual.as_json(), "audit": done, "attempts": tried}
+            out.row({"model": "run", **as_json(run), **more})
             return 0
         _print_run(run, out)
         for deed in deeds:
@@ -58,7 +63,7 @@ class Show(Verb):
         now = ledger.database_now()
         for attempt in attempts:
             out.line()
-            _print_attempt(attempt, run.entry.zone, now, out)
+            _print_attempt(attempt, run.entry.zone, now, usual, out)
         return 0
 
 
@@ -87,6 +92,7 @@ def _print_run(run: Run, out: Out) -> None:
             ("next try", local(run.wake_at, zone) if run.wake_at and run.tries else ""),
             ("arguments", describe_given(run)),
             ("owner", run.entry.owner),
+            ("told of", describe_watched(ledger.policy_or_default(run.entry))),
         ]
     )
 
@@ -97,7 +103,7 @@ def _told(deed: AuditEvent, zone: str) -> str:
     return f"{deed.verb} by {deed.actor} at {local(deed.at, zone)}{reason}{was}"
 
 
-def _print_attempt(attempt: Attempt, zone: str, now: datetime, out: Out) -> None:
+def _print_attempt(attempt: Attempt, zone: str, now: datetime, usual: Usual | None, out: Out) -> None:
     outcome = describe_verdict(attempt.outcome) if attempt.outcome else Cell("still going")
     late = f"{words(attempt.late_outcome)} (told after it had ended: changed nothing)"
     work = work_of(attempt)
@@ -111,7 +117,7 @@ def _print_attempt(attempt: Attempt, zone: str, now: datetime, out: Out) -> None
             ("where", f"{attempt.host}, instance {attempt.instance} (pid {attempt.pid}), executor {attempt.executor}"),
             ("begun", local(attempt.begun_at, zone)),
             ("ended", local(attempt.ended_at, zone) if attempt.ended_at else ""),
-            ("took", took(attempt, now)),
+            ("took", _took(attempt, now, usual)),
             ("reported", describe_work(work)),
             ("progress", _progress(work, zone)),
             ("cancel asked", cancel),
@@ -122,6 +128,15 @@ def _print_attempt(attempt: Attempt, zone: str, now: datetime, out: Out) -> None
     )
     for line in attempt.error.rstrip().split("\n") if attempt.error else ():
         out.line(f"    {line}".rstrip())
+
+
+def _took(attempt: Attempt, now: datetime, usual: Usual | None) -> str:
+    if usual is None:
+        return took(attempt, now)
+    text = describe_usual(usual.p50, usual.p95)
+    if usual.is_long((attempt.ended_at or now) - attempt.begun_at):
+        return f"{took(attempt, now)}, longer than usual ({text})"
+    return f"{took(attempt, now)} (usually {text})"
 
 
 def _progress(work: WorkReport | None, zone: str) -> str:

@@ -12,6 +12,7 @@ from django.core.management import CommandError, call_command
 
 from crons import api, jobs
 from crons.exceptions import LedgerUnavailable
+from crons.jobs import Policy
 from crons.ledger import deployment
 from crons.models import AuditEvent, Deployment, Entry, Heartbeat, Incident, OutputChunk, Range, Run
 from crons.presentation import describe_schedule
@@ -362,6 +363,24 @@ def test_show_tells_all_of_a_run(crons, clock, make_entry, make_run, make_attemp
         "      File x\n"
         "    ValueError: no\n"
     )
+
+
+def test_show_holds_a_run_against_its_own_history(crons, make_entry, make_run, make_attempt):
+    """Whether eleven minutes are long is a question of the job."""
+    rules = {"expected": timedelta(minutes=15), "max_silence": timedelta(days=2), "max_idle": 1}
+    entry = make_entry(policy=Policy(**rules).as_json())
+    for number in range(5):
+        make_attempt(make_run(entry, NOW - timedelta(hours=number + 1)))
+    run = make_run(entry)
+    make_attempt(run, ended_at=NOW + timedelta(minutes=11))
+
+    shown = crons("show", str(run.pk)).out
+    (row,) = objects(crons("show", str(run.pk), "--json").out)
+
+    told_of = "an attempt longer than 15 min, no success for 2 d, a run that examines nothing"
+    assert f"  told of   {told_of}\n" in shown
+    assert "  took     11 min, longer than usual (1 min 30 s)\n" in shown
+    assert row["usual"] == {"p50_seconds": 90.0, "p95_seconds": 90.0, "count": 5}
 
 
 def test_show_json_nests_the_attempts(crons, make_entry, make_run, make_attempt):
