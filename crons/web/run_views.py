@@ -13,7 +13,7 @@ from crons import api
 from crons.exceptions import Refused
 from crons.models import Attempt, Run
 from crons.presentation import describe_given, local, readable, readable_line, readable_page, words
-from crons.web import output, runs, shell
+from crons.web import output, rights, runs, shell
 from crons.web.ansi import coloured
 
 # What a job wrote may hold more than its verdict: customers, say.
@@ -25,9 +25,10 @@ FOLLOWED_CHARACTERS = 400_000
 @shell.page()
 def run(request: HttpRequest, number: str) -> HttpResponse:
     """Show one run."""
-    row = runs.run_of(number)
+    row = runs.run_of(number, request.user)
     seen = runs.look(row)
-    may = {name: request.user.has_perm(f"crons.{name}") for name in ("cancel_run", "retry_run", "view_attempt")}
+    acts = ("cancel_run", "retry_run", "view_attempt")
+    may = {name: rights.may(request.user, f"crons.{name}", row.entry) for name in acts}
     told: dict[str, Any] = {
         "seen": seen, "run": row, "may": may, "headline": runs.headline(row), "zone": row.entry.zone,
         "given": describe_given(row), "stamp": _stamp(row),
@@ -41,7 +42,9 @@ def run(request: HttpRequest, number: str) -> HttpResponse:
 @shell.page(*shell.NEEDED, READS_OUTPUT)
 def tail(request: HttpRequest, number: str) -> HttpResponse:
     """Answer what an attempt wrote since ?after=, as a part of the page that follows it."""
-    row = runs.run_of(number)
+    row = runs.run_of(number, request.user)
+    if refused := shell.refusal_of(request, READS_OUTPUT, row.entry):
+        return refused
     attempt = runs.attempt_of(row, request.GET.get("attempt", ""))
     after, shown = _number(request, "after", -1), _number(request, "shown", 0)
     if shown > FOLLOWED_CHARACTERS:
@@ -58,7 +61,9 @@ def tail(request: HttpRequest, number: str) -> HttpResponse:
 @shell.page(*shell.NEEDED, READS_OUTPUT)
 def written(request: HttpRequest, number: str) -> HttpResponse:
     """Show a page of what an attempt wrote, from ?from= on; or the lines in which ?find= stands."""
-    row = runs.run_of(number)
+    row = runs.run_of(number, request.user)
+    if refused := shell.refusal_of(request, READS_OUTPUT, row.entry):
+        return refused
     attempt = runs.attempt_of(row, request.GET.get("attempt", ""))
     start, text = max(_number(request, "from", 0), 0), request.GET.get("find", "").strip()[:200]
     told: dict[str, Any] = {"run": row, "attempt": attempt, "start": start, "text": text, "zone": row.entry.zone}
@@ -74,7 +79,9 @@ def written(request: HttpRequest, number: str) -> HttpResponse:
 @shell.page(*shell.NEEDED, READS_OUTPUT)
 def download(request: HttpRequest, number: str) -> HttpResponse:
     """Send all that an attempt wrote, as plain text."""
-    row = runs.run_of(number)
+    row = runs.run_of(number, request.user)
+    if refused := shell.refusal_of(request, READS_OUTPUT, row.entry):
+        return refused
     attempt = runs.attempt_of(row, request.GET.get("attempt", ""))
     # Read while it is sent: a hundred megabytes never lie in memory.
     sent: Any = StreamingHttpResponse(output.whole(attempt), content_type="text/plain; charset=utf-8")
@@ -88,14 +95,17 @@ def download(request: HttpRequest, number: str) -> HttpResponse:
 @shell.action("crons.cancel_run")
 def cancel(request: HttpRequest, number: str) -> HttpResponse:
     """Ask for a run to be stopped."""
-    row = runs.run_of(number)
+    row = runs.run_of(number, request.user)
+
+    if refused := shell.refusal_of(request, "crons.cancel_run", row.entry):
+        return refused
 
     def do() -> str:
         reason = shell.reason_of(request)
         try:
             api.cancel(row.pk, by=request.user.get_username(), reason=reason)
         except Refused as refused:
-            raise Refused(f"{refused} {_meanwhile(row)}") from refused
+            raise Refused(f"{refused} {_meanwhile(row, request.user)}") from refused
         return f"Run {row.pk} of {readable_line(row.entry.name)}: asked to stop."
 
     return shell.act(request, do, shell.back_to(request, _page(row)))
@@ -104,22 +114,25 @@ def cancel(request: HttpRequest, number: str) -> HttpResponse:
 @shell.action("crons.retry_run")
 def retry(request: HttpRequest, number: str) -> HttpResponse:
     """Open a run for another try, unless more has become of it than the page showed."""
-    row = runs.run_of(number)
+    row = runs.run_of(number, request.user)
+
+    if refused := shell.refusal_of(request, "crons.retry_run", row.entry):
+        return refused
 
     def do() -> str:
         reason = shell.reason_of(request, is_needed=False)
         seen = request.POST.get("seen", "")
         if seen and seen != _stamp(row):
-            raise Refused(f"more has become of run {row.pk} since this page was shown. {_meanwhile(row)}")
+            raise Refused(f"more has become of run {row.pk} since this page was shown. {_meanwhile(row, request.user)}")
         api.retry(row.pk, by=request.user.get_username(), reason=reason)
         return f"Run {row.pk} of {readable_line(row.entry.name)}: opened for another try."
 
     return shell.act(request, do, shell.back_to(request, _page(row)))
 
 
-def _meanwhile(row: Run) -> str:
+def _meanwhile(row: Run, user: Any) -> str:
     """Say how a run stands now, and what people did to it last."""
-    seen = runs.look(runs.run_of(str(row.pk)))
+    seen = runs.look(runs.run_of(str(row.pk), user))
     told = f"Now it is: {runs.headline(seen.run)}."
     if seen.events:
         event = seen.events[0]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from typing import Any
 
 from django.http import Http404
 
@@ -13,6 +14,7 @@ from crons.conf import conf
 from crons.models import Attempt, AuditEvent, Run
 from crons.presentation import UNWANTED, describe_run, length, local, readable, readable_line, words
 from crons.verdicts import MEANINGS, Kind, State, Verdict, named_error
+from crons.web import rights
 
 # A run with more tries than these shows the last ones.
 ATTEMPTS = 20
@@ -136,15 +138,16 @@ class Seen:
         return self.is_over and self.run.verdict != Verdict.SUCCEEDED and self.run.entry.retired_at is None
 
 
-def run_of(number: str) -> Run:
-    """Return the run whose number stands in an address.
+def run_of(number: str, user: Any) -> Run:
+    """Return the run whose number stands in an address, where *user* may see it.
 
     Raises: Http404 where that is none, or there is none.
     """
     # The largest number of a row has 19 digits.
     if not (number.isascii() and number.isdecimal() and len(number) < 19):
         raise Http404(f"{readable_line(number)[:40]!r} is no number of a run.")
-    found = Run.objects.using(conf.database).select_related("entry").filter(pk=int(number)).first()
+    rows = rights.visible(user, Run.objects.using(conf.database).select_related("entry"), "crons.view_run")
+    found = rows.filter(pk=int(number)).first()
     if found is None:
         raise Http404(f"There is no run {int(number)}: it never was, or it is older than CRONS['KEEP'] and was pruned.")
     return found

@@ -20,7 +20,7 @@ from django.views.decorators.csrf import csrf_protect
 from django.views.decorators.http import require_POST, require_safe
 
 from crons.exceptions import CronsError, InvalidSetting, LedgerUnavailable, Refused, UnknownJob
-from crons.models import is_text
+from crons.models import Entry, is_text
 from crons.presentation import readable_line, readable_page
 from crons.web import rights
 
@@ -135,6 +135,13 @@ def refusal(request: HttpRequest, *needed: str) -> HttpResponse | None:
         return redirect_to_login(asked, _login_url())
     if missing := lacking(request, *needed):
         return render(request, "refused", {"lacking": missing, "needed": needed}, 403)
+    return None
+
+
+def refusal_of(request: HttpRequest, permission: str, entry: Entry) -> HttpResponse | None:
+    """Return what to answer to one who may not do to *entry* what *permission* is for; None to one who may."""
+    if missing := rights.lacks(request.user, permission, entry):
+        return render(request, "refused", {"lacking": missing, "needed": [permission]}, 403)
     return None
 
 

@@ -265,6 +265,30 @@ def test_each_act_is_refused_for_another_teams_rows(settings, member, teams, row
     assert theirs_now == [each for each in before[1] if each["entry_id"] == theirs["entry"].pk]
 
 
+def test_a_runs_page_is_shown_to_its_team_and_acts_are_refused_to_others(settings, member, teams):
+    """Forged numbers: what may not be seen is not there; what is seen and may not be done is a 403 that says so."""
+    client = member()
+    theirs = teams[1]
+    hook(settings, "of_a_team")
+
+    def asked(name, row):
+        given = {"reason": "the bank is down"}
+        address = reverse(f"crons:{name}", args=[row.pk])
+        return client.post(address, given) if name in ("cancel", "retry") else client.get(address)
+
+    pages = {name: [asked(name, each["run"]).status_code for each in teams] for name in
+             ("run", "output", "tail", "download", "cancel", "retry")}  # fmt: skip
+    hook(settings, "sees_more_than_it_may_do")
+    refused = [asked(name, theirs["going"]) for name in ("cancel", "retry")]
+
+    assert pages == {"run": [200, 404], "output": [200, 404], "tail": [200, 404], "download": [200, 404],
+                     "cancel": [302, 404], "retry": [302, 404]}  # fmt: skip
+    assert [each.status_code for each in refused] == [403, 403]
+    assert "Your account lacks the permission crons.cancel_run for pears_late." in refused[0].text
+    assert models.Attempt.objects.filter(cancel_requested_at__isnull=False).count() == 0
+    assert Run.objects.get(pk=theirs["run"].pk).state == "done"
+
+
 def test_buttons_stand_where_the_person_may_act(settings, member, teams):
     hook(settings, "sees_more_than_it_may_do")
     client = member()
