@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from urllib.parse import urlencode
@@ -23,13 +24,16 @@ from crons.presentation import (
     describe_work,
     distance,
     iso,
+    length,
     local,
     progress_of,
     readable,
     readable_line,
     took,
+    words,
     work_of,
 )
+from crons.watch import Usual
 
 # Title, URL and what is found from there; a project may lack the admin.
 PLACES = [
@@ -99,6 +103,30 @@ def job_link(entry: Entry) -> SafeString:
 def run_page(run_id: int) -> str:
     """Return the address of a run's page; empty where a project does not include it."""
     return _address("crons:run", run_id)
+
+
+@register.simple_tag
+def ago(moment: datetime, now: datetime) -> SafeString:
+    """Write how far off a moment is, with the moment itself for programs."""
+    return format_html('<time datetime="{}">{}</time>', iso(moment), distance(moment, now))
+
+
+@register.simple_tag
+def counted(word: str, count: int) -> SafeString:
+    """Write how many ended so, with a mark of its tone."""
+    return format_html('<span class="verdict {}">{} {}</span>', describe_verdict(word).tone, count, words(word))
+
+
+@register.simple_tag
+def compare(attempt: Attempt, usual: Mapping[int, Usual], now: datetime) -> SafeString | str:
+    """Write how long runs of its entry usually take, and mark where this one is far beyond that."""
+    known = usual.get(attempt.run.entry_id)
+    if known is None:
+        return ""
+    told = format_html('<div class="away">usually {}</div>', length(known.p50))
+    if known.is_long(now - attempt.begun_at):
+        return format_html(' <span class="verdict warn">longer than usual</span>{}', told)
+    return told
 
 
 @register.simple_tag

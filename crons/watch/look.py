@@ -9,7 +9,7 @@ from functools import cached_property
 from typing import Any
 
 from django.db import connections
-from django.db.models import Q, QuerySet, Subquery
+from django.db.models import F, Q, QuerySet, Subquery
 from django.db.models.expressions import RawSQL
 from django.db.models.functions import Now
 
@@ -17,9 +17,11 @@ from crons import ledger
 from crons.columns import UNREAD
 from crons.conf import conf
 from crons.hosts import is_gone
-from crons.models import Attempt, Entry, Heartbeat, Run
+from crons.models import Attempt, Entry, Heartbeat, Incident, Run
 from crons.schedules import FAR_FUTURE
 
+# Retiring may have been a mistake, and what is missing does not show by itself.
+RETIRED_LATELY = timedelta(days=7)
 # The most rows of a kind that a rule, or the first page, reads.
 READ = 300
 READ_ONLY = "current_setting('transaction_read_only')"
@@ -52,6 +54,8 @@ class Problem:
     count: int = 1
     mark: str = ""
     facts: tuple[tuple[str, str], ...] = ()
+    # The open incident that says it, for whoever acknowledges it.
+    incident: Incident | None = field(default=None, compare=False, repr=False)
 
     @classmethod
     def of(
@@ -121,13 +125,26 @@ class Look:
         """What was due before this is late."""
         return self.now - conf.grace
 
-    @cached_property
+    @property
     def stopped(self) -> list[Entry]:
         """The entries that are parked, that nothing has planned in time, or that are accounted for beyond now."""
+        return [each for each in self._apart if each.retired_at is None]
+
+    @property
+    def retired(self) -> list[Entry]:
+        """The entries that were retired lately, the newest first."""
+        return [each for each in self._apart if each.retired_at is not None]
+
+    @cached_property
+    def _apart(self) -> list[Entry]:
+        # In one statement, because both read all entries.
         due = Q(wake_at__lt=self.late) | Q(wake_at__isnull=True, accounted_until__lt=self.late)
         due |= Q(accounted_until__gt=self.now + AHEAD)
-        found = self._entries().filter(due | ~Q(parked_reason=""))
-        return list(found.order_by("-parked_reason", "wake_at", "name")[: 2 * READ])
+        stopped = Q(retired_at=None) & (due | ~Q(parked_reason=""))
+        rows = self.visible(Entry.objects.using(conf.database))
+        rows = rows.filter(stopped | Q(retired_at__gte=self.now - RETIRED_LATELY))
+        order = (F("retired_at").desc(nulls_first=True), "-parked_reason", "wake_at", "name")
+        return list(rows.order_by(*order)[: 3 * READ])
 
     @property
     def overdue(self) -> list[Entry]:

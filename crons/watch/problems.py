@@ -96,7 +96,9 @@ def incidents(look: Look) -> Iterator[Problem]:
     for each in rows.select_related("entry").order_by("-changed_at", "pk")[:READ]:
         text = f"{each.summary} ({each.count} times)" if each.count > 1 else each.summary
         after = f"See: manage.py crons log {each.run_id}" if each.run_id else ""
-        yield Problem.of(each.rule, text, each.entry, since=each.opened_at, next_step=after, run_id=each.run_id)
+        yield Problem.of(
+            each.rule, text, each.entry, since=each.opened_at, next_step=after, run_id=each.run_id, incident=each
+        )
 
 
 def overdue(look: Look) -> Iterator[Problem]:

@@ -1,35 +1,44 @@
-"""What the first page asks: what is wrong now, what did not run, what runs now and next.
+"""What the first page asks: what is wrong now, what did not run, what runs now, what ran last and runs next.
 
-Eleven statements, whatever the number of rows; each reads along an index, and stops after READ rows.
+Twelve statements, whatever the number of rows; each reads along an index, and stops after READ rows.
 """
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from functools import partial
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, TypeVar, cast
 
-from django.db import DatabaseError
-from django.db.models import QuerySet
+from django.db import DatabaseError, connections
+from django.db.models import BigIntegerField, OuterRef, QuerySet, Subquery, Value
+from django.db.models.expressions import RawSQL
 
 from crons import ledger
 from crons.conf import conf
 from crons.exceptions import LedgerUnavailable
 from crons.models import Attempt, Entry, Heartbeat, Pause, Range, Run, not_well
 from crons.presentation import UNWANTED
-from crons.verdicts import MEANINGS
-from crons.watch import READ, Look, Problem, find_problems
+from crons.verdicts import MEANINGS, State, Verdict
+from crons.watch import READ, Look, Problem, Usual, find_problems, usual_of
 from crons.web import rights
+from crons.web.folding import Folded, fold
 
 T = TypeVar("T")
 SHOWN = 20
-# Retiring may have been a mistake, and what is missing does not show by itself.
-RETIRED_LATELY = timedelta(days=7)
 VIEW_RUN = "crons.view_run"
 # Problems of no entry whose text names jobs.
 NAMES_OTHERS = ("unsynced",)
+# Of the runs planned last, so many are read to find those that ended last, and so many of these are shown.
+NEWEST, ENDED_LAST = 60, 10
+# To count a million rows takes longer than to show the page: this is more than anybody wants to know.
+MOST_COUNTED = 10_000
+COUNTED = """SELECT count(*) FROM (
+    SELECT 1 FROM crons_run WHERE planned_at >= %s AND verdict = 'succeeded'
+    ORDER BY planned_at DESC, id DESC LIMIT %s
+) AS lately"""
 
 
 @dataclass(frozen=True)
@@ -72,6 +81,33 @@ class Ended:
 
 
 @dataclass(frozen=True)
+class EndedLast:
+    """A run that ended lately, and how many of its entry ended alike shortly before it."""
+
+    run: Run
+    before: int
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """What shows that a quiet system works: how many slots and requests ended how, since *since*.
+
+    *succeeded* counts MOST_COUNTED at most, then it is *at_least* so many; None: not counted. The others are those that
+    are listed.
+    """
+
+    since: datetime
+    succeeded: int | None = 0
+    at_least: bool = False
+    others: tuple[tuple[str, int], ...] = ()
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether nothing ended."""
+        return self.succeeded == 0 and not self.others
+
+
+@dataclass(frozen=True)
 class Board:
     """One look at everything. *unwatched_since*: nothing has looked at the clock since then, though it should have."""
 
@@ -85,7 +121,12 @@ class Board:
     did_not_run: Listed[Ended]
     upcoming: Listed[ledger.UpcomingSlot]
     retired: Listed[Entry]
+    ended_last: list[EndedLast] = field(default_factory=list)
+    evidence: Evidence | None = None
+    usual: dict[int, Usual] = field(default_factory=dict)
     entries: int = field(default=0)
+    folded: Listed[Folded] = field(default_factory=lambda: Listed([]))
+    wrong: int = 0
 
     @property
     def shown(self) -> Iterator[int]:
@@ -107,7 +148,8 @@ def look(window: timedelta = timedelta(days=1), now: datetime | None = None, use
     With a *user*, only what that person may see.
 
     Raises: LedgerUnavailable if that cannot be told.
-    Cost: eleven statements; one more where a declared job has no row, three where runs wait.
+    Cost: eleven statements, and one more where something runs, one where a declared job has no row, three where runs
+    wait.
     """
     try:
         return _look(
@@ -124,18 +166,27 @@ def _all(rows: QuerySet[Any], permission: str = "") -> QuerySet[Any]:
 def _look(window: timedelta, now: datetime | None, visible: Callable[..., QuerySet[Any]]) -> Board:
     seen = Look(now, visible)
     since = seen.now - window
+    did_not_run = _did_not_run(since, visible)
+    ended_last, succeeded = _ended_last(since, visible)
+    running = Listed.of(seen.going)
+    problems = _told(find_problems(seen), visible)
     return Board(
         as_of=seen.now,
         since=since,
         unwatched_since=_unwatched_since(seen),
-        problems=Listed.of(_told(find_problems(seen), visible)),
+        problems=Listed.of(problems),
+        folded=Listed.of(fold(problems)),
         paused=Listed.of(list(visible(ledger.active_pauses(seen.now, conf.database))[: READ + 1])),
         schedulers=seen.schedulers,
-        running=Listed.of(seen.going),
-        did_not_run=_did_not_run(since, visible),
+        running=running,
+        did_not_run=Listed(did_not_run.rows[:SHOWN], max(len(did_not_run.rows) - SHOWN, 0), did_not_run.at_least),
         upcoming=_upcoming(seen.entries, seen.now),
-        retired=_retired(seen.now, visible),
+        retired=Listed.of(seen.retired),
+        ended_last=ended_last,
+        evidence=_evidence(since, succeeded, did_not_run),
+        usual=usual_of({each.run.entry_id for each in running.rows}) if running.rows else {},
         entries=len(seen.entries),
+        wrong=len(problems),
     )
 
 
@@ -150,10 +201,44 @@ def _told(problems: list[Problem], visible: Callable[..., QuerySet[Any]]) -> lis
     return [each for each in problems if each.entry in seen or not (each.entry or each.kind in NAMES_OTHERS)]
 
 
-def _retired(now: datetime, visible: Callable[..., QuerySet[Any]]) -> Listed[Entry]:
-    """List the entries that were retired lately, the newest first."""
-    rows = visible(Entry.objects.using(conf.database).filter(retired_at__gte=now - RETIRED_LATELY))
-    return Listed.of(list(rows.order_by("-retired_at", "name")[: READ + 1]))
+def _ended_last(since: datetime, visible: Callable[..., QuerySet[Any]]) -> tuple[list[EndedLast], int | None]:
+    """List what ended last, what is alike once; and count what succeeded since *since*, up to MOST_COUNTED and one.
+
+    In one statement: neither depends on the other's rows. Not counted for who may see some entries only: that would
+    read the runs of all.
+    """
+    # Not joined: SQLite begins a join with the few entries, reads all their runs and sorts them.
+    entry = Entry.objects.using(conf.database).filter(pk=OuterRef("entry_id"))
+    moment = Run._meta.get_field("planned_at").get_db_prep_value(since, connections[conf.database])
+    runs = visible(Run.objects.using(conf.database), VIEW_RUN)
+    counted = RawSQL(COUNTED, (moment, MOST_COUNTED + 1), output_field=BigIntegerField())
+    rows = runs.annotate(
+        name=Subquery(entry.values("name")[:1]),
+        zone=Subquery(entry.values("zone")[:1]),
+        succeeded=counted if visible is _all else Value(None, output_field=BigIntegerField()),
+    )
+    newest = list(rows.order_by("-planned_at", "-pk")[:NEWEST])
+    for row in newest:
+        row.entry = Entry(pk=row.entry_id, name=row.name, zone=row.zone)
+    ended = [cast("Run", each) for each in newest if each.state == State.DONE]
+    ended.sort(key=lambda run: (run.ended_at or run.planned_at, run.pk), reverse=True)
+    # A job that runs each minute must not hide the others.
+    alike: dict[tuple[int, str, str], list[Run]] = {}
+    for run in ended:
+        alike.setdefault((run.entry_id, run.verdict, run.reason), []).append(run)
+    last = [EndedLast(runs[0], len(runs) - 1) for runs in alike.values()]
+    return last[:ENDED_LAST], newest[0].succeeded if newest else 0 if visible is _all else None
+
+
+def _evidence(since: datetime, succeeded: int | None, did_not_run: Listed[Ended]) -> Evidence:
+    others: Counter[str] = Counter()
+    for group in did_not_run.rows:
+        others[group.verdict] += group.count
+    order = list(Verdict)
+    found = tuple(sorted(others.items(), key=lambda item: order.index(Verdict(item[0]))))
+    if succeeded is None:
+        return Evidence(since, None, did_not_run.at_least, found)
+    return Evidence(since, min(succeeded, MOST_COUNTED), succeeded > MOST_COUNTED or did_not_run.at_least, found)
 
 
 def _unwatched_since(seen: Look) -> datetime | None:
@@ -179,8 +264,7 @@ def _did_not_run(since: datetime, visible: Callable[..., QuerySet[Any]]) -> List
         _group(groups, each, each.first_at, each.last_at).count += each.count
     found = sorted(groups.values(), key=lambda group: group.last_at, reverse=True)
     found.sort(key=lambda group: not group.is_bad)
-    listed = Listed.of(found)
-    return Listed(listed.rows, listed.more, len(ended) > READ or len(written_off) > READ)
+    return Listed(found, 0, len(ended) > READ or len(written_off) > READ)
 
 
 def _group(groups: dict[tuple[int, str, str], Ended], row: Run | Range, first: datetime, last: datetime) -> Ended:

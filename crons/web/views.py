@@ -15,7 +15,7 @@ from crons.presentation import UNWANTED
 from crons.web import overview, rights, shell
 
 # What the page offers besides looking.
-MAY = ("run_entry", "pause_entry", "cancel_run", "retry_run")
+MAY = ("run_entry", "pause_entry", "cancel_run", "retry_run", "acknowledge_incident")
 # How far back a person may look, by ?days=.
 WINDOWS = {"1": timedelta(days=1), "7": timedelta(days=7)}
 

@@ -122,7 +122,7 @@ def test_pause_and_resume_by_hand(page, live_server, make_entry):
     models.Entry.objects.update(wake_at=now + timedelta(hours=1))
     home = page("/crons/")
 
-    home.get_by_role("link", name="nightly", exact=True).click()
+    home.get_by_role("rowheader").get_by_role("link", name="nightly", exact=True).click()
     home.get_by_role("link", name="Pause", exact=True).click()
     home.get_by_label("Reason:").fill("warehouse is moving")
     asking = home.get_by_role("heading", level=1).inner_text()
@@ -159,6 +159,7 @@ def test_first_page_can_be_read(page, on_fire, width, scheme):
         "Paused by somebody",
         "What did not run, and why",
         "What runs now",
+        "What ran last",
         "What runs next",
     ]
     assert [seen.get_by_role(role).count() for role in ("banner", "main", "navigation")] == [1, 1, 1]

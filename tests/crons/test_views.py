@@ -105,7 +105,7 @@ def test_each_line_leads_to_its_row_and_its_action(staff, nightly):
 
     page = staff("view_entry", "view_run", "retry_run", "run_entry").get(PAGE).content.decode()
 
-    assert f'href="/admin/crons/run/{run.pk}/change/"' in page
+    assert f'href="/crons/runs/{run.pk}"' in page
     assert f'href="/admin/crons/run/retry/?ids={run.pk}&amp;next=%2Fcrons%2F"' in page
     assert f'href="/admin/crons/entry/{nightly.pk}/change/"' in page
     assert f'href="/admin/crons/entry/run/?ids={nightly.pk}&amp;next=%2Fcrons%2F"' in page
