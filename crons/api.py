@@ -15,7 +15,7 @@ from crons.declarations import Retire, Synced, check_arguments, check_complete, 
 from crons.declarations import reschedule as reschedule_entry
 from crons.exceptions import LedgerUnavailable, Refused
 from crons.ledger import Corrected, Pruned, Reconciled, UpcomingSlot
-from crons.models import Entry, Heartbeat, Pause, Range, Run, is_text
+from crons.models import Entry, Heartbeat, Incident, Pause, Range, Run, is_text
 from crons.presentation import describe_scheduler
 from crons.watch import Look, Problem
 from crons.why import Answer, answer, gather
@@ -99,6 +99,22 @@ def resume_all(*, by: str, tag: str = "") -> list[str]:
     """
     ledger.permit()
     return ledger.resume_all(ledger.database_now(), by=by, tag=tag)
+
+
+def acknowledge(incident: int, *, by: str, reason: str = "") -> Incident:
+    """Say that somebody has an open incident in hand: it is not told again and again any more; changes still are.
+
+    Raises: Refused if there is no such incident, or it is over.
+    """
+    return watch.acknowledge(incident, ledger.database_now(), by=by, reason=reason)
+
+
+def snooze(incident: int, *, until: datetime, by: str, reason: str = "") -> Incident:
+    """Have nothing told of an open incident until *until*, but its end; then it is told again, if it is still open.
+
+    Raises: Refused if there is no such incident, if it is over, or if *until* is no moment to come.
+    """
+    return watch.snooze(incident, ledger.database_now(), until=until, by=by, reason=reason)
 
 
 def wide_pauses() -> list[Pause]:

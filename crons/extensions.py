@@ -47,6 +47,9 @@ class Extension:
     executors: ClassVar[Mapping[str, str]] = {}
     """Executors that are there without a setting: alias → dotted path of the class."""
 
+    channels: ClassVar[Mapping[str, str]] = {}
+    """Ways to tell people, as CRONS["ALERTS"]["CHANNELS"] names their KIND → dotted path of the class."""
+
     settings: ClassVar[Mapping[str, str]] = {}
     """Settings that it reads, besides CRONS → what is lost where the name is misspelt."""
 

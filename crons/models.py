@@ -342,8 +342,14 @@ class Incident(LedgerRow):
     gone_at = RowDateTimeField(null=True)
     data = RowJSONField(default=dict)
 
+    acknowledged_at = RowDateTimeField(null=True)
+    acknowledged_by = models.CharField(max_length=150, blank=True, default="", db_default="")
+    acknowledged_reason = models.CharField(max_length=255, blank=True, default="", db_default="")
+    snoozed_until = RowDateTimeField(null=True)
+
     class Meta:
         indexes = [models.Index(fields=["key", "-closed_at"], name="crons_incident_key")]
+        permissions = [("acknowledge_incident", "Can acknowledge and snooze incident")]
 
     def __str__(self) -> str:
         return self.summary
@@ -353,6 +359,10 @@ class Delivery(LedgerRow):
     """One message about an incident over one channel. Unique: (incident, event, channel), so that it is sent once.
 
     *notice*: what to tell, as data (`crons.watch.alerts.Notice`); each channel says it in its own form.
+    *state*: pending, sent, failed (given up) or dropped (a reminder of what is over, or was acknowledged).
+    *held*: what waits for the end of a quiet time, and comes with all others of it as one message.
+    *taken_at*, *message*: when somebody began to send it last, and as what; several rows may be one message.
+    *failed_at*: since when it could not be sent; NULL where it was, or was not tried.
     """
 
     incident = models.ForeignKey(Incident, on_delete=models.CASCADE, related_name="deliveries")
@@ -365,9 +375,21 @@ class Delivery(LedgerRow):
     next_try_at = RowDateTimeField(null=True, db_index=True)
     sent_at = RowDateTimeField(null=True)
     error = models.TextField(blank=True, default="")
+    held = models.BooleanField(default=False, db_default=False)
+    taken_at = RowDateTimeField(null=True)
+    message = models.CharField(max_length=64, blank=True, default="", db_default="")
+    failed_at = RowDateTimeField(null=True)
 
     class Meta:
         verbose_name_plural = "deliveries"
+        indexes = [
+            models.Index(fields=["channel", "taken_at"], name="crons_delivery_taken"),
+            models.Index(
+                fields=["channel", "failed_at"],
+                name="crons_delivery_failing",
+                condition=models.Q(failed_at__isnull=False),
+            ),
+        ]
         constraints = [models.UniqueConstraint(fields=["incident", "event", "channel"], name="crons_delivery_once")]
 
 

@@ -27,6 +27,7 @@ asking=(
     targets/__init__.py:test_secrets_of_arguments.py
     tasks.py:test_apps.py
     urls.py:test_health_page.py
+    watch/alerts/channels.py:test_alerts.py
 )
 python=$(realpath --no-symlinks "${VENV:-.venv}/bin/python")
 place=$(mktemp -d)

@@ -3,6 +3,7 @@
 The docs/reference/checks.md has a section for each id.
 """
 
+from crons.checks.alerts import check_channels, check_pings
 from crons.checks.declarations import check_sources, check_spelling
 from crons.checks.doubles import check_doubles
 from crons.checks.elsewhere import check_elsewhere
@@ -19,6 +20,7 @@ from crons.checks.site import (
 )
 
 __all__ = [
+    "check_channels",
     "check_commands",
     "check_deployment",
     "check_doubles",
@@ -26,6 +28,7 @@ __all__ = [
     "check_executors",
     "check_groups",
     "check_lease",
+    "check_pings",
     "check_programs",
     "check_rights",
     "check_routes",

@@ -148,10 +148,10 @@ def check_suite(app_configs: Any = None, **kwargs: Any) -> list[CheckMessage]:
 @known_good
 def check_deployment() -> Iterator[CheckMessage]:
     """Check that failures reach somebody and that commits last."""
-    if conf.mail_admins and not settings.ADMINS:
+    if not conf.alerts.routes and not settings.ADMINS:
         yield Warning(
             "Nobody is told when a job fails: alerts go to ADMINS, and ADMINS is empty.",
-            hint="Fill ADMINS, or say that you look elsewhere: CRONS = {'MAIL_ADMINS': False}.",
+            hint="Fill ADMINS, or name other channels in CRONS['ALERTS']; [{'TO': []}] as its ROUTES tells nobody.",
             id="crons.W040",
         )
     database: dict[str, Any] = settings.DATABASES[conf.database]

@@ -12,6 +12,7 @@ from typing import Any, cast
 from django.conf import settings
 from django.utils.module_loading import import_string
 
+from crons.conf.alerts import ADMINS, Alerts, ChannelSetting, Route, one_secret, read_alerts
 from crons.conf.functions import read_function
 from crons.conf.over_http import HttpTick, Monitoring, read_http_tick, read_monitoring
 from crons.exceptions import InvalidSetting, nearest_and_all
@@ -43,7 +44,7 @@ DEFAULTS: dict[str, Any] = {
     "ENV_FILE": "",
     "STATE_DIR": "",
     "RELEASE": "",
-    "MAIL_ADMINS": True,
+    "ALERTS": {},
     "KEEP": {
         "default": timedelta(days=180),
         "succeeded": timedelta(days=30),
@@ -69,7 +70,21 @@ def default_executors() -> dict[str, Mapping[str, Any]]:
     return {**DEFAULTS["EXECUTORS"], **{alias: {"BACKEND": path, "OPTIONS": {}} for alias, path in of_others.items()}}
 
 
-__all__ = ["DEFAULTS", "KEEP_KEYS", "NO_ZONES", "Conf", "HttpTick", "Monitoring", "conf", "default_executors"]
+__all__ = [
+    "ADMINS",
+    "DEFAULTS",
+    "KEEP_KEYS",
+    "NO_ZONES",
+    "Alerts",
+    "ChannelSetting",
+    "Conf",
+    "HttpTick",
+    "Monitoring",
+    "Route",
+    "conf",
+    "default_executors",
+    "one_secret",
+]
 
 
 class Conf:
@@ -206,9 +221,11 @@ class Conf:
         return str(self._get("RELEASE", str))
 
     @property
-    def mail_admins(self) -> bool:
-        """Whether ADMINS get mail of what is wrong with jobs. Default True."""
-        return bool(self._get("MAIL_ADMINS", bool))
+    def alerts(self) -> Alerts:
+        """Who is told of what is wrong, over which channels, and when not. Default {}: ADMINS, by mail."""
+        # Not through _get: what came may hold secrets, and no message may say it.
+        crons = getattr(settings, "CRONS", {})
+        return read_alerts(crons.get("ALERTS", {}) if isinstance(crons, dict) else {})
 
     @property
     def keep(self) -> Mapping[str, timedelta | None]:

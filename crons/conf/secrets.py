@@ -24,7 +24,7 @@ def read_secrets(given: Any, key: str) -> tuple[str, ...]:
     several = given if isinstance(given, (list, tuple)) else [given]
     if not all(isinstance(each, (str, Path)) for each in several):
         raise InvalidSetting(f"{key} is neither a text, nor a pathlib.Path, nor a list of them.")
-    found = [secret for each in several for secret in (_secrets_in(each, key) if isinstance(each, Path) else [each])]
+    found = [secret for each in several for secret in (read_lines(each, key) if isinstance(each, Path) else [each])]
     secrets = tuple(each for each in found if each)
     for each in secrets:
         _check_secret(each, key)
@@ -51,7 +51,11 @@ def signing_key(secret: str, key: str) -> bytes:
     return found
 
 
-def _secrets_in(path: Path, key: str) -> list[str]:
+def read_lines(path: Path, key: str) -> list[str]:
+    """Return the lines of a file that only its owner may read; at least one.
+
+    Raises: InvalidSetting.
+    """
     about = f"{key}: the file {path}"
     if not path.is_absolute():
         raise InvalidSetting(f"{about} needs an absolute path: a site may be started anywhere.")

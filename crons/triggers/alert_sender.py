@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import threading
+import time
+from collections.abc import Callable
+from functools import partial
 
 from django.db import connections
 
@@ -15,26 +18,48 @@ log = get_log("crons")
 
 
 class AlertSender:
-    """At most one thread at a time, with a database connection of its own."""
+    """A thread for each channel that has something to send, with a database connection of its own.
+
+    A channel that hangs, hangs alone; at most one thread of each at a time.
+    """
 
     def __init__(self) -> None:
-        self._thread: threading.Thread | None = None
+        self._looking: threading.Thread | None = None
+        self._sending: dict[str, threading.Thread] = {}
 
     def start(self) -> None:
         """Send what is due, unless that is going on already; return at once."""
-        if self._thread is None or not self._thread.is_alive():
-            self._thread = threading.Thread(target=_send, name="crons-alerts", daemon=True)
-            self._thread.start()
+        if self._looking is None or not self._looking.is_alive():
+            self._looking = _started(self._look, "crons-alerts")
 
     def finish(self, patience_seconds: float) -> None:
         """Wait for what is being sent: a process that ends in the middle leaves it to be sent again much later."""
-        if self._thread is not None:
-            self._thread.join(patience_seconds)
+        until = time.monotonic() + patience_seconds
+        if self._looking is not None:
+            self._looking.join(patience_seconds)
+        for thread in list(self._sending.values()):
+            thread.join(max(until - time.monotonic(), 0))
+
+    def _look(self) -> None:
+        for channel in outbox.due_channels(ledger.database_now()):
+            going = self._sending.get(channel)
+            if going is None or not going.is_alive():
+                self._sending[channel] = _started(partial(_send, channel), f"crons-alerts-{channel}")
 
 
-def _send() -> None:
+def _started(work: Callable[[], object], name: str) -> threading.Thread:
+    thread = threading.Thread(target=_contained, args=(work,), name=name, daemon=True)
+    thread.start()
+    return thread
+
+
+def _send(channel: str) -> None:
+    outbox.send_due(ledger.database_now(), channel)
+
+
+def _contained(work: Callable[[], object]) -> None:
     try:
-        outbox.send_due(ledger.database_now())
+        work()
     except LedgerUnavailable as error:
         log.warning("alerts wait until the ledger answers: %s", error)
     finally:

@@ -1,32 +1,39 @@
 """Watching: `find_problems` says what is wrong now, `inspect` tells people of what is wrong over time."""
 
-from crons.watch.alerts.outbox import notice_of, send_due
+from crons.watch.alerts import acknowledge, build_channel, in_words, make_channel, notice_of, send_due, snooze
 from crons.watch.declared import absent
 from crons.watch.declarers import living
 from crons.watch.failing import FAILING, fingerprint
 from crons.watch.inspection import inspect, inspect_rules
 from crons.watch.look import READ, Look, Problem, going
 from crons.watch.problems import find_problems, reaches_ahead
+from crons.watch.rules import RULES as RULES_KNOWN
 from crons.watch.usual import Usual, last_success_of, usual_besides, usual_of
 from crons.watch.waiting import why_waiting
 
 __all__ = [
     "FAILING",
     "READ",
+    "RULES_KNOWN",
     "Look",
     "Problem",
     "Usual",
     "absent",
+    "acknowledge",
+    "build_channel",
     "find_problems",
     "fingerprint",
     "going",
+    "in_words",
     "inspect",
     "inspect_rules",
     "last_success_of",
     "living",
+    "make_channel",
     "notice_of",
     "reaches_ahead",
     "send_due",
+    "snooze",
     "usual_besides",
     "usual_of",
     "why_waiting",

@@ -12,5 +12,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 
 from crons.watch.look import Look, Problem
+from crons.watch.unsent import channels
 
-OVER_TIME: list[Callable[[Look], Iterator[Problem]]] = []
+OVER_TIME: list[Callable[[Look], Iterator[Problem]]] = [channels]

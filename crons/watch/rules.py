@@ -71,6 +71,7 @@ RULES: Mapping[str, Terms] = {
     "waiting": Terms("waits to be begun", "begun again", lasts=5 * MINUTE, calm=HOUR, looks=True),
     "stuck": Terms("stuck", "not stuck any more", lasts=2 * MINUTE, looks=True),
     "old code": Terms("runs other code than the rest", "on the code of the rest", lasts=10 * MINUTE, calm=HOUR),
+    "channel": Terms("reaches nobody", "reaching people again", lasts=5 * MINUTE, calm=HOUR),
     # How it went.
     "failing": Terms("failed", "working again", steps=(5, 50, 500, 5_000), by_event=True),
     "unsteady": Terms("fails time and again", "steady again", calm=6 * HOUR, steps=()),

@@ -6,6 +6,7 @@ import signal
 import threading
 from datetime import UTC, datetime
 from email import message_from_string
+from typing import Any
 
 import pytest
 
@@ -14,7 +15,7 @@ from crons.hosts.instances import Instance
 from crons.jobs.policies import Policy
 from crons.models import Attempt, Delivery, Entry, Incident, Run
 from crons.triggers.alert_sender import AlertSender
-from crons.watch.alerts import Channel, Notice, outbox
+from crons.watch.alerts import Channel, Notice, Sending, outbox
 from tests.acceptance.conftest import PATIENCE_SECONDS, Site, wait_for_line
 
 NOON = datetime(2026, 3, 2, 12, 0, tzinfo=UTC)
@@ -52,26 +53,24 @@ def test_each_new_thing_is_told_once_though_two_schedulers_watch(site: Site) -> 
 class Hanging(Channel):
     """A mail server that accepts the connection and says nothing."""
 
-    name = "hanging"
-
     def __init__(self) -> None:
+        super().__init__("hanging", {})
         self.entered, self.released = threading.Event(), threading.Event()
         self.sent: list[str] = []
 
-    def is_on(self) -> bool:
-        return True
-
-    def send(self, notice: Notice) -> None:
+    def send(self, notice: Notice, sending: Sending) -> str:
         self.entered.set()
         assert self.released.wait(PATIENCE_SECONDS)
         self.sent.append(notice.subject)
+        return "told"
 
 
 @pytest.mark.django_db(transaction=True)
-def test_a_mail_server_that_hangs_does_not_stop_renewals(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_mail_server_that_hangs_does_not_stop_renewals(monkeypatch: pytest.MonkeyPatch, settings: Any) -> None:
     """Renewing in the sender's thread would let a mail server decide that running jobs are killed."""
     channel = Hanging()
-    monkeypatch.setattr(outbox, "CHANNELS", (channel,))
+    monkeypatch.setattr(outbox, "make_channel", lambda name: channel)
+    settings.CRONS = {**settings.CRONS, "ALERTS": {"CHANNELS": {"hanging": {"KIND": "mail"}}}}
     entry = Entry.objects.create(
         name="long", job="long", schedule="0 * * * *", zone="UTC", policy=Policy().as_json(),
         first_seen_at=NOON, accounted_until=NOON,

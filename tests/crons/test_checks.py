@@ -39,6 +39,8 @@ OURS = [
     checks.check_spelling,
     checks.check_doubles,
     checks.check_elsewhere,
+    checks.check_channels,
+    checks.check_pings,
 ]
 __all__ = ["declared", "installed", "well"]
 
@@ -457,13 +459,49 @@ def test_line_that_calls_a_jobs_command_is_a_warning(settings, tmp_path):
     assert only().id == "crons.W082"
 
 
+@pytest.mark.parametrize(
+    ("channel", "problem"),
+    [
+        ({"KIND": "mial"}, "['KIND'] is 'mial'. Did you mean 'mail'? Known: "),
+        ({"KIND": "crons.nothing"}, "['KIND'] is 'crons.nothing', which cannot be imported: "),
+        ({"KIND": "crons.models.Entry"}, "['KIND'] is 'crons.models.Entry', which is no crons.watch.alerts.Channel."),
+        ({"KIND": "mail", "TOO": "a@example.com"}, "['TOO'] is unknown. Did you mean 'TO'? Known: TO, FROM."),
+        ({"KIND": "mail", "TO": ["ann"]}, "['TO'] has 'ann', expected a mail address, or the words 'owner' or "),
+        ({"KIND": "mail", "TO": []}, "['TO'] is [], expected addresses, 'owner' or 'admins'."),
+    ],
+)
+def test_a_channel_that_cannot_work_is_an_error(settings, channel, problem):
+    """Found at the deploy, not by the first failure of a night."""
+    settings.CRONS = {**INLINE, "ALERTS": {"CHANNELS": {"team": channel}}}
+
+    assert only().id == "crons.E007"
+    assert only().msg.startswith("CRONS['ALERTS']['CHANNELS']['team']" + problem)
+
+
+def test_a_route_for_a_rule_that_there_is_not_is_a_warning(settings):
+    settings.CRONS = {**INLINE, "ALERTS": {"ROUTES": [{"TO": [], "RULE": "failling"}]}}
+
+    assert only().id == "crons.W044"
+    assert only().hint.startswith("Did you mean 'failing'? Known: ")
+
+
+def test_an_address_to_ping_for_a_job_that_there_is_not_is_a_warning(settings):
+    """Nothing would be pinged, and the other side would call that silence."""
+    address = "https://hc-ping.example.com/5bf66975"
+    settings.CRONS = {**INLINE, "ALERTS": {"PING": {"JOBS": {"nihgtly": address, "*": address, "nightly": address}}}}
+    job(NEVER, name="nightly")(print)
+
+    assert only().id == "crons.W045"
+    assert only().hint == "Did you mean 'nightly'? All of them: manage.py crons list"
+
+
 def test_nobody_to_tell_is_a_warning_of_deployment(settings):
     """A failure that nobody hears of is what this is all against."""
     settings.ADMINS = []
 
     told(
         "Nobody is told when a job fails: alerts go to ADMINS, and ADMINS is empty.",
-        "Fill ADMINS, or say that you look elsewhere: CRONS = {'MAIL_ADMINS': False}.",
+        "Fill ADMINS, or name other channels in CRONS['ALERTS']; [{'TO': []}] as its ROUTES tells nobody.",
     )
     assert only().id == "crons.W040"
 
@@ -471,7 +509,7 @@ def test_nobody_to_tell_is_a_warning_of_deployment(settings):
 def test_nobody_to_tell_may_be_meant(settings):
     """Whoever has other channels says so."""
     settings.ADMINS = []
-    settings.CRONS = {**INLINE, "MAIL_ADMINS": False}
+    settings.CRONS = {**INLINE, "ALERTS": {"ROUTES": [{"TO": []}]}}
 
     assert found() == []
 

@@ -81,8 +81,11 @@ def test_crontab_files_are_paths(settings):
 @pytest.mark.parametrize(
     ("given", "problem"),
     [
-        ({"MAX_RUNING": 4}, "CRONS['MAX_RUNING'] is unknown. Did you mean 'MAX_RUNNING'? Known: CRONTAB_FILES, "),
-        ({"Q": 4}, "CRONS['Q'] is unknown. Known: CRONTAB_FILES, "),
+        (
+            {"MAX_RUNING": 4},
+            "CRONS['MAX_RUNING'] is unknown. Did you mean 'MAX_RUNNING'? Known: ALERTS, CRONTAB_FILES, ",
+        ),
+        ({"Q": 4}, "CRONS['Q'] is unknown. Known: ALERTS, CRONTAB_FILES, "),
         ({"MAX_RUNNING": 0}, "CRONS['MAX_RUNNING'] is 0, expected a whole number of at least 1."),
         ({"MAX_RUNNING": True}, "CRONS['MAX_RUNNING'] is True, expected an int."),
         ({"GRACE": 60}, "CRONS['GRACE'] is 60, expected a timedelta."),

@@ -15,8 +15,7 @@ from crons.attempts import Chunk
 from crons.models import Delivery, Entry, Incident, Run
 from crons.triggers.alert_sender import AlertSender
 from crons.verdicts import Outcome, named_error
-from crons.watch import alerts
-from crons.watch.alerts import Channel, Notice, outbox
+from crons.watch.alerts import Channel, outbox
 from tests.crons.conftest import NOON, minutes
 
 pytestmark = pytest.mark.django_db
@@ -142,24 +141,22 @@ def test_no_admins_no_delivery(run_slot, settings):
 class Broken(Channel):
     """A mail server that refuses."""
 
-    name = "admins"
+    def __init__(self, name):
+        super().__init__(name, {})
 
-    def is_on(self):
-        return True
-
-    def send(self, notice: Notice):
+    def send(self, notice, sending):
         raise ConnectionRefusedError("no mail server")
 
 
 def test_a_message_that_cannot_be_sent_is_tried_again_later(run_slot, monkeypatch):
     """The outbox keeps it with its error; pauses grow, up to an hour."""
-    monkeypatch.setattr(outbox, "CHANNELS", (Broken(),))
+    monkeypatch.setattr(outbox, "make_channel", Broken)
     run_slot(1, Outcome.FAILED, TRACE)
     delivery = Delivery.objects.get()
     assert (delivery.state, delivery.tries, delivery.error) == ("pending", 1, "ConnectionRefusedError: no mail server")
     assert delivery.next_try_at == NOON + minutes(5) + outbox.FIRST_PAUSE
 
-    monkeypatch.setattr(outbox, "CHANNELS", alerts.CHANNELS)
+    monkeypatch.undo()
     outbox.send_due(NOON + minutes(5.5))
     assert mail.outbox == []
     outbox.send_due(NOON + minutes(7))
@@ -172,7 +169,7 @@ def test_a_message_that_cannot_be_sent_is_tried_again_later(run_slot, monkeypatc
 
 def test_a_message_is_given_up_after_a_weekend(run_slot, monkeypatch, caplog):
     """A mail server may be down from Friday to Monday; a dead one does not keep a row waking schedulers for ever."""
-    monkeypatch.setattr(outbox, "CHANNELS", (Broken(),))
+    monkeypatch.setattr(outbox, "make_channel", Broken)
     run_slot(1, Outcome.FAILED, TRACE)
 
     tried = []
@@ -194,21 +191,23 @@ def test_a_mail_server_that_hangs_does_not_hold_the_scheduler(monkeypatch):
     """Sending goes on in a thread of its own; a second call does not start a second one."""
     entered, release, calls = threading.Event(), threading.Event(), []
 
-    def hang(now):
-        calls.append(now)
+    def hang(now, channel):
+        calls.append(channel)
         entered.set()
         assert release.wait(30)
 
+    monkeypatch.setattr(outbox, "due_channels", lambda now: ["admins"])
     monkeypatch.setattr(outbox, "send_due", hang)
     alert_sender = AlertSender()
 
     alert_sender.start()
     assert entered.wait(30)
     alert_sender.start()
+    alert_sender._looking.join(30)
     release.set()
-    alert_sender._thread.join(30)
+    alert_sender.finish(30)
 
-    assert len(calls) == 1
+    assert calls == ["admins"]
 
 
 def test_a_database_that_is_away_is_one_line(monkeypatch, caplog):

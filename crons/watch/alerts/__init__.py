@@ -1,8 +1,21 @@
-"""Telling people of incidents: one contract (base), one file per channel."""
+"""Telling people of incidents: a contract (base), a file per channel, an outbox (outbox, taking) between them."""
 
-from crons.watch.alerts.base import Channel, Notice
-from crons.watch.alerts.email import AdminMail
+from crons.watch.alerts.acts import acknowledge, snooze
+from crons.watch.alerts.base import Channel, Notice, NotSent, Sending
+from crons.watch.alerts.channels import build as build_channel
+from crons.watch.alerts.channels import make_channel
+from crons.watch.alerts.outbox import in_words, notice_of, send_due
 
-CHANNELS: tuple[Channel, ...] = (AdminMail(),)
-
-__all__ = ["CHANNELS", "Channel", "Notice"]
+__all__ = [
+    "Channel",
+    "NotSent",
+    "Notice",
+    "Sending",
+    "acknowledge",
+    "build_channel",
+    "in_words",
+    "make_channel",
+    "notice_of",
+    "send_due",
+    "snooze",
+]

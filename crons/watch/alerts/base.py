@@ -6,15 +6,16 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, fields, replace
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, ClassVar
 
+from crons.exceptions import CronsError, InvalidSetting, nearest_and_all
 from crons.presentation import readable, readable_line, utc
 
 LONGEST_LINE = 255
 # The error stands at the start and the last output at the end: where both are long, the middle is left out.
 LONGEST_TEXT = 20_000
 LEFT_OUT = "\n[… {count} characters left out …]\n"
-CHANGES = ("opened", "worsened", "reminder", "closed", "test")
+CHANGES = ("opened", "worsened", "reminder", "closed", "digest", "test")
 SEVERITIES = ("info", "warning", "critical")
 
 
@@ -23,7 +24,7 @@ class Notice:
     """What to tell of an incident, as data: each channel says it in its own form when it sends.
 
     Attributes:
-        change: opened, worsened, reminder, closed, or test.
+        change: opened, worsened, reminder, closed, digest (of several), or test.
         rule: the incident's rule: failing, undeclared, …
         severity: info, warning or critical.
         subject: one line.
@@ -88,18 +89,55 @@ class Notice:
         return (*self.facts, *(each for each in more if each[1]))
 
 
+@dataclass(frozen=True)
+class Sending:
+    """What belongs to one sending of a notice.
+
+    Attributes:
+        key: the same whenever the same notice is sent again, so that who gets it twice can tell.
+        thread: the same for all notices of one incident.
+        is_first: whether it opens that thread.
+        at: the moment, by the database's clock.
+        link: the page to look at; "" where no base address is known.
+    """
+
+    key: str
+    thread: str
+    is_first: bool
+    at: datetime
+    link: str = ""
+
+
+class NotSent(CronsError):
+    """A channel did not reach anybody; the message holds no secret, and no address that is one."""
+
+
 class Channel(ABC):
-    """A way to reach people. The outbox calls it outside of transactions and repeats what raised."""
+    """A way to reach people: made anew for each look, from its *name* and *options* in CRONS["ALERTS"]["CHANNELS"].
 
-    name: str
+    An implementer promises: `__init__` raises InvalidSetting for options that cannot work, saying no secret; `send`
+    ends within about a minute, whatever the other side does, and raises NotSent (or whatever went wrong) where nobody
+    was reached. It may assume: it is called outside of transactions, in a thread of its own; what raised is tried
+    again, with the same Sending.key.
+    """
 
-    @abstractmethod
+    keys: ClassVar[tuple[str, ...]] = ()
+    """The options that it knows, KIND besides."""
+
+    def __init__(self, name: str, options: Mapping[str, Any]) -> None:
+        self.name = name
+        self.place = f"CRONS['ALERTS']['CHANNELS'][{name!r}]"
+        for key in options:
+            if key not in self.keys:
+                raise InvalidSetting(f"{self.place}[{key!r}] is unknown.{nearest_and_all(str(key), self.keys)}")
+
     def is_on(self) -> bool:
-        """Say whether anybody would be reached."""
+        """Say whether anybody would be reached; what nobody would get is not kept."""
+        return True
 
     @abstractmethod
-    def send(self, notice: Notice) -> None:
-        """Tell; raise whatever went wrong."""
+    def send(self, notice: Notice, sending: Sending) -> str:
+        """Tell; return what came back, in a few words, for `crons alert --test`."""
 
 
 def _list(value: Any) -> list[Any]:

@@ -20,7 +20,7 @@ CRONS = {
     "MODULES": ["tests.contracts.project.jobs"],
     "REDACT": ["mother's maiden name"],
     "LEASE": timedelta(seconds=float(os.environ["CONTRACT_LEASE_SECONDS"])),
-    "MAIL_ADMINS": False,
+    "ALERTS": {"ROUTES": [{"TO": []}]},
     "EXECUTORS": {
         "celery": {
             "BACKEND": "crons.contrib.celery.executor.CelerySender",
