@@ -1,11 +1,13 @@
-"""Side output: notes, logs, echoes. It decides nothing: what cannot be written is dropped, and the work goes on."""
+"""Side output: notes, logs, echoes, signs of life. It decides nothing: what cannot be written is dropped."""
 
 from __future__ import annotations
 
 import logging
 import os
 import select
+import socket
 import sys
+import time
 from collections.abc import Iterator, Mapping, MutableMapping
 from contextlib import contextmanager, suppress
 from typing import Any, TextIO
@@ -213,3 +215,57 @@ def _point_at_nothing(stream: TextIO) -> None:
         nothing = os.open(os.devnull, os.O_WRONLY)
         os.dup2(nothing, stream.fileno())
         os.close(nothing)
+
+
+class Notifier:
+    """Tells whoever started this process how it is, where they ask: the datagram socket that NOTIFY_SOCKET names.
+
+    Jobs do not inherit it: who waits for this process must not hear them. Called by the loop that does the work, and
+    by no thread: where that loop hangs, WATCHDOG=1 must fail to come.
+    """
+
+    NAMES = ("NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID")
+
+    def __init__(self) -> None:
+        self._given = {name: os.environ.pop(name) for name in self.NAMES if name in os.environ}
+        address = self._given.get("NOTIFY_SOCKET", "")
+        # An abstract one has a zero in the place of its @; other kinds, of virtual machines, are passed over.
+        self._address = f"\0{address[1:]}" if address.startswith("@") else address if address.startswith("/") else ""
+        self._every = self._watched_seconds() / 4
+        self._next = 0.0
+        self._status = ""
+
+    def ready(self, status: str) -> None:
+        """Say that the first look is through."""
+        self._status = status
+        self._send("READY=1", f"STATUS={status}")
+
+    def alive(self, status: str) -> None:
+        """Say that the loop turns, four times as often as is asked for, and *status* where it is another."""
+        lines = [f"STATUS={status}"] if status != self._status else []
+        if self._every and time.monotonic() >= self._next:
+            self._next = time.monotonic() + self._every
+            lines.append("WATCHDOG=1")
+        self._status = status
+        self._send(*lines)
+
+    def stopping(self, status: str) -> None:
+        """Say that this process ends, as it was asked to."""
+        self._send("STOPPING=1", f"STATUS={status}")
+
+    def give_back(self) -> None:
+        """Leave the socket to the program that takes this one's place in its process."""
+        os.environ.update(self._given)
+
+    def _watched_seconds(self) -> float:
+        usec, pid = self._given.get("WATCHDOG_USEC", ""), self._given.get("WATCHDOG_PID", "")
+        is_ours = not pid or pid == str(os.getpid())
+        return int(usec) / 1_000_000 if is_ours and usec.isascii() and usec.isdigit() else 0.0
+
+    def _send(self, *lines: str) -> None:
+        if not self._address or not lines:
+            return
+        text = "\n".join(" ".join(line.splitlines()) for line in lines)
+        with suppress(OSError), socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as end:
+            end.setblocking(False)
+            end.sendto(text.encode(errors="replace"), self._address)

@@ -18,7 +18,7 @@ from crons import api, ledger, watch
 from crons.declarations import sync
 from crons.dispatch import Pass
 from crons.exceptions import ClockInDoubt, LedgerUnavailable, NotAdopted
-from crons.side_output import flush_at_exit, get_log
+from crons.side_output import Notifier, flush_at_exit, get_log
 from crons.triggers import heartbeat
 from crons.triggers.alert_sender import AlertSender
 from crons.triggers.session import LONGEST_LOOK_SECONDS, Session
@@ -42,6 +42,8 @@ class Scheduler:
     say: Callable[[str], None]
     reload: bool = False
     alert_sender: AlertSender = field(default_factory=AlertSender)
+    notifier: Notifier = field(default_factory=Notifier)
+    is_ready: bool = False
     failures: int = 0
     last_error: str = ""
     beat_at: float = 0.0
@@ -66,8 +68,10 @@ class Scheduler:
         while self.session.stopping is None and not anew:
             self._turn()
             anew = self._code_changed() or self._is_broken()
+        if not anew:
+            self.notifier.stopping("draining: nothing new is begun")
         self.say("Draining: nothing new is begun." if not anew else "Starting anew.")
-        self.session.drain()
+        self.session.drain(lambda: self.notifier.alive("draining: nothing new is begun"))
         with self.session.watchdog:
             self.session.report()
         self.alert_sender.finish(SENDING_SECONDS)
@@ -76,6 +80,7 @@ class Scheduler:
                 heartbeat.stop(self.session.instance)
         except Exception as error:  # noqa: BLE001 (it ends as it was asked to)
             log.warning("the heartbeat's row could not be taken away; it will be called silent: %s", error)
+        self.notifier.give_back()  # for the program that starts anew in this process
         return anew and self.session.stopping is None
 
     def _turn(self) -> None:
@@ -85,10 +90,22 @@ class Scheduler:
                 wait = self._look()
         except Exception as error:  # noqa: BLE001 (one turn of the loop: it is logged, the next tries again)
             wait = self._note(error)
+        else:
+            if not self.is_ready:
+                self.notifier.ready(self._status())
+            self.is_ready = True
+        self.notifier.alive(self._status())
         try:
             self.session.work(wait)
         except Exception as error:  # noqa: BLE001 (what runs goes on, whatever is wrong with one ending)
             time.sleep(self._note(error))
+
+    def _status(self) -> str:
+        """Say in a line how it goes; what an error says may be anything, and stands in the log."""
+        if self.failures:
+            return f"{self.failures} looks in a row failed; the log says why"
+        running = sum(len(executor.running()) for executor in self.session.executors.values())
+        return f"looks at the clock; {running} running here, {self.session.free()} more could"
 
     def _look(self) -> float:
         """Do what is due; return for how many seconds nothing is."""

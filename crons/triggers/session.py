@@ -129,11 +129,14 @@ class Session:
         """Count the attempts that could be started now."""
         return sum(executor.free() for executor in self.executors.values())
 
-    def drain(self) -> None:
-        """Let what runs finish within the grace, then cancel it; write down how everything ended."""
+    def drain(self, between: Callable[[], object] | None = None) -> None:
+        """Let what runs finish within the grace, then cancel it; write down how everything ended.
+
+        Args: *between* is done after each turn.
+        """
         grace = DRAIN_AT_TERMINAL if self.stopping == signal.SIGINT and is_terminal(sys.stdin) else conf.drain
         # Counted from the first, which began the stop: the second may come before this line does.
-        self._supervise(lambda: self.signals <= 1, until=time.monotonic() + grace.total_seconds())
+        self._supervise(lambda: self.signals <= 1, until=time.monotonic() + grace.total_seconds(), between=between)
         left = [(executor, executor.running()) for executor in self.executors.values()]
         for executor, attempts in left:
             if attempts:
@@ -141,7 +144,7 @@ class Session:
                 who = "worker" if self.instance.kind == "worker" else "scheduler"
                 how = "was stopped" if self.stopping is not None else "lost both of its fork servers and started anew"
                 executor.cancel(attempts, f"the {who} {how}")
-        self._supervise(lambda: True, until=time.monotonic() + CANCELLING_SECONDS)
+        self._supervise(lambda: True, until=time.monotonic() + CANCELLING_SECONDS, between=between)
         try:
             self.dispatcher.publishers.finish()
         except LedgerUnavailable as error:

@@ -24,6 +24,8 @@ SYSTEM_UNITS = Path("/etc/systemd/system")
 EVERY_MINUTE = ["*-*-* *:*:00 UTC"]
 # Beyond the scheduler's own grace: what it needs to cancel the rest and write that down.
 STOP_MARGIN_SECONDS = 20
+# A look that the database does not answer is cut after a lease, and tried once more.
+WATCHDOG_MARGIN_SECONDS = 60
 NAME_LONGEST = 255
 
 
@@ -186,6 +188,7 @@ class SystemdTarget(Target):
             env_file=str(installation.env_file or ""),
             writable=_writable(),
             stop_seconds=int(conf.drain.total_seconds()) + STOP_MARGIN_SECONDS,
+            watchdog_seconds=int(2 * conf.lease.total_seconds()) + WATCHDOG_MARGIN_SECONDS,
         )
 
     def _installation(self) -> Installation:

@@ -15,6 +15,8 @@ from crons.targets.blocks import FACT, checksum
 MARK = re.compile(r"# crons ([0-9a-f]{16}) ([^\n]*)\n")
 UNSAFE = re.compile(r"^\.|[^A-Za-z0-9:_.]")
 
+# To import a large project, and to look at what fell due in a week.
+START_SECONDS = 300
 # For every service. What a per-user manager may not do is in SYSTEM.
 HARDENING = """\
 UMask=0027
@@ -61,14 +63,18 @@ class Command:
     env_file: str
     writable: Sequence[str]
     stop_seconds: int
+    watchdog_seconds: int
 
     def service(self, description: str, *words: str, stays: bool = False) -> list[str]:
-        """Write the service that calls `manage.py` with *words*; one that *stays* is brought back when it ends."""
+        """Write the service that calls `manage.py` with *words*; one that *stays* is brought back."""
         lines = ["[Unit]", f"Description={_plain(description)}"]
         lines += ["StartLimitIntervalSec=0"] if stays else []
         if self.account:
             lines += ["Wants=network-online.target", "After=network-online.target"]
-        lines += ["", "[Service]", f"Type={'exec' if stays else 'oneshot'}"]
+        lines += ["", "[Service]", f"Type={'notify' if stays else 'oneshot'}"]
+        # Started when its first look is through; started anew when its loop hangs.
+        lines += ["NotifyAccess=main", f"TimeoutStartSec={START_SECONDS}"] if stays else []
+        lines += [f"WatchdogSec={self.watchdog_seconds}"] if stays else []
         lines += [f"User={self.account}"] if self.account else []
         lines += [f"WorkingDirectory={_plain(self.folder)}"]
         lines += [f"Environment={quoted(f'{name}={value}', command=False)}" for name, value in self.env.items()]

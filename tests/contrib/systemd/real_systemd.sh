@@ -34,6 +34,7 @@ first=$(pid)
 kill -KILL "$first"
 # Not only another pid: what is left of the first is shown as one while it is put away.
 until [ "$(grep -c 'crons serve: pid' "$place/output.log")" = 2 ]; do sleep 0.1; done
+until systemctl --user is-active --quiet "$unit"; do sleep 0.1; done
 echo "brought back: $(systemctl --user is-active "$unit")"
 
 crons plan --to systemd >/dev/null 2>&1 && echo "in step"

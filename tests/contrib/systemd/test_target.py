@@ -191,6 +191,9 @@ def test_serve_is_kept_alive(machine: Machine, report: None, crons: Any) -> None
     service = machine.files[".service"]
     assert list(machine.files) == [".service"]
     assert value(service, "ExecStart") == [f"{sys.executable} {ROOT}/manage.py crons serve"]
+    # Two leases and a minute: a look that the database does not answer is cut by itself before.
+    given = {name: value(service, name) for name in ("Type", "NotifyAccess", "WatchdogSec")}
+    assert given == {"Type": ["notify"], "NotifyAccess": ["main"], "WatchdogSec": ["180"]}
     assert (value(service, "Restart"), value(service, "StartLimitIntervalSec")) == (["always"], ["0"])
     assert (value(service, "KillMode"), value(service, "TimeoutStopSec")) == (["mixed"], ["50"])
     assert value(service, "WantedBy") == ["default.target"]
@@ -452,7 +455,7 @@ def test_odd_paths_reach_systemd_as_they_are(tmp_path: Path) -> None:
     program = odd / "python"
     program.symlink_to(sys.executable)
     (odd / "env").touch()
-    command = units.Command(str(odd), [str(program)], "daemon", {"A": "x y%$"}, str(odd / "env"), [str(odd)], 50)
+    command = units.Command(str(odd), [str(program)], "daemon", {"A": "x y%$"}, str(odd / "env"), [str(odd)], 50, 180)
     path = tmp_path / "odd.service"
     path.write_text("\n".join(command.service("Odd %n\nExecStart=/bin/evil", "crons", "serve", stays=True)) + "\n")
 
