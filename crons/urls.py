@@ -4,11 +4,12 @@ from django.urls import path
 
 from crons.extensions import extensions
 from crons.triggers import http
-from crons.web import health, run_views, views
+from crons.web import health, run_views, timeline_view, views
 
 app_name = "crons"
 urlpatterns = [
     path("", views.home, name="home"),
+    path("timeline", timeline_view.timeline, name="timeline"),
     path("why", views.why, name="why"),
     path("runs/<str:number>", run_views.run, name="run"),
     path("runs/<str:number>/output", run_views.written, name="output"),

@@ -96,12 +96,14 @@ def prepare(folder: Path) -> None:
     django.setup()
     call_command("migrate", verbosity=0)
     timezone.now = lambda: NOW
+    from crons import ledger
     from crons.watch import problems
     from crons.web import overview, views
 
     # The rows here are made up: that the CRM declares others is no news.
     problems.RULES.remove(problems.unsynced)
-    views.overview.look = lambda window, look=overview.look: look(window, NOW)
+    views.overview.look = lambda window, look=overview.look, **who: look(window, NOW, **who)
+    ledger.database_now = lambda: NOW
 
 
 def serve() -> Any:
@@ -223,6 +225,26 @@ def fire() -> dict[str, Any]:
     return {**known, "run_id": failed.pk, "stock_id": stock.pk}
 
 
+def night() -> dict[str, Any]:
+    """A night in which much falls due at 02:00, some of it long, and some of it fails."""
+    from crons import models
+
+    known = fire()
+    names = ["backup", "bank_import", "billing", "currency_rates", "dunning", "inventory", "invoices", "loyalty_points",
+             "payroll_export", "price_feed", "statistics", "tax_report"]  # fmt: skip
+    models.Entry.objects.filter(name="generate_crm_report").update(parked_reason="", zone=ZONE)
+    for number, name in enumerate(names):
+        entry = models.Entry.objects.create(
+            name=name, job=name, schedule="0 2 * * *" if number % 3 else "*/30 1-4 * * *", zone=ZONE, owner="finance",
+            source_ref=f"crm.cron.{name}", first_seen_at=NOW - timedelta(days=90), accounted_until=NOW,
+        )  # fmt: skip
+        for day in range(7):
+            at = NOW.replace(hour=1, minute=0, second=0) - timedelta(days=day)
+            took = timedelta(minutes=4 + 17 * number % 90 + 3 * day)
+            ended_run(entry, at, "failed" if (number + day) % 9 == 4 else "succeeded", took=took)
+    return known
+
+
 def slots(entry: Any, count: int) -> list[datetime]:
     """Take the moments of the last runs of *entry* away from them, oldest first."""
     runs = list(entry.runs.filter(kind="slot").order_by("-planned_at")[:count])
@@ -231,18 +253,25 @@ def slots(entry: Any, count: int) -> list[datetime]:
     return sorted(run.slot_at for run in runs)
 
 
-def ended_run(entry: Any, at: datetime, verdict: str = "succeeded", detail: str = "", reason: str = "") -> Any:
+def ended_run(
+    entry: Any,
+    at: datetime,
+    verdict: str = "succeeded",
+    detail: str = "",
+    reason: str = "",
+    took: timedelta = timedelta(seconds=9),
+) -> Any:
     """A run of *entry* that is over, with its attempt where it was begun, and what that wrote."""
     from crons import models
 
     begun = verdict != "skipped"
     run = models.Run.objects.create(
         entry=entry, slot_at=at, planned_at=at, recorded_at=at, state="done", verdict=verdict, reason=reason,
-        detail=detail, tries=int(begun), trigger="serve", ended_at=at + timedelta(seconds=9),
+        detail=detail, tries=int(begun), trigger="serve", ended_at=at + took,
     )  # fmt: skip
     if begun:
         failed = verdict == "failed"
-        ended = {"outcome": verdict, "ended_at": at + timedelta(seconds=9), "exit_code": int(failed)}
+        ended = {"outcome": verdict, "ended_at": at + took, "exit_code": int(failed)}
         used = {"cpu_seconds": 1.24, "peak_memory_bytes": 61_400_000, "error": TRACEBACK if failed else ""}
         attempt = attempt_of(run, at, **ended, **used)
         lines = [("stdout", "asking for products below 10\n"), ("log", "INFO crm.stock: key 8c1f, try 1\n")]
@@ -299,6 +328,14 @@ SCENES: list[tuple[Callable[[], dict[str, Any]], list[Picture]]] = [
             ("admin-entry", "/admin/crons/entry/{stock_id}/change/", WIDE, "light"),
             ("admin-pause", "/admin/crons/entry/pause/?ids={stock_id}", WIDE, "light"),
             ("admin-pauses", "/admin/crons/pause/", WIDE, "light"),
+        ],
+    ),
+    (
+        night,
+        [
+            ("timeline", "/crons/timeline", WIDE, "light"),
+            ("timeline-week-dark", "/crons/timeline?span=7d&owner=finance", WIDE, "dark"),
+            ("timeline-narrow", "/crons/timeline?owner=finance", NARROW, "light"),
         ],
     ),
 ]

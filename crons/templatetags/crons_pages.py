@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from urllib.parse import urlencode
+from zoneinfo import ZoneInfo
 
 import django
 from django import template
@@ -162,6 +163,19 @@ def pages_here(context: template.Context) -> list[Place]:
     shown = match.view_name if match else ""
     found = [Place(title, _address(name), shown in (name, *below)) for title, name, below in PLACES]
     return [each for each in found if each.address]
+
+
+@register.simple_tag
+def short(moment: datetime, zone: str, span: str) -> str:
+    """Write a moment as an axis names it: the hour, or the day."""
+    there = moment.astimezone(ZoneInfo(zone))
+    return f"{there:%H:%M}" if span == "24h" else f"{there:%a %d}"
+
+
+@register.simple_tag
+def from_top(height: float) -> float:
+    """Return where a bar of so many hundredths begins."""
+    return round(100 - height, 1)
 
 
 @register.simple_tag
