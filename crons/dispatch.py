@@ -23,6 +23,8 @@ log = get_log("crons")
 SETTLE_SECONDS = 1.0
 # Columns that hold no moment are looked for by the first pass of a process, and then this often.
 MEND_SECONDS = 10.0
+# Whether what is open is over is asked this often, and whenever something has ended badly.
+INCIDENT_SECONDS = 5.0
 # A moment that was read longer ago is not what a lease may be counted from.
 OLD_SECONDS = 1.0
 
@@ -89,7 +91,7 @@ class Dispatcher:
         self.health = LedgerHealth()
         self.lacking: set[str] = set()
         self._clock = ledger.ClockWatch()
-        self._settle_at = self._mend_at = 0.0
+        self._settle_at = self._mend_at = self._incidents_at = 0.0
 
     def running(self) -> int:
         """Count the attempts started here that are not yet written down as ended."""
@@ -124,8 +126,10 @@ class Dispatcher:
             # Recording takes its time after a long absence, and so does a lock; a lease must not have begun before.
             is_old = done.runs or boottime() - looked_at > OLD_SECONDS
             done.begun = self.begin(ledger.database_now() if now is None and is_old else agenda.now)
-        if agenda.inspect_at is not None or agenda.open_incidents or done.lost:
+        is_new = agenda.inspect_at is not None or done.lost or done.runs or done.written_off
+        if is_new or (agenda.open_incidents and self._incidents_at <= time.monotonic()):
             watch.inspect(agenda.now)
+            self._incidents_at = time.monotonic() + INCIDENT_SECONDS
         return done
 
     def begin(self, now: datetime, *, only_run: int | None = None, arrived: bool = False) -> list[Begun]:

@@ -151,7 +151,8 @@ class Run(LedgerRow):
     *sends*: how often it was sent to be begun elsewhere, since it last became due.
     *asked_at*: when a person last asked for this slot to be run again or after all.
     *effect_key*: what the job gets as context.key, for good; empty for rows from before this column.
-    *inspect_at* is set while an incident still has to be considered.
+    *inspect_at* is set while an incident still has to be considered. *late_seconds*: how long after its slot it was
+    first begun, where that is more than the grace; *outage*: the id of the incident that it makes up for.
     """
 
     entry = models.ForeignKey(Entry, on_delete=models.CASCADE, related_name="runs")
@@ -177,6 +178,8 @@ class Run(LedgerRow):
     ended_at = RowDateTimeField(null=True)
     asked_at = RowDateTimeField(null=True)
     inspect_at = RowDateTimeField(null=True, db_index=True)
+    late_seconds = models.PositiveBigIntegerField(null=True)
+    outage = models.BigIntegerField(null=True)
 
     class Meta:
         constraints = [models.UniqueConstraint(fields=["entry", "slot_at"], name="crons_run_once_per_slot")]
@@ -197,6 +200,12 @@ class Run(LedgerRow):
             models.Index(fields=["entry", "-planned_at", "-id"], name="crons_run_entry_planned"),
             models.Index(fields=["-planned_at", "-id"], name="crons_run_planned"),
             models.Index(fields=["-planned_at", "-id"], condition=NOT_WELL, name="crons_run_not_well"),
+            models.Index(
+                fields=["-planned_at", "-id"], condition=models.Q(late_seconds__isnull=False), name="crons_run_late"
+            ),
+            models.Index(
+                fields=["outage", "state", "verdict"], condition=models.Q(outage__isnull=False), name="crons_run_outage"
+            ),
             models.Index(fields=["verdict", "-planned_at", "-id"], condition=NOT_WELL, name="crons_run_verdict"),
             models.Index(
                 fields=["entry", "verdict", "-planned_at", "-id"], condition=NOT_WELL, name="crons_run_entry_verdict"
@@ -217,6 +226,7 @@ class Range(LedgerRow):
     """Many slots of one entry with the same verdict. Unique: (entry, first slot).
 
     *pause*: of slots skipped in a pause, which it was (since, until, by, reason, scope): its own row goes when it ends.
+    *inspect_at* as with a run.
     """
 
     entry = models.ForeignKey(Entry, on_delete=models.CASCADE, related_name="ranges")
@@ -228,6 +238,7 @@ class Range(LedgerRow):
     trigger = models.CharField(max_length=50)
     recorded_at = RowDateTimeField()
     pause = RowJSONField(null=True)
+    inspect_at = RowDateTimeField(null=True)
 
     class Meta:
         constraints = [models.UniqueConstraint(fields=["entry", "first_at"], name="crons_range_once_per_first")]
@@ -235,6 +246,9 @@ class Range(LedgerRow):
             models.Index(fields=["entry", "-last_at", "-id"], name="crons_range_entry_last"),
             models.Index(fields=["-last_at", "-id"], name="crons_range_last"),
             models.Index(fields=["verdict", "-last_at", "-id"], name="crons_range_verdict"),
+            models.Index(
+                fields=["inspect_at"], condition=models.Q(inspect_at__isnull=False), name="crons_range_inspect"
+            ),
         ]
 
     def __str__(self) -> str:

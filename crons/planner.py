@@ -34,10 +34,11 @@ class Account:
 
 @dataclass(frozen=True, slots=True)
 class PlannedSlot:
-    """A slot to record as a run; begun later than *start_before*, it is missed."""
+    """A slot to record as a run; begun later than *start_before*, it is missed; *is_late*: nothing looked in time."""
 
     slot_at: datetime
     start_before: datetime | None
+    is_late: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,7 +155,10 @@ def _let_through(
             break
         kept.append(slot_at)
     kept.reverse()
-    slots = [PlannedSlot(slot_at, slot_at + patience if patience is not None else None) for slot_at in kept]
+    slots = [
+        PlannedSlot(slot_at, slot_at + patience if patience is not None else None, now - slot_at > grace)
+        for slot_at in kept
+    ]
     until = kept[0] - timedelta.resolution if kept else now
     return slots, _missed(account, after, until, now)
 

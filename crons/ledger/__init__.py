@@ -5,7 +5,7 @@ The entry's row lock decides who records and who begins; unique keys are the sea
 may be repeated, and raises LedgerUnavailable when the database does not answer.
 """
 
-from crons.ledger.agenda import Agenda, UpcomingSlot, agenda, full_groups, slots_of
+from crons.ledger.agenda import FLAGGED, Agenda, UpcomingSlot, agenda, full_groups, slots_of
 from crons.ledger.begin import begin, read_attempt, send
 from crons.ledger.deployment import ClockWatch, permit, require_believable, require_near
 from crons.ledger.ending import (
@@ -65,6 +65,7 @@ from crons.ledger.transactions import BATCH, database_now, fenced, note, reading
 
 __all__ = [
     "BATCH",
+    "FLAGGED",
     "Agenda",
     "ClockWatch",
     "Corrected",

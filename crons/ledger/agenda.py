@@ -6,9 +6,11 @@ from collections import Counter
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field
 from datetime import datetime
+from typing import Final
 
 from django.db import connections
 
+from crons.columns import UNREAD
 from crons.conf import conf
 from crons.exceptions import CronsError
 from crons.ledger import queries
@@ -28,6 +30,11 @@ SQL = """SELECT
     (SELECT MIN(inspect_at) FROM crons_run WHERE inspect_at IS NOT NULL),
     (SELECT MIN(next_try_at) FROM crons_delivery WHERE next_try_at IS NOT NULL),
     (SELECT MIN(open_key) FROM crons_incident WHERE open_key IS NOT NULL)"""
+
+
+# Of runs and ranges: what the watch has not looked at yet. A range besides, not IS NOT NULL alone: of that PostgreSQL
+# thinks, until it has statistics, that it holds for all rows.
+FLAGGED: Final = {"inspect_at__isnull": False, "inspect_at__range": (UNREAD, FAR_FUTURE)}
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,7 @@ from crons.models import Entry, Range, Run
 from crons.planner import Account, Plan, PlannedRange, PlannedSlot, while_retired, without
 from crons.schedules import FAR_FUTURE
 from crons.signals import recorded
-from crons.verdicts import Reason
+from crons.verdicts import Reason, Verdict
 
 # Characters of the reason why an entry is parked: an unreadable row may hold megabytes.
 LONGEST_REASON = 1_000
@@ -110,7 +110,7 @@ def account_for(entries: Sequence[Entry | Planned], now: datetime, trigger: str,
     done.runs.extend((entry.name, slot.slot_at) for entry, slot in slots)
     waits_since = end_replaced(newest, now, using)
     template = Run(trigger=trigger, requested_by=by, recorded_at=now)
-    columns = ["entry_id", "slot_at", "planned_at", "wake_at", "start_before", "effect_key"]
+    columns = ["entry_id", "slot_at", "planned_at", "wake_at", "start_before", "effect_key", "inspect_at"]
     values = [
         (
             entry.id,
@@ -119,6 +119,7 @@ def account_for(entries: Sequence[Entry | Planned], now: datetime, trigger: str,
             waits_since.get(entry.id, slot.slot_at),
             slot.start_before,
             slot_key(entry.name, slot.slot_at),
+            now if slot.is_late else None,
         )
         for entry, slot in slots
     ]
@@ -196,6 +197,7 @@ def _range(entry: Entry | Planned, planned: PlannedRange, trigger: str, now: dat
         trigger=trigger,
         recorded_at=now,
         pause=_pause(entry) if planned.reason == Reason.PAUSED else None,
+        inspect_at=now if planned.verdict == Verdict.MISSED else None,
     )
 
 

@@ -33,18 +33,24 @@ class Cell:
     tone: str = ""
 
 
-def describe_verdict(word: str, reason: str = "", detail: str = "") -> Cell:
-    """Say how something ended; readable without its colour."""
+def describe_verdict(word: str, reason: str = "", detail: str = "", *, late_seconds: int | None = None) -> Cell:
+    """Say how something ended, and by how much it was begun late; readable without its colour."""
     tone = "good" if word == Verdict.SUCCEEDED else "bad" if word in UNWANTED else "warn"
-    text = words(word) + (f" ({words(reason)})" if reason else "")
+    text = words(word) + (f" ({words(reason)})" if reason else "") + _late(late_seconds)
+    tone = "warn" if tone == "good" and late_seconds else tone
     return Cell(f"{text}: {detail}" if detail else text, tone)
 
 
 def describe_run(run: Run) -> Cell:
     """Say how a run ended, or, of one that is not over, its state."""
     if run.state == State.DONE:
-        return describe_verdict(run.verdict, run.reason, run.detail)
-    return Cell(f"{run.state}: {run.detail}" if run.detail else run.state)
+        return describe_verdict(run.verdict, run.reason, run.detail, late_seconds=run.late_seconds)
+    state = run.state + _late(run.late_seconds)
+    return Cell(f"{state}: {run.detail}" if run.detail else state)
+
+
+def _late(seconds: int | None) -> str:
+    return f", {length(timedelta(seconds=seconds))} late" if seconds else ""
 
 
 def words(name: str) -> str:

@@ -140,7 +140,8 @@ def verdict(word: str, reason: str = "") -> SafeString:
 @register.simple_tag
 def run_status(run: Run) -> SafeString:
     """Write how a run ended, or where it stands, and beside it what is known of why."""
-    cell = describe_verdict(run.verdict, run.reason) if run.verdict else Cell(run.state)
+    late = run.late_seconds
+    cell = describe_verdict(run.verdict, run.reason, late_seconds=late) if run.verdict else Cell(run.state)
     detail = readable_line(run.detail)
     return format_html(
         '<span class="verdict {}">{}</span> <span class="detail">{}</span>', cell.tone, cell.text, detail

@@ -13,6 +13,7 @@ from crons.ledger import newest
 from crons.models import Attempt, Entry, Incident, OutputChunk, Run
 from crons.presentation import describe_progress, describe_work, progress_of, utc, work_of
 from crons.verdicts import BAD_VERDICTS, named_error
+from crons.watch import outages
 from crons.watch.alerts import Notice, outbox
 from crons.watch.rules import CRITICAL, WARNING, is_worse, terms_of, without_numbers
 
@@ -26,11 +27,13 @@ TAIL_CHARACTERS = 4_000
 def inspect_some(now: datetime) -> bool:
     """Look at runs that ended badly and that nobody has looked at; say whether there may be more."""
     with ledger.writing() as using:
-        bad = Run.objects.using(using).filter(inspect_at__isnull=False).select_related("entry")
+        # Not by their verdict alone: of a year's failures these few are read, along the index of what is flagged.
+        bad = Run.objects.using(using).filter(**ledger.FLAGGED, verdict__in=BAD_VERDICTS)
+        bad = bad.select_related("entry")
         runs = list(bad.select_for_update(of=_self(using)).order_by("ended_at", "pk")[:BATCH])
         for run in runs:
-            if run.verdict in BAD_VERDICTS:
-                _note(run, now, using)
+            _note(run, now, using)
+        outages.note(runs, (), now, using)
         Run.objects.using(using).filter(pk__in=[run.pk for run in runs]).update(inspect_at=None)
     return len(runs) == BATCH
 

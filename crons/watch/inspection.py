@@ -13,7 +13,7 @@ from datetime import datetime
 from crons.exceptions import LedgerUnavailable
 from crons.ledger import reading, verb, writing
 from crons.side_output import get_log
-from crons.watch import declared, declarers, failing, incidents, problems
+from crons.watch import declared, declarers, endings, incidents, problems
 from crons.watch.look import READ, Look, Problem
 from crons.watch.over_time import OVER_TIME
 
@@ -25,9 +25,7 @@ OF_ONE_PROCESS = (problems.disabled, declared.broken, declared.unsynced)
 def inspect(now: datetime) -> None:
     """Open, change and close the incidents of what has ended; their notices wait in the outbox."""
     try:
-        while failing.inspect_some(now):
-            pass
-        failing.close_healed(now)
+        endings.follow(now)
     except LedgerUnavailable as error:
         log.warning("incidents could not be looked at; the next pass does it: %s", error)
 

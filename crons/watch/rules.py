@@ -75,7 +75,7 @@ RULES: Mapping[str, Terms] = {
     # How it went.
     "failing": Terms("failed", "working again", steps=(5, 50, 500, 5_000), by_event=True),
     "unsteady": Terms("fails time and again", "steady again", calm=6 * HOUR, steps=()),
-    "outage": Terms("missed slots", "over", CRITICAL, calm=6 * HOUR, steps=(), by_event=True),
+    "outage": Terms("missed slots", "over", CRITICAL, calm=HOUR, steps=(), by_event=True),
     "missed": Terms("missed slots", "in time again", calm=HOUR),
     "late": Terms("begun late", "begun in time again", calm=HOUR),
     "retired": Terms("retired", "back", INFO, by_event=True),

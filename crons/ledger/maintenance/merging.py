@@ -102,7 +102,10 @@ def _join_ranges(former: Entry, present: Entry, now: datetime, using: str) -> li
 def _join_incidents(former: Entry, present: Entry, now: datetime, using: str) -> None:
     incidents = Incident.objects.using(using)
     # Of each rule one may be open: the former's is about a name that nobody knows any more.
-    incidents.filter(entry=former, closed_at=None).update(closed_at=now, open_key=None)
-    still_open = incidents.filter(entry=present, open_key__isnull=False)
-    still_open.update(open_key=Concat(F("rule"), Value(f":{former.pk}")))
+    of_former = incidents.filter(entry=former, open_key=Concat(F("rule"), Value(f":{former.pk}")))
+    of_former.update(closed_at=now, open_key=None)
+    # Those that are of this entry by their key; one of many may name it as the only one so far.
+    still_open = incidents.filter(entry=present, open_key=Concat(F("rule"), Value(f":{present.pk}")))
+    renamed = Concat(F("rule"), Value(f":{former.pk}"))
+    still_open.update(open_key=renamed, key=renamed)
     incidents.filter(entry=present).update(entry=former)

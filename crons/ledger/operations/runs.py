@@ -18,7 +18,7 @@ from crons.models import Attempt, Entry, Run, is_text
 from crons.redaction import for_people
 from crons.verdicts import Kind, State, Verdict
 
-REOPENED = [*ENDED, "start_before", "asked_at"]
+REOPENED = [*ENDED, "start_before", "asked_at", "late_seconds"]
 LONGEST_KEY = 150
 
 
@@ -79,7 +79,7 @@ def reopen(run: Run, now: datetime, *, by: str, reason: str = "") -> None:
     run.state, run.verdict, run.reason, run.detail = State.WAITING, "", "", storable(detail, REASON)
     # What somebody asks for may start however late; and who asks has seen what went wrong before.
     run.wake_at = run.asked_at = now
-    run.start_before = run.ended_at = run.inspect_at = None
+    run.start_before = run.ended_at = run.inspect_at = run.late_seconds = None
 
 
 def verdict_of(run: Run) -> dict[str, Any]:

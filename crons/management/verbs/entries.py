@@ -137,7 +137,8 @@ class _Lasts:
         last = self._last.get(entry.pk)
         if last is None:
             return Cell("none yet", "quiet")
-        ending = describe_verdict(last.verdict, last.reason)
+        late = last.late_seconds if isinstance(last, Run) else None
+        ending = describe_verdict(last.verdict, last.reason, late_seconds=late)
         if isinstance(last, Range):
             return Cell(f"{ending.text}, {distance(last.last_at, now)}", ending.tone)
         length = took(self._attempts.get(last.pk), now)
