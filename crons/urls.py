@@ -4,7 +4,7 @@ from django.urls import path
 
 from crons.extensions import extensions
 from crons.triggers import http
-from crons.web import health, run_views, timeline_view, views
+from crons.web import health, incident_views, run_views, timeline_view, views
 
 app_name = "crons"
 urlpatterns = [
@@ -17,6 +17,9 @@ urlpatterns = [
     path("runs/<str:number>/download", run_views.download, name="download"),
     path("runs/<str:number>/cancel", run_views.cancel, name="cancel"),
     path("runs/<str:number>/retry", run_views.retry, name="retry"),
+    path("incidents", incident_views.listed, name="incidents"),
+    path("incidents/<str:number>/acknowledge", incident_views.acknowledge, name="acknowledge"),
+    path("incidents/<str:number>/snooze", incident_views.snooze, name="snooze"),
     path("tick", http.tick, name="tick"),
     path("health", health.well, name="health"),
     path("health/live", health.live, name="live"),

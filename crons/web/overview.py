@@ -131,7 +131,7 @@ class Board:
     @property
     def shown(self) -> Iterator[int]:
         """The ids of the entries that some line is about, for whoever asks what may be done to them."""
-        entries = [each.row for each in self.problems.rows] + [each.row for each in self.upcoming.rows]
+        entries = [each.first.row for each in self.folded.rows] + [each.row for each in self.upcoming.rows]
         entries += [each.entry for each in self.did_not_run.rows] + [each.entry for each in self.paused.rows]
         yield from (each.pk for each in entries if each)
         yield from (each.run.entry_id for each in self.running.rows)

@@ -13,6 +13,7 @@ from crons.exceptions import Refused, UnknownJob
 from crons.models import Entry
 from crons.presentation import UNWANTED
 from crons.web import overview, rights, shell
+from crons.web.incidents import QUIET
 
 # What the page offers besides looking.
 MAY = ("run_entry", "pause_entry", "cancel_run", "retry_run", "acknowledge_incident")
@@ -28,7 +29,7 @@ def home(request: HttpRequest) -> HttpResponse:
     seen = overview.look(WINDOWS[days], user=request.user)
     may = {name: rights.permitted(request.user, f"crons.{name}", seen.shown) for name in MAY}
     may_all = rights.may_all(request.user, "crons.pause_entry") and rights.may(request.user, "crons.view_pause")
-    told = {"board": seen, "days": days, "may": may, "may_all": may_all, "zone": conf.time_zone}
+    told = {"board": seen, "days": days, "may": may, "may_all": may_all, "zone": conf.time_zone, "quiet": QUIET}
     return shell.render(request, "home", told)
 
 
