@@ -4,8 +4,9 @@
 #   VENV           default .venv       JOBS   tests at once, default two a core
 #   ON             empty: every test on SQLite, and what touches the database on PostgreSQL too;
 #                  sqlite or postgres: every test once, on this database unless it runs only on the other
+#   REST           with ON=postgres, which files run on SQLite what does not touch the database; default all
 #   COVERAGE       1: note in .coverage which lines and branches of crons ran, and fail where they are too few;
-#                  `coverage report` shows them file by file
+#                  `coverage report` shows them file by file. add: note them beside what is there, and judge nothing
 #   DATABASE_URL   a PostgreSQL to use for its leg instead of one started for it
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -14,10 +15,10 @@ selection=$1
 venv=${VENV:-.venv}
 jobs=${JOBS:-$((2 * $(getconf _NPROCESSORS_ONLN)))}
 measured=()
-if [[ ${COVERAGE:-} == 1 ]]; then
-    # Not each leg by itself: only both together are measured against fail_under, at the end.
+if [[ ${COVERAGE:-} == [1a]* ]]; then
+    # Not each leg by itself: only all together are measured against fail_under, at the end.
     measured=(--cov --cov-append --cov-report= --cov-fail-under=0)
-    "$venv/bin/coverage" erase
+    [[ $COVERAGE == add ]] || "$venv/bin/coverage" erase
 fi
 packages=(chromium cron faketime rabbitmq-server redis-server systemd)
 failed=()
@@ -30,8 +31,14 @@ on_sqlite() { # on_sqlite OPTION…
     leg SQLite "$selection" env -u DATABASE_URL CRONS_TEST_DATABASE=sqlite "$venv/bin/python" -m pytest "$@"
 }
 
-on_postgres() { # on_postgres SELECTION
-    leg PostgreSQL "$1" env CRONS_TEST_DATABASE=postgres "$venv/bin/python" -m pytest
+on_postgres() { # on_postgres SELECTION FILE…
+    local selection=$1
+    shift
+    leg PostgreSQL "$selection" env CRONS_TEST_DATABASE=postgres "$venv/bin/python" -m pytest "$@"
+}
+
+marked() { # marked MARK: the files that have it; to collect all others takes each worker longer than a test
+    grep -rlE "mark\.$1\b" --include='test_*.py' tests | sort
 }
 
 leg() { # leg NAME SELECTION COMMAND…: run pytest, keep its closing line
@@ -48,10 +55,15 @@ leg() { # leg NAME SELECTION COMMAND…: run pytest, keep its closing line
 }
 
 scripts/install_debian_packages.sh "${packages[@]}" || failed+=("Debian packages")
+files=()
+[[ $selection == 'not slow' ]] || mapfile -t files < <(marked "$selection")
+mapfile -t only_there < <(marked postgres)
+rest=("${files[@]}")
+[[ -z ${REST:-} ]] || mapfile -t rest <<<"$REST"
 case ${ON:-} in
-    "") on_sqlite && on_postgres "$selection" ;;
-    sqlite) on_sqlite && on_postgres "($selection) and postgres" ;;
-    postgres) on_sqlite --rest && on_postgres "$selection" ;;
+    "") on_sqlite "${files[@]}" && on_postgres "$selection" "${files[@]}" ;;
+    sqlite) on_sqlite "${files[@]}" && on_postgres "($selection) and postgres" "${only_there[@]}" ;;
+    postgres) on_sqlite --rest "${rest[@]}" && on_postgres "$selection" "${files[@]}" ;;
     *) failed+=("ON=$ON is neither sqlite nor postgres") ;;
 esac
 

@@ -5,7 +5,8 @@
 # neither Django nor another chapter (`make check`): they take a third of the time.
 # A folder: where only that one and its tests are gone,
 #   - every module of crons is imported, and manage.py check finds no error;
-#   - pytest collects the rest: the tests of the core, of the other folders, contracts, acceptance, house rules;
+#   - pytest collects the rest: the tests of the other folders, contracts, acceptance, house rules, and of the core those
+#     below; that the core's others can be imported is shown by "all";
 #   - of these, the ones that can end otherwise than with all folders there run ("asking" below), and the other folders'.
 # That is enough: the core learns of a folder only by asking crons.extensions. tests/house holds the core to it, and the
 # list below to who asks. What does not ask is the same code with one folder gone and with all, and "all" runs its tests.
@@ -38,11 +39,18 @@ export DJANGO_SETTINGS_MODULE=tests.settings CRONS_TEST_DATABASE=sqlite
 # What git knows of, and what is new: nothing that was built.
 git ls-files -z --cached --others --exclude-standard | tar --create --null --files-from=- --ignore-failed-read 2>/dev/null |
     tar --extract --directory="$place"
+# And what Python and pytest have compiled of it, or each worker in each copy would do so anew. The times of the files,
+# which say whether it is still true, are copied too.
+find crons crm tests -name __pycache__ -print0 |
+    tar --create --null --files-from=- --ignore-failed-read 2>/dev/null | tar --extract --directory="$place"
 cd "$place"
 run=("$python" -m pytest -p no:cacheprovider "$@")
 
 if [[ $folder == all ]]; then
     rm -rf -- crons/contrib/*/ tests/contrib
+    if [[ -n ${COVERAGE_FILE:-} ]]; then # test_django61.sh: beside what the other legs have noted
+        run+=(--cov --cov-append --cov-report= --cov-fail-under=0)
+    fi
     "${run[@]}" -n "${JOBS:-$((2 * $(getconf _NPROCESSORS_ONLN)))}" --dist worksteal -m 'not slow' tests/crons \
         --ignore-glob='*/test_schedules*'
     exit
@@ -77,5 +85,5 @@ long+=' or test_behind_walls or test_oncalendar or too_strange'
 # In one process: each of several would collect everything. Plain asserts: to rewrite those of all files takes longer than
 # to run these tests.
 "${run[@]}" -p no:xdist --assert=plain -m 'not slow and not needs' -k "(${tests// / or } or contrib) and not (${long})" \
-    "${left_out[@]/#/--ignore=}" tests/crons tests/contrib tests/contracts tests/acceptance tests/house
+    "${left_out[@]/#/--ignore=}" $(printf 'tests/crons/%s\n' $tests) tests/contrib tests/contracts tests/acceptance tests/house
 echo "left out: ${left_out[*]:-nothing}"

@@ -6,6 +6,7 @@ import signal
 import time
 from collections import Counter
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 import hypothesis
@@ -48,6 +49,9 @@ def own_database(tmp_path: Path) -> Iterator[databases.OwnDatabase]:
 def pytest_addoption(parser: pytest.Parser) -> None:
     """Know what scripts/test.sh says where each test shall run once."""
     parser.addoption("--rest", action="store_true", help="on SQLite: only the tests that the PostgreSQL leg leaves out")
+    parser.addoption(
+        "--also", action="append", default=[], metavar="PATH", help="with --rest: all tests of PATH (Django 6.1)"
+    )
 
 
 def pytest_configure() -> None:
@@ -63,9 +67,12 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     on_postgres = settings.DATABASES["default"]["ENGINE"].endswith("postgresql")
     # By hand, DATABASE_URL alone runs everything there.
     is_leg = os.environ.get("CRONS_TEST_DATABASE") == "postgres" if on_postgres else config.getoption("--rest")
+    whole = tuple(config.rootpath / path for path in config.getoption("--also"))
     kept, left_out = [], []
     for item in items:
-        (kept if is_wanted(item, on_postgres=on_postgres, shares=bool(is_leg)) else left_out).append(item)
+        shares = bool(is_leg) and not any(item.path.is_relative_to(path) for path in whole)
+        (kept if is_wanted(item, on_postgres=on_postgres, shares=shares) else left_out).append(item)
+        _must_be_found(item)
     if left_out:
         config.hook.pytest_deselected(items=left_out)
     workers = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
@@ -132,6 +139,18 @@ def pytest_report_header() -> str:
     """Say which database the tests run on."""
     engine = settings.DATABASES["default"]["ENGINE"].rpartition(".")[2]
     return f"database: {engine}, run {run.name()}"
+
+
+def _must_be_found(item: pytest.Item) -> None:
+    """Refuse a mark that does not stand in the test's own file: scripts/test.sh would not have it collected there."""
+    for mark in ("slow", "postgres"):
+        if item.get_closest_marker(mark) and f"mark.{mark}" not in _text(item.path):
+            raise pytest.UsageError(f"{item.nodeid} is marked as {mark}, and {item.path.name} does not say mark.{mark}")
+
+
+@cache
+def _text(path: Path) -> str:
+    return path.read_text()
 
 
 def _seconds(item: pytest.Item) -> float:

@@ -75,6 +75,20 @@ def test_each_test_has_its_database(marks: tuple[str, ...], on_sqlite: bool, res
     assert conftest.is_wanted(item, on_postgres=True, shares=True) == on_postgres
 
 
+def test_a_mark_that_its_file_does_not_say_is_refused(tmp_path: Path) -> None:
+    """scripts/test.sh has only the files collected that say it: such a test would run in no leg."""
+
+    class Item:
+        nodeid, path = "test_x.py::test_it", tmp_path / "test_x.py"
+        get_closest_marker = "slow".__eq__
+
+    item: Any = Item()
+    item.path.write_text("from tests.marks import takes_minutes")
+
+    with pytest.raises(pytest.UsageError, match=r"does not say mark\.slow"):
+        conftest._must_be_found(item)
+
+
 def test_each_worker_begins_with_one_of_the_longest() -> None:
     """Two minutes were spent on the longest slow test alone, because it stood at the end."""
 
