@@ -254,7 +254,7 @@ def why(name: str, moment: str | datetime | None = None, *, run: int | None = No
     Args: *moment* as a text, or a datetime: without an offset it is read on the entry's clock; a time alone is the last
     one that has come, a day alone its first slot. *run* is the number of one of its runs, instead.
     Raises: UnknownJob with the nearest name; Refused if *moment* is none, or *run* is no run of that entry.
-    Cost: at most twenty statements, each along an index.
+    Cost: at most twelve statements, each along an index.
     """
     return answer(gather(name, moment, ledger.database_now(), run=run))
 

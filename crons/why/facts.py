@@ -89,7 +89,7 @@ class AttemptFacts:
     ended_at: datetime | None
     error: str
     late_outcome: str = ""
-    cancel_asked_at: datetime | None = None
+    cancel_requested_at: datetime | None = None
     lease_until: datetime | None = None
     entry: str = ""
     group: str = ""

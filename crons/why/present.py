@@ -123,8 +123,8 @@ def _tell_running(story: Story, run: RunFacts) -> None:
     going = run.attempts[-1] if run.attempts else None
     since = f" for {length(story.facts.now - going.begun_at)}" if going is not None else ""
     story.end("running", f"running{since}")
-    if going is not None and going.cancel_asked_at is not None:
-        story.tell(f"It was asked to stop at {story.at(going.cancel_asked_at)}, and has not ended yet.")
+    if going is not None and going.cancel_requested_at is not None:
+        story.tell(f"It was asked to stop at {story.at(going.cancel_requested_at)}, and has not ended yet.")
     if going is not None and going.lease_until is not None and going.lease_until < story.facts.now:
         story.tell(
             f"Nothing has been heard of its process since its lease ended at {story.at(going.lease_until)}: the next "

@@ -14,7 +14,7 @@ from crons.exceptions import LedgerUnavailable
 from crons.models import Run
 from crons.verdicts import Outcome
 from crons.web import overview
-from crons.why.gather import MOST_STATEMENTS
+from crons.why.statements import MOST_STATEMENTS
 from tests.crons.conftest import NOON
 
 pytestmark = pytest.mark.django_db
