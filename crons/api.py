@@ -35,7 +35,7 @@ def sync(*, retire: Retire = Retire.NOTHING, by: str = "", kind: str = "sync") -
     return done
 
 
-def run_now(name: str, *, by: str, args: Mapping[str, Any] | None = None, key: str = "") -> Run:
+def run_now(name: str, *, by: str, args: Mapping[str, Any] | None = None, key: str = "", reason: str = "") -> Run:
     """Record a manual run; the next pass of a scheduler begins it.
 
     Inside a transaction it is recorded when that commits. The same *key* gives the same run. *args* are given
@@ -47,7 +47,7 @@ def run_now(name: str, *, by: str, args: Mapping[str, Any] | None = None, key: s
         check_arguments(entry(name), args)
     else:
         check_complete(entry(name), {})
-    return ledger.request(name, ledger.database_now(), "api", by=by, args=args, key=key)
+    return ledger.request(name, ledger.database_now(), "api", by=by, args=args, key=key, reason=reason)
 
 
 def reschedule(name: str, text: str | None, *, by: str, zone: str = "", reason: str = "") -> Entry:
@@ -82,14 +82,14 @@ def pause_all(*, by: str, reason: str, until: datetime | None = None, tag: str =
     return ledger.pause_all(ledger.database_now(), by=by, reason=reason, until=until, tag=tag)
 
 
-def resume(name: str, *, by: str) -> Entry:
+def resume(name: str, *, by: str, reason: str = "") -> Entry:
     """End one entry's own pause and return the entry; the slots of the pause stay skipped.
 
     It stays paused where its tag or everything is paused too.
     Raises: UnknownJob; Refused if only such a pause is in force: that one has to end.
     """
     ledger.permit()
-    return ledger.resume(name, ledger.database_now(), by=by)
+    return ledger.resume(name, ledger.database_now(), by=by, reason=reason)
 
 
 def resume_all(*, by: str, tag: str = "") -> list[str]:
@@ -145,7 +145,9 @@ def retry(run_id: int, *, by: str, reason: str = "") -> Run:
     return ledger.retry(run_id, ledger.database_now(), by=by, reason=reason)
 
 
-def backfill(name: str, first: datetime, last: datetime, *, by: str, dry_run: bool = False) -> list[datetime]:
+def backfill(
+    name: str, first: datetime, last: datetime, *, by: str, dry_run: bool = False, reason: str = ""
+) -> list[datetime]:
     """Let the slots of one entry in [*first*, *last*) that have no success be run; return them, oldest first.
 
     Each has the key and the window of its slot, also before the entry was first seen; those that were
@@ -154,7 +156,7 @@ def backfill(name: str, first: datetime, last: datetime, *, by: str, dry_run: bo
     or if the entry is retired, has no schedule or cannot be planned.
     """
     ledger.permit()
-    return ledger.backfill(name, first, last, ledger.database_now(), by=by, dry_run=dry_run)
+    return ledger.backfill(name, first, last, ledger.database_now(), by=by, dry_run=dry_run, reason=reason)
 
 
 def cancel_entry(name: str, *, by: str, reason: str, backfill: bool = False) -> list[Run]:

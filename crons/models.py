@@ -111,11 +111,18 @@ class Entry(LedgerRow):
     pause_scope = models.CharField(max_length=150, blank=True, default="", db_default="")
     parked_reason = models.TextField(blank=True, default="")
     accounted_until = RowDateTimeField()
-    wake_at = RowDateTimeField(null=True, db_index=True)
+    wake_at = RowDateTimeField(null=True)
     version = models.PositiveBigIntegerField(default=0)
 
     class Meta:
         verbose_name_plural = "entries"
+        indexes = [
+            # With the id, so that a list of many that wake at one moment has an order.
+            models.Index(fields=["wake_at", "id"], name="crons_entry_wake"),
+            models.Index(fields=["name"], condition=models.Q(paused_at__isnull=False), name="crons_entry_paused"),
+            models.Index(fields=["name"], condition=models.Q(retired_at__isnull=False), name="crons_entry_retired"),
+            models.Index(fields=["name"], condition=~models.Q(parked_reason=""), name="crons_entry_parked"),
+        ]
         permissions = [
             ("run_entry", "Can run entry now"),
             ("pause_entry", "Can pause and resume entry"),

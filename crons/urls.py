@@ -5,11 +5,16 @@ from django.urls import path
 from crons.extensions import extensions
 from crons.triggers import http
 from crons.web import health, incident_views, run_views, timeline_view, views
+from crons.web.job import views as job
+from crons.web.jobs import views as jobs
 
 app_name = "crons"
 urlpatterns = [
     path("", views.home, name="home"),
     path("timeline", timeline_view.timeline, name="timeline"),
+    path("jobs", jobs.jobs, name="jobs"),
+    path("jobs/<path:name>", job.job, name="job"),
+    path("rows/<int:pk>", job.job, name="job_row"),
     path("why", views.why, name="why"),
     path("runs/<str:number>", run_views.run, name="run"),
     path("runs/<str:number>/output", run_views.written, name="output"),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from typing import Any
 
 from django.core.management import BaseCommand, get_commands, load_command_class
@@ -17,6 +18,54 @@ from crons.models import Entry
 NOT_FOR_RUNS = frozenset(
     {"settings", "pythonpath", "traceback", "skip_checks", "help", "version", "stdout", "stderr", "force_color"}
 )
+
+
+@dataclass(frozen=True)
+class Parameter:
+    """One argument that a run may be given. *kind* is its annotation as written; *default* that of the signature.
+
+    *declared*: the entry's own value, *is_declared* where it has one.
+    """
+
+    name: str
+    kind: str = ""
+    default: Any = None
+    has_default: bool = False
+    declared: Any = None
+    is_declared: bool = False
+
+    @property
+    def is_needed(self) -> bool:
+        """Whether no run can do without somebody giving it."""
+        return not (self.has_default or self.is_declared)
+
+
+def parameters_of(entry: Entry) -> tuple[list[Parameter], bool]:
+    """List what a run of *entry* can be given by name, and say whether it takes names besides.
+
+    Raises: UnknownJob if this process does not know the job; Refused if the options of its command cannot be read.
+    """
+    body = registry.get(entry.job).body
+    if isinstance(body, ShellBody):
+        return [], False
+    if isinstance(body, CommandBody):
+        names = sorted(_options_of(body.command_name) - NOT_FOR_RUNS)
+        return [_with_declared(entry, Parameter(name, has_default=True)) for name in names], False
+    parameters = list(inspect.signature(body).parameters.values())
+    found = [_with_declared(entry, _parameter(each)) for each in parameters if _is_given_by_name(each)]
+    return found, any(each.kind == each.VAR_KEYWORD for each in parameters)
+
+
+def _parameter(each: inspect.Parameter) -> Parameter:
+    kind = "" if each.annotation is each.empty else inspect.formatannotation(each.annotation).strip("'\"")
+    has_default = each.default is not each.empty
+    return Parameter(each.name, kind, each.default if has_default else None, has_default)
+
+
+def _with_declared(entry: Entry, each: Parameter) -> Parameter:
+    if each.name not in entry.args:
+        return each
+    return replace(each, declared=entry.args[each.name], is_declared=True)
 
 
 def check(entry: Entry, args: Mapping[str, Any]) -> None:
@@ -60,9 +109,12 @@ def _known_to(body: Any) -> list[str] | None:
     parameters = inspect.signature(body).parameters.values()
     if any(each.kind == each.VAR_KEYWORD for each in parameters):
         return None
-    positional = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.VAR_POSITIONAL)
+    return [each.name for each in parameters if _is_given_by_name(each)]
+
+
+def _is_given_by_name(each: inspect.Parameter) -> bool:
     # The context is what the ledger says of the attempt; nobody else may say it.
-    return [each.name for each in parameters if each.kind not in positional and each.name != "context"]
+    return each.kind in (each.POSITIONAL_OR_KEYWORD, each.KEYWORD_ONLY) and each.name != "context"
 
 
 def _options_of(command_name: str) -> set[str]:

@@ -10,6 +10,8 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
+from crons.exceptions import Refused
+
 MAX_DEPTH = 100  # nested lists and mappings; pages and commands show no more
 _NUL = re.compile(r"(?<!\\)(?:\\\\)*\\u0000")  # in JSON; a backslash before it makes it six characters
 
@@ -22,6 +24,23 @@ def why_not_plain(args: Mapping[Any, Any]) -> str:
         if why := _why_not(name) or _why_not(value):
             return f"{name!r} {why}"
     return ""
+
+
+def value_of(text: str) -> Any:
+    """Read what somebody typed as the value of an argument: JSON where it reads as such, else a text.
+
+    Raises: Refused if it is JSON that is nested too deeply to be read.
+    """
+    try:
+        return json.loads(text, parse_constant=_no_constant)
+    except RecursionError as error:
+        raise Refused("its JSON is nested too deeply; expected a flat value") from error
+    except ValueError:
+        return text
+
+
+def _no_constant(word: str) -> Any:
+    raise ValueError(f"{word} is not JSON")
 
 
 def _why_not(value: Any) -> str:

@@ -18,17 +18,17 @@ from django.core.exceptions import ImproperlyConfigured
 from crons.conf import conf
 from crons.exceptions import InvalidSetting
 from crons.jobs.plain_json import MAX_DEPTH
+from crons.redaction.shapes import MASK as MASK
+from crons.redaction.shapes import Secrecy as Secrecy
 from crons.redaction.shapes import (
-    MASK,
-    Secrecy,
     is_secret,
     is_working_directory,
     lines_of,
-    secrecy_of,
     secrets_in,
     within,
     without_secrets_in,
 )
+from crons.redaction.shapes import secrecy_of as secrecy_of
 
 _LONGEST_FILE = 16_384  # a key or a few tokens; a longer file is not read
 RECENT_SECONDS = 1.0

@@ -94,9 +94,23 @@ def work_done(attempt: Attempt) -> str:
 
 
 @register.simple_tag
+def job_page(entry: Entry) -> str:
+    """Return the address of the page of *entry*; of its admin's page, or none, where a project does not include it.
+
+    By its number where its name cannot stand in a path: browsers and proxies take dots and empty parts away.
+    """
+    parts = entry.name.split("/")
+    is_plain = "\n" not in entry.name and "\\" not in entry.name and not {"", ".", ".."}.intersection(parts)
+    try:
+        return reverse("crons:job", args=[entry.name]) if is_plain else reverse("crons:job_row", args=[entry.pk])
+    except NoReverseMatch:
+        return _address("admin:crons_entry_change", entry.pk)
+
+
+@register.simple_tag
 def job_link(entry: Entry) -> SafeString:
     """Write an entry's name as a link to its page: here, or in the admin, where there is any."""
-    address = _address("crons:job", entry.name) or _address("admin:crons_entry_change", entry.pk)
+    address = job_page(entry)
     return format_html('<a href="{}">{}</a>', address, breakable(entry.name)) if address else breakable(entry.name)
 
 

@@ -124,8 +124,8 @@ def test_pause_and_resume_by_hand(page, live_server, make_entry):
 
     home.get_by_role("rowheader").get_by_role("link", name="nightly", exact=True).click()
     home.get_by_role("link", name="Pause", exact=True).click()
-    home.get_by_label("Reason:").fill("warehouse is moving")
-    asking = home.get_by_role("heading", level=1).inner_text()
+    home.get_by_role("textbox", name="Reason").fill("warehouse is moving")
+    asking = home.get_by_role("heading", name="Pause nightly").count()
     before = models.Entry.objects.get().paused_at
     home.get_by_role("button", name="Pause").click()
     paused = (home.get_by_text("nightly: paused.").count(), models.Entry.objects.get().pause_reason)
@@ -134,13 +134,38 @@ def test_pause_and_resume_by_hand(page, live_server, make_entry):
     home.get_by_role("link", name="Resume nightly").click()
     home.get_by_role("button", name="Resume").click()
 
-    assert (asking, before) == ("Pause?", None)
+    assert (asking, before) == (1, None)
     assert paused == (1, "warehouse is moving")
     assert why == 1
     assert home.url == live_server.url + "/crons/"
     assert home.get_by_text("nightly: resumed.").count() == 1
     assert models.Entry.objects.get().paused_at is None
     assert [event.actor for event in models.AuditEvent.objects.all()] == ["dana", "dana"]
+
+
+def test_jobs_and_a_job_can_be_read_and_asked(page, on_fire):
+    """Contrast as AA asks for, nothing cut off at the side; several are chosen and asked about without a script."""
+    job = f"/crons/jobs/{on_fire.entry.name}"
+    for path, width, scheme in [
+        ("/crons/jobs", 1200, "light"), ("/crons/jobs", 320, "dark"),
+        (f"{job}?do=run", 1200, "dark"), (f"{job}?do=reschedule", 320, "light"),
+    ]:  # fmt: skip
+        seen = page(path, width=width, scheme=scheme)
+        assert [(text, ratio) for text, ratio in seen.evaluate(CONTRASTS, "main *, header *") if ratio < 4.5] == []
+        assert (path, seen.evaluate(TOO_WIDE)) == (path, [])
+        assert seen.evaluate("document.documentElement.scrollWidth") <= width
+        assert seen.evaluate("document.querySelectorAll('[style]').length") == 0
+    listed = page("/crons/jobs?sort=-name")
+    for name in ("nightly", "held"):
+        listed.get_by_role("checkbox", name=f"Choose {name}").check()
+    listed.get_by_label("With those chosen, because").fill("the bank is down")
+    listed.get_by_role("button", name="Run now").click()
+    asking = listed.get_by_role("heading", level=1).inner_text()
+    listed.get_by_role("button", name="Run now").click()
+
+    assert asking == "Run now: 2 jobs?"
+    assert listed.get_by_role("heading", level=1).inner_text() == "Run now: 2 of 2 asked to run now"
+    assert models.Run.objects.filter(kind="manual", requested_by="dana").count() == 2
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])

@@ -107,7 +107,7 @@ def test_each_line_leads_to_its_row_and_its_action(staff, nightly):
 
     assert f'href="/crons/runs/{run.pk}"' in page
     assert f'href="/admin/crons/run/retry/?ids={run.pk}&amp;next=%2Fcrons%2F"' in page
-    assert f'href="/admin/crons/entry/{nightly.pk}/change/"' in page
+    assert 'href="/crons/jobs/nightly"' in page
     assert f'href="/admin/crons/entry/run/?ids={nightly.pk}&amp;next=%2Fcrons%2F"' in page
 
 

@@ -28,7 +28,7 @@ MOST_LOOKED_AT = 100_000
 
 @verb
 def backfill(
-    name: str, first: datetime, last: datetime, now: datetime, *, by: str, dry_run: bool = False
+    name: str, first: datetime, last: datetime, now: datetime, *, by: str, dry_run: bool = False, reason: str = ""
 ) -> list[datetime]:
     """Let the slots of one entry in [*first*, *last*) that have no success be run; return them, oldest first.
 
@@ -55,7 +55,7 @@ def backfill(
         if dry_run:
             transaction.set_rollback(True, using=using)
         elif wanted:
-            _fill(entry, account, wanted, recorded, (first, last), now, by, using)
+            _fill(entry, account, wanted, recorded, (first, last), now, by, using, reason)
     return wanted
 
 
@@ -109,6 +109,7 @@ def _fill(
     now: datetime,
     by: str,
     using: str,
+    reason: str,
 ) -> None:
     made, reopened, verdicts = [], [], {}
     for place, at in enumerate(wanted):
@@ -135,6 +136,7 @@ def _fill(
         using,
         before={"verdicts": verdicts, "ranges": ranges},
         after={"from": _utc(span[0]), "to": _utc(span[1]), "slots": len(wanted)},
+        reason=reason,
     )
 
 

@@ -53,7 +53,7 @@ def pause_new(entry: Entry, now: datetime, *, by: str, reason: str, using: str) 
 
 
 @verb
-def resume(name: str, now: datetime, *, by: str) -> Entry:
+def resume(name: str, now: datetime, *, by: str, reason: str = "") -> Entry:
     """End the entry's own pause; it stays paused while a wider pause covers it.
 
     Raises: UnknownJob; Refused if only a pause of a tag or of everything covers it: that one has to end.
@@ -67,7 +67,7 @@ def resume(name: str, now: datetime, *, by: str) -> Entry:
             before = {"until": entry.paused_until and entry.paused_until.isoformat(), "reason": entry.pause_reason}
             own.delete()
             _account_and_apply([entry], now, using)
-            note("resume", "entry", name, by, now, using, before=before)
+            note("resume", "entry", name, by, now, using, before=before, reason=reason)
     return entry
 
 

@@ -30,6 +30,7 @@ def request(
     by: str = "",
     args: Mapping[str, Any] | None = None,
     key: str = "",
+    reason: str = "",
 ) -> Run:
     """Record a manual run of one entry; it never moves the account. The same *key* gives the same run.
 
@@ -38,10 +39,10 @@ def request(
     _check_key(key)
     key = key or uuid.uuid4().hex
     try:
-        return _request(name, now, trigger, by, args, key)
+        return _request(name, now, trigger, by, args, key, reason)
     except IntegrityError:
         # Another entry's run took the key at this moment: the second try sees whose it is.
-        return _request(name, now, trigger, by, args, key)
+        return _request(name, now, trigger, by, args, key, reason)
 
 
 @verb
@@ -155,7 +156,9 @@ def cancel_open(entry: Entry, now: datetime, using: str, *, detail: str) -> None
 
 
 @verb
-def _request(name: str, now: datetime, trigger: str, by: str, args: Mapping[str, Any] | None, key: str) -> Run:
+def _request(
+    name: str, now: datetime, trigger: str, by: str, args: Mapping[str, Any] | None, key: str, reason: str = ""
+) -> Run:
     with writing() as using:
         entry = locked(name, using)
         refuse_retired(entry)
@@ -179,7 +182,8 @@ def _request(name: str, now: datetime, trigger: str, by: str, args: Mapping[str,
             trigger=trigger,
             recorded_at=now,
         )
-        note("run", "run", run.pk, by, now, using, after={"entry": name, "args": for_people(run.args)})
+        after = {"entry": name, "args": for_people(run.args)}
+        note("run", "run", run.pk, by, now, using, after=after, reason=reason)
     return run
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
@@ -16,6 +15,7 @@ from django.utils.dateparse import parse_date, parse_datetime
 from crons.conf import conf
 from crons.exceptions import CronsError, Refused
 from crons.hosts import operator as operator
+from crons.jobs import value_of
 from crons.management.output import Out
 from crons.models import Run
 from crons.side_output import is_terminal
@@ -91,15 +91,9 @@ def argument(text: str) -> tuple[str, Any]:
     if not sign or not key.isidentifier():
         raise argparse.ArgumentTypeError(f"{text!r} is no argument, expected KEY=VALUE such as city=Paris or days=7")
     try:
-        return key, json.loads(value, parse_constant=_no_constant)
-    except RecursionError as error:
-        raise argparse.ArgumentTypeError(f"the JSON of {key!r} is nested too deeply; expected a flat value") from error
-    except ValueError:
-        return key, value
-
-
-def _no_constant(word: str) -> Any:
-    raise ValueError(f"{word} is not JSON")
+        return key, value_of(value)
+    except Refused as error:
+        raise argparse.ArgumentTypeError(f"{key!r} cannot be read: {error}") from error
 
 
 def at_least_one(text: str) -> int:

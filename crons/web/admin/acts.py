@@ -1,167 +1,33 @@
-"""What people do from the admin: each verb asks first, has its own permission, and leaves an audit event.
-
-Operators change when, never what: no field here takes a schedule, an argument or the name of code.
-"""
+"""What people do from the admin's lists and rows: each verb asks on a page of its own."""
 
 from __future__ import annotations
 
 import uuid
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from datetime import datetime
 from functools import partial
 from typing import Any
 from urllib.parse import urlencode
 
-from django import forms
 from django.contrib import admin, messages
-from django.core.exceptions import PermissionDenied, ValidationError
+from django.core.exceptions import PermissionDenied
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.template.response import TemplateResponse
 from django.urls import URLPattern, path, reverse
-from django.utils import timezone
 from django.utils.http import url_has_allowed_host_and_scheme
 
-from crons import api, models
-from crons.exceptions import CronsError, Refused
+from crons import models
+from crons.exceptions import CronsError
 from crons.presentation import describe_scope
-from crons.verdicts import State, Verdict
 from crons.web import rights
+from crons.web.acts import CANCEL, END, PAUSE, RESUME, RETRY, RUN, Act
 from crons.web.admin.base import ReadOnlyAdmin, legible
+
+__all__ = ["CANCEL", "END", "MOST", "PAUSE", "RESUME", "RETRY", "RUN", "OperatedAdmin", "in_lists"]
 
 MOST = 100
 
 
-class ConfirmForm(forms.Form):
-    """Only the question; *key* makes a button that is pressed twice one request."""
-
-    key = forms.UUIDField(widget=forms.HiddenInput)
-
-
-class ReasonForm(ConfirmForm):
-    """Why it is done, for whoever wonders later."""
-
-    reason = forms.CharField(max_length=200, help_text="Whoever wonders will read it.")
-
-
-class OptionalReasonForm(ConfirmForm):
-    """Why it is done, if there is anything to say."""
-
-    reason = forms.CharField(max_length=200, required=False, help_text="Whoever wonders will read it. May be empty.")
-
-
-class PauseForm(ReasonForm):
-    """Why, and until when."""
-
-    until = forms.DateTimeField(
-        required=False,
-        widget=forms.DateTimeInput(attrs={"type": "datetime-local"}, format="%Y-%m-%dT%H:%M"),
-        input_formats=["%Y-%m-%dT%H:%M", "%Y-%m-%dT%H:%M:%S", "%Y-%m-%d %H:%M", "%Y-%m-%d %H:%M:%S"],
-    )
-
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
-        zone = timezone.get_current_timezone_name()
-        self.fields["until"].help_text = f"In the time of {zone}. Empty: until somebody resumes it."
-
-    def clean_until(self) -> datetime | None:
-        """Refuse a moment that has passed."""
-        until: datetime | None = self.cleaned_data["until"]
-        if until is not None and until <= timezone.now():
-            raise ValidationError("This moment is past: expected one to come.")
-        return until
-
-
-@dataclass(frozen=True)
-class AdminAction:
-    """One verb. *fits* says for which rows its button is shown; *do* raises CronsError where it is refused."""
-
-    verb: str
-    title: str
-    follows: str
-    done: str
-    permission: str
-    form: type[ConfirmForm]
-    fits: Callable[[Any], bool]
-    do: Callable[[Any, str, Mapping[str, Any]], object]
-
-
-def _run(entry: Any, by: str, given: Mapping[str, Any]) -> None:
-    api.run_now(entry.name, by=by, key=f"admin:{given['key']}:{entry.pk}")
-
-
-def _pause(entry: Any, by: str, given: Mapping[str, Any]) -> None:
-    api.pause(entry.name, by=by, reason=given["reason"], until=given["until"])
-
-
-def _resume(entry: Any, by: str, given: Mapping[str, Any]) -> None:
-    if entry.paused_at is None:
-        raise Refused("it is not paused.")
-    try:
-        api.resume(entry.name, by=by)
-    except Refused as refused:
-        raise Refused(f"{refused} Or end it here, in the list of pauses.") from refused
-
-
-def _end(pause: Any, by: str, given: Mapping[str, Any]) -> None:
-    if pause.entry is None:
-        api.resume_all(by=by, tag=pause.tag)
-    else:
-        api.resume(pause.entry.name, by=by)
-
-
-def _cancel(run: Any, by: str, given: Mapping[str, Any]) -> None:
-    api.cancel(run.pk, by=by, reason=given["reason"])
-
-
-def _retry(run: Any, by: str, given: Mapping[str, Any]) -> None:
-    api.retry(run.pk, by=by, reason=given["reason"])
-
-
-def _is_declared(entry: Any) -> bool:
-    return entry.retired_at is None
-
-
-def _has_own_pause(entry: Any) -> bool:
-    return entry.paused_at is not None and not entry.pause_scope
-
-
-RUN = AdminAction(
-    "run", "Run now",
-    "A run besides the schedule is recorded; the next scheduler that looks begins it. It never moves the schedule.",
-    "asked to run now", "run_entry", ConfirmForm, _is_declared, _run,
-)  # fmt: skip
-PAUSE = AdminAction(
-    "pause", "Pause",
-    "Slots from now on are skipped, and each is recorded as such. What runs already goes on.",
-    "paused", "pause_entry", PauseForm, lambda entry: _is_declared(entry) and not _has_own_pause(entry), _pause,
-)  # fmt: skip
-RESUME = AdminAction(
-    "resume", "Resume",
-    "Slots from now on are run again. Those of the pause stay skipped.",
-    "resumed", "pause_entry", ConfirmForm, _has_own_pause, _resume,
-)  # fmt: skip
-END = AdminAction(
-    "resume", "Resume",
-    "The pause ends, and no other: what is paused besides by its name, by a tag or with everything stays so. "
-    "Slots from now on are run again; those of the pause stay skipped.",
-    "resumed", "pause_entry", ConfirmForm, lambda pause: True, _end,
-)  # fmt: skip
-CANCEL = AdminAction(
-    "cancel", "Cancel",
-    "What has not begun ends at once. What runs is asked to stop when its lease is renewed, and killed if it does not.",
-    "asked to stop", "cancel_run", ReasonForm, lambda run: run.state != State.DONE, _cancel,
-)  # fmt: skip
-RETRY = AdminAction(
-    "retry", "Retry",
-    "The same run is opened for another try, with the same key and arguments: what the last try left half done "
-    "is done again unless the job looks at its key.",
-    "opened for another try", "retry_run", OptionalReasonForm,
-    lambda run: run.state == State.DONE and run.verdict != Verdict.SUCCEEDED, _retry,
-)  # fmt: skip
-
-
-def in_lists(*acts: AdminAction) -> list[Callable[..., HttpResponse]]:
+def in_lists(*acts: Act) -> list[Callable[..., HttpResponse]]:
     """Return *acts* as a list of the admin offers them: to those who may, and asking on a page of its own."""
     return [admin.action(_asking(act), permissions=[act.permission], description=act.title) for act in acts]
 
@@ -172,9 +38,9 @@ class OperatedAdmin(ReadOnlyAdmin):
     Of each permission that *acts* name, has_…_permission() says who has it, for any row at all.
     """
 
-    acts: tuple[AdminAction, ...] = ()
+    acts: tuple[Act, ...] = ()
 
-    def may_act(self, request: HttpRequest, act: AdminAction, row: Any) -> bool:
+    def may_act(self, request: HttpRequest, act: Act, row: Any) -> bool:
         """Say whether this person may do it to *row*; to what holds many entries, who may do it to all of them."""
         permission = f"crons.{act.permission}"
         entry = row.pk if isinstance(row, models.Entry) else row.entry_id
@@ -188,7 +54,7 @@ class OperatedAdmin(ReadOnlyAdmin):
         mine = [path(f"{act.verb}/", site(partial(self.act_view, act=act)), name=self._page(act)) for act in self.acts]
         return [*mine, *super().get_urls()]
 
-    def permitted(self, request: HttpRequest) -> list[AdminAction]:
+    def permitted(self, request: HttpRequest) -> list[Act]:
         """List the verbs that this person may use."""
         return [act for act in self.acts if getattr(self, f"has_{act.permission}_permission")(request)]
 
@@ -200,7 +66,7 @@ class OperatedAdmin(ReadOnlyAdmin):
             if act.fits(row) and self.may_act(request, act, row)
         ]
 
-    def address(self, act: AdminAction, ids: list[int], back: str) -> str:
+    def address(self, act: Act, ids: list[int], back: str) -> str:
         """Return where *act* asks about the rows *ids*; *back* is where it ends."""
         query = urlencode({"ids": ids, "next": back}, doseq=True)
         return f"{reverse(f'admin:{self._page(act)}', current_app=self.admin_site.name)}?{query}"
@@ -213,7 +79,7 @@ class OperatedAdmin(ReadOnlyAdmin):
                 raise PermissionDenied
         return super().changelist_view(request, extra_context)
 
-    def act_view(self, request: HttpRequest, act: AdminAction) -> HttpResponse:
+    def act_view(self, request: HttpRequest, act: Act) -> HttpResponse:
         """Ask, then do it to each row chosen, and say what became of each."""
         if act not in self.permitted(request):
             raise PermissionDenied
@@ -241,7 +107,7 @@ class OperatedAdmin(ReadOnlyAdmin):
         }
         return legible(TemplateResponse(request, "admin/crons/confirm.html", context))
 
-    def _do(self, request: HttpRequest, act: AdminAction, rows: list[Any], given: Mapping[str, Any]) -> None:
+    def _do(self, request: HttpRequest, act: Act, rows: list[Any], given: Mapping[str, Any]) -> None:
         done = []
         for row in rows:
             if not self.may_act(request, act, row):
@@ -265,7 +131,7 @@ class OperatedAdmin(ReadOnlyAdmin):
         model = self.opts.model_name
         return reverse(f"admin:crons_{model}_changelist", current_app=self.admin_site.name)
 
-    def _page(self, act: AdminAction) -> str:
+    def _page(self, act: Act) -> str:
         return f"crons_{self.opts.model_name}_{act.verb}"
 
 
@@ -275,7 +141,7 @@ def _name_of(row: Any) -> str:
     return f"run {row.pk} of {row.entry.name}" if isinstance(row, models.Run) else str(row)
 
 
-def _asking(act: AdminAction) -> Callable[..., HttpResponse]:
+def _asking(act: Act) -> Callable[..., HttpResponse]:
     def ask(shown_by: OperatedAdmin, request: HttpRequest, queryset: Any) -> HttpResponse:
         # One more than allowed, so that the next page sees that there were too many.
         ids = list(queryset.values_list("pk", flat=True)[: MOST + 1])

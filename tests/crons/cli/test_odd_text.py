@@ -60,7 +60,7 @@ def test_json_without_end_is_refused(make_entry, capsys):
     with pytest.raises((CommandError, SystemExit)) as refusal:
         call_command("crons", "run", "nightly", "--arg", "days=" + "[" * 100_000)
 
-    assert "the JSON of 'days' is nested too deeply" in f"{refusal.value} {capsys.readouterr().err}"
+    assert "'days' cannot be read: its JSON is nested too deeply" in f"{refusal.value} {capsys.readouterr().err}"
 
 
 def test_json_that_is_nested_deeply_is_refused(empty_registry, make_entry):

@@ -1,0 +1,58 @@
+"""A mark of a strip: one slot or many that ended alike, in words."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from heapq import nlargest
+
+from crons.presentation import describe_verdict, length, local, words
+from crons.verdicts import State
+
+
+@dataclass(frozen=True)
+class Mark:
+    """One slot, one request, or many slots that were written off together: *count* of them from *first_at* on."""
+
+    at: datetime
+    zone: str
+    word: str
+    reason: str = ""
+    run_id: int | None = None
+    kind: str = "slot"
+    took: timedelta | None = None
+    first_at: datetime | None = None
+    count: int = 1
+    is_over: bool = True
+
+    @property
+    def tone(self) -> str:
+        """Return the colour's name: good, bad, warn, or quiet for what is not over."""
+        return describe_verdict(self.word).tone if self.is_over else "quiet"
+
+    @property
+    def is_running(self) -> bool:
+        """Whether an attempt at it goes on."""
+        return not self.is_over and self.word == State.RUNNING
+
+    @property
+    def verdict(self) -> str:
+        """Say how it ended or stands: "missed (catch up)"."""
+        return describe_verdict(self.word, self.reason).text
+
+    @property
+    def said(self) -> str:
+        """Say all of it in a line: "succeeded, 2026-11-30 02:00:00 +00:00, 4.0 s"."""
+        if self.first_at is not None and self.count > 1:
+            span = f"{local(self.first_at, self.zone)} to {local(self.at, self.zone)}"
+            return f"{self.count} slots {self.verdict}, {span}"
+        parts = [self.verdict, local(self.at, self.zone)]
+        parts += [length(self.took)] if self.took is not None and self.is_over else []
+        parts += [words(self.kind)] if self.kind != "slot" else []
+        return ", ".join(parts)
+
+
+def newest(marks: Iterable[Mark], count: int) -> list[Mark]:
+    """Return the newest *count* of *marks*, the newest first."""
+    return nlargest(count, marks, key=lambda mark: (mark.at, mark.run_id or 0))
