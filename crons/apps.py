@@ -21,12 +21,14 @@ class CronsConfig(AppConfig):
     def ready(self) -> None:
         from crons import checks  # noqa: F401 (registers the checks; needs models)
         from crons.conf import conf
+        from crons.events import narrate
         from crons.extensions import extensions
         from crons.hosts import in_tests
         from crons.jobs import registry
 
         for each in extensions():
             each.load_checks()
+        narrate()
         autoreload_started.connect(watch_modules, dispatch_uid="crons.apps")
         pre_migrate.connect(in_tests.mark_by_test_database, sender=self)
         registry.defaults = lambda: conf.defaults

@@ -64,9 +64,14 @@ class Pass:
         self.written_off += sum(each.count for each in recorded.ranges)
         self.parked += recorded.parked
         for name, zone in recorded.left.items():
-            log.warning("%s is left to other hosts: this machine has no time zone data of %s", name, zone)
+            log.warning(
+                "%s is left to other hosts: this machine has no time zone data of %s",
+                name,
+                zone,
+                extra={"event": "zone.missing", "entry": name, "zone": zone},
+            )
         for name in recorded.parked:
-            log.error("entry parked", extra={"entry": name})
+            log.error("entry parked", extra={"event": "entry.parked", "entry": name})
 
 
 class Dispatcher:
@@ -165,7 +170,7 @@ class Dispatcher:
             if not begun:
                 raise
             # Not raised: a process that ended now would kill the attempts that it has just begun.
-            log.warning("what runs elsewhere is sent at the next turn: %s", error)
+            log.warning("what runs elsewhere is sent at the next turn: %s", error, extra={"event": "sending.waiting"})
         return begun
 
     def _look(self, now: datetime | None) -> Agenda:

@@ -59,7 +59,10 @@ class LocalAttempts:
         now = now or ledger.database_now()
         released = ledger.release_unstarted(self._instance.name, self.running(), self.unstarted, now)
         if released:
-            log.warning("released what this process was said to run, and does not", extra={"attempts": released})
+            log.warning(
+                "released what this process was said to run, and does not",
+                extra={"event": "attempts.released", "attempts": released},
+            )
         return released
 
     def release_in_doubt(self, now: datetime) -> None:

@@ -144,7 +144,11 @@ class Publisher:
 
     def _log_silence(self) -> None:
         if not self._is_silence_logged:
-            log.warning("executor %s: the broker does not answer; nothing is sent until it does", self.sender.alias)
+            log.warning(
+                "executor %s: the broker does not answer; nothing is sent until it does",
+                self.sender.alias,
+                extra={"event": "broker.silent", "executor": self.sender.alias},
+            )
         self._is_silence_logged = True
 
     def _work(self) -> None:
@@ -188,7 +192,11 @@ class Publisher:
         now = time.monotonic()
         if not error:
             if self._failures or self._is_silence_logged:
-                log.warning("executor %s: messages are taken again", self.sender.alias)
+                log.warning(
+                    "executor %s: messages are taken again",
+                    self.sender.alias,
+                    extra={"event": "broker.answers", "executor": self.sender.alias},
+                )
             self._failures, self._is_silence_logged = 0, False
             return
         if self._closed_until <= now:
@@ -197,5 +205,11 @@ class Publisher:
             pause: float = min(2.0 ** min(self._failures, 10), LONGEST_PAUSE_SECONDS)
             self._failures += 1
             self._closed_until = now + pause
-            log.warning("executor %s: a message was not taken, the next in %.0f s: %s", self.sender.alias, pause, error)
+            log.warning(
+                "executor %s: a message was not taken, the next in %.0f s: %s",
+                self.sender.alias,
+                pause,
+                error,
+                extra={"event": "message.refused", "executor": self.sender.alias},
+            )
         self._returned.append(Returned(message.run, error, max(self._closed_until - now, 0.0)))

@@ -96,6 +96,7 @@ class Watchdog:
     def _cut(self, seconds: float) -> None:
         with suppress(Exception), _socket_of(self._connection) as end:
             end.shutdown(socket.SHUT_RDWR)
-            log.warning("the database did not answer for %.0f s: its connection is ended", seconds)
+            about = {"event": "database.cut"}
+            log.warning("the database did not answer for %.0f s: its connection is ended", seconds, extra=about)
         # Cut once a block: the next attempt in it gets a new connection, and as much time again.
         self._since = None if self._since is None else time.monotonic()

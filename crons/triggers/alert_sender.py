@@ -61,6 +61,6 @@ def _contained(work: Callable[[], object]) -> None:
     try:
         work()
     except LedgerUnavailable as error:
-        log.warning("alerts wait until the ledger answers: %s", error)
+        log.warning("alerts wait until the ledger answers: %s", error, extra={"event": "alerts.waiting"})
     finally:
         connections.close_all()

@@ -50,7 +50,7 @@ def tick(request: HttpRequest) -> HttpResponse:
     try:
         setting = conf.http_tick
     except InvalidSetting as error:
-        log.error("POST /crons/tick is refused: %s", error)  # noqa: TRY400 (the sentence says all)
+        log.error("POST /crons/tick is refused: %s", error, extra={"event": "tick.refused"})  # noqa: TRY400 (the sentence says all)
         return _refused(503, "The settings of this page cannot be used; this host's log and manage.py check say why.")
     if not setting.is_on:
         raise Http404
@@ -97,7 +97,9 @@ def _why_no_token(request: HttpRequest, token: str, setting: HttpTick) -> str:
     try:
         is_good = setting.verify(token, request) is True
     except Exception:
-        log.exception("CRONS['HTTP_TICK']['VERIFY'] failed; POST /crons/tick is refused")
+        log.exception(
+            "CRONS['HTTP_TICK']['VERIFY'] failed; POST /crons/tick is refused", extra={"event": "tick.refused"}
+        )
         return "The token could not be verified; this host's log says why."
     return "" if is_good else "The token was refused by CRONS['HTTP_TICK']['VERIFY']."
 
@@ -130,7 +132,7 @@ def _in_turn() -> HttpResponse:
     except CronsError as error:
         return _refused(503, str(error))
     except DatabaseError as error:
-        log.exception("POST /crons/tick: the database refused")
+        log.exception("POST /crons/tick: the database refused", extra={"event": "tick.refused"})
         return _refused(503, f"The database refused: {type(error).__name__}; this host's log says more.")
     finally:
         _places.release()

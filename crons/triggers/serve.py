@@ -23,7 +23,7 @@ from crons.triggers import heartbeat
 from crons.triggers.alert_sender import AlertSender
 from crons.triggers.session import LONGEST_LOOK_SECONDS, Session
 
-log = get_log("crons")
+log, events = get_log("crons"), get_log("crons.events")
 LONGEST_PAUSE_SECONDS = 5.0
 # One turn may fail because another process holds a lock; so many in a row are a problem that the heartbeat reports.
 REPORTED_FAILURES = 3
@@ -60,16 +60,20 @@ class Scheduler:
         ledger.permit()
         synced = api.sync(kind="serve")
         for problem in synced.problems:
-            log.error(problem)
+            log.error(problem, extra={"event": "declaration.refused"})
         zones = sync.replan_changed_zones()
         self.unwritten = watch.absent()
         self.say(_greeting(self.session, synced, zones))
+        about = {"pid": self.session.instance.pid, "places": self.session.free()}
+        events.debug("serving", extra={"event": "scheduler.started", **about})
         anew = False
         while self.session.stopping is None and not anew:
             self._turn()
             anew = self._code_changed() or self._is_broken()
         if not anew:
             self.notifier.stopping("draining: nothing new is begun")
+            pid = self.session.instance.pid
+            events.debug("draining", extra={"event": "scheduler.stopping", "pid": pid})
         self.say("Draining: nothing new is begun." if not anew else "Starting anew.")
         self.session.drain(lambda: self.notifier.alive("draining: nothing new is begun"))
         with self.session.watchdog:
@@ -79,7 +83,8 @@ class Scheduler:
             with self.session.watchdog:
                 heartbeat.stop(self.session.instance)
         except Exception as error:  # noqa: BLE001 (it ends as it was asked to)
-            log.warning("the heartbeat's row could not be taken away; it will be called silent: %s", error)
+            text = "the heartbeat's row could not be taken away; it will be called silent: %s"
+            log.warning(text, error, extra={"event": "heartbeat.kept"})
         self.notifier.give_back()  # for the program that starts anew in this process
         return anew and self.session.stopping is None
 
@@ -116,7 +121,8 @@ class Scheduler:
             self._write_what_is_gone()
         done = self.session.dispatcher.turn()
         if self.failures:
-            log.warning("the ledger answers again after %d failed turn(s)", self.failures)
+            about = {"event": "ledger.answers"}
+            log.warning("the ledger answers again after %d failed turn(s)", self.failures, extra=about)
             self.failures, self.beat_at = 0, 0.0
         self._beat()
         if done.agenda.must_deliver:
@@ -130,7 +136,7 @@ class Scheduler:
             return
         self.say(f"Not in the database any more, declared again: {', '.join(sorted(gone))}.")
         for problem in api.sync(kind="serve").problems:
-            log.error(problem)
+            log.error(problem, extra={"event": "declaration.refused"})
         # What cannot be written is printed once, not at every heartbeat.
         self.unwritten = watch.absent()
 
@@ -140,7 +146,8 @@ class Scheduler:
         self.last_error = " ".join(str(error).split())
         pause: float = min(0.1 * 2 ** min(self.failures, 10), LONGEST_PAUSE_SECONDS)
         known = isinstance(error, LedgerUnavailable | NotAdopted)
-        log.warning("a turn failed; the next in %.1f s: %s", pause, error, exc_info=not known)
+        about = {"event": "turn.failed", "failures": self.failures}
+        log.warning("a turn failed; the next in %.1f s: %s", pause, error, exc_info=not known, extra=about)
         if self.failures == REPORTED_FAILURES:
             self.beat_at = 0.0
         with suppress(Exception):  # whatever it is, the next turn logs it
@@ -179,7 +186,7 @@ class Scheduler:
     def _is_broken(self) -> bool:
         broken = any(getattr(executor, "broken", False) for executor in self.session.executors.values())
         if broken:
-            log.error("the fork server is gone; this scheduler starts anew")
+            log.error("the fork server is gone; this scheduler starts anew", extra={"event": "scheduler.anew"})
         return broken
 
     def _code_changed(self) -> bool:

@@ -140,7 +140,9 @@ class Session:
         left = [(executor, executor.running()) for executor in self.executors.values()]
         for executor, attempts in left:
             if attempts:
-                log.warning("cancelling what still runs", extra={"attempts": sorted(attempts)})
+                log.warning(
+                    "cancelling what still runs", extra={"event": "attempts.cancelling", "attempts": sorted(attempts)}
+                )
                 who = "worker" if self.instance.kind == "worker" else "scheduler"
                 how = "was stopped" if self.stopping is not None else "lost both of its fork servers and started anew"
                 executor.cancel(attempts, f"the {who} {how}")
@@ -148,7 +150,7 @@ class Session:
         try:
             self.dispatcher.publishers.finish()
         except LedgerUnavailable as error:
-            log.warning("what was not sent is sent later: %s", error)
+            log.warning("what was not sent is sent later: %s", error, extra={"event": "sending.waiting"})
 
     def report(self) -> None:
         """Open and close incidents, and send their alerts; call when nothing runs any more."""
@@ -156,9 +158,9 @@ class Session:
             watch.inspect(ledger.database_now())
             watch.send_due(ledger.database_now())
         except LedgerUnavailable as error:
-            log.warning("incidents and alerts wait for the next trigger: %s", error)
+            log.warning("incidents and alerts wait for the next trigger: %s", error, extra={"event": "alerts.waiting"})
         except Exception:
-            log.exception("incidents and alerts wait for the next trigger")
+            log.exception("incidents and alerts wait for the next trigger", extra={"event": "alerts.waiting"})
 
     def _supervise(
         self, goes_on: Callable[[], bool], *, until: float = math.inf, between: Callable[[], object] | None = None
@@ -173,7 +175,9 @@ class Session:
         try:
             turn()
         except Exception as error:
-            log.warning("a turn failed, what runs goes on: %s", error, exc_info=not isinstance(error, CronsError))
+            known = isinstance(error, CronsError)
+            about = {"event": "turn.failed", "failures": 1}
+            log.warning("a turn failed, what runs goes on: %s", error, exc_info=not known, extra=about)
             time.sleep(PAUSE_SECONDS)
 
     def _on_signal(self, number: int, frame: FrameType | None) -> None:

@@ -15,10 +15,12 @@ from django.db import IntegrityError, transaction
 
 from crons.models import Incident
 from crons.presentation import length, utc
+from crons.side_output import get_log
 from crons.watch.alerts import Notice, outbox
 from crons.watch.look import READ, Problem
 from crons.watch.rules import BY_EVENT, Terms, is_worse, terms_of, without_numbers
 
+events = get_log("crons.events")
 # So many of those that share an incident are named in what is told.
 NAMED = 30
 LONGEST_KEY = 150
@@ -161,6 +163,8 @@ def close(incident: Incident, now: datetime, using: str, notice: Notice | None =
         return
     incident.closed_at, incident.open_key, incident.gone_at = now, None, None
     incident.save(using=using, update_fields=["closed_at", "open_key", "gone_at"])
+    about = {"event": "incident.closed", "rule": incident.rule, "incident": incident.pk}
+    events.debug("incident closed", extra=about)
     event = f"closed:{returns}" if returns else "closed"
     outbox.enqueue(incident, event, notice or _over(incident, now), now, using)
 
@@ -188,6 +192,8 @@ def _open(found: Found, now: datetime, using: str) -> None:
             incident.save(using=using)
     except IntegrityError:
         return  # another process has opened it at this moment
+    about = {"event": "incident.opened", "rule": incident.rule, "incident": incident.pk}
+    events.debug("incident opened: %s", found.subject, extra=about)
     outbox.enqueue(incident, "opened", _notice(incident, found, "opened", found.subject), now, using)
 
 

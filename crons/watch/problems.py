@@ -52,7 +52,7 @@ def ask(rule: Rule, look: Look) -> list[Problem]:
     except LedgerUnavailable:
         raise
     except Exception as error:
-        log.exception("the rule %s failed", rule.__name__)
+        log.exception("the rule %s failed", rule.__name__, extra={"event": "rule.failed", "rule": rule.__name__})
         text = f"whether anything is {rule.__name__} cannot be told: {type(error).__name__}: {error}"
         return [Problem("crons", text, next_step="The log has the traceback; please report it.", about=rule.__name__)]
 

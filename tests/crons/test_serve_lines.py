@@ -95,4 +95,5 @@ def test_for_programs_each_is_an_object(printed) -> None:
         ("range", "heartbeat", "missed"),
         ("range", "heartbeat", "skipped"),
     ]
+    assert [row["event"] for row in rows] == ["run.ended", "run.ended", "slots.accounted", "slots.accounted"]
     assert rows[2]["count"] == 3

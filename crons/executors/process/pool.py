@@ -210,7 +210,7 @@ class Pool:
             self.is_broken = True
             return
         # Nothing is forked from this process any more: it has connections and threads by now.
-        log.error("the fork server is gone, the second one takes its place")
+        log.error("the fork server is gone, the second one takes its place", extra={"event": "fork_server.lost"})
         self._server, self._spare = self._spare, None
         self._selector.modify(self._server.end, selectors.EVENT_READ, self._read_server)
 

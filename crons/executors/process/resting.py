@@ -43,7 +43,9 @@ class Rest:
         pause: float = min(2.0**self._failures, LONGEST_SECONDS)
         self._failures = min(self._failures + 1, 10)
         self._until = time.monotonic() + pause
-        log.error("Resting for %.0f s, what is due is left to others: %s", pause, why)
+        log.error(
+            "Resting for %.0f s, what is due is left to others: %s", pause, why, extra={"event": "scheduler.resting"}
+        )
 
     def note_success(self) -> None:
         self._failures, self._until = 0, -math.inf

@@ -21,7 +21,7 @@ class Serve(Verb):
     help = (
         "run the built-in scheduler until SIGTERM or Ctrl-C; any number may run at once\n"
         "At a terminal it prints how each run and slot ended; elsewhere only what failed, was missed or lost;\n"
-        "with --json each, as a line of `crons history --json`."
+        "with --json each, as a line of `crons history --json` with its event."
     )
     example = "serve"
     checks = "__all__"
@@ -76,7 +76,7 @@ def _print_run(run: Run, out: Out) -> None:
     from crons.presentation import as_json, describe_run, local
 
     if out.json:
-        out.row({"model": "run", **as_json(run)})
+        out.row({"event": "run.ended", "model": "run", **as_json(run)})
         return
     ended = describe_run(run)
     if not (out.is_terminal or ended.tone == "bad"):
@@ -99,7 +99,7 @@ def _print_ranges(recorded: Recorded, out: Out) -> None:
             continue  # deleted since
         if out.json:
             each.entry = entry
-            out.row({"model": "range", **as_json(each)})
+            out.row({"event": "slots.accounted", "model": "range", **as_json(each)})
             continue
         ended = describe_verdict(each.verdict, each.reason)
         if not (out.is_terminal or ended.tone == "bad"):

@@ -134,11 +134,13 @@ def _note_sent(letter: Letter, now: datetime) -> None:
 def _put_back(letter: Letter, error: str, now: datetime) -> timedelta:
     """Note that it could not be sent; return how long its channel is left alone."""
     pause: timedelta = min(FIRST_PAUSE * 2 ** min(letter.tries - 1, 10), LONGEST_PAUSE)
-    log.warning("an alert could not be sent over %s: %s", letter.channel, error, extra={"channel": letter.channel})
+    about = {"event": "delivery.failed", "channel": letter.channel}
+    log.warning("an alert could not be sent over %s: %s", letter.channel, error, extra=about)
     again: datetime | None = now + pause
     if letter.tries >= MOST_TRIES:
         again = None
-        log.error("an alert is given up after %d tries: %s: %s", letter.tries, letter.subject, error)
+        about = {"event": "delivery.given_up", "channel": letter.channel}
+        log.error("an alert is given up after %d tries: %s: %s", letter.tries, letter.subject, error, extra=about)
     letter.update(
         state="pending" if again else "failed",
         error=error,
