@@ -44,6 +44,7 @@ def visit(chromium, live_server, client) -> Any:  # noqa: F811
         viewport: Any = {"width": width, "height": 800}
         context = chromium.new_context(viewport=viewport, color_scheme=scheme, java_script_enabled=scripts)
         context.add_cookies([{"name": "sessionid", "value": client.cookies["sessionid"].value, "url": live_server.url}])
+        context.set_default_timeout(120_000)  # on a busy machine a page may take long
         contexts.append(context)
         # No part is asked for again in a tab that nobody sees, nor swapped under a test on a busy machine.
         context.add_init_script("Object.defineProperty(document, 'hidden', {get: () => true})")
@@ -222,6 +223,7 @@ def test_a_person_sees_and_does_what_the_permissions_say(visit, live_server, on_
     tab.get_by_text("Cancel this run").first.click()
     tab.get_by_label("Reason").fill("the warehouse moves")
     tab.get_by_role("button", name="Cancel this run").click()
+    tab.get_by_text(f"Run {going.pk} of nightly: asked to stop.").wait_for()
     user.user_permissions.clear()
     refused = tab.goto(place)
 

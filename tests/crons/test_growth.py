@@ -10,22 +10,25 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+from django.contrib.auth.models import User
 from django.core.management import call_command
 from django.db import connection
-from django.test.utils import CaptureQueriesContext
+from django.db.models import Q
+from django.test.utils import CaptureQueriesContext, override_settings
 
 from crons import api
 from crons.doctor import rows as doctor
 from crons.management.verbs.log import run_to_follow
 from crons.models import Attempt, Entry, Run
 from crons.watch import last_success_of, usual_of
-from crons.web import overview, runs
+from crons.web import incidents, overview, runs, timeline
 from tests.crons.conftest import NOON, minutes
 from tests.crons.filling import full_scans, plan
 from tests.crons.growing import analyze, grow_done, grow_due, grow_ranges, shrink
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("files_that_shrink_again")]
 NOW = NOON + minutes(5)
+PERSON = User(username="ann", is_active=True, is_superuser=True)
 
 
 @pytest.fixture
@@ -64,13 +67,34 @@ QUESTIONS: dict[str, tuple[Callable[[], Any], str]] = {
     "usual of one": (lambda: usual_of(all_ids()[5:6]), "crons_run_entry_succeeded"),
     "last success": (lambda: last_success_of(all_ids()), "crons_run_entry_succeeded"),
     "first page": (lambda: overview.look(timedelta(days=7), NOW), "crons_run_open"),
-    "page of a run": (lambda: runs.look(runs.run_of(str(newest_run().pk))), "crons_run_entry_planned"),
+    "first page of a team": (
+        lambda: of_a_team(overview.look, timedelta(days=7), NOW),
+        "crons_run_(not_well|planned|entry_verdict)",
+    ),
+    "page of a run": (lambda: runs.look(runs.run_of(str(newest_run().pk), PERSON)), "crons_run_entry_planned"),
+    "page of a team's run": (lambda: of_a_team(runs.run_of, str(newest_run().pk)), "."),
+    "timeline": (lambda: timeline.past(list(by_name().values())[:15], NOW, "7d", "UTC"), "crons_run_entry_planned"),
+    "incidents": (lambda: incidents.look(PERSON), ""),
+    "incidents of a team": (lambda: of_a_team(incidents.look), ""),
     "health": (api.health, "crons_run_open"),
     "list": (lambda: asked("list"), "crons_run_entry_planned"),
     "log --follow": (lambda: run_to_follow("entry3"), "(?s)(?=.*crons_run_running)(?=.*crons_run_open)"),
     "doctor": (lambda: doctor._durations(by_name()), "crons_run_entry_planned"),
     "doctor of one": (lambda: doctor._durations(by_name("entry3")), "crons_run_entry_planned"),
 }
+
+
+def of_a_team(ask: Callable[..., Any], *given: Any) -> Any:
+    """Ask as a person who sees two of the entries only; the rights themselves are Django's, and not asked here."""
+    member = User(username="dana", is_active=True)
+    member.has_perm = lambda *_: True
+    with override_settings(CRONS={"RIGHTS": f"{__name__}.two_entries"}):
+        return ask(*given, user=member)
+
+
+def two_entries(user: User, permission: str) -> Q:
+    """What a hook of a project answers."""
+    return Q(name__in=["entry3", "entry5"]) | Q(tags__has_tag="shop")
 
 
 def all_ids() -> list[int]:
