@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from django.contrib.auth.models import Permission, User
 from django.db import connection
+from django.db.models import Q
 from django.test.utils import CaptureQueriesContext
 from django.urls import resolve, reverse
 
@@ -340,6 +341,39 @@ def test_a_missing_reason_right_or_choice_is_said(staff, make_entry):
     assert (nothing.status_code, nothing["Location"]) == (302, PAGE)
     assert (unknown.status_code, too_many.status_code) == (400, 400)
     assert AuditEvent.objects.count() == 0
+
+
+def of_ann(user: Any, permission: str) -> Any:
+    """All may look but at what is hidden; each acts on what is Ann's."""
+    return ~Q(owner="hidden") if permission.startswith("crons.view_") else Q(owner="ann")
+
+
+def test_whose_rights_are_narrowed_sees_and_does_no_more(staff, make_entry, settings):
+    """What may not be seen is not there: neither in the list, nor under its name, nor chosen by its number."""
+    settings.CRONS = {**settings.CRONS, "RIGHTS": f"{__name__}.of_ann"}
+    client = staff(*LOOK, "pause_entry")
+    mine, theirs, hidden = (make_entry(name) for name in ("mine", "theirs", "secret"))
+    for entry, owner in ((mine, "ann"), (theirs, "bob"), (hidden, "hidden")):
+        Entry.objects.filter(pk=entry.pk).update(owner=owner)
+    chosen = {"do": "pause", "reason": "x", "sure": "1", "ids": [mine.pk, theirs.pk, hidden.pk]}
+
+    with CaptureQueriesContext(connection) as captured:
+        listed = client.get(PAGE, {"q": "e"}).content.decode()
+    done = client.post(PAGE, chosen).content.decode()
+    refused = client.post(job_page(theirs), {"do": "pause", "reason": "x", "key": "0" * 32})
+    pages = [
+        client.get(address).status_code for address in (job_page(theirs), job_page(hidden), f"/crons/rows/{hidden.pk}")
+    ]
+    gone = client.get(job_page(hidden)).content.decode() == client.get("/crons/jobs/secrex").content.decode().replace(
+        "secrex", "secret"
+    )
+
+    assert ("theirs" in listed, "secret" in listed) == (True, False)
+    assert len(captured) <= 12
+    assert ("Pause: 1 of 2 paused" in done, "lacks the permission crons.pause_entry for theirs" in done) == (True, True)
+    assert (refused.status_code, pages, gone) == (403, [200, 404, 404], True)
+    assert "Pause" not in client.get(job_page(theirs)).content.decode()
+    assert list(Entry.objects.filter(paused_at__isnull=False)) == [mine]
 
 
 def test_looking_shows_no_button(staff, make_entry):

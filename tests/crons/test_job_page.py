@@ -7,7 +7,9 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
+from django.contrib.auth.models import User
 from django.db import connection
+from django.test import Client
 from django.test.utils import CaptureQueriesContext
 
 from crons import api, job
@@ -348,6 +350,19 @@ def test_who_may_not_is_told_what_is_lacking(staff, make_entry):
     }  # fmt: skip
     assert ("<form" in page, "What can be done" in page) == (False, False)
     assert send(client, "drop").status_code == 400
+    assert AuditEvent.objects.count() == 0
+
+
+def test_another_site_sends_nothing(staff, make_entry):
+    """Without the token of the page, whatever middleware a project has."""
+    make_entry("nightly")
+    staff(*LOOK, "pause_entry")
+    client = Client(enforce_csrf_checks=True)
+    client.force_login(User.objects.get())
+
+    sent = [client.post(path, {"do": "pause", "reason": "x", "ids": "1"}).status_code for path in (PAGE, "/crons/jobs")]
+
+    assert sent == [403, 403]
     assert AuditEvent.objects.count() == 0
 
 
