@@ -9,8 +9,8 @@ from urllib.parse import urlencode
 
 from django import template
 from django.urls import NoReverseMatch, reverse
-from django.utils.html import format_html, format_html_join
-from django.utils.safestring import SafeString
+from django.utils.html import escape, format_html
+from django.utils.safestring import SafeString, mark_safe
 
 from crons.models import Entry
 from crons.presentation import iso, length
@@ -59,10 +59,15 @@ def strip(marks: Iterable[Mark], entry: Entry) -> SafeString | str:
     marks = list(marks)
     if not marks:
         return ""
-    places = zip(marks, _places(marks, entry), strict=True)
-    drawn = ((mark.tone, " many" if mark.count > 1 else "", place, mark.said) for mark, place in places)
-    items = format_html_join("", '<li><a class="{}{}" href="{}" aria-label="{}"></a></li>', drawn)
-    return format_html('<ol class="strip" aria-label="Last slots of {}, the oldest first">{}</ol>', entry.name, items)
+    # Put together by hand, each text escaped: format_html takes longer than all else for three thousand marks.
+    items = "".join(
+        f'<li><a class="{escape(mark.tone)}{" many" if mark.count > 1 else ""}" href="{place}" '
+        f'aria-label="{escape(mark.said)}"></a></li>'
+        for mark, place in zip(marks, _places(marks, entry), strict=True)
+    )
+    return format_html(
+        '<ol class="strip" aria-label="Last slots of {}, the oldest first">{}</ol>', entry.name, mark_safe(items)
+    )
 
 
 @register.simple_tag
@@ -72,15 +77,16 @@ def first_tags(entry: Entry) -> tuple[list[str], int]:
     return tags[:TAGS_SHOWN], max(len(tags) - TAGS_SHOWN, 0)
 
 
-def _places(marks: Sequence[Mark], entry: Entry) -> list[str]:
+def _places(marks: Sequence[Mark], entry: Entry) -> list[SafeString]:
+    """Return the address of each of *marks*, as it stands in a page."""
     # Reversing an address takes as long as writing ten marks: a page has three thousand of them.
-    run = _address("crons:run", NUMBER) or _address("admin:crons_run_change", NUMBER)
+    run = escape(_address("crons:run", NUMBER) or _address("admin:crons_run_change", NUMBER))
     before, _, after = run.rpartition(str(NUMBER))
-    why = _address("crons:why")
+    why = escape(f"{_address('crons:why')}?{urlencode({'entry': entry.name})}&at=")
     return [
-        f"{before}{mark.run_id}{after}"
-        if mark.run_id and run
-        else f"{why}?{urlencode({'entry': entry.name, 'at': iso(mark.at)})}"
+        mark_safe(
+            f"{before}{mark.run_id}{after}" if mark.run_id and run else f"{why}{iso(mark.at).replace(':', '%3A')}"
+        )
         for mark in marks
     ]
 

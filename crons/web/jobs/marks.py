@@ -5,10 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import lru_cache
 from heapq import nlargest
 
 from crons.presentation import describe_verdict, length, local, words
 from crons.verdicts import State
+
+# A page has three thousand marks, of a dozen words.
+_described = lru_cache(maxsize=100)(describe_verdict)
 
 
 @dataclass(frozen=True)
@@ -29,7 +33,7 @@ class Mark:
     @property
     def tone(self) -> str:
         """Return the colour's name: good, bad, warn, or quiet for what is not over."""
-        return describe_verdict(self.word).tone if self.is_over else "quiet"
+        return _described(self.word).tone if self.is_over else "quiet"
 
     @property
     def is_running(self) -> bool:
@@ -39,7 +43,7 @@ class Mark:
     @property
     def verdict(self) -> str:
         """Say how it ended or stands: "missed (catch up)"."""
-        return describe_verdict(self.word, self.reason).text
+        return _described(self.word, self.reason).text
 
     @property
     def said(self) -> str:
