@@ -16,7 +16,7 @@ from crons.ledger import account_for, cancel_open, note, verb, writing
 from crons.models import Entry, Incident
 from crons.schedules import FAR_FUTURE, NEVER
 from crons.watch import declarers
-from crons.watch.alerts import Notice, outbox
+from crons.watch.alerts import Notice, enqueue
 
 RULE = "retired"
 # More than so many entries that are also more than a quarter of all.
@@ -111,7 +111,7 @@ def _enqueue_mail(entries: list[Entry], renames: Iterable[str], now: datetime, b
     summary = f"{subject}: {', '.join(each.name for each in entries)}"[:255]
     incident = Incident.objects.using(using).create(rule=RULE, summary=summary, **about)
     notice = Notice("opened", RULE, "warning", subject, text="\n".join(lines), next_step=next_step)
-    outbox.enqueue(incident, RULE, notice, now, using)
+    enqueue(incident, RULE, notice, now, using)
 
 
 def _foreign(foreign: Mapping[str, str]) -> Iterator[str]:

@@ -4,21 +4,28 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+from datetime import datetime
+from typing import NamedTuple
+
 from django.db import connections
 
-from crons.ledger.sql import along
+from crons.columns import UNREAD
+from crons.conf import conf
+from crons.ledger.sql import along, moment, parameter
 
 # So many runs of an entry are read to see how it goes.
 NEWEST = 20
 
 
-def healed(rule: str, using: str) -> list[int]:
+def healed(rule: str) -> list[int]:
     """Find the open incidents of *rule* whose entry has succeeded since they changed last, or is retired.
 
     Index: crons_run_entry_planned, the newest runs of each of those entries; and the key of the incident's own run,
     which may be an old slot that somebody has run again. When runs ended no index holds: asked for that alone, all that
     ever succeeded of an entry was read.
     """
+    using = conf.database
     sql = f"""
         SELECT i.id FROM crons_incident i WHERE i.open_key IS NOT NULL AND i.rule = %(rule)s AND (
             EXISTS (SELECT 1 FROM crons_entry e WHERE e.id = i.entry_id AND e.retired_at IS NOT NULL)
@@ -34,3 +41,47 @@ def healed(rule: str, using: str) -> list[int]:
     with connections[using].cursor() as cursor:
         cursor.execute(sql, {"rule": rule})
         return [pk for (pk,) in cursor.fetchall()]
+
+
+class NewestRun(NamedTuple):
+    """What a rule needs of one of the newest runs of an entry."""
+
+    entry_id: int
+    run_id: int
+    kind: str
+    state: str
+    verdict: str
+    detail: str
+    tries: int
+    planned_at: datetime
+    late_seconds: int | None
+    outage: int | None
+
+
+def newest_runs(entries: Collection[int]) -> dict[int, list[NewestRun]]:
+    """Return the newest runs of each of *entries*, by their ids, the newest first; who has none is left out.
+
+    Index: crons_run_entry_planned, of each entry its first rows. CROSS JOIN keeps SQLite from another order.
+    """
+    using = conf.database
+    newest = f"""
+        SELECT n.id FROM crons_run n {along("crons_run_entry_planned", using)}
+        WHERE n.entry_id = e.value ORDER BY n.planned_at DESC, n.id DESC LIMIT {NEWEST}"""
+    if connections[using].vendor == "sqlite":
+        source = f"json_each(%(entries)s) e CROSS JOIN crons_run r ON r.id IN (SELECT id FROM ({newest}))"
+    else:
+        source = f"""unnest(%(entries)s::bigint[]) e(value) CROSS JOIN LATERAL ({newest}) k
+            CROSS JOIN LATERAL (SELECT * FROM crons_run WHERE id = k.id OFFSET 0) r"""
+    columns = "r.entry_id, r.id, r.kind, r.state, r.verdict, r.detail, r.tries, COALESCE(r.planned_at, NULL)"
+    sql = f"SELECT {columns}, r.late_seconds, r.outage FROM {source}"
+    found: dict[int, list[NewestRun]] = {}
+    with connections[using].cursor() as cursor:
+        cursor.execute(sql, {"entries": parameter(list(entries), using)})
+        for *before, planned, late_seconds, outage in cursor.fetchall():
+            run = NewestRun._make([*before, moment(planned) or UNREAD, late_seconds, outage])
+            found.setdefault(run.entry_id, []).append(run)
+    return {entry: sorted(runs, key=_newest_first, reverse=True) for entry, runs in found.items()}
+
+
+def _newest_first(run: NewestRun) -> tuple[datetime, int]:
+    return run.planned_at, run.run_id

@@ -69,10 +69,10 @@ def of_other_projects(names: Collection[str], former: Collection[str], now: date
 
     Args: *former* are names that ours once had: who declares nothing but such is an older release.
     """
-    mine = _shared(names)
+    mine = own_names(names)
     others: dict[str, str] = {}
     for beat in living(now):
-        theirs = _shared(beat.declares or ())
+        theirs = own_names(beat.declares or ())
         if mine and not mine & theirs and not theirs <= set(former):
             others.update(dict.fromkeys(theirs, describe(beat)))
     return others
@@ -91,7 +91,8 @@ def describe(beat: Heartbeat) -> str:
     return f"{beat.kind} on {beat.host} (pid {beat.pid}{release})"
 
 
-def _shared(names: Iterable[str]) -> set[str]:
+def own_names(names: Iterable[str]) -> set[str]:
+    """Return those of *names* that are a project's own, not what crons brings along."""
     return {name for name in names if not name.startswith(OWN)}
 
 

@@ -8,13 +8,12 @@ from datetime import datetime
 from django.db import connections
 
 from crons import ledger
-from crons.conf import conf
 from crons.ledger import newest
 from crons.models import Attempt, Entry, Incident, OutputChunk, Run
 from crons.presentation import describe_progress, describe_work, progress_of, utc, work_of
 from crons.verdicts import BAD_VERDICTS, named_error
 from crons.watch import outages
-from crons.watch.alerts import Notice, outbox
+from crons.watch.alerts import Notice, enqueue
 from crons.watch.rules import CRITICAL, WARNING, is_worse, terms_of, without_numbers
 
 FAILING = "failing"
@@ -44,7 +43,7 @@ def close_healed(now: datetime) -> None:
 
     Cost: one statement, of twenty runs for each incident that is open.
     """
-    healed = newest.healed(FAILING, conf.database)
+    healed = newest.healed(FAILING)
     if not healed:
         return
     with ledger.writing() as using:
@@ -54,7 +53,7 @@ def close_healed(now: datetime) -> None:
             incident.save(using=using, update_fields=["closed_at", "open_key"])
             if incident.entry is None or incident.entry.retired_at is not None:
                 continue  # nobody waits for it any more
-            outbox.enqueue(incident, "closed", _works_again(incident, incident.entry), now, using)
+            enqueue(incident, "closed", _works_again(incident, incident.entry), now, using)
 
 
 def fingerprint(verdict: str, error: str) -> str:
@@ -74,7 +73,7 @@ def _note(run: Run, now: datetime, using: str) -> None:
         incident.fingerprint, incident.summary, incident.run, incident.changed_at = mark, summary, run, ended_at
         incident.severity = WARNING
         incident.save(using=using)
-        outbox.enqueue(incident, f"failing:{mark}", _notice(run, attempt, incident, "opened", using), now, using)
+        enqueue(incident, f"failing:{mark}", _notice(run, attempt, incident, "opened", using), now, using)
         return
     changed = incident.fingerprint != mark
     incident.count += 1
@@ -86,11 +85,11 @@ def _note(run: Run, now: datetime, using: str) -> None:
     incident.save(using=using)
     if in_a_row:
         notice = _notice(run, attempt, incident, f"failed {incident.count} times in a row", using)
-        outbox.enqueue(incident, f"count:{incident.count}", notice, now, using)
+        enqueue(incident, f"count:{incident.count}", notice, now, using)
     elif changed:
         # Named after the error: two errors that take turns have one message each, not one at every turn.
         notice = _notice(run, attempt, incident, "fails differently", using)
-        outbox.enqueue(incident, f"failing:{mark}", notice, now, using)
+        enqueue(incident, f"failing:{mark}", notice, now, using)
 
 
 def _notice(run: Run, attempt: Attempt | None, incident: Incident, what: str, using: str) -> Notice:

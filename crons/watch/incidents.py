@@ -16,7 +16,7 @@ from django.db import IntegrityError, transaction
 from crons.models import Incident
 from crons.presentation import length, utc
 from crons.side_output import get_log
-from crons.watch.alerts import Notice, outbox
+from crons.watch.alerts import Notice, enqueue
 from crons.watch.look import READ, Problem
 from crons.watch.rules import BY_EVENT, Terms, is_worse, terms_of, without_numbers
 
@@ -147,7 +147,7 @@ def open_or_worsen(found: Found, now: datetime, using: str) -> None:
     _write(incident, found, names, now)
     incident.save(using=using)
     for event, what in worse.items():
-        outbox.enqueue(incident, event, _notice(incident, found, "worsened", what), now, using)
+        enqueue(incident, event, _notice(incident, found, "worsened", what), now, using)
 
 
 def close(incident: Incident, now: datetime, using: str, notice: Notice | None = None) -> None:
@@ -166,7 +166,7 @@ def close(incident: Incident, now: datetime, using: str, notice: Notice | None =
     about = {"event": "incident.closed", "rule": incident.rule, "incident": incident.pk}
     events.debug("incident closed", extra=about)
     event = f"closed:{returns}" if returns else "closed"
-    outbox.enqueue(incident, event, notice or _over(incident, now), now, using)
+    enqueue(incident, event, notice or _over(incident, now), now, using)
 
 
 def _open(found: Found, now: datetime, using: str) -> None:
@@ -194,7 +194,7 @@ def _open(found: Found, now: datetime, using: str) -> None:
         return  # another process has opened it at this moment
     about = {"event": "incident.opened", "rule": incident.rule, "incident": incident.pk}
     events.debug("incident opened: %s", found.subject, extra=about)
-    outbox.enqueue(incident, "opened", _notice(incident, found, "opened", found.subject), now, using)
+    enqueue(incident, "opened", _notice(incident, found, "opened", found.subject), now, using)
 
 
 def _reopen(incident: Incident, found: Found, now: datetime, using: str) -> None:
@@ -204,7 +204,7 @@ def _reopen(incident: Incident, found: Found, now: datetime, using: str) -> None
     incident.save(using=using)
     # How often it comes back is its own news once; from here on it closes only after a calm.
     notice = _notice(incident, found, "worsened", f"{found.subject}, again")
-    outbox.enqueue(incident, f"again:{returns}", notice, now, using)
+    enqueue(incident, f"again:{returns}", notice, now, using)
 
 
 def _worse(incident: Incident, found: Found) -> Iterator[tuple[str, str]]:

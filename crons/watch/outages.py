@@ -20,7 +20,7 @@ from crons.models import Entry, Incident, Range, Run
 from crons.presentation import length, utc
 from crons.verdicts import BAD_VERDICTS, State, Verdict
 from crons.watch import incidents
-from crons.watch.alerts import Notice, outbox
+from crons.watch.alerts import Notice, enqueue
 from crons.watch.rules import RULES
 
 OUTAGE = "outage"
@@ -164,7 +164,7 @@ def settle(now: datetime) -> None:
         if not tally.told and (returns or not is_over):
             tally.told = True
             event = f"again:{returns}" if returns else "opened"
-            outbox.enqueue(incident, event, _notice(incident, tally, ended), now, using)
+            enqueue(incident, event, _notice(incident, tally, ended), now, using)
         _save(incident, tally, ended, using)
         if is_over:
             incidents.close(incident, now, using, _notice(incident, tally, ended, is_over=True))

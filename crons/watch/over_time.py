@@ -12,6 +12,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 
 from crons.watch.look import Look, Problem
+from crons.watch.old_code import old_code
+from crons.watch.trends import trends
 from crons.watch.unsent import channels
 
-OVER_TIME: list[Callable[[Look], Iterator[Problem]]] = [channels]
+OVER_TIME: list[Callable[[Look], Iterator[Problem]]] = [trends, old_code, channels]

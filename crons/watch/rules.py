@@ -76,7 +76,7 @@ RULES: Mapping[str, Terms] = {
     "failing": Terms("failed", "working again", steps=(5, 50, 500, 5_000), by_event=True),
     "unsteady": Terms("fails time and again", "steady again", calm=6 * HOUR, steps=()),
     "outage": Terms("missed slots", "over", CRITICAL, calm=HOUR, steps=(), by_event=True),
-    "missed": Terms("missed slots", "in time again", calm=HOUR),
+    "missed": Terms("missed slots that were recorded", "begun again", calm=HOUR),
     "late": Terms("begun late", "begun in time again", calm=HOUR),
     "retired": Terms("retired", "back", INFO, by_event=True),
     "crons": Terms("could not be looked at", "looked at again"),

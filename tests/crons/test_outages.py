@@ -243,6 +243,7 @@ def test_no_look_at_outages_reads_the_history(empty_registry, led, make_entry, f
             analyze()
         with CaptureQueriesContext(connection) as captured:
             watch.inspect(NOON + minutes(62))
+            watch.inspect_rules(NOON + minutes(62))
         assert "\n".join(full_scans(captured)) == ""
     with CaptureQueriesContext(connection) as captured:
         watch.inspect(NOON + minutes(63))
