@@ -19,6 +19,7 @@ import pytest
 
 from crons.executors.process.kernel import descendants
 from crons.schedules import parse
+from tests import seeds
 from tests.acceptance.conftest import Site, moment
 
 SEATS = (("serve",), ("serve",), ("tick",))
@@ -35,7 +36,7 @@ def test_random_kills_leave_no_hole_and_nothing_twice(site: Site, seconds: int) 
     site.make_due()
     for entry in sorted(ENTRIES):
         site.sql("UPDATE crons_entry SET wake_at = NULL WHERE name = %s", entry)
-    seed = int(os.environ.get("CRONS_TEST_SEED", random.randrange(10**6)))
+    seed = seeds.seed(seconds)
     chaos = Chaos(site, random.Random(seed))
 
     chaos.reign(seconds)
