@@ -124,8 +124,10 @@ def _admins() -> list[str]:
 def _is_address(text: Any) -> bool:
     if not isinstance(text, str) or any(not letter.isprintable() for letter in text):
         return False
+    address = parseaddr(text)[1]
     try:
-        validate_email(parseaddr(text)[1])
+        validate_email(address)
     except ValidationError:
         return False
-    return True
+    # Older Pythons take the first address out of a text of several, and the whole text would be mailed to.
+    return text.strip() == address or text.strip().endswith(f"<{address}>")
