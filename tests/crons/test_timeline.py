@@ -253,7 +253,7 @@ def test_page_costs_twelve_statements_along_indexes_whatever_the_rows(staff, mak
     for entry in entries:
         Run.objects.create(entry=entry, slot_at=now, planned_at=now, recorded_at=now, trigger="serve", wake_at=now)
     grow_done(30_000, now)
-    grow_ranges(1_000, now)
+    grow_ranges(10_000, now)  # fewer, and PostgreSQL may as well read them all
 
     for counted in (False, True):
         if counted:
