@@ -19,7 +19,7 @@ PICTURES = ROOT / "docs" / "screenshots"
 NOW = datetime(2026, 10, 25, 6, 7, 30, tzinfo=UTC)  # four hours after the night in which Europe's clocks went back
 LARGEST_BYTES = 200_000
 WIDE, NARROW = 1200, 320
-TALLEST = {WIDE: 1040, NARROW: 2000}
+TALLEST = {WIDE: 960, NARROW: 2000}
 # Grey edges of letters instead of coloured ones: half the bytes.
 PLAIN = ["--no-sandbox", "--disable-lcd-text", "--font-render-hinting=none", "--hide-scrollbars"]
 ZONE = "Europe/Paris"
@@ -228,16 +228,20 @@ def fire() -> dict[str, Any]:
 def night() -> dict[str, Any]:
     """A night in which much falls due at 02:00, some of it long, and some of it fails."""
     from crons import models
+    from crons.ledger import account_of
 
     known = fire()
     names = ["backup", "bank_import", "billing", "currency_rates", "dunning", "inventory", "invoices", "loyalty_points",
              "payroll_export", "price_feed", "statistics", "tax_report"]  # fmt: skip
     models.Entry.objects.filter(name="generate_crm_report").update(parked_reason="", zone=ZONE)
     for number, name in enumerate(names):
-        entry = models.Entry.objects.create(
+        entry = models.Entry(
             name=name, job=name, schedule="0 2 * * *" if number % 3 else "*/30 1-4 * * *", zone=ZONE, owner="finance",
             source_ref=f"crm.cron.{name}", first_seen_at=NOW - timedelta(days=90), accounted_until=NOW,
         )  # fmt: skip
+        account = account_of(entry)
+        entry.wake_at = account.schedule.next_after(NOW, account.tz)
+        entry.save()
         for day in range(7):
             at = NOW.replace(hour=1, minute=0, second=0) - timedelta(days=day)
             took = timedelta(minutes=4 + 17 * number % 90 + 3 * day)
@@ -274,6 +278,8 @@ def ended_run(
         ended = {"outcome": verdict, "ended_at": at + took, "exit_code": int(failed)}
         used = {"cpu_seconds": 1.24, "peak_memory_bytes": 61_400_000, "error": TRACEBACK if failed else ""}
         attempt = attempt_of(run, at, **ended, **used)
+        run.current_attempt = attempt.pk
+        run.save()
         lines = [("stdout", "asking for products below 10\n"), ("log", "INFO crm.stock: key 8c1f, try 1\n")]
         if failed:
             lines.append(("stderr", "503 after 3 tries\n<html><b>upstream is down</b></html>\n"))
@@ -322,6 +328,8 @@ SCENES: list[tuple[Callable[[], dict[str, Any]], list[Picture]]] = [
             ("home-fire", "/crons/", WIDE, "light"),
             ("home-fire-dark", "/crons/?days=7", WIDE, "dark"),
             ("home-fire-narrow", "/crons/", NARROW, "light"),
+            ("run", "/crons/runs/{run_id}", WIDE, "light"),
+            ("job", "/crons/jobs/update_low_stock", WIDE, "light"),
             ("admin-runs", "/admin/crons/run/?ended=unwell", WIDE, "light"),
             ("admin-run", "/admin/crons/run/{run_id}/change/", WIDE, "light"),
             ("admin-run-dark-narrow", "/admin/crons/run/{run_id}/change/", NARROW, "dark"),
@@ -333,6 +341,7 @@ SCENES: list[tuple[Callable[[], dict[str, Any]], list[Picture]]] = [
     (
         night,
         [
+            ("jobs", "/crons/jobs", WIDE, "light"),
             ("timeline", "/crons/timeline", WIDE, "light"),
             ("timeline-week-dark", "/crons/timeline?span=7d&owner=finance", WIDE, "dark"),
             ("timeline-narrow", "/crons/timeline?owner=finance", NARROW, "light"),
