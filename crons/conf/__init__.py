@@ -12,7 +12,16 @@ from typing import Any, cast
 from django.conf import settings
 from django.utils.module_loading import import_string
 
-from crons.conf.alerts import ADMINS, Alerts, ChannelSetting, Route, one_secret, read_alerts
+from crons.conf.alerts import (
+    ADMINS,
+    Alerts,
+    ChannelSetting,
+    Route,
+    first_line,
+    one_secret,
+    read_alerts,
+    webhook_secrets,
+)
 from crons.conf.functions import read_function
 from crons.conf.over_http import HttpTick, Monitoring, read_http_tick, read_monitoring
 from crons.exceptions import InvalidSetting, nearest_and_all
@@ -83,7 +92,9 @@ __all__ = [
     "Route",
     "conf",
     "default_executors",
+    "first_line",
     "one_secret",
+    "webhook_secrets",
 ]
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from crons.conf.secrets import read_lines
+from crons.conf.secrets import KEY_PREFIX, read_lines, read_secrets, signing_key
 from crons.exceptions import InvalidSetting, nearest_and_all
 
 PLACE = "CRONS['ALERTS']"
@@ -135,10 +135,28 @@ def read_alerts(given: Any) -> Alerts:
 def one_secret(given: Any, place: str) -> str:
     """Return an address that is a secret: a text, or a pathlib.Path of a file whose first line it is."""
     if isinstance(given, Path):
-        given = read_lines(given, place)[0]
+        given = first_line(given, place)
     if not isinstance(given, str) or not given.startswith(("http://", "https://")) or _has_blank(given):
         raise InvalidSetting(f"{place} is no address that begins with http:// or https://, nor a file of one.")
     return given
+
+
+def first_line(path: Path, place: str) -> str:
+    """Return the secret in a file that only its owner may read."""
+    return read_lines(path, place)[0].strip()
+
+
+def webhook_secrets(given: Any, place: str) -> tuple[str, ...]:
+    """Return secrets as Standard Webhooks writes them, `whsec_` and base64; several while one takes another's place."""
+    secrets = read_secrets(given, place)
+    for each in secrets:
+        if not each.startswith(KEY_PREFIX):
+            raise InvalidSetting(
+                f"{place} has a secret that does not begin with {KEY_PREFIX}; "
+                f"""make one: echo "{KEY_PREFIX}$(openssl rand -base64 32)"."""
+            )
+        signing_key(each, place)
+    return secrets
 
 
 def _has_blank(text: str) -> bool:

@@ -1,6 +1,6 @@
 """Watching: `find_problems` says what is wrong now, `inspect` tells people of what is wrong over time."""
 
-from crons.watch.alerts import acknowledge, build_channel, in_words, make_channel, notice_of, send_due, snooze
+from crons.watch.alerts import acknowledge, build_channel, notice_of, send_due, snooze, try_channel
 from crons.watch.declared import absent
 from crons.watch.declarers import living
 from crons.watch.failing import FAILING, fingerprint
@@ -24,16 +24,15 @@ __all__ = [
     "find_problems",
     "fingerprint",
     "going",
-    "in_words",
     "inspect",
     "inspect_rules",
     "last_success_of",
     "living",
-    "make_channel",
     "notice_of",
     "reaches_ahead",
     "send_due",
     "snooze",
+    "try_channel",
     "usual_besides",
     "usual_of",
     "why_waiting",

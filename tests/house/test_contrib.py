@@ -18,12 +18,14 @@ HERE = Path(crons.__file__).parent
 FOLDERS = sorted(each.name for each in (HERE / "contrib").iterdir() if (each / "extension.py").exists())
 ROOT = HERE.parent
 PAGES = {
+    "apprise": "alerts.md",
     "celery": "celery.md",
     "django_cron": "django-cron.md",
     "django_crontab": "django-crontab.md",
     "django_tasks": "tasks.md",
     "prometheus": "monitoring.md",
     "systemd": "systemd.md",
+    "webhooks": "alerts.md",
 }
 SYSTEMS = re.compile(
     r"celery|kombu|billiard|django.?tasks|django.?cron\b|django.?crontab|CRONJOBS|CRON_CLASSES|systemd(?!-timesyncd)\b|OnCalendar"
@@ -71,6 +73,7 @@ call_command("crons", "sync")
 call_command("crons", "run", "works", "--foreground")
 import crons.tasks
 from crons.conf import conf
+from crons.extensions import extensions
 from crons.sources import sources
 from crons.targets import targets
 
@@ -79,15 +82,19 @@ print(*sorted(name for name in sys.modules if name.startswith("crons.contrib.") 
 from crons.urls import urlpatterns
 
 pages = {each.name for each in urlpatterns}
-print("has", *sorted({*conf.executors, *(each.name for each in sources()), *targets(), *(pages & {"metrics"})}))
+channels = [kind for each in extensions() for kind in each.channels]
+has = {*conf.executors, *channels, *(each.name for each in sources()), *targets(), *(pages & {"metrics"})}
+print("has", *sorted(has))
 """
 BRINGS = {
+    "apprise": {"apprise"},
     "celery": {"celery", "beat"},
     "django_cron": {"cron_classes"},
     "django_crontab": {"cronjobs"},
     "django_tasks": {"tasks"},
     "prometheus": {"metrics"},
     "systemd": {"systemd"},
+    "webhooks": {"webhook"},
 }
 CORE = {"process", "inline", "code", "crontab", "crontab_files"}
 

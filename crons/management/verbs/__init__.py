@@ -48,6 +48,7 @@ VERBS: dict[str, tuple[str, str]] = {
     "log": ("log", "Print what a run wrote."),
     "sync": ("sync", "Bring the entries in step with the declarations."),
     "health": ("health", "Say what is wrong now, by exit code too."),
+    "alert": ("alert", "List open incidents, answer them, try the channels."),
     "plan": ("plan", "Show what apply would change in the crontab or systemd."),
     "apply": ("apply", "Install this project's lines or units."),
     "undo": ("undo", "Take back what the last apply changed."),

@@ -112,6 +112,15 @@ def run_number(text: str) -> int:
     return int(text)
 
 
+def incident_number(text: str) -> int:
+    """Read the number of an incident given on the command line."""
+    if not text.isdecimal() or len(text) > 18 or int(text) < 1:
+        raise argparse.ArgumentTypeError(
+            f"{text[:40]!r} is no incident, expected its number: manage.py crons alert shows it"
+        )
+    return int(text)
+
+
 def run_or_name(text: str) -> int | str:
     """Read what names a run on the command line: its number, or the name of an entry."""
     return run_number(text) if text.isdecimal() else text

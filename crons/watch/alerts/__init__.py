@@ -3,8 +3,8 @@
 from crons.watch.alerts.acts import acknowledge, snooze
 from crons.watch.alerts.base import Channel, Notice, NotSent, Sending
 from crons.watch.alerts.channels import build as build_channel
-from crons.watch.alerts.channels import make_channel
-from crons.watch.alerts.outbox import enqueue, in_words, notice_of, send_due
+from crons.watch.alerts.outbox import enqueue, notice_of, send_due
+from crons.watch.alerts.trying import try_channel
 
 __all__ = [
     "Channel",
@@ -14,9 +14,8 @@ __all__ = [
     "acknowledge",
     "build_channel",
     "enqueue",
-    "in_words",
-    "make_channel",
     "notice_of",
     "send_due",
     "snooze",
+    "try_channel",
 ]

@@ -8,13 +8,12 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 
 from crons.conf import Route, conf
-from crons.exceptions import CronsError
 from crons.models import Delivery, Incident
-from crons.redaction import for_people
 from crons.side_output import get_log
 from crons.watch.alerts.base import Notice, Sending
 from crons.watch.alerts.channels import alerts, make_channel, reachable
 from crons.watch.alerts.digest import digest
+from crons.watch.alerts.errors import in_words
 from crons.watch.alerts.links import link_of
 from crons.watch.alerts.taking import REMINDER, SENDING, Letter, take
 
@@ -22,7 +21,6 @@ log = get_log("crons")
 FIRST_PAUSE, LONGEST_PAUSE = timedelta(minutes=1), timedelta(hours=1)
 # Six that grow, then one each hour: three days, so that a mail server may be down for a weekend.
 MOST_TRIES = 78
-LONGEST_ERROR = 500
 TOLD_BEFORE = "perhaps told before: a process that was sending it ended before it could note that"
 
 
@@ -95,18 +93,12 @@ def _send(channel: str, now: datetime) -> int:
             notice, sending = _written(letter, now)
             made.send(notice, sending)
         except Exception as error:  # noqa: BLE001 (one alert: whatever its channel raises is kept, and tried again)
-            pause = _put_back(letter, in_words(error), now)
+            pause = _put_back(letter, in_words(error, channel), now)
             _untry(letters[at + 1 :], now + pause)
             break
         _note_sent(letter, now)
         sent += 1
     return sent
-
-
-def in_words(error: Exception) -> str:
-    """Return what went wrong without any secret: what another's code raised may show the address that it called."""
-    text = str(error) if isinstance(error, CronsError) else f"{type(error).__name__}: {error}"
-    return " ".join(str(for_people(text)).split())[:LONGEST_ERROR]
 
 
 def _written(letter: Letter, now: datetime) -> tuple[Notice, Sending]:

@@ -1,0 +1,1 @@
+"""Apprise: alerts in chats and on pagers, over a hundred services."""
