@@ -104,7 +104,9 @@ class Dispatcher:
 
     def inspect_rules(self, now: datetime, kind: str) -> None:
         """Have incidents follow what all rules find; *kind* stands for this process, which has no heartbeat."""
-        watch.inspect_rules(now, kind)
+        found = watch.inspect_rules(now, kind)
+        if found is not None:
+            watch.alive({each.kind for each in found})
 
     def writer(self, echo: Echo | None = None) -> DatabaseWriter:
         """Return what executors write with; *echo* shows what has been stored."""

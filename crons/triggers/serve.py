@@ -174,7 +174,7 @@ class Scheduler:
         )
         if time.monotonic() >= self.rules_at:
             self.rules_at = time.monotonic() + RULES_SECONDS
-            watch.inspect_rules(now)
+            self.session.dispatcher.inspect_rules(now, "")
 
     def _troubles(self) -> Iterator[tuple[str, str]]:
         if self.failures >= REPORTED_FAILURES:

@@ -28,6 +28,8 @@ log = get_log("crons")
 DRAIN_AT_TERMINAL = timedelta(seconds=2)
 # After cancelling: the kill wait of the executor, and time to write the endings down.
 CANCELLING_SECONDS = 10.0
+# At the end, for pings that are on their way.
+PINGING_SECONDS = 5.0
 LONGEST_LOOK_SECONDS = 1.0
 # Cron on a host whose clock is ahead fires before the database's minute has begun.
 LONGEST_AHEAD = timedelta(seconds=5)
@@ -73,6 +75,7 @@ class Session:
         self.watchdog = ledger.Watchdog(lambda: self.stopping is not None)
 
     def __enter__(self) -> Session:
+        watch.connect_pings()
         self.open()
         self._listening.enter_context(self.listening())
         return self
@@ -82,6 +85,7 @@ class Session:
     ) -> None:
         self._listening.close()
         self.close()
+        watch.finish_pings(PINGING_SECONDS)
 
     def open(self) -> None:
         """Prepare the executors; who does not use `with` closes the session when an executor is broken."""

@@ -1,6 +1,16 @@
 """Watching: `find_problems` says what is wrong now, `inspect` tells people of what is wrong over time."""
 
-from crons.watch.alerts import acknowledge, build_channel, notice_of, send_due, snooze, try_channel
+from crons.watch.alerts import (
+    acknowledge,
+    alive,
+    build_channel,
+    connect_pings,
+    finish_pings,
+    notice_of,
+    send_due,
+    snooze,
+    try_channel,
+)
 from crons.watch.declared import absent
 from crons.watch.declarers import living
 from crons.watch.failing import FAILING, fingerprint
@@ -20,9 +30,12 @@ __all__ = [
     "Usual",
     "absent",
     "acknowledge",
+    "alive",
     "build_channel",
+    "connect_pings",
     "find_problems",
     "fingerprint",
+    "finish_pings",
     "going",
     "inspect",
     "inspect_rules",

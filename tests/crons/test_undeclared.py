@@ -214,7 +214,7 @@ def test_a_scheduler_looks_at_each_heartbeat(instance):
     declare("load")
     sync.sync(ledger.database_now() - minutes(60))
     declare("report")
-    dispatcher = SimpleNamespace(lacking=set())
+    dispatcher = SimpleNamespace(lacking=set(), inspect_rules=inspect_rules)
     scheduler = Scheduler(SimpleNamespace(instance=instance, executors={}, dispatcher=dispatcher), print)
 
     scheduler._beat()

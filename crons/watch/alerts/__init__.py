@@ -4,6 +4,9 @@ from crons.watch.alerts.acts import acknowledge, snooze
 from crons.watch.alerts.base import Channel, Notice, NotSent, Sending
 from crons.watch.alerts.channels import build as build_channel
 from crons.watch.alerts.outbox import enqueue, notice_of, send_due
+from crons.watch.alerts.pings import alive
+from crons.watch.alerts.pings import connect as connect_pings
+from crons.watch.alerts.pings import finish as finish_pings
 from crons.watch.alerts.trying import try_channel
 
 __all__ = [
@@ -12,8 +15,11 @@ __all__ = [
     "Notice",
     "Sending",
     "acknowledge",
+    "alive",
     "build_channel",
+    "connect_pings",
     "enqueue",
+    "finish_pings",
     "notice_of",
     "send_due",
     "snooze",
