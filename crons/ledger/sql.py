@@ -29,6 +29,12 @@ def moment(value: Any) -> datetime | None:
     return read if read.tzinfo is not None else read.replace(tzinfo=UTC)
 
 
+def known(value: Any) -> datetime | None:
+    """Read a moment likewise, for who takes what is none, and what somebody has garbled, for not known."""
+    read = moment(value)
+    return None if read == UNREAD else read
+
+
 def json_text(column: str, key: str, using: str) -> str:
     """Return SQL for the text under *key* in a JSON *column*."""
     if connections[using].vendor == "postgresql":

@@ -10,7 +10,6 @@ from typing import Any
 
 from django.db.models import Model
 
-from crons.conf import conf
 from crons.exceptions import CronsError
 from crons.jobs import Policy
 from crons.models import Attempt, Entry, Heartbeat, Pause, Run
@@ -206,7 +205,7 @@ def last_attempts(runs: Iterable[Run]) -> dict[int, Attempt]:
     Cost: one query.
     """
     ids = [run.current_attempt for run in runs if run.current_attempt is not None]
-    found = Attempt.objects.using(conf.database).select_related("work").filter(pk__in=ids)
+    found = Attempt.objects.select_related("work").filter(pk__in=ids)
     return {attempt.run_id: attempt for attempt in found}
 
 

@@ -19,6 +19,7 @@ from crons.conf import conf
 from crons.hosts import is_gone
 from crons.models import Attempt, Entry, Heartbeat, Incident, Run
 from crons.schedules import FAR_FUTURE
+from crons.watch.newest import Newest, newest_of_all
 
 # Retiring may have been a mistake, and what is missing does not show by itself.
 RETIRED_LATELY = timedelta(days=7)
@@ -169,6 +170,11 @@ class Look:
     def schedulers(self) -> list[Heartbeat]:
         """Those that live."""
         return [beat for beat in self.heartbeats if beat.expected_by >= self.now and beat not in self.killed]
+
+    @cached_property
+    def newest(self) -> list[Newest]:
+        """The newest success of each entry of which something may be told by it; for rules over time."""
+        return newest_of_all(self.now)
 
     @cached_property
     def going(self) -> list[Attempt]:

@@ -13,7 +13,8 @@ from collections.abc import Callable, Iterator
 
 from crons.watch.look import Look, Problem
 from crons.watch.old_code import old_code
+from crons.watch.past import idle, silent, too_long
 from crons.watch.trends import trends
 from crons.watch.unsent import channels
 
-OVER_TIME: list[Callable[[Look], Iterator[Problem]]] = [trends, old_code, channels]
+OVER_TIME: list[Callable[[Look], Iterator[Problem]]] = [trends, old_code, channels, too_long, silent, idle]

@@ -78,6 +78,10 @@ RULES: Mapping[str, Terms] = {
     "outage": Terms("missed slots", "over", CRITICAL, calm=HOUR, steps=(), by_event=True),
     "missed": Terms("missed slots that were recorded", "begun again", calm=HOUR),
     "late": Terms("begun late", "begun in time again", calm=HOUR),
+    "slow": Terms("too slow", "fast enough again", calm=HOUR, steps=()),
+    "hanging": Terms("hanging", "not hanging any more", calm=HOUR, steps=()),
+    "silent": Terms("without a success for too long", "succeeding again", steps=()),
+    "idle": Terms("without anything to do", "at work again", INFO, steps=()),
     "retired": Terms("retired", "back", INFO, by_event=True),
     "crons": Terms("could not be looked at", "looked at again"),
 }

@@ -15,9 +15,8 @@ from typing import Any
 
 from django.db import connections
 
-from crons.columns import UNREAD
 from crons.conf import conf
-from crons.ledger.sql import along, moment, parameter
+from crons.ledger.sql import along, known, parameter
 
 NEWEST = 60
 # From fewer successes nothing is said to be long: the second run of a job is often its first real one.
@@ -63,12 +62,13 @@ class Usual:
 
 @dataclass(frozen=True)
 class Success:
-    """An attempt that succeeded."""
+    """An attempt that succeeded. *examined*: what it reported, where that was asked for."""
 
     run_id: int
     attempt_id: int
     begun_at: datetime
     ended_at: datetime
+    examined: int | None = None
 
     @property
     def took(self) -> timedelta:
@@ -98,25 +98,47 @@ def last_success_of(entry_ids: Iterable[int]) -> dict[int, datetime]:
     Cost: one statement for each ten thousand entries, which reads one run of each.
     """
     found: dict[int, datetime] = {}
-    for entry_id, ended in _rows(_last_success, entry_ids, 10_000):
-        ended_at = moment(ended)
-        if ended_at is not None and ended_at != UNREAD:
+    for entry_id, ended in rows_of(_last_success, entry_ids, 10_000):
+        if (ended_at := known(ended)) is not None:
             found[entry_id] = ended_at
     return found
 
 
-def successes_of(entry_ids: Iterable[int], newest: int = NEWEST) -> dict[int, list[Success]]:
+def successes_of(entry_ids: Iterable[int], newest: int = NEWEST, *, work: bool = False) -> dict[int, list[Success]]:
     """Return the newest successes of each of these entries, the last to end first; who has none is left out.
+
+    Args: *work*: with what they examined.
 
     Cost: one statement for each hundred entries.
     """
     found: dict[int, list[Success]] = defaultdict(list)
-    for entry_id, run_id, attempt_id, begun, ended in _rows(_successes, entry_ids, ENTRIES_READ, newest=newest):
-        begun_at, ended_at = moment(begun), moment(ended)
-        if begun_at and ended_at and UNREAD not in (begun_at, ended_at):
+    statement = _works if work else _successes
+    for entry_id, run_id, attempt_id, begun, ended, examined in rows_of(
+        statement, entry_ids, ENTRIES_READ, newest=newest
+    ):
+        begun_at, ended_at = known(begun), known(ended)
+        if begun_at and ended_at:
             # A clock that was set back meanwhile makes no length less than nothing.
-            found[entry_id].append(Success(run_id, attempt_id, begun_at, max(begun_at, ended_at)))
+            found[entry_id].append(Success(run_id, attempt_id, begun_at, max(begun_at, ended_at), examined))
     return {entry_id: sorted(each, key=_ended, reverse=True) for entry_id, each in found.items()}
+
+
+def rows_of(statement: Callable[[str], str], entry_ids: Iterable[int], at_once: int, **values: Any) -> Iterator[Any]:
+    """Yield the rows of a *statement* about the entries with these ids, asked for so many *at_once*."""
+    using = conf.database
+    ids = list(dict.fromkeys(entry_ids))
+    for start in range(0, len(ids), at_once):
+        values["entries"] = parameter(ids[start : start + at_once], using)
+        with connections[using].cursor() as cursor:
+            cursor.execute(statement(using), values)
+            yield from cursor.fetchall()
+
+
+def given(using: str) -> str:
+    """Write the source of the ids that `rows_of` asks with: e, with the column value."""
+    if connections[using].vendor == "sqlite":
+        return "json_each(%(entries)s) e"
+    return "unnest(%(entries)s::bigint[]) e(value)"
 
 
 def _ended(success: Success) -> tuple[datetime, int]:
@@ -127,17 +149,11 @@ def _rank(count: int, percent: int) -> int:
     return -(-count * percent // 100) - 1
 
 
-def _rows(statement: Callable[[str], str], entry_ids: Iterable[int], at_once: int, **values: Any) -> Iterator[Any]:
-    using = conf.database
-    ids = list(dict.fromkeys(entry_ids))
-    for start in range(0, len(ids), at_once):
-        values["entries"] = parameter(ids[start : start + at_once], using)
-        with connections[using].cursor() as cursor:
-            cursor.execute(statement(using), values)
-            yield from cursor.fetchall()
+def _works(using: str) -> str:
+    return _successes(using, "(SELECT w.examined FROM crons_workreport w WHERE w.attempt_id = a.id)")
 
 
-def _successes(using: str) -> str:
+def _successes(using: str, examined: str = "NULL") -> str:
     """Write the statement: for each entry its newest successes along the index, then their attempts by their keys.
 
     CROSS JOIN keeps SQLite from another order; LATERAL with an OFFSET does it on PostgreSQL.
@@ -145,14 +161,14 @@ def _successes(using: str) -> str:
     newest = f"""
         SELECT n.id, n.current_attempt FROM crons_run n {along(SUCCEEDED, using)}
         WHERE n.entry_id = e.value AND n.verdict = 'succeeded' ORDER BY n.planned_at DESC, n.id DESC LIMIT %(newest)s"""
-    columns = "e.value, r.id, a.id, COALESCE(a.begun_at, NULL), COALESCE(a.ended_at, NULL)"
+    columns = f"e.value, r.id, a.id, COALESCE(a.begun_at, NULL), COALESCE(a.ended_at, NULL), {examined}"
     if connections[using].vendor == "sqlite":
         return f"""
-            SELECT {columns} FROM {_ids(using)}
+            SELECT {columns} FROM {given(using)}
             CROSS JOIN crons_run r ON r.id IN (SELECT id FROM ({newest}))
             CROSS JOIN crons_attempt a ON a.id = r.current_attempt AND a.ended_at IS NOT NULL"""
     return f"""
-        SELECT {columns} FROM {_ids(using)}
+        SELECT {columns} FROM {given(using)}
         CROSS JOIN LATERAL ({newest}) r
         CROSS JOIN LATERAL (
             SELECT id, begun_at, ended_at FROM crons_attempt
@@ -165,10 +181,4 @@ def _last_success(using: str) -> str:
         SELECT e.value, (
             SELECT COALESCE(r.ended_at, NULL) FROM crons_run r {along(SUCCEEDED, using)}
             WHERE r.entry_id = e.value AND r.verdict = 'succeeded' ORDER BY r.planned_at DESC, r.id DESC LIMIT 1)
-        FROM {_ids(using)}"""
-
-
-def _ids(using: str) -> str:
-    if connections[using].vendor == "sqlite":
-        return "json_each(%(entries)s) e"
-    return "unnest(%(entries)s::bigint[]) e(value)"
+        FROM {given(using)}"""

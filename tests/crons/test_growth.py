@@ -18,9 +18,11 @@ from django.test.utils import CaptureQueriesContext, override_settings
 
 from crons import api
 from crons.doctor import rows as doctor
+from crons.jobs import Policy
 from crons.management.verbs.log import run_to_follow
 from crons.models import Attempt, Entry, Run
-from crons.watch import last_success_of, usual_of
+from crons.watch import Look, Problem, last_success_of, usual_of
+from crons.watch.past import idle, silent, too_long
 from crons.web import incidents, overview, runs, timeline
 from tests.crons.conftest import NOON, minutes
 from tests.crons.filling import full_scans, plan
@@ -65,6 +67,7 @@ QUESTIONS: dict[str, tuple[Callable[[], Any], str]] = {
     ),
     "usual": (lambda: usual_of(all_ids()), "(?s)(?=.*crons_run_entry_succeeded)(?=.*(PRIMARY KEY|crons_attempt_pkey))"),
     "usual of one": (lambda: usual_of(all_ids()[5:6]), "crons_run_entry_succeeded"),
+    "rules over the past": (lambda: over_the_past(), "crons_run_entry_succeeded"),
     "last success": (lambda: last_success_of(all_ids()), "crons_run_entry_succeeded"),
     "first page": (lambda: overview.look(timedelta(days=7), NOW), "crons_run_open"),
     "first page of a team": (
@@ -107,6 +110,12 @@ def newest_run() -> Run:
     return Run.objects.filter(entry__name="entry3", state="done").order_by("-planned_at")[0]
 
 
+def over_the_past() -> list[Problem]:
+    """What the rules over an entry's own past find: entry5 has never succeeded, the others did a minute ago."""
+    Entry.objects.update(policy=Policy(max_silence=minutes(28)).as_json())
+    return [problem for rule in (too_long, silent, idle) for problem in rule(Look(NOW + minutes(25)))]
+
+
 def by_name(*names: str) -> dict[str, Entry]:
     """The entries, or those of these names, by name."""
     return {each.name: each for each in Entry.objects.all() if not names or each.name in names}
@@ -134,6 +143,7 @@ def test_no_question_reads_the_history(recorded):
     Run.objects.filter(entry__name="entry5", state="done").update(verdict="failed")
 
     assert "\n".join(wrong_plans()) == ""
+    assert [problem.entry for problem in over_the_past()] == ["entry5"]
     analyze()
     assert "\n".join(wrong_plans()) == ""
 

@@ -10,7 +10,6 @@ from typing import Any
 from django.db.models import Count
 
 from crons import api, ledger
-from crons.conf import conf
 from crons.management.verbs import Out, Verb, at_least_one, moment
 from crons.models import Attempt, Range, Run, not_well, well
 from crons.presentation import (
@@ -98,7 +97,7 @@ def _at(row: Run | Range) -> datetime:
 
 def _attempt_counts(runs: Sequence[Run]) -> dict[int, int]:
     """Count the attempts of *runs*: of these only, for counted in the query of the runs all of them would be."""
-    tried = Attempt.objects.using(conf.database).filter(run__in=[run.pk for run in runs])
+    tried = Attempt.objects.filter(run__in=[run.pk for run in runs])
     return dict(tried.order_by().values_list("run").annotate(Count("pk")))
 
 

@@ -11,7 +11,6 @@ from django.db.models import BooleanField
 from django.db.models.expressions import RawSQL
 
 from crons import api
-from crons.conf import conf
 from crons.exceptions import CronsError, Refused
 from crons.management.verbs import Out, Verb, at_least_one, find_run, run_or_name
 from crons.models import Attempt, OutputChunk, Run
@@ -51,7 +50,7 @@ class Log(Verb):
         attempt = _attempt(run, options["attempt"])
         if run.args:
             out.note(f"run {run.pk} was given {describe_arguments(run.args)}")
-        chunks = OutputChunk.objects.using(conf.database).filter(attempt=attempt).order_by("seq")
+        chunks = OutputChunk.objects.filter(attempt=attempt).order_by("seq")
         if options["stream"]:
             chunks = chunks.filter(stream=options["stream"])
         written = False
@@ -129,7 +128,7 @@ def run_to_follow(asked: int | str) -> Run:
 
 
 def _attempt(run: Run, number: int | None) -> Attempt:
-    attempts = run.attempts.using(conf.database).order_by("-number")
+    attempts = run.attempts.order_by("-number")
     found = attempts.filter(number=number).first() if number else attempts.first()
     if found is not None:
         return found

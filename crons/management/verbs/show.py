@@ -8,7 +8,6 @@ from datetime import datetime
 from typing import Any
 
 from crons import api, ledger
-from crons.conf import conf
 from crons.exceptions import CronsError
 from crons.management.verbs import Out, Verb, find_run, run_or_name
 from crons.models import Attempt, AuditEvent, Run, WorkReport
@@ -48,8 +47,8 @@ class Show(Verb):
 
     def handle(self, options: Mapping[str, Any], out: Out) -> int:
         run = _run(options["run"])
-        attempts = list(run.attempts.using(conf.database).select_related("work").order_by("number"))
-        deeds = AuditEvent.objects.using(conf.database).filter(subject_type="run", subject=str(run.pk)).order_by("pk")
+        attempts = list(run.attempts.select_related("work").order_by("number"))
+        deeds = AuditEvent.objects.filter(subject_type="run", subject=str(run.pk)).order_by("pk")
         usual = usual_besides(run.pk, run.entry_id)
         if out.json:
             tried = [{**as_json(each), "work": work_as_json(work_of(each))} for each in attempts]

@@ -12,7 +12,6 @@ from django.utils import timezone
 from django.utils.safestring import SafeString
 
 from crons import ledger
-from crons.conf import conf
 from crons.models import Attempt, Run, not_well
 from crons.presentation import Cell, describe_verdict, describe_work, readable, took, words, work_of
 from crons.templatetags.crons_pages import at, progress
@@ -72,7 +71,7 @@ class AttemptAdmin(DetailAdmin, EntryRowsAdmin):
 
     def of_entries(self, queryset: QuerySet[Any], entries: list[int]) -> QuerySet[Any]:
         """Keep the attempts at the newest runs of *entries*: an attempt itself does not know its entry."""
-        runs = Run.objects.using(conf.database).filter(entry__in=entries).order_by("-planned_at")
+        runs = Run.objects.filter(entry__in=entries).order_by("-planned_at")
         return queryset.filter(run__in=list(runs.values_list("pk", flat=True)[:NEWEST_RUNS]))
 
     @admin.display(description="attempt")

@@ -10,7 +10,6 @@ from django.http import HttpRequest
 from django.utils.safestring import SafeString
 
 from crons import ledger
-from crons.conf import conf
 from crons.exceptions import CronsError
 from crons.models import Entry, Range, Run
 from crons.presentation import describe_policy, describe_schedule, describe_state, next_slot_at
@@ -81,8 +80,8 @@ class EntryAdmin(OperatedAdmin, DetailAdmin):
         """Say all of one entry: its slots to come, its rules, what became of its last slots."""
         now = ledger.database_now()
         entry: Entry = row
-        runs = Run.objects.using(conf.database).filter(entry=entry).order_by("-planned_at", "-pk")
-        ranges = Range.objects.using(conf.database).filter(entry=entry).order_by("-last_at", "-pk")
+        runs = Run.objects.filter(entry=entry).order_by("-planned_at", "-pk")
+        ranges = Range.objects.filter(entry=entry).order_by("-last_at", "-pk")
         may_see_runs = self.may(request, "crons.view_run", entry)
         return {
             "title": entry.name,
