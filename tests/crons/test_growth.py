@@ -128,7 +128,9 @@ def wrong_plans() -> Iterator[str]:
             ask()
         yield from (f"{question}: {found}" for found in full_scans(captured))
         steps = "\n".join(step for each in captured if "crons_run" in each["sql"] for step in plan(each["sql"]))
-        if "ANY(" in steps:  # SQLite skips through an index from its first row: at each step of a recursion, all of it
+        # SQLite skips through an index from its first row: at each step of a recursion, all of it. An entry it may find
+        # so by its id, along an index that ends with it, where statistics say that these twenty wake at one moment.
+        if any("ANY(" in step and "crons_entry_wake" not in step for step in steps.splitlines()):
             yield f"{question}: skips through an index"
         if not re.search(index, steps):
             reads = [step for step in steps.splitlines() if re.search("scan|search", step, re.IGNORECASE)]
