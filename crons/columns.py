@@ -111,7 +111,7 @@ def unread(**columns: Any) -> str:
     return ""
 
 
-class RowDateTimeField(models.DateTimeField):  # type: ignore[type-arg] # models.py says what it holds
+class RowDateTimeField(models.DateTimeField):  # type: ignore[type-arg] # mypy's plugin says what it holds
     """A DateTimeField that can always be read; to the database it is a DateTimeField."""
 
     def deconstruct(self) -> Any:
