@@ -23,14 +23,17 @@ from crons.presentation.rows import (
     words,
 )
 from crons.presentation.text import readable, readable_json, readable_line, readable_page
+from crons.presentation.waits import WaitsFor, describe_full_group, describe_wait, pause_in_force, waits_for
 from crons.presentation.work import counts_of, describe_progress, describe_work, progress_of, work_as_json, work_of
 
 __all__ = [
     "UNWANTED",
     "Cell",
+    "WaitsFor",
     "as_json",
     "counts_of",
     "describe_arguments",
+    "describe_full_group",
     "describe_given",
     "describe_policy",
     "describe_progress",
@@ -41,6 +44,7 @@ __all__ = [
     "describe_state",
     "describe_usual",
     "describe_verdict",
+    "describe_wait",
     "describe_watched",
     "describe_work",
     "distance",
@@ -49,6 +53,7 @@ __all__ = [
     "length",
     "local",
     "next_slot_at",
+    "pause_in_force",
     "progress_of",
     "readable",
     "readable_json",
@@ -57,6 +62,7 @@ __all__ = [
     "took",
     "took_seconds",
     "utc",
+    "waits_for",
     "words",
     "work_as_json",
     "work_of",

@@ -11,8 +11,8 @@ from crons.conf import conf
 from crons.exceptions import CronsError
 from crons.ledger import queries
 from crons.models import Attempt, Entry, Run
-from crons.presentation import utc
-from crons.verdicts import Kind, State
+from crons.presentation import describe_full_group, describe_wait, pause_in_force, waits_for
+from crons.verdicts import State
 from crons.watch.look import Look, Problem
 
 # The newest attempts that are looked through for a sign that an entry's runs are begun, one after the other.
@@ -38,8 +38,6 @@ class Waiting:
     @property
     def why(self) -> str:
         """Say what may keep the first of them; of one that travels, what became of its last message."""
-        if self.full_group:
-            return self.full_group
         if not self.sends:
             return f"no place has come free, or no running process knows the job {self.entry.job!r}"
         return f"no worker begins it, after {self.sends} message(s); of the last: {self.detail or 'nothing known'}"
@@ -81,7 +79,7 @@ def _name_full_groups(found: list[Waiting]) -> None:
     for each in found:
         group = groups.get(each.entry.pk)
         if isinstance(group, str) and group in full:
-            each.full_group = f"the group {group!r} is full, {full[group]} of its runs are going"
+            each.full_group = describe_full_group(group, full[group])
 
 
 def waiting_runs(look: Look) -> Iterator[Problem]:
@@ -89,7 +87,8 @@ def waiting_runs(look: Look) -> Iterator[Problem]:
     for each in waiting(look.late):
         least = "at least " if each.at_least else ""
         runs_wait = "a run waits" if each.count == 1 else f"{least}{each.count} runs wait"
-        text, after = f"{runs_wait} to be begun: {each.why}", f"See: manage.py crons show {each.run_id}"
+        what = each.full_group or f"to be begun: {each.why}"
+        text, after = f"{runs_wait} {what}", f"See: manage.py crons show {each.run_id}"
         yield Problem.of("waiting", text, each.entry, since=each.since, next_step=after, run_id=each.run_id)
 
 
@@ -123,29 +122,23 @@ def why_waiting(runs: Iterable[Run]) -> dict[int, str]:
     """
     now = ledger.database_now()
     runs = list(runs)
-    sent = {run.pk: _why_sent(run) for run in runs if run.state == State.SENT}
     ready = [run for run in runs if run.state in (State.DUE, State.WAITING) and run.wake_at and run.wake_at <= now]
     going = Run.objects.using(conf.database).filter(active_key__in={run.entry_id for run in ready})
     in_the_way = dict(going.values_list("active_key", "pk"))
     full = ledger.full_groups(conf.database)
-    return sent | {run.pk: _why_waiting(run, in_the_way.get(run.entry_id), full, now) for run in ready}
+    sent = [run for run in runs if run.state == State.SENT]
+    return {run.pk: _why_waiting(run, in_the_way.get(run.entry_id), full, now) for run in [*sent, *ready]}
 
 
-def _why_sent(run: Run) -> str:
-    again = f"again at {utc(run.wake_at)}" if run.wake_at else "and not again"
-    return f"for a worker of the executor {run.entry.policy.get('executor')!r}: sent {run.sends} time(s), {again}"
-
-
-def _why_waiting(run: Run, in_the_way: int | None, full: Mapping[str, int], now: datetime) -> str:
-    held_by, group = run.entry, run.entry.policy.get("group")
-    since, until = held_by.paused_at, held_by.paused_until
-    # What somebody asks for during a pause is let through.
-    is_let_through = run.kind == Kind.MANUAL or (since and run.asked_at is not None and run.asked_at >= since)
-    if since is not None and (until is None or until > now) and not is_let_through:
-        reason = f": {held_by.pause_reason}" if held_by.pause_reason else ""
-        return f"for the end of the pause by {held_by.paused_by or 'somebody'}{reason}"
-    if in_the_way is not None:
-        return f"for run {in_the_way} of the same entry, which is going"
-    if isinstance(group, str) and group in full:
-        return f"for the group {group!r}, which is full: {full[group]} of its runs are going"
-    return f"for a free place, or for a process that knows the job {held_by.job!r}"
+def _why_waiting(run: Run, going: int | None, full: Mapping[str, int], now: datetime) -> str:
+    group = run.entry.policy.get("group")
+    running = full.get(group, 0) if isinstance(group, str) else 0
+    what = waits_for(
+        state=run.state,
+        kind=run.kind,
+        asked_at=run.asked_at,
+        paused_at=pause_in_force(run.entry, now),
+        run_is_going=going is not None,
+        group_is_full=running > 0,
+    )
+    return describe_wait(run, what, going, running)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from crons.presentation import length
-from crons.verdicts import Kind, State
+from crons.presentation import WaitsFor, length, waits_for
+from crons.verdicts import State
 from crons.why.facts import PauseFacts, RunFacts, Scheduler
 from crons.why.saying import (
     Story,
@@ -153,26 +153,29 @@ def _tell_due(story: Story, run: RunFacts) -> None:
     since = max(run.planned_at, run.wake_at or run.planned_at) if run.asked_at is not None else run.planned_at
     waited = length(facts.now - since)
     status = "waiting" if run.state == State.WAITING else "due"
-    pause = facts.pause
-    let_through = run.kind == Kind.MANUAL or (
-        pause is not None and pause.since is not None and run.asked_at is not None and run.asked_at >= pause.since
+    pause, going = facts.pause, way.going if way is not None else None
+    group_running = way.group_running if way is not None else 0
+    what = waits_for(
+        state=run.state,
+        kind=run.kind,
+        asked_at=run.asked_at,
+        paused_at=pause.since if pause is not None else None,
+        run_is_going=going is not None,
+        group_is_full=group_running > 0,
     )
-    if pause is not None and not let_through:
-        story.end(status, f"due for {waited}, and held up by a pause", "paused")
+    story.end(status, f"due for {waited}, and {what.briefly}", what.value)
+    if what is WaitsFor.RESUME and pause is not None:
         _tell_pause(story, pause)
-    elif way is not None and way.going is not None and not entry.allows_overlap:
-        story.end(status, f"due for {waited}, and waits for an earlier run", "overlap")
-        began = f", which began at {story.at(way.going.attempts[-1].begun_at)}" if way.going.attempts else ""
-        story.tell(f"In its way is {slot_of(way.going, story)}{began} and goes on.")
-        story.do(f"see what that run does: {crons(f'log {way.going.id} --follow')}")
-    elif way is not None and way.group_running:
-        story.end(status, f"due for {waited}, and waits for a place in its group", "group")
-        going = (each for each in way.busy if each.group == entry.group)
-        taken = listed(f"{each.entry} (run {each.run}, since {story.at(each.begun_at)})" for each in going)
-        story.tell(f"Of the group {entry.group!r} no more than {way.group_running} may run, over all hosts: {taken}.")
+    elif what is WaitsFor.RUN and going is not None:
+        began = f", which began at {story.at(going.attempts[-1].begun_at)}" if going.attempts else ""
+        story.tell(f"In its way is {slot_of(going, story)}{began} and goes on.")
+        story.do(f"see what that run does: {crons(f'log {going.id} --follow')}")
+    elif what is WaitsFor.GROUP and way is not None:
+        members = (each for each in way.busy if each.group == entry.group)
+        taken = listed(f"{each.entry} (run {each.run}, since {story.at(each.begun_at)})" for each in members)
+        story.tell(f"Of the group {entry.group!r} no more than {group_running} may run, over all hosts: {taken}.")
         story.do(f"wait, or raise the group's limit in CRONS['GROUPS']; see {crons('list')}")
     else:
-        story.end(status, f"due for {waited}, and not begun")
         _tell_who_could_begin(story, run)
 
 

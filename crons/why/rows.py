@@ -11,6 +11,7 @@ from crons import ledger
 from crons.exceptions import CronsError
 from crons.jobs import Policy
 from crons.models import Attempt, AuditEvent, Entry, Heartbeat, Range, Run
+from crons.presentation import pause_in_force
 from crons.verdicts import named_error
 from crons.why.facts import AttemptFacts, Deed, EntryFacts, PauseFacts, RangeFacts, RunFacts, Scheduler
 
@@ -79,9 +80,10 @@ def deed_facts(row: AuditEvent) -> Deed:
 
 def pause_facts(entry: Entry, now: datetime) -> PauseFacts | None:
     """Return the pause in force."""
-    if entry.paused_at is None or (entry.paused_until is not None and entry.paused_until <= now):
+    since = pause_in_force(entry, now)
+    if since is None:
         return None
-    return PauseFacts(entry.paused_at, entry.paused_until, entry.paused_by, entry.pause_reason, entry.pause_scope)
+    return PauseFacts(since, entry.paused_until, entry.paused_by, entry.pause_reason, entry.pause_scope)
 
 
 def _kept_pause(kept: Mapping[str, Any]) -> PauseFacts:

@@ -17,6 +17,7 @@ from crons.models import Attempt, Entry, Range, Run
 from crons.presentation import (
     Cell,
     as_json,
+    describe_full_group,
     describe_schedule,
     describe_state,
     describe_verdict,
@@ -87,9 +88,8 @@ def _waits_for_group(now: datetime) -> dict[int, Cell]:
     # Whether there is one, along crons_run_open: to list all that wait would take as long as the backlog is.
     ready = Run.objects.filter(entry=OuterRef("pk"), state__in=[State.DUE, State.WAITING], wake_at__lte=now)
     found = api.entries(retired=True).filter(Exists(ready), paused_at=None).values_list("pk", "policy__group")
-    text = "active: waits for the group {!r}, which is full ({} going)"
     return {
-        pk: Cell(text.format(group, full[group]), "warn")
+        pk: Cell(f"active: waits {describe_full_group(group, full[group])}", "warn")
         for pk, group in found
         if isinstance(group, str) and group in full
     }

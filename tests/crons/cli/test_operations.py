@@ -434,10 +434,9 @@ def test_whoever_wonders_why_a_run_waits_is_told(crons, clock, make_entry, make_
     waiting = make_run(make_entry(policy=heavy), since, state="due", verdict="", ended_at=None, wake_at=since)
 
     assert "active: waits for the group 'heavy', which is full (1 going)" in crons("list").out
-    assert "for the group 'heavy', which is full: 1 of its runs are going" in crons("show", str(waiting.pk)).out
+    assert "for the group 'heavy', which is full (1 going)" in crons("show", str(waiting.pk)).out
     assert (
-        "waiting: report: a run waits to be begun: the group 'heavy' is full, 1 of its runs are going; "
-        "since 2026-10-25 00:10:00 UTC"
+        "waiting: report: a run waits for the group 'heavy', which is full (1 going); since 2026-10-25 00:10:00 UTC"
     ) in crons("health").out
 
 
