@@ -190,7 +190,8 @@ class InTheWay:
     """What keeps a run that is due from beginning.
 
     *going*: the run of the same entry that goes on; *group_running*: how many run in its full group;
-    *busy*: by the instance of a living scheduler, the attempts that take its places; *places*: how many one has.
+    *busy*: by the instance of a living scheduler, the attempts that take its places; *places*: how many one has whose
+    settings are those of the asking process.
     """
 
     going: RunFacts | None = None

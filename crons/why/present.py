@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from crons.presentation import WaitsFor, length, waits_for
 from crons.verdicts import State
-from crons.why.facts import PauseFacts, RunFacts, Scheduler
+from crons.why.facts import InTheWay, PauseFacts, RunFacts, Scheduler
 from crons.why.saying import (
     Story,
     because_of,
@@ -189,11 +189,8 @@ def _tell_who_could_begin(story: Story, run: RunFacts) -> None:
         _tell_unknown(story, list(facts.schedulers))
     elif all(_is_full(story, each) for each in knowing):
         story.end(story.status, story.ending.replace("not begun", "waits for a free place"), "full")
-        busy = facts.in_the_way.busy if facts.in_the_way is not None else ()
         for each in knowing:
-            mine = [one for one in busy if one.instance == each.instance]
-            taken = listed(f"{one.entry} (run {one.run}, since {story.at(one.begun_at)})" for one in mine)
-            story.tell(f"All {len(mine)} places of {scheduler_said(each)} are taken: {taken}.")
+            story.tell(_places_said(story, each))
         story.do(f"wait, stop one of these ({crons('cancel RUN_ID --reason …')}), or raise CRONS['MAX_RUNNING']")
     elif all(each.is_draining for each in knowing):
         story.tell(f"{scheduler_said(knowing[0])} is stopping, and begins nothing more.")
@@ -202,6 +199,18 @@ def _tell_who_could_begin(story: Story, run: RunFacts) -> None:
         ready = next(each for each in knowing if not each.is_draining)
         story.tell(f"{scheduler_said(ready)} runs, knows {entry.name} and has room: it begins it at its next look.")
         story.do(f"if it stays so: {crons('health')}")
+
+
+def _places_said(story: Story, scheduler: Scheduler) -> str:
+    """Say what takes a scheduler's places; how many it has stands in no row, only in its own settings."""
+    way = story.facts.in_the_way or InTheWay()
+    mine = [each for each in way.busy if each.instance == scheduler.instance]
+    taken = listed(f"{each.entry} (run {each.run}, since {story.at(each.begun_at)})" for each in mine)
+    if len(mine) > way.places:
+        higher = f"its CRONS['MAX_RUNNING'] is higher than here, where it is {way.places}"
+        return f"{scheduler_said(scheduler)} has {len(mine)} attempts going ({higher}): {taken}."
+    said = f"if its CRONS['MAX_RUNNING'] is {way.places}, as here"
+    return f"All {len(mine)} places of {scheduler_said(scheduler)} are taken, {said}: {taken}."
 
 
 def _is_full(story: Story, scheduler: Scheduler) -> bool:

@@ -437,8 +437,22 @@ def test_running_and_silent(world, report, answers):
 
 
 def test_due_and_every_place_is_taken(world, report, make_entry, settings, answers):
-    """By whom, since when."""
+    """By whom, since when; how many places there are is known of the asking process only."""
     settings.CRONS = {"MAX_RUNNING": 2}
+    _two_go_on(world, make_entry)
+
+    assert world.ask("report", "12:05") == answers.next()
+
+
+def test_due_and_more_runs_than_would_here(world, report, make_entry, settings, answers):
+    """A host may have settings of its own: those of the asking one must not be said to be its."""
+    settings.CRONS = {"MAX_RUNNING": 1}
+    _two_go_on(world, make_entry)
+
+    assert world.ask("report", "12:05") == answers.next()
+
+
+def _two_go_on(world, make_entry):
     for name in ("import", "export"):
         make_entry(name, schedule="1 12 * * *")
     world.record(1)
@@ -446,8 +460,6 @@ def test_due_and_every_place_is_taken(world, report, make_entry, settings, answe
     world.record(5)
     world.at(7)
     world.lives("report", "import", "export")
-
-    assert world.ask("report", "12:05") == answers.next()
 
 
 def test_due_and_its_group_is_full(world, make_entry, settings, answers):
