@@ -89,7 +89,7 @@ def flush() -> None:
             pass
 
 
-def settle_streams() -> None:
+def reopen_streams() -> None:
     """Let sys.stdin, stdout and stderr be what descriptors 0, 1 and 2 are, written line by line in UTF-8."""
     nothing = os.open(os.devnull, os.O_RDWR)
     os.dup2(nothing, 0)
@@ -103,8 +103,8 @@ def settle_streams() -> None:
         os.close(kept)
     os.close(nothing)
     sys.stdin = open(0, encoding="utf-8", errors="replace", closefd=False)  # noqa: SIM115
-    sys.stdout = _settled(sys.stdout, 1)
-    sys.stderr = _settled(sys.stderr, 2)
+    sys.stdout = _reopened(sys.stdout, 1)
+    sys.stderr = _reopened(sys.stderr, 2)
 
 
 def take_over_logging(level: int) -> LogPipe:
@@ -128,7 +128,7 @@ def redirect(descriptors: dict[str, int], pipe: LogPipe) -> None:
     pipe.point_at(descriptors["log"])
 
 
-def _settled(stream: IO[str] | None, number: int) -> IO[str]:
+def _reopened(stream: IO[str] | None, number: int) -> IO[str]:
     # The old object is kept where it can be: others may hold a reference to it.
     try:
         if isinstance(stream, io.TextIOWrapper) and stream.fileno() == number:

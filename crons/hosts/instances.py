@@ -24,14 +24,14 @@ LONGEST_HOST = 255
 
 @dataclass(frozen=True)
 class Instance:
-    """One scheduler, tick or run: a process and all it forked. *held* keeps the name while it lives."""
+    """One scheduler, tick or run: a process and all it forked. The socket *bound* keeps the name while it lives."""
 
     kind: str
     name: str
     host: str
     pid: int
     boot_id: str
-    held: socket.socket | None = field(default=None, compare=False, repr=False)
+    bound: socket.socket | None = field(default=None, compare=False, repr=False)
 
     @classmethod
     def start(cls, kind: str) -> Instance:
@@ -41,8 +41,8 @@ class Instance:
 
     def stop(self) -> None:
         """Release the name, as far as this process has it; what it has forked keeps it."""
-        if self.held is not None:
-            self.held.close()
+        if self.bound is not None:
+            self.bound.close()
 
 
 def is_gone(name: str, boot: str) -> bool:

@@ -32,9 +32,9 @@ def test_an_instance_is_gone_once_it_has_stopped(instance: Instance) -> None:
 
 def test_another_process_that_holds_the_name_keeps_it_alive(instance: Instance) -> None:
     """A job may outlive its scheduler: as long as it might run, nothing is declared lost."""
-    assert instance.held is not None
+    assert instance.bound is not None
     with subprocess.Popen(
-        [sys.executable, "-c", "input()"], stdin=subprocess.PIPE, pass_fds=[instance.held.fileno()]
+        [sys.executable, "-c", "input()"], stdin=subprocess.PIPE, pass_fds=[instance.bound.fileno()]
     ) as job:
         instance.stop()
         was_gone = instances.is_gone(instance.name, instance.boot_id)
@@ -46,9 +46,9 @@ def test_another_process_that_holds_the_name_keeps_it_alive(instance: Instance) 
 
 def test_a_program_started_by_a_job_does_not_keep_it_alive(instance: Instance) -> None:
     """Only forks of the instance can run its jobs; the name is not passed on to programs."""
-    assert instance.held is not None
+    assert instance.bound is not None
 
-    assert not instance.held.get_inheritable()
+    assert not instance.bound.get_inheritable()
 
 
 def test_another_boot_proves_nothing(instance: Instance) -> None:

@@ -76,7 +76,7 @@ import os, sys
 from crons.executors import capture
 sys.stdout.write("the scheduler's")
 capture.flush()
-capture.settle_streams()
+capture.reopen_streams()
 os.dup2(os.open("of_the_job", os.O_WRONLY | os.O_CREAT, 0o600), 1)
 print("the job's")
 """

@@ -30,7 +30,7 @@ def run(channel: socket.socket, log_level: int, kill_wait_seconds: float, inheri
     try:
         _reset_signals()
         end_copies()
-        capture.settle_streams()
+        capture.reopen_streams()
         log = capture.take_over_logging(log_level)
         # A job that crashes the interpreter leaves its Python stack in its own stderr.
         faulthandler.enable(2)

@@ -20,7 +20,7 @@ from crons.exceptions import CronsError
 from crons.presentation import describe_scope
 from crons.web import rights
 from crons.web.acts import CANCEL, END, PAUSE, RESUME, RETRY, RUN, Act
-from crons.web.admin.base import ReadOnlyAdmin, legible
+from crons.web.admin.base import ReadOnlyAdmin, readable_response
 
 __all__ = ["CANCEL", "END", "MOST", "PAUSE", "RESUME", "RETRY", "RUN", "OperatedAdmin", "in_lists"]
 
@@ -105,7 +105,7 @@ class OperatedAdmin(ReadOnlyAdmin):
             "form": form,
             "back": back,
         }
-        return legible(TemplateResponse(request, "admin/crons/confirm.html", context))
+        return readable_response(TemplateResponse(request, "admin/crons/confirm.html", context))
 
     def _do(self, request: HttpRequest, act: Act, rows: list[Any], given: Mapping[str, Any]) -> None:
         done = []

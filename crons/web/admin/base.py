@@ -90,11 +90,11 @@ class ReadOnlyAdmin(Base):
         """Show the list; no recorded text in it deceives who reads it."""
         if any("\0" in text for texts in request.GET.lists() for text in texts[1]):
             raise BadRequest("An address with a NUL in it: PostgreSQL has no such text to compare with.")
-        return legible(super().changelist_view(request, extra_context))
+        return readable_response(super().changelist_view(request, extra_context))
 
     def changeform_view(self, *args: Any, **kwargs: Any) -> HttpResponse:
         """Show the row, the same way."""
-        return legible(super().changeform_view(*args, **kwargs))
+        return readable_response(super().changeform_view(*args, **kwargs))
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Model]:
         """Read where the ledger is, and what this person may see, with what each row is named after."""
@@ -159,7 +159,7 @@ class DetailAdmin(ReadOnlyAdmin):
         context = {**self.admin_site.each_context(request), "opts": self.opts, "media": self.media, "row": row}
         request.current_app = self.admin_site.name
         facts = {**context, **self.details(request, row), **(extra_context or {})}
-        return legible(TemplateResponse(request, self.detail_template, facts))
+        return readable_response(TemplateResponse(request, self.detail_template, facts))
 
 
 class WhenFilter(admin.SimpleListFilter):
@@ -201,7 +201,7 @@ def among(queryset: QuerySet[Any], few: QuerySet[Any]) -> QuerySet[Any]:
     return queryset.filter(pk__in=list(few.values_list("pk", flat=True)[:PAGED]))
 
 
-def legible(response: HttpResponse) -> HttpResponse:
+def readable_response(response: HttpResponse) -> HttpResponse:
     """Have � stand in the page for what would deceive its readers, whichever column it comes from."""
     if isinstance(response, TemplateResponse):
         response.add_post_render_callback(_replace_unseen)

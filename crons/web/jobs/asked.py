@@ -45,7 +45,7 @@ class Asked:
     @classmethod
     def read(cls, given: Mapping[str, str]) -> Asked:
         """Take what can be asked, and note what cannot."""
-        found = {field: _legible(given.get(field, "")) for field in FIELDS}
+        found = {field: _storable(given.get(field, "")) for field in FIELDS}
         found["sort"] = found["sort"] or "name"
         unknown = []
         for field, known in (("state", STATES), ("verdict", VERDICTS), ("sort", ORDERS)):
@@ -81,6 +81,6 @@ def narrowed(rows: QuerySet[Entry], asked: Asked) -> QuerySet[Entry]:
     return rows.filter(tags__has_tag=asked.tag) if asked.tag else rows
 
 
-def _legible(text: str) -> str:
+def _storable(text: str) -> str:
     """Return what of *text* a database takes."""
     return "".join(letter for letter in text.strip()[:LONGEST] if is_text(letter))
