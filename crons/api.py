@@ -102,7 +102,7 @@ def resume_all(*, by: str, tag: str = "") -> list[str]:
 
 
 def acknowledge(incident: int, *, by: str, reason: str = "") -> Incident:
-    """Say that somebody has an open incident in hand: it is not told again and again any more; changes still are.
+    """Say that somebody has an open incident in hand: no more reminders are sent; alerts of changes still are.
 
     Raises: Refused if there is no such incident, or it is over.
     """
@@ -110,7 +110,7 @@ def acknowledge(incident: int, *, by: str, reason: str = "") -> Incident:
 
 
 def snooze(incident: int, *, until: datetime, by: str, reason: str = "") -> Incident:
-    """Have nothing told of an open incident until *until*, but its end; then it is told again, if it is still open.
+    """Have no alert of an open incident sent until *until*, unless it is over; one is sent then, if it is still open.
 
     Raises: Refused if there is no such incident, if it is over, or if *until* is no moment to come.
     """

@@ -59,7 +59,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             after, message = _judge(before, trouble, options, time.time())
             if message:
                 _tell(f"{options.url} {message}", options.run)
-            _keep(file, after)  # last: what could not be told is told at the next look
+            _keep(file, after)  # last: what could not be sent is sent at the next look
     except Unusable as error:
         print(f"crons watchdog: {error}", file=sys.stderr)  # noqa: T201 (a program of its own)
         return 2

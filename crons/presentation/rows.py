@@ -138,12 +138,12 @@ def describe_policy(policy: Policy) -> list[tuple[str, str]]:
     if policy.group:
         sentences.append(("group", f"It shares the limit of the group {policy.group!r}."))
     if told := describe_watched(policy):
-        sentences.append(("told of", f"People are told of {told}."))
+        sentences.append(("alert on", f"An incident is opened by {told}."))
     return sentences
 
 
 def describe_watched(policy: Policy) -> str:
-    """Say what of a job its declaration has people told of: `an attempt longer than 10 min, no success for 2 d`."""
+    """Say what of a job opens an incident, by its declaration: `an attempt longer than 10 min, no success for 2 d`."""
     told = []
     if policy.expected is not None:
         told.append(f"an attempt longer than {length(policy.expected)}")

@@ -107,6 +107,6 @@ def checksum(body: bytes) -> str:
 
 def _broken(number: int, what: str) -> TargetError:
     return TargetError(
-        f"line {number} of the crontab {what}, so it cannot be told which lines are ours. Nothing was changed: "
+        f"line {number} of the crontab {what}, so it is not known which lines are ours. Nothing was changed: "
         "mend the lines '# begin crons …' and '# end crons …' with crontab -e, or delete that block whole."
     )

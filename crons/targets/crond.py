@@ -47,7 +47,7 @@ def zone() -> tuple[tzinfo, str]:
     """Return the zone in which cron reads its fields, and where that is said.
 
     A TZ that cron was started with wins over the machine's; the TZ of this process says nothing, for Django sets it.
-    Raises: TargetError if it cannot be told.
+    Raises: TargetError if it is not known.
     """
     name, where = _tz_of_daemon()
     if name:
@@ -58,7 +58,7 @@ def zone() -> tuple[tzinfo, str]:
     except FileNotFoundError:
         return UTC, f"UTC, because there is no {LOCALTIME}"
     except (OSError, ValueError) as error:
-        raise TargetError(f"the machine's zone cannot be told: {LOCALTIME} cannot be read: {error}.") from error
+        raise TargetError(f"the machine's zone is not known: {LOCALTIME} cannot be read: {error}.") from error
 
 
 def system_lines() -> list[tuple[str, bytes]]:
@@ -112,7 +112,7 @@ def _named(name: str, where: str) -> tuple[tzinfo, str]:
             return ZoneInfo.from_file(data), f"{bare}, {where}"
     except (OSError, ValueError) as error:
         raise TargetError(
-            f"the machine's zone cannot be told: {where} is {name!r}, expected an IANA name such as Europe/Berlin."
+            f"the machine's zone is not known: {where} is {name!r}, expected an IANA name such as Europe/Berlin."
         ) from error
 
 

@@ -137,7 +137,7 @@ def _newest_first(found: Iterator[Newest]) -> list[Newest]:
 
 
 def _silent_since(attempts: Sequence[Attempt]) -> dict[int, datetime | None]:
-    """Return since when each attempt has shown no sign; None where that cannot be told."""
+    """Return since when each attempt has shown no sign; None where that is not known."""
     chunks = OutputChunk.objects
     last = chunks.filter(attempt=OuterRef("pk")).order_by("-seq")
     written = dict(

@@ -37,7 +37,7 @@ log = get_log("crons")
 def find_problems(look: Look | None = None) -> list[Problem]:
     """List what is wrong now, in the order of the rules; an empty list means well.
 
-    Raises: LedgerUnavailable if that cannot be told.
+    Raises: LedgerUnavailable if the database does not answer.
     """
     look = look or Look()
     return [problem for rule in RULES for problem in ask(rule, look)]
@@ -53,7 +53,7 @@ def ask(rule: Rule, look: Look) -> list[Problem]:
         raise
     except Exception as error:
         log.exception("the rule %s failed", rule.__name__, extra={"event": "rule.failed", "rule": rule.__name__})
-        text = f"whether anything is {rule.__name__} cannot be told: {type(error).__name__}: {error}"
+        text = f"the rule {rule.__name__} failed, so what it looks for is not known: {type(error).__name__}: {error}"
         return [Problem("crons", text, next_step="The log has the traceback; please report it.", about=rule.__name__)]
 
 

@@ -31,14 +31,14 @@ def acknowledge(request: HttpRequest, number: str) -> HttpResponse:
     def do() -> str:
         reason = shell.reason_of(request, is_needed=False)
         api.acknowledge(row.pk, by=request.user.get_username(), reason=reason)
-        return f"{_name(row)}: acknowledged. Nothing reminds of it any more; if it changes, that is told."
+        return f"{_name(row)}: acknowledged. No more reminders are sent; when it changes or is over, an alert is."
 
     return shell.act(request, do, shell.back_to(request, reverse("crons:incidents")))
 
 
 @shell.action(incidents.ACT)
 def snooze(request: HttpRequest, number: str) -> HttpResponse:
-    """Have nothing told of an incident for a while."""
+    """Have no alert of an incident sent for a while."""
     row = incidents.incident_of(number, request.user)
     if refused := _refusal(request, row):
         return refused
@@ -50,7 +50,7 @@ def snooze(request: HttpRequest, number: str) -> HttpResponse:
         until = timezone.now() + incidents.QUIET[asked][1]
         reason = shell.reason_of(request, is_needed=False)
         api.snooze(row.pk, until=until, by=request.user.get_username(), reason=reason)
-        return f"{_name(row)}: nothing is told of it until {local(until, conf.time_zone)}, but its end."
+        return f"{_name(row)}: no alert is sent of it until {local(until, conf.time_zone)}, unless it is over."
 
     return shell.act(request, do, shell.back_to(request, reverse("crons:incidents")))
 

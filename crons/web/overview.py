@@ -147,7 +147,7 @@ def look(window: timedelta = timedelta(days=1), now: datetime | None = None, use
 
     With a *user*, only what that person may see.
 
-    Raises: LedgerUnavailable if that cannot be told.
+    Raises: LedgerUnavailable if the database does not answer.
     Cost: eleven statements, and one more where something runs, one where a declared job has no row, three where runs
     wait.
     """

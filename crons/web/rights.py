@@ -118,7 +118,7 @@ def _asked(user: Any, permission: str) -> tuple[bool | Q, str]:
         hook = conf.rights
     except InvalidSetting as error:
         log.error("nobody may do what needs %s: %s", permission, error)  # noqa: TRY400 (the sentence says all)
-        return False, f"Whether you have the permission {permission} cannot be told: CRONS['RIGHTS'] cannot be used."
+        return False, f"Whether you have the permission {permission} is not known: CRONS['RIGHTS'] cannot be used."
     if hook is None:
         return True, ""
     answers: dict[Any, tuple[bool | Q, str]] = _kept(user).setdefault("answers", {})
@@ -132,7 +132,7 @@ def _ask(hook: Callable[[Any, str], object], user: Any, permission: str) -> tupl
         return checked(hook(user, permission)), ""
     except Exception:
         log.exception("CRONS['RIGHTS'] failed for %s; what needs %s is refused", user, permission)
-        told = f"Whether you have the permission {permission} cannot be told: CRONS['RIGHTS'] failed."
+        told = f"Whether you have the permission {permission} is not known: CRONS['RIGHTS'] failed."
         return False, f"{told} This host's log says why."
 
 

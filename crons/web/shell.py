@@ -45,7 +45,7 @@ POLICY = {
 def page(*needed: str) -> Callable[[View], View]:
     """Make a view a page for staff with the permissions *needed*, by default those of every page.
 
-    What cannot be told becomes a page that says why: 404 for what is not there (Http404, UnknownJob), 400 for what
+    What cannot be shown becomes a page that says why: 404 for what is not there (Http404, UnknownJob), 400 for what
     cannot be asked (Refused), 503 where the database is away or a setting is wrong.
     """
 
@@ -153,7 +153,7 @@ def lacking(request: HttpRequest, *needed: str) -> str:
 
 
 def unavailable(request: HttpRequest, error: Exception) -> HttpResponse:
-    """Say why nothing can be told: what cannot be told must not look well."""
+    """Say why nothing is known now: what is not known must not look well."""
     return render(request, "unavailable", {"error": error, "is_away": not isinstance(error, InvalidSetting)}, 503)
 
 

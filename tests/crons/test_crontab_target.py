@@ -534,7 +534,7 @@ def test_one_identity_with_two_databases_stops(crontab: Crontab, report: None, c
     ],
 )
 def test_broken_marks_stop(crontab: Crontab, report: None, crons: Any, content: str, said: str):
-    """Where it cannot be told which lines are ours, none is touched."""
+    """Where it is not known which lines are ours, none is touched."""
     key = CrontabTarget().key
     told = content.format(begin=f"# begin crons {key} x", end=f"# end crons {key}", other=f"# begin crons {'0' * 16}")
     crontab.content = told.encode()
@@ -542,7 +542,7 @@ def test_broken_marks_stop(crontab: Crontab, report: None, crons: Any, content: 
     done = [crons("plan"), crons("apply"), crons("undo", "--all")]
 
     assert [each.code for each in done] == [1, 1, 1]
-    assert all(each.err.startswith(f"{said}, so it cannot be told which lines are ours.") for each in done)
+    assert all(each.err.startswith(f"{said}, so it is not known which lines are ours.") for each in done)
     assert crontab.content == told.encode()
     assert not Entry.objects.exists()
 

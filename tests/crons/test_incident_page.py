@@ -114,7 +114,7 @@ def test_incident_is_acknowledged_and_snoozed(staff, nightly):
     assert f"Incident {incident.pk} of nightly: acknowledged." in words(had)
     assert re.search(r"in hand: sam, (now|\d+ s ago): I am at it", words(had))
     assert "/acknowledge" not in had.content.decode()
-    assert "nothing is told of it until" in words(slept)
+    assert "no alert is sent of it until" in words(slept)
     assert "quiet until" in words(slept)
     assert timedelta(hours=3) < incident.snoozed_until - timezone.now() <= timedelta(hours=4)
     assert "Nothing was done: for=99y is no length" in words(forged).replace("'", "")

@@ -165,7 +165,7 @@ def test_what_comes_back_at_once_is_the_same_incident(look, make_entry):
 
 
 def test_a_rule_that_fails_closes_nothing(look, seen, make_entry, monkeypatch):
-    """Whether it is over cannot be told; that the rule fails is told itself."""
+    """Whether it is over is not known; that the rule fails is an incident itself."""
     look(0, of(make_entry("backup")))
 
     def broken(look):

@@ -75,7 +75,8 @@ def test_a_rule_that_fails_is_a_problem_and_hides_no_other(make_entry, monkeypat
 
     first, second = find_problems(Look(NOON))
 
-    assert (first.kind, first.text) == ("crons", "whether anything is stale cannot be told: ValueError: no such row")
+    why = "the rule stale failed, so what it looks for is not known: ValueError: no such row"
+    assert (first.kind, first.text) == ("crons", why)
     assert (second.kind, second.entry) == ("overdue", "late")
 
 

@@ -343,7 +343,7 @@ def test_a_hook_that_does_not_answer_refuses_and_says_so(settings, member, teams
         page = client.get(reverse("crons:home"))
 
     assert page.status_code == 403
-    assert "Whether you have the permission crons.view_entry cannot be told: CRONS[&#x27;RIGHTS&#x27;]" in page.text
+    assert "Whether you have the permission crons.view_entry is not known: CRONS[&#x27;RIGHTS&#x27;]" in page.text
     assert logged in caplog.text
     assert client.get(changelist("entry")).status_code == 403
     assert [each.id for each in run_checks(tags=["crons"]) if "RIGHTS" in each.msg] == [f"crons.{check}"]

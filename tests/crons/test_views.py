@@ -155,7 +155,7 @@ def test_switched_off_is_not_well(staff, nightly, settings):
 
 
 def test_database_that_does_not_answer_is_a_page_of_its_own(staff, monkeypatch):
-    """What cannot be told must not look well."""
+    """What is not known must not look well."""
 
     def fail(window, **kwargs):
         raise LedgerUnavailable("the database did not answer: gone")

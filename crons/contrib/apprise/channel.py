@@ -59,7 +59,7 @@ class Chat(Channel):
             told = self.service.notify(body=body, title=notice.subject, notify_type=kind, body_format="text")
         except Exception as error:  # noqa: BLE001 (a hundred plug-ins)
             # Its text may hold the address that was called.
-            raise NotSent(f"{name} could not be told: {type(error).__name__}") from None
+            raise NotSent(f"{name} could not be reached: {type(error).__name__}") from None
         if not told:
             raise NotSent(f"{name} did not take it; the logger apprise says why, where it is set to DEBUG")
         return f"{name} took it"

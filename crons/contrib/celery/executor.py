@@ -78,7 +78,7 @@ class CelerySender(Sender):
         """Close the connection."""
         if self._connection is not None:
             connection, self._connection = self._connection, None
-            with suppress(Exception):  # a broker that is gone cannot be told
+            with suppress(Exception):  # a broker that is gone hears nothing
                 connection.release()  # type: ignore[no-untyped-call]
 
     def problems(self, route: Mapping[str, Any]) -> Iterator[str]:

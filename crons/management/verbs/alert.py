@@ -18,7 +18,7 @@ from crons.watch import try_channel
 
 
 class Alert(Verb):
-    """What is open, what could not be told, and whether the channels work."""
+    """What is open, what could not be sent, and whether the channels work."""
 
     name = "alert"
     help = (

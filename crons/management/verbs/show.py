@@ -91,7 +91,7 @@ def _print_run(run: Run, out: Out) -> None:
             ("next try", local(run.wake_at, zone) if run.wake_at and run.tries else ""),
             ("arguments", describe_given(run)),
             ("owner", run.entry.owner),
-            ("told of", describe_watched(ledger.policy_or_default(run.entry))),
+            ("alert on", describe_watched(ledger.policy_or_default(run.entry))),
         ]
     )
 
@@ -104,7 +104,7 @@ def _told(deed: AuditEvent, zone: str) -> str:
 
 def _print_attempt(attempt: Attempt, zone: str, now: datetime, usual: Usual | None, out: Out) -> None:
     outcome = describe_verdict(attempt.outcome) if attempt.outcome else Cell("still going")
-    late = f"{words(attempt.late_outcome)} (told after it had ended: changed nothing)"
+    late = f"{words(attempt.late_outcome)} (reported after it had ended: changed nothing)"
     work = work_of(attempt)
     asked = attempt.cancel_requested_at
     cancel = f"{local(asked, zone)}: {attempt.cancel_reason}" if asked else ""

@@ -121,7 +121,8 @@ class AttemptAdmin(DetailAdmin, EntryRowsAdmin):
 def facts_of(attempt: Attempt, zone: str, now: datetime) -> list[tuple[str, Any]]:
     """Say what is known of *attempt*, those facts left out that it does not have."""
     asked = attempt.cancel_requested_at
-    late = f"{words(attempt.late_outcome)} (told after it had ended: changed nothing)" if attempt.late_outcome else ""
+    reported, but = attempt.late_outcome, "(reported after it had ended: changed nothing)"
+    late = f"{words(reported)} {but}" if reported else ""
     where = f"{attempt.host}, instance {attempt.instance} (pid {attempt.pid}), executor {attempt.executor}"
     memory = attempt.peak_memory_bytes
     facts: list[tuple[str, Any]] = [

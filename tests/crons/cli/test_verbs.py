@@ -351,7 +351,7 @@ def test_show_tells_all_of_a_run(crons, clock, make_entry, make_run, make_attemp
         "\n"
         f"attempt 1 (id {run.current_attempt})\n"
         "  outcome       failed\n"
-        "  late outcome  succeeded (told after it had ended: changed nothing)\n"
+        "  late outcome  succeeded (reported after it had ended: changed nothing)\n"
         "  where         web1, instance i1 (pid 4321), executor process\n"
         "  begun         2026-10-25 02:15:00 +02:00\n"
         "  ended         2026-10-25 02:16:30 +02:00\n"
@@ -377,8 +377,8 @@ def test_show_holds_a_run_against_its_own_history(crons, make_entry, make_run, m
     shown = crons("show", str(run.pk)).out
     (row,) = objects(crons("show", str(run.pk), "--json").out)
 
-    told_of = "an attempt longer than 15 min, no success for 2 d, a run that examines nothing"
-    assert f"  told of   {told_of}\n" in shown
+    alert_on = "an attempt longer than 15 min, no success for 2 d, a run that examines nothing"
+    assert f"  alert on  {alert_on}\n" in shown
     assert "  took     11 min, longer than usual (1 min 30 s)\n" in shown
     assert row["usual"] == {"p50_seconds": 90.0, "p95_seconds": 90.0, "count": 5}
 
