@@ -7,9 +7,11 @@ import pytest
 from django.core.management import CommandError, call_command, get_commands, load_command_class
 
 from crons.contrib.django_crontab.management.commands import crontab
+from crons.exceptions import Refused
 from crons.jobs import job
 from crons.schedules import cron
 from crons.sources.crontab_files import CrontabFilesSource
+from crons.triggers.by_name import Ran
 from tests.crons import cronjobs
 from tests.crons.cli.test_commandline import ends_sooner
 
@@ -35,7 +37,12 @@ def lines(settings, monkeypatch):
 def ledger_calls(monkeypatch):
     """What enters the ledger, without a ledger."""
     calls = []
-    monkeypatch.setattr(crontab, "call_command", lambda *words, **streams: calls.append(words))
+
+    def run_entry(name, say, *, by, scheduled, echo):
+        calls.append((name, scheduled))
+        return Ran(0)
+
+    monkeypatch.setattr(crontab, "run_entry", run_entry)
     return calls
 
 
@@ -69,7 +76,7 @@ def test_cron_enters_the_ledger_as_scheduled(ledger_calls, streams):
 
     call_command(crontab.Command(), "run", crontab.hash_of(BEAT))
 
-    assert ledger_calls == [("crons", "run", f"{HERE}.beat", "--scheduled")]
+    assert ledger_calls == [(f"{HERE}.beat", True)]
     assert cronjobs.calls == []
 
 
@@ -80,7 +87,7 @@ def test_person_enters_the_ledger_by_hand(ledger_calls, streams, stdin, stdout):
 
     call_command(crontab.Command(), "run", crontab.hash_of(BEAT))
 
-    assert ledger_calls == [("crons", "run", f"{HERE}.beat")]
+    assert ledger_calls == [(f"{HERE}.beat", False)]
 
 
 def test_start_of_the_machine_is_a_manual_run(ledger_calls, streams, settings):
@@ -90,7 +97,7 @@ def test_start_of_the_machine_is_a_manual_run(ledger_calls, streams, settings):
 
     call_command(crontab.Command(), "run", crontab.hash_of(settings.CRONJOBS[0]))
 
-    assert ledger_calls == [("crons", "run", f"{HERE}.beat", "--manual")]
+    assert ledger_calls == [(f"{HERE}.beat", False)]
 
 
 def test_line_that_is_none_stands_in_nobodys_way(ledger_calls, streams, settings):
@@ -100,7 +107,7 @@ def test_line_that_is_none_stands_in_nobodys_way(ledger_calls, streams, settings
 
     call_command(crontab.Command(), "run", crontab.hash_of(BEAT))
 
-    assert ledger_calls == [("crons", "run", f"{HERE}.beat", "--scheduled")]
+    assert ledger_calls == [(f"{HERE}.beat", True)]
 
 
 def test_cron_without_streams_enters_as_scheduled(ledger_calls, streams):
@@ -109,7 +116,7 @@ def test_cron_without_streams_enters_as_scheduled(ledger_calls, streams):
 
     call_command(crontab.Command(stdout=io.StringIO(), stderr=io.StringIO()), "run", crontab.hash_of(BEAT))
 
-    assert ledger_calls == [("crons", "run", f"{HERE}.beat", "--scheduled")]
+    assert ledger_calls == [(f"{HERE}.beat", True)]
 
 
 def test_line_of_a_declared_function_enters_its_entry(ledger_calls, streams):
@@ -119,7 +126,7 @@ def test_line_of_a_declared_function_enters_its_entry(ledger_calls, streams):
 
     call_command(crontab.Command(), "run", crontab.hash_of(BEAT))
 
-    assert ledger_calls == [("crons", "run", "heartbeat", "--scheduled")]
+    assert ledger_calls == [("heartbeat", True)]
 
 
 def test_inside_an_attempt_the_function_is_called(ledger_calls, monkeypatch):
@@ -143,16 +150,25 @@ def test_what_the_function_raises_is_not_swallowed(monkeypatch):
 def test_exit_code_is_that_of_crons_run(monkeypatch, streams):
     """Cron mails, and monitoring counts, by it."""
     streams(io.StringIO(), io.StringIO())
-
-    def ends(*words, **streams):
-        raise SystemExit(3)
-
-    monkeypatch.setattr(crontab, "call_command", ends)
+    monkeypatch.setattr(crontab, "run_entry", lambda *args, **kwargs: Ran(3))
 
     with pytest.raises(SystemExit) as ending:
         call_command(crontab.Command(), "run", crontab.hash_of(BEAT))
 
     assert ending.value.code == 3
+
+
+def test_what_the_ledger_refuses_is_one_line(monkeypatch, streams):
+    """As with `crons run`: cron mails it."""
+    streams(io.StringIO(), io.StringIO())
+
+    def refuses(*args, **kwargs):
+        raise Refused("it is retired.")
+
+    monkeypatch.setattr(crontab, "run_entry", refuses)
+
+    with pytest.raises(CommandError, match=r"^it is retired\.$"):
+        call_command(crontab.Command(), "run", crontab.hash_of(BEAT))
 
 
 @pytest.mark.parametrize("asked", ["0" * 32, None])
@@ -209,17 +225,17 @@ def test_app_that_stands_first_has_the_command(settings):
     assert isinstance(load_command_class(app, "crontab"), crontab.Command)
 
 
-def test_run_skips_the_system_checks():
+def test_run_waits_for_neither_checks_nor_readers():
     """A slot must not wait for them, nor be lost for a warning elsewhere; add is done by people."""
     command = crontab.Command()
 
     command.execute(**DEFAULTS, subcommand="show", jobhash=None)
-    at_show = command.requires_system_checks
+    at_show = command.requires_system_checks, command.output_decides
     with pytest.raises(CommandError):
         command.execute(**DEFAULTS, subcommand="run", jobhash="0")
 
-    assert at_show == "__all__"
-    assert command.requires_system_checks == []
+    assert at_show == ("__all__", True)
+    assert (command.requires_system_checks, command.output_decides) == ([], False)
 
 
 DEFAULTS = {"force_color": False, "no_color": False, "skip_checks": True, "verbosity": 0}

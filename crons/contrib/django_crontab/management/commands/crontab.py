@@ -9,7 +9,6 @@ from contextlib import suppress
 from typing import Any
 
 from django.conf import settings
-from django.core.management import call_command
 from django.core.management.base import CommandError
 from django.utils.module_loading import import_string
 from django_crontab.management.commands.crontab import Command as RealCommand
@@ -18,17 +17,21 @@ from crons.contrib.django_crontab.lines import Line, hash_of, read_line
 from crons.contrib.django_crontab.source import CronjobsSource
 from crons.exceptions import CronsError, DeclarationError
 from crons.management.commandline import CommandLine
-from crons.side_output import is_terminal
+from crons.management.output import Out
+from crons.management.verbs.base import operator
+from crons.side_output import Echo, is_terminal
 from crons.sources.base import without_secrets
+from crons.triggers.by_name import run_entry
 
 
 class Command(CommandLine, RealCommand):  # type: ignore[misc] # the real package has no types
     """The real command, with another `run`: its exit code is that of `crons run`."""
 
     def execute(self, *args: Any, **options: Any) -> Any:
-        """Skip the system checks where cron calls: as `crons run` does, a slot must not wait for them."""
+        """Skip the system checks where cron calls, and let no output decide: a slot must wait for neither."""
         if options["subcommand"] == "run":
             self.requires_system_checks: list[str] = []
+            self.output_decides = False
         return super().execute(*args, **options)
 
     def handle(self, *args: Any, **options: Any) -> None:
@@ -46,7 +49,11 @@ class Command(CommandLine, RealCommand):  # type: ignore[misc] # the real packag
             name = CronjobsSource().entry_name(raw)
         except CronsError as error:
             raise CommandError(without_secrets(str(error))) from error
-        call_command("crons", "run", name, *_how(line), stdout=self.stdout, stderr=self.stderr)
+        out = Out(self.stdout, self.stderr)
+        with self.refusals_in_one_line(options):
+            ran = run_entry(name, out.note, by=operator(), scheduled=_is_scheduled(line), echo=Echo())
+        if ran.code:
+            sys.exit(ran.code)
 
 
 def _line(asked: str | None) -> Sequence[Any]:
@@ -68,10 +75,9 @@ def _hashed() -> Iterator[tuple[str, Sequence[Any]]]:
             yield hash_of(raw), raw
 
 
-def _how(line: Line) -> tuple[str, ...]:
+def _is_scheduled(line: Line) -> bool:
     # A start of the machine is no slot: what cron fires then is one run more.
     if line.is_at_reboot:
-        return ("--manual",)
+        return False
     # django-crontab writes this command into crontabs; by hand it is only called from a terminal.
-    by_hand = is_terminal(sys.stdin) or is_terminal(sys.stdout)
-    return () if by_hand else ("--scheduled",)
+    return not (is_terminal(sys.stdin) or is_terminal(sys.stdout))
