@@ -109,6 +109,31 @@ def test_only_the_verb_asked_for_is_imported():
     ]
 
 
+def test_tick_loads_no_mail_network_page_or_package_besides_django():
+    """Each minute a process: mail, calls over the network, pages and the packages of channels wait until asked for."""
+    code = (
+        "import sys\n"
+        "import django.core.management, django.db.models\n"
+        "from django.conf import settings\n"
+        "settings.configure(SECRET_KEY='-', USE_TZ=True, INSTALLED_APPS=['django.contrib.contenttypes', 'crons'], "
+        "DATABASES={'default': {'ENGINE': 'django.db.backends.sqlite3', 'NAME': ':memory:'}})\n"
+        "import django.core.mail, django.http\n"  # any project's setup loads them, and http.client and ssl with them
+        "before = set(sys.modules)\n"
+        "django.setup()\n"
+        "from crons.management.commands.crons import Command\n"
+        "Command().create_parser('manage.py', 'crons').parse_args(['tick'])\n"
+        "import crons.triggers.session, crons.triggers.tick\n"
+        "new = set(sys.modules) - before\n"
+        "heavy = {'http.client', 'ssl', 'smtplib', 'urllib.request', 'crons.web', 'crons.watch.alerts.mail'}\n"
+        "names = {each.partition('.')[0] for each in new} - sys.stdlib_module_names - {'__mp_main__'}\n"
+        "print(sorted(names - {'asgiref', 'crons', 'django', 'sqlparse'}), sorted(new & heavy))\n"
+    )
+
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+
+    assert done.stdout.splitlines() == ["[] []"]
+
+
 def test_options_of_django_may_stand_before_the_verb():
     """What stands before the verb is not undone by silence after it."""
     parser = Command().create_parser("manage.py", "crons")
