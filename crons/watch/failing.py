@@ -14,6 +14,7 @@ from crons.presentation import describe_progress, describe_work, progress_of, ut
 from crons.verdicts import BAD_VERDICTS, named_error
 from crons.watch import outages
 from crons.watch.alerts import Notice, enqueue
+from crons.watch.circumstances import recalled
 from crons.watch.rules import CRITICAL, WARNING, is_worse, terms_of, without_numbers
 
 FAILING = "failing"
@@ -103,6 +104,7 @@ def _notice(run: Run, attempt: Attempt | None, incident: Incident, what: str, us
         facts += [(label, said) for label, said in work_done.items() if said]
         facts += [("attempt", f"{attempt.pk} on {attempt.host}")]
         text = f"{attempt.error.strip() or 'no error text'}\n\nLast output:\n{_tail(attempt, using) or '(none)'}"
+    facts += recalled(FAILING, entry, using)
     return Notice(
         "opened" if what == "opened" else "worsened",
         FAILING,

@@ -17,6 +17,7 @@ from crons.models import Incident
 from crons.presentation import length, utc
 from crons.side_output import get_log
 from crons.watch.alerts import Notice, enqueue
+from crons.watch.circumstances import recalled
 from crons.watch.look import READ, Problem
 from crons.watch.rules import BY_EVENT, Terms, is_worse, terms_of, without_numbers
 
@@ -147,7 +148,7 @@ def open_or_worsen(found: Found, now: datetime, using: str) -> None:
     _write(incident, found, names, now)
     incident.save(using=using)
     for event, what in worse.items():
-        enqueue(incident, event, _notice(incident, found, "worsened", what), now, using)
+        enqueue(incident, event, _notice(incident, found, "worsened", what, using), now, using)
 
 
 def close(incident: Incident, now: datetime, using: str, notice: Notice | None = None) -> None:
@@ -194,7 +195,7 @@ def _open(found: Found, now: datetime, using: str) -> None:
         return  # another process has opened it at this moment
     about = {"event": "incident.opened", "rule": incident.rule, "incident": incident.pk}
     events.debug("incident opened: %s", found.subject, extra=about)
-    enqueue(incident, "opened", _notice(incident, found, "opened", found.subject), now, using)
+    enqueue(incident, "opened", _notice(incident, found, "opened", found.subject, using), now, using)
 
 
 def _reopen(incident: Incident, found: Found, now: datetime, using: str) -> None:
@@ -203,7 +204,7 @@ def _reopen(incident: Incident, found: Found, now: datetime, using: str) -> None
     _write(incident, found, _names(incident, found), now)
     incident.save(using=using)
     # How often it comes back is its own news once; from here on it closes only after a calm.
-    notice = _notice(incident, found, "worsened", f"{found.subject}, again")
+    notice = _notice(incident, found, "worsened", f"{found.subject}, again", using)
     enqueue(incident, f"again:{returns}", notice, now, using)
 
 
@@ -248,15 +249,19 @@ def _step(found: Found) -> int:
     return max((step for step in found.terms.steps if step <= found.count), default=0)
 
 
-def _notice(incident: Incident, found: Found, change: str, subject: str) -> Notice:
+def _notice(incident: Incident, found: Found, change: str, subject: str, using: str) -> Notice:
     first = found.first
     owned = first.row if len(found.problems) == 1 else None
+    facts = first.facts if len(found.problems) == 1 else ()
+    if owned is not None:
+        said = {label for label, _ in facts}
+        facts += tuple(each for each in recalled(first.kind, owned, using) if each[0] not in said)
     return Notice(
         change,
         first.kind,
         incident.severity,
         subject,
-        facts=first.facts if len(found.problems) == 1 else (),
+        facts=facts,
         text="\n".join(found.lines()),
         next_step=first.next_step,
         entry=first.entry if len(found.problems) == 1 else "",

@@ -32,7 +32,8 @@ class Terms:
     when it has been gone for as long; *steps*: counts at which it is told again; *few*: so many new ones in one look
     have an incident each, more share one; *by_name*: whoever joins those that share one is told of.
     *looks*: the rule answers whoever asks, so that its open incident need not be listed beside it. *by_event*: what
-    ends with a run opens and closes it, not a look at what is now.
+    ends with a run opens and closes it, not a look at what is now. *recalls*: its messages say when the entry last
+    succeeded, and what was changed since.
     """
 
     says: str = "is not well"
@@ -45,6 +46,7 @@ class Terms:
     by_name: bool = False
     looks: bool = False
     by_event: bool = False
+    recalls: bool = False
 
 
 RULES: Mapping[str, Terms] = {
@@ -73,14 +75,14 @@ RULES: Mapping[str, Terms] = {
     "old code": Terms("runs other code than the rest", "on the code of the rest", lasts=10 * MINUTE, calm=HOUR),
     "channel": Terms("reaches nobody", "reaching people again", lasts=5 * MINUTE, calm=HOUR),
     # How it went.
-    "failing": Terms("failed", "working again", steps=(5, 50, 500, 5_000), by_event=True),
-    "unsteady": Terms("fails time and again", "steady again", calm=6 * HOUR, steps=()),
+    "failing": Terms("failed", "working again", steps=(5, 50, 500, 5_000), by_event=True, recalls=True),
+    "unsteady": Terms("fails time and again", "steady again", calm=6 * HOUR, steps=(), recalls=True),
     "outage": Terms("missed slots", "over", CRITICAL, calm=HOUR, steps=(), by_event=True),
-    "missed": Terms("missed slots that were recorded", "begun again", calm=HOUR),
-    "late": Terms("begun late", "begun in time again", calm=HOUR),
-    "slow": Terms("too slow", "fast enough again", calm=HOUR, steps=()),
-    "hanging": Terms("hanging", "not hanging any more", calm=HOUR, steps=()),
-    "silent": Terms("without a success for too long", "succeeding again", steps=()),
+    "missed": Terms("missed slots that were recorded", "begun again", calm=HOUR, recalls=True),
+    "late": Terms("begun late", "begun in time again", calm=HOUR, recalls=True),
+    "slow": Terms("too slow", "fast enough again", calm=HOUR, steps=(), recalls=True),
+    "hanging": Terms("hanging", "not hanging any more", calm=HOUR, steps=(), recalls=True),
+    "silent": Terms("without a success for too long", "succeeding again", steps=(), recalls=True),
     "idle": Terms("without anything to do", "at work again", INFO, steps=()),
     "retired": Terms("retired", "back", INFO, by_event=True),
     "crons": Terms("could not be looked at", "looked at again"),

@@ -29,7 +29,7 @@ def as_html(notice: Notice, link: str = "") -> SafeString:
     parts = [
         format_html('<p style="margin:0;font-weight:600;color:{}">{}</p>', colour, word or notice.severity),
         format_html('<h1 style="font-size:20px;margin:0 0 12px">{}</h1>', notice.subject),
-        format_html('<table role="presentation" style="border-collapse:collapse">{}</table>', facts) if facts else "",
+        format_html('<table style="border-collapse:collapse">{}</table>', facts) if facts else "",
         format_html('<pre style="{}">{}</pre>', PRE.format(colour), notice.text) if notice.text.strip() else "",
         format_html("<p>{}</p>", notice.next_step) if notice.next_step else "",
         format_html('<p><a href="{0}">{0}</a></p>', link) if link else "",
