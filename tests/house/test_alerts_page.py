@@ -1,4 +1,4 @@
-"""The examples of docs/howto/alerts.md are settings that work: they are read, and the system checks have no word."""
+"""docs/howto/alerts.md: its examples are settings that work, and its table says what the rules do."""
 
 from __future__ import annotations
 
@@ -11,7 +11,9 @@ import pytest
 from crons import job
 from crons.checks import check_channels, check_pings
 from crons.conf import conf
+from crons.ledger import newest
 from crons.testing import sandbox
+from crons.watch import past, rules, trends, usual
 
 PAGE = (Path(__file__).resolve().parents[2] / "docs" / "howto" / "alerts.md").read_text()
 EXAMPLES = re.findall(r"^```python\n(.*?)^```", PAGE, re.DOTALL | re.MULTILINE)
@@ -24,6 +26,9 @@ FILES = {
 }
 # The jobs that they name.
 JOBS = ("nightly_report",)
+# Rule → the cells of its row: opens, worsens, closes, severity, what to do.
+ROW = re.compile(r"^\| `([a-z ]+)` " + r"\| ([^|]*?) ?" * 5 + r"\|$", re.MULTILINE)
+TABLE = {cells[0]: cells[1:] for cells in ROW.findall(PAGE)}
 
 
 @pytest.fixture
@@ -64,3 +69,37 @@ def test_each_kind_of_channel_has_its_example(read):
 
     assert kinds == {"mail", "webhook", "apprise"}
     assert len(EXAMPLES) == PAGE.count("```python")
+
+
+def test_the_table_has_each_rule_with_its_severity():
+    """Who routes by severity goes by it."""
+    assert {rule: cells[3] for rule, cells in TABLE.items()} == {
+        rule: terms.severity for rule, terms in rules.RULES.items()
+    }
+
+
+def test_what_is_new_each_time_is_named():
+    """All others that come back soon are the same incident."""
+    (line,) = re.findall(r"^  (.*) are over at once, and new each time", PAGE, re.MULTILINE)
+    anew = {rule for rule, terms in rules.RULES.items() if not terms.calm}
+
+    assert {*re.findall(r"`([a-z]+)`", line), "retired"} == anew
+    assert {terms.calm for rule, terms in rules.RULES.items() if rule not in {*anew, "unsteady"}} == {rules.HOUR}
+    assert rules.RULES["unsteady"].calm == 6 * rules.HOUR
+
+
+def test_the_table_has_the_numbers_of_the_rules():
+    """Those that are settings of nobody: they stand in the code, and people plan by them."""
+    opens, worsens, closes = ({rule: cells[at] for rule, cells in TABLE.items()} for at in range(3))
+    steps = ", ".join(f"{step:,}" for step in rules.RULES["failing"].steps)
+
+    assert f"; {steps} in a row (critical from {rules.RULES['failing'].steps[0]} on)" in worsens["failing"]
+    assert opens["unsteady"].startswith(f"{trends.BAD} of an entry's last {newest.NEWEST} runs, ")
+    assert f"the last {trends.IN_A_ROW} are not all of them bad" in opens["unsteady"]
+    assert closes["unsteady"].startswith(f"fewer than {trends.CALM} of {newest.NEWEST}, ")
+    seen = [step for step in rules.STEPS if step <= newest.NEWEST]
+    assert {worsens[rule] for rule in ("late", "missed")} == {f"{seen[0]} in a row"}
+    assert len(seen) == 1
+    assert opens["idle"].startswith({3: "three"}[past.IN_A_ROW])
+    assert f"an earlier one of the last {usual.NEWEST} " in opens["idle"]
+    assert f"{usual.NEWEST} successes (of {({5: 'five'})[usual.ENOUGH]} at least)" in opens["slow"]
