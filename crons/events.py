@@ -29,6 +29,7 @@ EVENTS: dict[str, tuple[str, ...]] = {
     "heartbeat.kept": (),
     "incident.closed": ("rule", "incident"),
     "incident.opened": ("rule", "incident"),
+    "incident.reopened": ("rule", "incident"),
     "ledger.answers": (),
     "message.refused": ("executor",),
     "rule.failed": ("rule",),

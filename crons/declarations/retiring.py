@@ -15,7 +15,7 @@ from crons.conf import conf
 from crons.ledger import account_for, cancel_open, note, verb, writing
 from crons.models import Entry, Incident
 from crons.schedules import FAR_FUTURE, NEVER
-from crons.watch import declarers
+from crons.watch import RULES_KNOWN, declarers, narration
 from crons.watch.alerts import Notice, enqueue
 
 RULE = "retired"
@@ -107,10 +107,13 @@ def _enqueue_mail(entries: list[Entry], renames: Iterable[str], now: datetime, b
         "Where that is a mistake, declare it again (is its app in INSTALLED_APPS?), then: manage.py crons sync. "
         "It comes back with its history; what fell due until then is skipped (retired)."
     )
-    about = {"opened_at": now, "changed_at": now, "closed_at": now, "count": len(entries)}
+    severity = RULES_KNOWN[RULE].severity
+    about = {"opened_at": now, "changed_at": now, "closed_at": now, "count": len(entries), "severity": severity}
     summary = f"{subject}: {', '.join(each.name for each in entries)}"[:255]
     incident = Incident.objects.using(using).create(rule=RULE, summary=summary, **about)
-    notice = Notice("opened", RULE, "warning", subject, text="\n".join(lines), next_step=next_step)
+    narration.opened(incident, subject, using)
+    narration.closed(incident, using)
+    notice = Notice("opened", RULE, severity, subject, text="\n".join(lines), next_step=next_step)
     enqueue(incident, RULE, notice, now, using)
 
 

@@ -15,13 +15,12 @@ from django.db import IntegrityError, transaction
 
 from crons.models import Incident
 from crons.presentation import length, utc
-from crons.side_output import get_log
+from crons.watch import narration
 from crons.watch.alerts import Notice, enqueue
 from crons.watch.circumstances import recalled
 from crons.watch.look import READ, Problem
 from crons.watch.rules import BY_EVENT, Terms, is_worse, terms_of, without_numbers
 
-events = get_log("crons.events")
 # So many of those that share an incident are named in what is told.
 NAMED = 30
 LONGEST_KEY = 150
@@ -164,8 +163,7 @@ def close(incident: Incident, now: datetime, using: str, notice: Notice | None =
         return
     incident.closed_at, incident.open_key, incident.gone_at = now, None, None
     incident.save(using=using, update_fields=["closed_at", "open_key", "gone_at"])
-    about = {"event": "incident.closed", "rule": incident.rule, "incident": incident.pk}
-    events.debug("incident closed", extra=about)
+    narration.closed(incident, using)
     event = f"closed:{returns}" if returns else "closed"
     enqueue(incident, event, notice or _over(incident, now), now, using)
 
@@ -193,8 +191,7 @@ def _open(found: Found, now: datetime, using: str) -> None:
             incident.save(using=using)
     except IntegrityError:
         return  # another process has opened it at this moment
-    about = {"event": "incident.opened", "rule": incident.rule, "incident": incident.pk}
-    events.debug("incident opened: %s", found.subject, extra=about)
+    narration.opened(incident, found.subject, using)
     enqueue(incident, "opened", _notice(incident, found, "opened", found.subject, using), now, using)
 
 
@@ -203,6 +200,7 @@ def _reopen(incident: Incident, found: Found, now: datetime, using: str) -> None
     incident.data["returns"] = returns = incident.data.get("returns", 0) + 1
     _write(incident, found, _names(incident, found), now)
     incident.save(using=using)
+    narration.reopened(incident, found.subject, using)
     # How often it comes back is its own news once; from here on it closes only after a calm.
     notice = _notice(incident, found, "worsened", f"{found.subject}, again", using)
     enqueue(incident, f"again:{returns}", notice, now, using)
