@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime
+from typing import Any
 
-from django.db.models import Q
+from django.db.models import Q, QuerySet
 
 from crons.conf import conf
 from crons.jobs import registry
@@ -30,12 +31,14 @@ def broken(look: Look) -> Iterator[Problem]:
 
 def undeclared(look: Look) -> Iterator[Problem]:
     """The entries that no running scheduler declares; a tick vouches for its own, as does a `run` of one entry."""
-    for entry, since in find(look.schedulers, look.now):
+    for entry, since in find(look.schedulers, look.now, look.visible):
         yield Problem.of(UNDECLARED, _text(entry), entry, since=since, next_step=NEXT_STEP)
 
 
-def find(schedulers: Sequence[Heartbeat], now: datetime) -> list[tuple[Entry, datetime | None]]:
-    """List the entries that nobody declares, and since when; none where that is not known.
+def find(
+    schedulers: Sequence[Heartbeat], now: datetime, visible: Callable[[QuerySet[Any]], QuerySet[Any]]
+) -> list[tuple[Entry, datetime | None]]:
+    """List the *visible* entries that nobody declares, and since when; none where that is not known.
 
     Where no scheduler runs, this process's code stands for those that come and go.
     Cost: one statement.
@@ -43,7 +46,8 @@ def find(schedulers: Sequence[Heartbeat], now: datetime) -> list[tuple[Entry, da
     known = declarers.declared_by(schedulers) if schedulers else set(registry.entries)
     if known is None or (not schedulers and registry.broken):
         return []
-    live = Entry.objects.using(conf.database).filter(retired_at=None, source__in=[each.name for each in sources()])
+    known_sources = [each.name for each in sources()]
+    live = visible(Entry.objects.using(conf.database)).filter(retired_at=None, source__in=known_sources)
     unvouched = Q(vouched_until=None) | Q(vouched_until__lt=now)
     found = live.filter(unvouched).exclude(name__in=known)
     if not schedulers:

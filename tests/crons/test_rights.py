@@ -49,6 +49,11 @@ def sees_more_than_it_may_do(user, permission):
     return True if permission.startswith("crons.view_") else Q(owner="apples")
 
 
+def runs_of_its_own(user, permission):
+    """All may see every entry, and each team its runs."""
+    return Q(owner="apples") if permission == "crons.view_run" else True
+
+
 def none(user, permission):
     return False
 
@@ -213,6 +218,22 @@ def test_the_first_page_and_each_number_on_it_are_of_the_teams_entries(settings,
     assert seen.entries * 2 == everybody.entries == 4
     Entry.objects.filter(owner="apples").update(owner="plums")
     assert overview.look(user=User.objects.get()).entries == 0
+
+
+def test_a_hook_that_narrows_runs_alone_narrows_those_of_the_first_page(settings, member, teams):
+    """What ran, runs and did not run is of the team; the entries, and what is wrong with them, are of all."""
+    hook(settings, "runs_of_its_own")
+    member()
+
+    seen = overview.look(user=User.objects.get())
+
+    assert [each.run.entry.name for each in seen.running.rows] == ["apples_late"]
+    assert {each.entry.name for each in seen.did_not_run.rows} == {"apples_nightly"}
+    assert {each.run.entry.name for each in seen.ended_last} == {"apples_nightly"}
+    assert {each.entry for each in seen.problems.rows} >= {"apples_nightly", "pears_nightly"}
+    # Nobody may learn from a number how many of others there are.
+    assert seen.evidence.succeeded is None
+    assert len(overview.look().running.rows) == 2
 
 
 def test_why_tells_of_the_teams_entries_only(settings, member, teams):

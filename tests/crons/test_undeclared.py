@@ -13,7 +13,7 @@ from crons.jobs import registry
 from crons.models import Delivery, Entry, Heartbeat, Incident
 from crons.triggers import heartbeat
 from crons.triggers.serve import Scheduler
-from crons.watch import Look, declarers, find_problems, inspect_rules, notice_of
+from crons.watch import Look, declared, declarers, find_problems, inspect_rules, notice_of
 from tests.crons.conftest import NOON, minutes
 
 pytestmark = pytest.mark.django_db
@@ -69,6 +69,23 @@ def test_what_only_a_scheduler_that_is_gone_declared_is_a_problem():
         "Start the code that declares it (is its app in INSTALLED_APPS?), "
         "or, if it is to go: manage.py crons sync there"
     )
+
+
+def test_others_that_are_undeclared_take_no_place_from_what_may_be_seen(monkeypatch):
+    """Who may see one team's entries sees that of the team, though many of others come before it by name."""
+    serve("web1", NOON, "a", "b", "mine")
+    Heartbeat.objects.all().delete()
+    serve("web2", NOON, "report")
+    Entry.objects.filter(name="mine").update(owner="apples")
+    monkeypatch.setattr(declared, "READ", 2)
+
+    def of_apples(rows):
+        return rows.filter(owner="apples") if rows.model is Entry else rows
+
+    found = list(declared.undeclared(Look(NOON + minutes(40), of_apples)))
+
+    assert [each.entry for each in found] == ["mine"]
+    assert [each.entry for each in undeclared(NOON + minutes(40))] == ["a", "b"]
 
 
 def test_two_releases_and_two_projects_declare_together():
