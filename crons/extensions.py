@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from django.urls import URLPattern
 
     from crons.doctor.findings import Finding
+    from crons.executors import Begun, Ending
     from crons.sources.base import Source
     from crons.targets.base import Target
 
@@ -87,6 +88,13 @@ class Extension:
     def is_uncallable(self, function: Any) -> bool:
         """Say whether *function* is a task of this system that nobody can call."""
         return False
+
+    def begin_attempt(self, begun: Begun) -> Callable[[Ending], None] | None:
+        """Note that *begun* begins, in the process that runs it and right before its job is called.
+
+        Returns: what is to be called with how the job ended, or None. What either raises is logged and changes nothing.
+        """
+        return None
 
     def examine(self) -> tuple[Iterable[Finding], bool]:
         """Return what `crons doctor` should know of it on this machine, and whether it fires jobs of this project."""

@@ -22,6 +22,7 @@ asking=(
     checks/declarations.py:test_checks.py
     conf/__init__.py:test_conf.py
     doctor/installed.py:test_doctor.py
+    executors/runner.py:test_runner.py
     jobs/external_tasks.py:test_jobs.py
     sources/__init__.py:test_sources.py
     sources/crontab_files.py:test_sources.py

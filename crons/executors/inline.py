@@ -28,7 +28,7 @@ from crons.executors.base import RENEW_AT, Begun, Chunk, Ending, Executor, Finis
 from crons.executors.capture import RECORD_FORMAT, is_output, log_level
 from crons.executors.output import Output, without_secrets
 from crons.executors.reports import RETRY_SECONDS, Reports
-from crons.executors.runner import environment_of, run
+from crons.executors.runner import environment_of, run_attempt
 from crons.hosts import lock_attempt
 from crons.redaction import Redaction, of_project
 from crons.side_output import BestEffort, dropped_note
@@ -81,7 +81,7 @@ class InlineExecutor(Executor):
 
     def _run(self, begun: Begun, writer: LedgerWriter) -> None:
         with _named(begun), _renewing(begun, writer):
-            ending, chunks = run_here(begun, lambda: run(begun))
+            ending, chunks = run_here(begun, lambda: run_attempt(begun))
         self._reports.add_output(chunks)
         self._reports.add_ending(Finished(begun.attempt, ending))
 

@@ -7,8 +7,8 @@ import inspect
 import logging
 import subprocess
 import traceback
-from collections.abc import Callable, Mapping
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field, replace
 from datetime import datetime
@@ -18,6 +18,7 @@ from typing import Any
 from crons.exceptions import GiveUp, UnknownJob
 from crons.executors.base import Begun, Ending, Outcome
 from crons.executors.work import Work, counted, measured
+from crons.extensions import extensions
 from crons.hosts.orphans import ATTEMPT, INSTANCE
 from crons.jobs import Body, ProgramNotStarted, registry
 
@@ -98,6 +99,20 @@ _current: ContextVar[Context | None] = ContextVar("crons_context", default=None)
 def current_context() -> Context | None:
     """Return the context of the attempt that this code runs in, or None outside of one."""
     return _current.get()
+
+
+def run_attempt(begun: Begun) -> Ending:
+    """Call the attempt's job as run() does, while extensions watch: in the attempt's own process, and once."""
+    watching = []
+    for each in extensions():
+        with _only_logged(begun):
+            watching.append(each.begin_attempt(begun))
+    ending = run(begun)
+    for note in reversed(watching):
+        with _only_logged(begun):
+            if note is not None:
+                note(ending)
+    return ending
 
 
 def run(begun: Begun) -> Ending:
@@ -195,6 +210,14 @@ def _call(body: Body, context: Context) -> tuple[Ending, BaseException | None]:
     finally:
         _current.reset(mark)
     return Ending(Outcome.SUCCEEDED), None
+
+
+@contextmanager
+def _only_logged(begun: Begun) -> Iterator[None]:
+    try:
+        yield
+    except Exception:  # an extension is anybody's code, and the job's outcome is the job's
+        log.exception("an extension failed at the attempt of %s, which goes on", begun.entry)
 
 
 def _takes_context(body: Body) -> bool:

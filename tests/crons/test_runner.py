@@ -12,11 +12,29 @@ from typing import Any
 import pytest
 
 from crons.exceptions import Fenced
-from crons.executors.runner import Context, call, current_context
+from crons.executors import Begun
+from crons.executors.runner import Context, call, current_context, run_attempt
+from crons.extensions import Extension
+from crons.jobs import Job, registry
 from crons.jobs.callables import ShellBody
 from crons.verdicts import Ending, Outcome
 
 NOON = datetime(2026, 11, 22, 12, tzinfo=UTC)
+BEGUN = Begun(
+    attempt=7,
+    run=3,
+    entry="works-daily",
+    job="works",
+    key="works/2026-11-22T12:00:00Z",
+    number=1,
+    kind="slot",
+    trigger="test",
+    since=NOON - timedelta(days=1),
+    until=NOON,
+    slot_at=NOON,
+    timeout=None,
+    lease=timedelta(minutes=5),
+)
 
 
 def context(**given: Any) -> Context:
@@ -200,3 +218,37 @@ def test_a_failure_is_logged_with_its_exception(
 
     assert [each.getMessage() for each in caplog.records if each.name == "crons.job"] == records
     assert all(each.exc_info and each.exc_info[1] is outcome for each in caplog.records)
+
+
+class Watches(Extension):
+    """Notes what it is told, or fails."""
+
+    def __init__(self, told: list[object], fails_at: str = "") -> None:
+        self._told, self._fails_at = told, fails_at
+
+    def begin_attempt(self, begun: Begun) -> Callable[[Ending], None]:
+        self._tell("begin", begun.job)
+        return lambda ending: self._tell("end", ending.outcome)
+
+    def _tell(self, what: str, of: str) -> None:
+        self._told.append((what, of))
+        if what == self._fails_at:
+            raise RuntimeError("an extension")
+
+
+@pytest.mark.parametrize("fails_at", ["", "begin", "end"])
+def test_extensions_watch_an_attempt_and_change_nothing(
+    fails_at: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """They are anybody's code: the outcome is the job's, and the others are told as well."""
+    told: list[object] = []
+    watching = (Extension(), Watches([], fails_at), Watches(told))
+    monkeypatch.setattr("crons.executors.runner.extensions", lambda: watching)
+    monkeypatch.setattr(registry, "jobs", {"works": Job("works", lambda: told.append("job"))})
+
+    ending = run_attempt(BEGUN)
+
+    assert ending == Ending(Outcome.SUCCEEDED)
+    assert told == [("begin", "works"), "job", ("end", "succeeded")]
+    failed = ["an extension failed at the attempt of works-daily, which goes on"] if fails_at else []
+    assert [record.getMessage() for record in caplog.records] == failed

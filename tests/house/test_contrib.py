@@ -23,13 +23,14 @@ PAGES = {
     "django_cron": "django-cron.md",
     "django_crontab": "django-crontab.md",
     "django_tasks": "tasks.md",
+    "opentelemetry": "monitoring.md",
     "prometheus": "monitoring.md",
     "systemd": "systemd.md",
     "webhooks": "alerts.md",
 }
 SYSTEMS = re.compile(
     r"celery|kombu|billiard|django.?tasks|django.?cron\b|django.?crontab|CRONJOBS|CRON_CLASSES|systemd(?!-timesyncd)\b|OnCalendar"
-    r"|prometheus",
+    r"|prometheus|opentelemetry",
     re.I,
 )
 # Where one is named all the same: to people, or as a program of the machine.
@@ -38,7 +39,7 @@ NAMED = {
     "management/verbs/__init__.py": "help",
     "management/verbs/apply.py": "help",
     "management/verbs/sync.py": "help",
-    "sources/shell_words.py": "systemd-run and systemd-cat start what stands behind them",
+    "sources/shell_words.py": "systemd-run, systemd-cat and opentelemetry-instrument start what stands behind them",
     "triggers/worker_session.py": "how a worker is to be started",
 }
 PLAY = """
@@ -92,6 +93,7 @@ BRINGS = {
     "django_cron": {"cron_classes"},
     "django_crontab": {"cronjobs"},
     "django_tasks": {"tasks"},
+    "opentelemetry": set(),
     "prometheus": {"metrics"},
     "systemd": {"systemd"},
     "webhooks": {"webhook"},
@@ -145,9 +147,8 @@ def test_the_tests_of_the_core_need_no_folder():
     """They run where all of them are deleted: scripts/test_without.sh."""
     files = (ROOT / "tests" / "crons").rglob("*.py")
 
-    assert [
-        path.name for path in files if re.search(r"contrib\.(celery|django_|prometheus|systemd)", path.read_text())
-    ] == []
+    systems = re.compile(r"contrib\.(celery|django_|opentelemetry|prometheus|systemd)")
+    assert [path.name for path in files if systems.search(path.read_text())] == []
 
 
 def test_what_asks_for_folders_is_run_without_each_of_them():

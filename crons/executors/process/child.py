@@ -18,7 +18,7 @@ from crons.executors.process import kernel, wire
 from crons.executors.process.exiting import Exit
 from crons.executors.process.resting import explain
 from crons.executors.process.shared_report import SharedReport
-from crons.executors.runner import environment_of, run, shortened
+from crons.executors.runner import environment_of, run_attempt, shortened
 
 _DEFAULT_SIGNALS = ("SIGTERM", "SIGHUP", "SIGQUIT", "SIGCHLD")
 
@@ -41,7 +41,7 @@ def become_job(
     os.environ.update(environment_of(begun))
     leaving.watch_threads()
     report.note_call()
-    ending = run(begun)
+    ending = run_attempt(begun)
     if ending.unstarted is not None:
         report.note_refusal(explain(ending.unstarted))
         os._exit(0)

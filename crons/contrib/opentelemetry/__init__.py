@@ -1,0 +1,1 @@
+"""Spans of OpenTelemetry: one for each attempt, where the project traces."""
