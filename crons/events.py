@@ -83,6 +83,11 @@ def narrate() -> None:
     run_ended.connect(_on_ended, dispatch_uid="crons.events")
 
 
+def is_end_heard() -> bool:
+    """Say whether anybody hears that a run has ended: who listens to the stream, or another receiver of the signal."""
+    return stream.isEnabledFor(logging.DEBUG) or any(each[0][0] != "crons.events" for each in run_ended.receivers)
+
+
 def _on_recorded(recorded: Any, **_: Any) -> None:
     if not stream.isEnabledFor(logging.DEBUG):
         return

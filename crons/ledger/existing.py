@@ -6,12 +6,12 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 
 from crons.columns import UNREAD
+from crons.events import is_end_heard
 from crons.hosts.instances import host
 from crons.ledger import queries, rows
 from crons.ledger.ending.verdict import ENDED, announce, end
 from crons.models import Entry, Heartbeat, Run
 from crons.presentation import utc
-from crons.signals import run_ended
 from crons.verdicts import Reason, Verdict
 
 # So many rows at most are read in one transaction.
@@ -75,7 +75,7 @@ def end_replaced(newest: Mapping[int, datetime], now: datetime, using: str) -> d
         replaced.append(run)
     rows.update(replaced, ENDED, using)
     # Without anybody who reads them, loading the rows took half of the time for nothing.
-    if replaced and run_ended.has_listeners():
+    if replaced and is_end_heard():
         whole = Run.objects.using(using).select_related("entry").filter(pk__in=[run.pk for run in replaced])
         for run in whole:
             announce(run, using)

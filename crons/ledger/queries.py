@@ -111,14 +111,15 @@ def sent_of(entries: Collection[int], using: str) -> list[tuple[int, int]]:
 def overtaken(runs: Collection[int], using: str) -> set[int]:
     """Find those of *runs* of whose entry a newer slot has succeeded; who asks for one slot wants that one.
 
-    Index: the keys of the runs, then crons_run_succeeded, (entry, slot_at) of what has succeeded.
+    Index: the keys of the runs, then crons_run_succeeded, (entry, slot_at) of what has succeeded. Without the order
+    PostgreSQL, until it has statistics, reads all successes of an entry along crons_run_entry_succeeded.
     """
     sql = f"""
         SELECT r.id FROM crons_run r
         WHERE {among("r.id", "runs", using)} AND r.asked_at IS NULL AND EXISTS (
             SELECT 1 FROM crons_run s {along("crons_run_succeeded", using)}
             WHERE s.entry_id = r.entry_id AND s.verdict = 'succeeded' AND s.slot_at > r.slot_at
-            LIMIT 1 OFFSET 0)"""
+            ORDER BY s.slot_at DESC LIMIT 1 OFFSET 0)"""
     return {pk for (pk,) in _rows(sql, {"runs": list(runs)}, using)} if runs else set()
 
 

@@ -6,6 +6,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from typing import TYPE_CHECKING
 from urllib.parse import urlencode
 from zoneinfo import ZoneInfo
 
@@ -34,7 +35,9 @@ from crons.presentation import (
     words,
     work_of,
 )
-from crons.watch import Usual
+
+if TYPE_CHECKING:  # Django imports the tags in each process that checks templates, and few of them run jobs
+    from crons.watch import Usual
 
 # Title, URL and what is found from there; a project may lack the admin.
 PLACES = [
