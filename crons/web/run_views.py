@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import wraps
 from typing import Any
 from urllib.parse import urlencode
 
@@ -22,6 +24,20 @@ READS_OUTPUT = "crons.view_attempt"
 FOLLOWED_CHARACTERS = 400_000
 
 
+def of_output(view: Callable[[HttpRequest, Run, Attempt], HttpResponse]) -> Callable[..., HttpResponse]:
+    """Make a page of what an attempt wrote, ?attempt= or the newest: its view gets the run and the attempt."""
+
+    @shell.page(*shell.NEEDED, READS_OUTPUT)
+    @wraps(view)
+    def shown(request: HttpRequest, number: str) -> HttpResponse:
+        row = runs.run_of(number, request.user)
+        if refused := shell.refusal_of(request, READS_OUTPUT, row.entry):
+            return refused
+        return view(request, row, runs.attempt_of(row, request.GET.get("attempt", "")))
+
+    return shown
+
+
 @shell.page()
 def run(request: HttpRequest, number: str) -> HttpResponse:
     """Show one run."""
@@ -39,13 +55,9 @@ def run(request: HttpRequest, number: str) -> HttpResponse:
     return shell.render(request, "run", told)
 
 
-@shell.page(*shell.NEEDED, READS_OUTPUT)
-def tail(request: HttpRequest, number: str) -> HttpResponse:
+@of_output
+def tail(request: HttpRequest, row: Run, attempt: Attempt) -> HttpResponse:
     """Answer what an attempt wrote since ?after=, as a part of the page that follows it."""
-    row = runs.run_of(number, request.user)
-    if refused := shell.refusal_of(request, READS_OUTPUT, row.entry):
-        return refused
-    attempt = runs.attempt_of(row, request.GET.get("attempt", ""))
     after, shown = _number(request, "after", -1), _number(request, "shown", 0)
     if shown > FOLLOWED_CHARACTERS:
         part = HttpResponse(_part("crons/output_whole.html", _tail(row, attempt)))
@@ -58,13 +70,9 @@ def tail(request: HttpRequest, number: str) -> HttpResponse:
     return HttpResponse(_part("crons/output_part.html", told))
 
 
-@shell.page(*shell.NEEDED, READS_OUTPUT)
-def written(request: HttpRequest, number: str) -> HttpResponse:
+@of_output
+def written(request: HttpRequest, row: Run, attempt: Attempt) -> HttpResponse:
     """Show a page of what an attempt wrote, from ?from= on; or the lines in which ?find= stands."""
-    row = runs.run_of(number, request.user)
-    if refused := shell.refusal_of(request, READS_OUTPUT, row.entry):
-        return refused
-    attempt = runs.attempt_of(row, request.GET.get("attempt", ""))
     start, text = max(_number(request, "from", 0), 0), request.GET.get("find", "").strip()[:200]
     told: dict[str, Any] = {"run": row, "attempt": attempt, "start": start, "text": text, "zone": row.entry.zone}
     if text:
@@ -76,13 +84,9 @@ def written(request: HttpRequest, number: str) -> HttpResponse:
     return shell.render(request, "output", told)
 
 
-@shell.page(*shell.NEEDED, READS_OUTPUT)
-def download(request: HttpRequest, number: str) -> HttpResponse:
+@of_output
+def download(request: HttpRequest, row: Run, attempt: Attempt) -> HttpResponse:
     """Send all that an attempt wrote, as plain text."""
-    row = runs.run_of(number, request.user)
-    if refused := shell.refusal_of(request, READS_OUTPUT, row.entry):
-        return refused
-    attempt = runs.attempt_of(row, request.GET.get("attempt", ""))
     # Read while it is sent: a hundred megabytes never lie in memory.
     sent: Any = StreamingHttpResponse(output.whole(attempt), content_type="text/plain; charset=utf-8")
     name = f"run-{row.pk}-attempt-{attempt.number}.txt"

@@ -7,6 +7,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
+from django.contrib.auth.models import Permission, User
 
 from crons import ledger
 from crons.hosts.instances import Instance
@@ -129,3 +130,16 @@ def files_that_shrink_again(django_db_setup: None, django_db_blocker: Any) -> It
     yield
     with django_db_blocker.unblock():
         shrink()
+
+
+@pytest.fixture
+def staff(client: Any) -> Callable[..., Any]:
+    """Log somebody of the staff in who has just the permissions named."""
+
+    def log_in(*permissions: str) -> Any:
+        user = User.objects.create_user("sam", is_staff=True)
+        user.user_permissions.set(Permission.objects.filter(codename__in=permissions))
+        client.force_login(user)
+        return client
+
+    return log_in

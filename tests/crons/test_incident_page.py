@@ -20,19 +20,6 @@ LOOKS = ("view_entry", "view_run", "view_incident", "view_delivery")
 
 
 @pytest.fixture
-def staff(client):
-    """Log somebody of the staff in who has just the permissions named."""
-
-    def log_in(*permissions):
-        user = User.objects.create_user("sam", is_staff=True)
-        user.user_permissions.set(Permission.objects.filter(codename__in=permissions))
-        client.force_login(user)
-        return client
-
-    return log_in
-
-
-@pytest.fixture
 def nightly(make_entry):
     return make_entry("nightly", since=timezone.now())
 

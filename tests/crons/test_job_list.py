@@ -8,7 +8,6 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from django.contrib.auth.models import Permission, User
 from django.db import connection
 from django.db.models import Q
 from django.test.utils import CaptureQueriesContext
@@ -35,19 +34,6 @@ HOSTILE = [
     '"><script>alert(1)</script>', "50% off?#", "a/b", "a//b", "..", "x/../y", "\u202egnp.exe", "n" * 100, "a\nb",
     "back\\slash", "'; DROP TABLE crons_entry; --", "=HYPERLINK()", "ü€", " ",
 ]  # fmt: skip
-
-
-@pytest.fixture
-def staff(client):
-    """Log somebody of the staff in who has just the permissions named."""
-
-    def log_in(*permissions):
-        user = User.objects.create_user("sam", is_staff=True)
-        user.user_permissions.set(Permission.objects.filter(codename__in=permissions))
-        client.force_login(user)
-        return client
-
-    return log_in
 
 
 @pytest.fixture

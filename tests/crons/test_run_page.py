@@ -8,7 +8,6 @@ from datetime import timedelta
 from html import unescape
 
 import pytest
-from django.contrib.auth.models import Permission, User
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
@@ -21,19 +20,6 @@ from tests.crons.filling import fill, full_scans
 
 pytestmark = pytest.mark.django_db
 LOOKS = ("view_entry", "view_run", "view_attempt")
-
-
-@pytest.fixture
-def staff(client):
-    """Log somebody of the staff in who has just the permissions named."""
-
-    def log_in(*permissions):
-        user = User.objects.create_user("sam", is_staff=True)
-        user.user_permissions.set(Permission.objects.filter(codename__in=permissions))
-        client.force_login(user)
-        return client
-
-    return log_in
 
 
 @pytest.fixture

@@ -6,7 +6,6 @@ import re
 from html import unescape
 
 import pytest
-from django.contrib.auth.models import Permission, User
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
@@ -20,19 +19,6 @@ from tests.crons.conftest import NOON
 pytestmark = pytest.mark.django_db
 PAGE = "/crons/why"
 SESSION_AND_RIGHTS = 4
-
-
-@pytest.fixture
-def staff(client):
-    """Log somebody of the staff in who has just the permissions named."""
-
-    def log_in(*permissions):
-        user = User.objects.create_user("sam", is_staff=True)
-        user.user_permissions.set(Permission.objects.filter(codename__in=permissions))
-        client.force_login(user)
-        return client
-
-    return log_in
 
 
 def words(response) -> str:
