@@ -23,9 +23,8 @@ from crons.web.jobs.marks import Mark
 from tests.crons.conftest import NOON, minutes
 from tests.crons.filling import full_scans
 from tests.crons.growing import analyze, grow_done, grow_ranges, shrink
-from tests.crons.test_job_list import LOOK, run_of, staff
+from tests.crons.test_job_list import LOOK, run_of
 
-__all__ = ["staff"]
 pytestmark = pytest.mark.django_db
 PAGE = "/crons/jobs/nightly"
 
