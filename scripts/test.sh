@@ -20,7 +20,7 @@ if [[ ${COVERAGE:-} == [1a]* ]]; then
     measured=(--cov --cov-append --cov-report= --cov-fail-under=0)
     [[ $COVERAGE == add ]] || "$venv/bin/coverage" erase
 fi
-packages=(chromium cron faketime rabbitmq-server redis-server systemd)
+packages=(chromium cron faketime nodejs rabbitmq-server redis-server systemd)
 failed=()
 lines=()
 log=$(mktemp)

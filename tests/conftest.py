@@ -26,6 +26,7 @@ _COMMANDS = {
     "chromium": "chromium",
     "cron": "cron",
     "faketime": "faketime",
+    "nodejs": "node",
     "rabbitmq-server": "rabbitmq-server",
     "redis-server": "redis-server",
     "systemd": "systemd-analyze",

@@ -1,4 +1,8 @@
-"""GraphQL over HTTP: POST of one JSON document; the page to try it out only in DEBUG."""
+"""GraphQL over HTTP, as its specification has it: POST of one JSON document; the page to try it out only in DEBUG.
+
+Ours are the media types and the status codes, and what is refused before anything is parsed; strawberry's view reads
+the parameters and calls the schema.
+"""
 
 import json
 import re
@@ -11,10 +15,12 @@ from django.http.response import HttpResponseBase
 from django.views.decorators.csrf import csrf_exempt, csrf_protect, ensure_csrf_cookie
 from strawberry import Schema
 from strawberry.django.views import GraphQLView
+from strawberry.http import GraphQLHTTPResponse
 from strawberry.types import ExecutionResult
 
-from crm.graph.errors import ClientError, first
+from crm.graph.errors import first
 from crm.graph.limits import KNOWN, STRANGER, budget_of
+from crm.graph.media import GRAPHQL, JSON, negotiate
 from crm.graph.permissions import identify, token_of
 from crm.graph.time_limit import as_client_errors, statements_limited
 from crm.tokens import InvalidToken
@@ -41,19 +47,23 @@ def endpoint(schema: Schema) -> Any:
         try:
             identify(request)
         except InvalidToken as error:
-            return _refuse(401, str(error), "UNAUTHENTICATED", headers={"WWW-Authenticate": 'Bearer realm="crm"'})
+            challenge = {"WWW-Authenticate": 'Bearer realm="crm"'}
+            return _refuse(request, 401, str(error), "UNAUTHENTICATED", challenge)
         if refusal := _refuse_length(request, budget_of(request).body_bytes):
             return refusal
         has_login = settings.SESSION_COOKIE_NAME in request.COOKIES and token_of(request) is None
-        try:
-            return execute_guarded(request) if has_login else execute(request)
-        except ClientError as error:
-            return JsonResponse({"data": None, "errors": [error.formatted]})
+        return execute_guarded(request) if has_login else execute(request)
 
     return view
 
 
 class _View(GraphQLView):
+    def dispatch(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
+        try:
+            return self.run(request=request)
+        except HTTPException as error:
+            return _refuse(request, error.status_code, error.reason, "BAD_USER_INPUT")
+
     def parse_http_body(self, request: Any) -> Any:
         try:
             return super().parse_http_body(request)
@@ -69,19 +79,41 @@ class _View(GraphQLView):
             raise HTTPException(400, 'The body is no JSON object. Expected {"query": "…", "variables": {…}}.')
         name = document.get("operationName")
         if name is not None and not (isinstance(name, str) and _NAME.fullmatch(name)):
-            raise ClientError("BAD_USER_INPUT", "operationName is no name of an operation, of 100 letters at most.")
+            raise HTTPException(400, "operationName is no name of an operation, of 100 letters at most.")
         return document
 
-    def execute_single(self, request: HttpRequest, *args: Any, **kwargs: Any) -> ExecutionResult:
+    def execute_single(
+        self, request: HttpRequest, request_adapter: Any, sub_response: Any, *args: Any, **kwargs: Any
+    ) -> ExecutionResult:
         with statements_limited():
-            result = super().execute_single(request, *args, **kwargs)
+            result = super().execute_single(request, request_adapter, sub_response, *args, **kwargs)
         # Here and not in an extension of the schema: those do not see what the parser or another one raises.
         # Whoever may ask may know of each of the many things asked for which one failed.
         budget = budget_of(request)
         result.errors = first(
             as_client_errors(result.errors or []), budget.errors if budget is STRANGER else budget.fields
         )
+        sub_response["Content-Type"] = kind = _kind(request)
+        sub_response["Vary"] = "Accept"
+        if kind == GRAPHQL and not _has_run(result):
+            sub_response.status_code = 400
         return result
+
+    def process_result(self, request: HttpRequest, result: ExecutionResult) -> GraphQLHTTPResponse:
+        answer = super().process_result(request, result)
+        if not _has_run(result):
+            # `"data": null` would say that the operation ran and ended in nothing.
+            del answer["data"]
+        return answer
+
+
+def _has_run(result: ExecutionResult) -> bool:
+    """Say whether the operation began: an error of it has the path of its field, one found before has none."""
+    return result.data is not None or any(error.path for error in result.errors or ())
+
+
+def _kind(request: HttpRequest) -> str:
+    return negotiate(request.headers.get("Accept")) or JSON
 
 
 def _no_number(text: str) -> float:
@@ -90,14 +122,19 @@ def _no_number(text: str) -> float:
 
 def _refusal(request: HttpRequest) -> HttpResponse | None:
     if request.method != "POST":
-        return _refuse(405, "GraphQL is asked by POST.", headers={"Allow": "POST"})
-    if request.content_type != "application/json":
+        return _refuse(request, 405, "GraphQL is asked by POST.", headers={"Allow": "POST"})
+    if negotiate(accept := request.headers.get("Accept")) is None:
+        return _refuse(request, 406, f"Accept is {accept!r:.100}. What there is: {GRAPHQL}, {JSON}.")
+    if request.content_type != JSON:
         # Compared whole: a page of another site may send "text/plain; application/json" without asking.
-        return _refuse(415, f"The body is {request.content_type!r}. Send application/json.")
+        return _refuse(request, 415, f"The body is {request.content_type!r}. Send application/json.")
+    charset = (request.content_params or {}).get("charset", "utf-8")
+    if charset.lower() not in ("utf-8", "utf8"):
+        return _refuse(request, 415, f"The body is in {charset!r:.100}. Send JSON in UTF-8.")
     length = request.headers.get("Content-Length", "")
     # What int() takes and no more: a superscript two is a digit, and 5,000 digits are no number to it.
     if not re.fullmatch("[0-9]{1,12}", length):
-        return _refuse(411, "The request does not say how long its body is. Send Content-Length.")
+        return _refuse(request, 411, "The request does not say how long its body is. Send Content-Length.")
     return _refuse_length(request, KNOWN.body_bytes)
 
 
@@ -105,9 +142,13 @@ def _refuse_length(request: HttpRequest, most_bytes: int) -> HttpResponse | None
     length = int(request.headers["Content-Length"])
     if length <= most_bytes:
         return None
-    return _refuse(413, f"The body has {length} bytes; at most {most_bytes}. Ask in parts.")
+    return _refuse(request, 413, f"The body has {length} bytes; at most {most_bytes}. Ask in parts.")
 
 
-def _refuse(status: int, message: str, code: str = "", headers: dict[str, str] | None = None) -> HttpResponse:
+def _refuse(
+    request: HttpRequest, status: int, message: str, code: str = "", headers: dict[str, str] | None = None
+) -> HttpResponse:
     error = {"message": message, "extensions": {"code": code}} if code else {"message": message}
-    return JsonResponse({"errors": [error]}, status=status, headers=headers)
+    return JsonResponse(
+        {"errors": [error]}, status=status, content_type=_kind(request), headers={"Vary": "Accept", **(headers or {})}
+    )

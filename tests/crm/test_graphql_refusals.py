@@ -78,7 +78,7 @@ def test_a_stranger_is_refused_in_few_words(name, no_suggestions):
     assert len(response.content) < 1_000
     if response.status_code == 200:
         answer = response.json()
-        assert answer["data"] is None or set(answer["data"].values()) == {None}
+        assert answer.get("data") is None or set(answer["data"].values()) == {None}
         assert 1 <= len(answer["errors"]) <= 3
         assert all(len(each["message"]) <= 250 for each in answer["errors"])
         assert "Did you mean" not in response.text
@@ -149,7 +149,7 @@ def test_a_name_that_no_operation_has_is_refused(name):
     """It is written into the answer as it came; half a character ended in a 500."""
     response = post(json.dumps({"query": "query Q{hello}", "operationName": name}))
 
-    assert response.status_code == 200
+    assert response.status_code == 400
     assert response.json()["errors"][0] == {
         "message": "operationName is no name of an operation, of 100 letters at most.",
         "extensions": {"code": "BAD_USER_INPUT"},
