@@ -1,7 +1,6 @@
 """The CRM in Django's admin. What a list shows of other tables comes by subquery: one statement a page."""
 
-from datetime import datetime
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from django.contrib import admin, messages
 from django.contrib.humanize.templatetags.humanize import intcomma
@@ -12,11 +11,9 @@ from django.utils import timezone
 from django.utils.html import format_html
 
 from crm import confirmations, customers, orders, stock, tokens
+from crm.admin_bases import PlainAdmin, ReadOnlyAdmin, TabularInline, moment_shown
+from crm.digests import admin as digests_admin  # noqa: F401 (registers what it shows)
 from crm.models import Customer, CustomerTombstone, Order, OrderItem, Product, Restock, ServiceToken, StockMovement
-
-
-def _moment(moment: datetime) -> str:
-    return f"{timezone.localtime(moment):%Y-%m-%d %H:%M}"
 
 
 def _counted(model: type[Model], foreign_key: str) -> Coalesce:
@@ -25,35 +22,8 @@ def _counted(model: type[Model], foreign_key: str) -> Coalesce:
     return Coalesce(Subquery(rows.annotate(n=Count("pk")).values("n"), output_field=IntegerField()), 0)
 
 
-if TYPE_CHECKING:
-    ModelAdmin = admin.ModelAdmin[Any]
-    TabularInline = admin.TabularInline[Any, Any]
-else:
-    ModelAdmin, TabularInline = admin.ModelAdmin, admin.TabularInline
-
-
-class _Admin(ModelAdmin):
-    list_per_page = 50
-
-    class Media:
-        css = {"all": ["crm/admin.css"]}
-
-
-class _ReadOnlyAdmin(_Admin):
-    """To be looked at only: what says what happened must not vanish or change by a click."""
-
-    def has_add_permission(self, request: HttpRequest) -> bool:
-        return False
-
-    def has_change_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
-        return False
-
-    def has_delete_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
-        return False
-
-
 @admin.register(Customer)
-class CustomerAdmin(_Admin):
+class CustomerAdmin(PlainAdmin):
     list_display = ["name", "email", "phone", "signed_up", "last_order", "order_count"]
     search_fields = ["name", "email", "phone"]
     search_help_text = "Name, e-mail address or phone number"
@@ -66,11 +36,11 @@ class CustomerAdmin(_Admin):
 
     @admin.display(description="signed up", ordering="created_at")
     def signed_up(self, customer: Customer) -> str:
-        return _moment(customer.created_at)
+        return moment_shown(customer.created_at)
 
     @admin.display(description="last order", ordering=F("_last").desc(nulls_last=True))
     def last_order(self, customer: Any) -> str:
-        return _moment(customer._last) if customer._last else "never"
+        return moment_shown(customer._last) if customer._last else "never"
 
     @admin.display(description="orders", ordering="_orders")
     def order_count(self, customer: Any) -> str:
@@ -78,7 +48,7 @@ class CustomerAdmin(_Admin):
 
 
 @admin.register(Product)
-class ProductAdmin(_Admin):
+class ProductAdmin(PlainAdmin):
     list_display = ["name", "price_shown", "stock_shown"]
     search_fields = ["name"]
 
@@ -110,7 +80,7 @@ class OrderItemInline(TabularInline):
 
 
 @admin.register(Order)
-class OrderAdmin(_Admin):
+class OrderAdmin(PlainAdmin):
     list_display = ["__str__", "customer_name", "status_shown", "ordered", "items_shown", "total_shown"]
     list_filter = ["status", "confirmation"]
     list_select_related = ["customer"]
@@ -158,7 +128,7 @@ class OrderAdmin(_Admin):
 
     @admin.display(description="ordered", ordering="ordered_at")
     def ordered(self, order: Order) -> str:
-        return _moment(order.ordered_at)
+        return moment_shown(order.ordered_at)
 
     @admin.display(description="items", ordering="_items")
     def items_shown(self, order: Any) -> str:
@@ -170,7 +140,7 @@ class OrderAdmin(_Admin):
 
 
 @admin.register(CustomerTombstone)
-class CustomerTombstoneAdmin(_ReadOnlyAdmin):
+class CustomerTombstoneAdmin(ReadOnlyAdmin):
     list_display = ["deleted", "reason", "orders_shown", "run_key"]
     search_fields = ["run_key"]
     search_help_text = "The customer's whole e-mail address or id, or part of the run"
@@ -186,7 +156,7 @@ class CustomerTombstoneAdmin(_ReadOnlyAdmin):
 
     @admin.display(description="deleted", ordering="deleted_at")
     def deleted(self, tombstone: CustomerTombstone) -> str:
-        return _moment(tombstone.deleted_at)
+        return moment_shown(tombstone.deleted_at)
 
     @admin.display(description="orders deleted along", ordering="orders")
     def orders_shown(self, tombstone: CustomerTombstone) -> str:
@@ -194,7 +164,7 @@ class CustomerTombstoneAdmin(_ReadOnlyAdmin):
 
 
 @admin.register(StockMovement)
-class StockMovementAdmin(_ReadOnlyAdmin):
+class StockMovementAdmin(ReadOnlyAdmin):
     list_display = ["moved", "product_name", "change", "reason", "stock_after", "key"]
     list_filter = ["reason"]
     list_select_related = ["product"]
@@ -205,7 +175,7 @@ class StockMovementAdmin(_ReadOnlyAdmin):
 
     @admin.display(description="moved", ordering="created_at")
     def moved(self, movement: StockMovement) -> str:
-        return _moment(movement.created_at)
+        return moment_shown(movement.created_at)
 
     @admin.display(description="product", ordering="product__name")
     def product_name(self, movement: StockMovement) -> str:
@@ -217,7 +187,7 @@ class StockMovementAdmin(_ReadOnlyAdmin):
 
 
 @admin.register(Restock)
-class RestockAdmin(_ReadOnlyAdmin):
+class RestockAdmin(ReadOnlyAdmin):
     list_display = ["key", "restocked", "count"]
     search_fields = ["=key"]
     search_help_text = "The run's key"
@@ -225,11 +195,11 @@ class RestockAdmin(_ReadOnlyAdmin):
 
     @admin.display(description="restocked", ordering="created_at")
     def restocked(self, restock: Restock) -> str:
-        return _moment(restock.created_at)
+        return moment_shown(restock.created_at)
 
 
 @admin.register(ServiceToken)
-class ServiceTokenAdmin(_ReadOnlyAdmin):
+class ServiceTokenAdmin(ReadOnlyAdmin):
     """Tokens can be seen and closed here; made and replaced where their text is shown to one person only."""
 
     list_display = ["prefix", "name", "state", "scopes_shown", "expires", "last_used"]
@@ -259,8 +229,8 @@ class ServiceTokenAdmin(_ReadOnlyAdmin):
 
     @admin.display(description="expires", ordering="expires_at")
     def expires(self, token: ServiceToken) -> str:
-        return _moment(token.expires_at)
+        return moment_shown(token.expires_at)
 
     @admin.display(description="last used", ordering=F("last_used_at").desc(nulls_last=True))
     def last_used(self, token: ServiceToken) -> str:
-        return _moment(token.last_used_at) if token.last_used_at else "never"
+        return moment_shown(token.last_used_at) if token.last_used_at else "never"

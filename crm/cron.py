@@ -131,6 +131,30 @@ def report_line(until: datetime) -> str:
 
 
 @job(
+    cron("10 0 * * *"),
+    timeout=timedelta(minutes=30),
+    idempotent=True,
+    retry=Retry(times=3, wait=timedelta(minutes=10)),
+    description="Make the report of each day and each week that has ended.",
+    owner="management",
+    tags=("crm", "report"),
+)
+def make_reports(context: Context | None = None) -> None:
+    """Make what is missing of the days and weeks that ended since the last run; one made before stays as it is."""
+    # Here, not above: what fires jobs must not wait for what a report needs.
+    from crm.digests import automation, store, wording
+
+    until, key = _run_of(context)
+    since = context.since if context else until
+    with progress.shown("Making reports", context) as on_progress:
+        run = automation.run_of(context)
+        made = store.make(since, until, now=timezone.now(), key=key, run=run, on_progress=on_progress)
+    known = {"made before": made.known} if made.known else {}
+    _report(context, examined=len(made.reports) + made.known, changed=len(made.reports), skipped=known)
+    _say(f"Made {len(made.reports)} reports.", *(wording.title(each.data) for each in made.reports))
+
+
+@job(
     cron("3-58/5 * * * *"),  # not at the full hours, at which all the others come
     timeout=timedelta(minutes=4),
     idempotent=True,

@@ -205,6 +205,7 @@ def test_each_job_is_one_entry(shop: Shop) -> None:
         ("expire_sessions_and_tokens", "cron_classes"),
         (REPORT, "code"),
         (HEARTBEAT, "code"),
+        ("make_reports", "code"),
         ("send_order_confirmations", "code"),
         (REMINDERS, "code"),
         (RESTOCK, "code"),
