@@ -17,6 +17,7 @@ from django.utils import timezone
 
 from crons.conf import conf
 from crons.exceptions import Fenced, LedgerUnavailable, Refused
+from crons.ledger.refusals import refused_writes
 from crons.ledger.sql import for_reference
 from crons.models import AuditEvent
 
@@ -131,6 +132,8 @@ def verb(function: Callable[P, R]) -> Callable[P, R]:
                 if not inside:
                     connection.close_if_unusable_or_obsolete()
                 if inside or not tries_left or not _is_transient(error):
+                    if not inside:
+                        refused_writes.note(error)
                     raise LedgerUnavailable(_describe(error)) from error
             # Racers that failed together must not come back together.
             time.sleep(random.uniform(0.01, 0.1) * (TRIES - tries_left))

@@ -123,7 +123,8 @@ class Scheduler:
         if self.failures:
             about = {"event": "ledger.answers"}
             log.warning("the ledger answers again after %d failed turn(s)", self.failures, extra=about)
-            self.failures, self.beat_at = 0, 0.0
+            # All rules at once: what was refused meanwhile is told now, and so is what fell due.
+            self.failures, self.beat_at, self.rules_at = 0, 0.0, 0.0
         self._beat()
         if done.agenda.must_deliver:
             self.alert_sender.start()

@@ -41,6 +41,7 @@ def inspect_rules(now: datetime, vouching: str = "") -> list[Problem] | None:
     try:
         found, whole = _ask(now)
         _follow(found, whole, now)
+        endings.tell_of_refusals(now)
     except LedgerUnavailable as error:
         log.warning("rules could not be asked; the next pass does it: %s", error)
         return None

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 
 INFO, WARNING, CRITICAL = SEVERITIES = ("info", "warning", "critical")
-MINUTE, HOUR = timedelta(minutes=1), timedelta(hours=1)
+SECOND, MINUTE, HOUR = timedelta(seconds=1), timedelta(minutes=1), timedelta(hours=1)
 # Counted up to such a number for the first time, it is told again.
 STEPS = (10, 100, 1_000, 10_000)
 # More problems of one kind that are new in one look are one incident: 1,000 mails tell less than one.
@@ -52,6 +52,9 @@ class Terms:
 RULES: Mapping[str, Terms] = {
     # What keeps everything from running.
     "database": Terms("takes no writes", "written to again", CRITICAL, calm=HOUR, looks=True),
+    "refused": Terms(
+        "refused writes", "written to again", CRITICAL, 30 * SECOND, HOUR, (2, 10, 100, 1_000), by_event=True
+    ),
     "scheduler": Terms("is gone", "back, or replaced", CRITICAL, lasts=2 * MINUTE, calm=HOUR, looks=True),
     "host": Terms("cannot run jobs", "running jobs again", CRITICAL, calm=HOUR, looks=True),
     "clock": Terms("does not have the database's time", "on time again", CRITICAL, calm=HOUR, looks=True),

@@ -6,11 +6,13 @@ import json
 import os
 import shutil
 import signal
+import stat
 import subprocess
 import tempfile
 import time
 from collections import Counter
 from collections.abc import Iterator
+from datetime import datetime, timedelta
 from pathlib import Path
 from urllib.parse import parse_qsl, urlsplit
 
@@ -38,6 +40,30 @@ def folder() -> Iterator[Path]:
     path = Path(tempfile.mkdtemp(prefix="crons-"))
     yield path
     shutil.rmtree(path, ignore_errors=True)
+
+
+def test_ticks_that_were_refused_are_told_of_by_the_next(site: Site) -> None:
+    """Each ended before the database took writes again, and cron's mail of it went to nobody."""
+    site.make_due("plain")
+    site.env |= {"TMPDIR": str(site.folder), "TEST_MAILS": str(site.folder / "mails")}
+    for _ in range(2):
+        refused = site.crons("tick", check=False, TEST_READ_ONLY="1")
+        assert refused.returncode == 1, refused.stderr
+    [notes] = site.folder.glob("crons-*/refused-*")
+    assert stat.S_IMODE(notes.stat().st_mode) == 0o600
+    # The first of them five minutes ago: a test does not wait for that.
+    first, *others = notes.read_text().strip().splitlines()
+    earlier = json.loads(first)
+    earlier["first_at"] = (datetime.fromisoformat(earlier["first_at"]) - timedelta(minutes=5)).isoformat()
+    notes.write_text("\n".join([json.dumps(earlier), *others]))
+
+    site.crons("tick")
+
+    [(rule, summary, count)] = site.sql("SELECT rule, summary, count FROM crons_incident WHERE rule <> 'outage'")
+    assert (rule, count >= 2) == ("refused", True)
+    assert summary.startswith("database refused writes from ")
+    assert {name for (name,) in site.sql("SELECT channel FROM crons_delivery")} == {"admins"}
+    assert site.verdicts("plain") == [("succeeded", 1, "succeeded")]
 
 
 @pytest.mark.postgres

@@ -19,6 +19,12 @@ DATABASES = {"default": from_url(os.environ["DATABASE_URL"], base=Path("/"))}
 if busy_seconds := os.environ.get("TEST_BUSY_SECONDS"):
     # SQLite's patience with a stranger's write lock.
     DATABASES["default"]["OPTIONS"] = {"timeout": float(busy_seconds)}
+if os.environ.get("TEST_READ_ONLY"):
+    on_sqlite = DATABASES["default"]["ENGINE"].endswith("sqlite3")
+    read_only = (
+        {"init_command": "PRAGMA query_only = 1"} if on_sqlite else {"options": "-c default_transaction_read_only=on"}
+    )
+    DATABASES["default"]["OPTIONS"] = {**DATABASES["default"].get("OPTIONS", {}), **read_only}
 if os.environ.get("TEST_POOL"):
     INSTALLED_APPS[1] = "tests.acceptance.project.apps.AsksAtStart"
     DATABASES["default"] |= {"CONN_MAX_AGE": 0, "OPTIONS": {"pool": {"min_size": 2, "max_size": 4}}}
