@@ -92,13 +92,13 @@ def resume(name: str, *, by: str, reason: str = "") -> Entry:
     return ledger.resume(name, ledger.database_now(), by=by, reason=reason)
 
 
-def resume_all(*, by: str, tag: str = "") -> list[str]:
+def resume_all(*, by: str, tag: str = "", reason: str = "") -> list[str]:
     """End what `pause_all` with the same *tag* began; return the names of the entries that run again.
 
     Entries that are paused on their own, or by another tag, stay so.
     """
     ledger.permit()
-    return ledger.resume_all(ledger.database_now(), by=by, tag=tag)
+    return ledger.resume_all(ledger.database_now(), by=by, tag=tag, reason=reason)
 
 
 def acknowledge(incident: int, *, by: str, reason: str = "") -> Incident:

@@ -4,7 +4,7 @@ from django.urls import path
 
 from crons.extensions import extensions
 from crons.triggers import http
-from crons.web import health, incident_views, run_views, timeline_view, views
+from crons.web import health, incident_views, pause_views, run_views, timeline_view, views
 from crons.web.job import views as job
 from crons.web.jobs import views as jobs
 
@@ -25,6 +25,7 @@ urlpatterns = [
     path("incidents", incident_views.listed, name="incidents"),
     path("incidents/<str:number>/acknowledge", incident_views.acknowledge, name="acknowledge"),
     path("incidents/<str:number>/snooze", incident_views.snooze, name="snooze"),
+    path("pauses/<str:number>/resume", pause_views.resume, name="resume"),
     path("tick", http.tick, name="tick"),
     path("health", health.well, name="health"),
     path("health/live", health.live, name="live"),

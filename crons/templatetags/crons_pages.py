@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Protocol
 from urllib.parse import urlencode
 from zoneinfo import ZoneInfo
 
@@ -16,7 +16,7 @@ from django.urls import NoReverseMatch, reverse
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString, mark_safe
 
-from crons.models import Attempt, Entry, Run
+from crons.models import Attempt, Entry, Pause, Run
 from crons.presentation import (
     Cell,
     describe_progress,
@@ -48,6 +48,14 @@ PLACES = [
     ("Why?", "crons:why", ()),
     ("Admin", "admin:index", ()),
 ]
+
+
+class Offers(Protocol):
+    """What knows the buttons of a page; crons.web makes it, and imports this file."""
+
+    def button(self, verb: str, row: Entry | Pause, run_id: int | None = None) -> dict[str, Any]:
+        """Return what crons/act.html makes a form of; empty where there is none to press."""
+
 
 register = template.Library()
 register.simple_tag(describe_schedule)
@@ -211,6 +219,15 @@ def why_page(entry: str, run: int | None = None, at: datetime | None = None) -> 
     query: dict[str, object] = {"entry": entry}
     query |= {"run": run} if run is not None else {"at": iso(at)} if at is not None else {}
     return f"{address}?{urlencode(query)}"
+
+
+@register.inclusion_tag("crons/act.html", takes_context=True)
+def offer(
+    context: template.Context, offers: Offers, verb: str, row: Entry | Pause, run_id: int | None = None
+) -> dict[str, Any]:
+    """Write the button of *verb* for *row*, or for one of its runs; nothing where *offers* has none."""
+    around = {name: context.get(name) for name in ("request", "csrf_token")}
+    return {**around, **offers.button(verb, row, run_id)}
 
 
 @register.filter

@@ -12,7 +12,7 @@ from typing import Any
 
 from crons import api
 from crons.exceptions import Refused
-from crons.models import Entry
+from crons.models import Entry, Pause, Run
 from crons.presentation import describe_state
 from crons.verdicts import State, Verdict
 from crons.web.act_forms import ConfirmForm, OptionalReasonForm, PauseForm, ReasonForm
@@ -32,9 +32,9 @@ class Act:
     do: Callable[[Any, str, Mapping[str, Any]], object]
 
 
-def _run(entry: Any, by: str, given: Mapping[str, Any]) -> None:
+def _run(entry: Any, by: str, given: Mapping[str, Any]) -> Run:
     key, reason = f"admin:{given['key']}:{entry.pk}", given.get("reason", "")
-    api.run_now(entry.name, by=by, args=given.get("args") or None, key=key, reason=reason)
+    return api.run_now(entry.name, by=by, args=given.get("args") or None, key=key, reason=reason)
 
 
 def _pause(entry: Any, by: str, given: Mapping[str, Any]) -> None:
@@ -51,10 +51,11 @@ def _resume(entry: Any, by: str, given: Mapping[str, Any]) -> None:
 
 
 def _end(pause: Any, by: str, given: Mapping[str, Any]) -> None:
+    reason = given.get("reason", "")
     if pause.entry is None:
-        api.resume_all(by=by, tag=pause.tag)
+        api.resume_all(by=by, tag=pause.tag, reason=reason)
     else:
-        api.resume(pause.entry.name, by=by)
+        api.resume(pause.entry.name, by=by, reason=reason)
 
 
 def _cancel(run: Any, by: str, given: Mapping[str, Any]) -> None:
@@ -92,7 +93,7 @@ END = Act(
     "resume", "Resume",
     "The pause ends, and no other: what is paused besides by its name, by a tag or with everything stays so. "
     "Slots from now on are run again; those of the pause stay skipped.",
-    "resumed", "pause_entry", ConfirmForm, lambda pause: True, _end,
+    "resumed", "pause_entry", OptionalReasonForm, lambda pause: True, _end,
 )  # fmt: skip
 CANCEL = Act(
     "cancel", "Cancel",
@@ -132,3 +133,13 @@ def changed_since(entry: Entry, seen: str) -> str:
     if when != [entry.schedule, entry.zone]:
         told.append(f"its schedule was {' in '.join(when)!r}, and is {entry.schedule!r} in {entry.zone!r} now")
     return "; ".join(told)
+
+
+def stamp_of(run: Run) -> str:
+    """Return what tells a run from what becomes of it: a button carries it, so that a stale one is noticed."""
+    return f"{run.state}-{run.verdict}-{run.tries}"
+
+
+def stamp_of_pause(pause: Pause) -> str:
+    """Return what tells a pause from another of the same scope that took its place."""
+    return f"{pause.paused_at.isoformat()} {pause.until.isoformat() if pause.until else ''} {pause.by}"

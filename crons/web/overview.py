@@ -24,6 +24,7 @@ from crons.presentation import UNWANTED
 from crons.verdicts import MEANINGS, State, Verdict
 from crons.watch import READ, Look, Problem, Usual, find_problems, usual_of
 from crons.web import rights
+from crons.web.acts import stamp_of
 from crons.web.folding import Folded, fold
 
 T = TypeVar("T")
@@ -127,6 +128,8 @@ class Board:
     entries: int = field(default=0)
     folded: Listed[Folded] = field(default_factory=lambda: Listed([]))
     wrong: int = 0
+    # How the runs stood that did not end well, by their number.
+    stamps: dict[int, str] = field(default_factory=dict)
 
     @property
     def shown(self) -> Iterator[int]:
@@ -171,7 +174,7 @@ def _visible(user: Any, rows: QuerySet[Any], permission: str = rights.VIEW) -> Q
 def _look(window: timedelta, now: datetime | None, visible: Callable[..., QuerySet[Any]]) -> Board:
     seen = Look(now, visible)
     since = seen.now - window
-    did_not_run = _did_not_run(since, visible)
+    did_not_run, stamps = _did_not_run(since, visible)
     ended_last, succeeded = _ended_last(since, visible)
     running = Listed.of(seen.going)
     problems = _told(find_problems(seen), visible)
@@ -192,6 +195,7 @@ def _look(window: timedelta, now: datetime | None, visible: Callable[..., QueryS
         usual=usual_of({each.run.entry_id for each in running.rows}) if running.rows else {},
         entries=len(seen.entries),
         wrong=len(problems),
+        stamps=stamps,
     )
 
 
@@ -254,8 +258,11 @@ def _unwatched_since(seen: Look) -> datetime | None:
     return newest if newest < seen.late else None
 
 
-def _did_not_run(since: datetime, visible: Callable[..., QuerySet[Any]]) -> Listed[Ended]:
-    """Group what ended other than well, so that a job that fails each minute does not hide the others."""
+def _did_not_run(since: datetime, visible: Callable[..., QuerySet[Any]]) -> tuple[Listed[Ended], dict[int, str]]:
+    """Group what ended other than well, so that a job that fails each minute does not hide the others.
+
+    Returns: the groups, and how each of their runs stood.
+    """
     runs = not_well(visible(Run.objects.using(conf.database), VIEW_RUN), "verdict").filter(planned_at__gte=since)
     ended = list(runs.select_related("entry").order_by("-planned_at", "-pk")[: READ + 1])
     ranges = visible(Range.objects.using(conf.database), VIEW_RUN).filter(last_at__gte=since).select_related("entry")
@@ -269,7 +276,7 @@ def _did_not_run(since: datetime, visible: Callable[..., QuerySet[Any]]) -> List
         _group(groups, each, each.first_at, each.last_at).count += each.count
     found = sorted(groups.values(), key=lambda group: group.last_at, reverse=True)
     found.sort(key=lambda group: not group.is_bad)
-    return Listed(found, 0, len(ended) > READ or len(written_off) > READ)
+    return Listed(found, 0, len(ended) > READ or len(written_off) > READ), {run.pk: stamp_of(run) for run in ended}
 
 
 def _group(groups: dict[tuple[int, str, str], Ended], row: Run | Range, first: datetime, last: datetime) -> Ended:

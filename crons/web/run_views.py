@@ -16,6 +16,7 @@ from crons.exceptions import Refused
 from crons.models import Attempt, Run
 from crons.presentation import describe_given, local, readable, readable_line, readable_page, words
 from crons.web import output, rights, runs, shell
+from crons.web.acts import stamp_of
 from crons.web.ansi import coloured
 
 # What a job wrote may hold more than its verdict: customers, say.
@@ -47,7 +48,7 @@ def run(request: HttpRequest, number: str) -> HttpResponse:
     may = {name: rights.may(request.user, f"crons.{name}", row.entry) for name in acts}
     told: dict[str, Any] = {
         "seen": seen, "run": row, "may": may, "headline": runs.headline(row), "zone": row.entry.zone,
-        "given": describe_given(row), "stamp": _stamp(row),
+        "given": describe_given(row), "stamp": stamp_of(row),
     }  # fmt: skip
     if may["view_attempt"] and seen.last is not None:
         told |= _tail(row, seen.last)
@@ -126,7 +127,7 @@ def retry(request: HttpRequest, number: str) -> HttpResponse:
     def do() -> str:
         reason = shell.reason_of(request, is_needed=False)
         seen = request.POST.get("seen", "")
-        if seen and seen != _stamp(row):
+        if seen and seen != stamp_of(row):
             raise Refused(f"more has become of run {row.pk} since this page was shown. {_meanwhile(row, request.user)}")
         api.retry(row.pk, by=request.user.get_username(), reason=reason)
         return f"Run {row.pk} of {readable_line(row.entry.name)}: opened for another try."
@@ -144,10 +145,6 @@ def _meanwhile(row: Run, user: Any) -> str:
         at = local(event.at, row.entry.zone)
         told += f" The last that was asked of it: {words(event.verb)}, by {readable_line(event.actor)} at {at}{why}."
     return told
-
-
-def _stamp(row: Run) -> str:
-    return f"{row.state}-{row.verdict}-{row.tries}"
 
 
 def _page(row: Run) -> str:

@@ -13,10 +13,10 @@ from crons.exceptions import Refused, UnknownJob
 from crons.models import Entry
 from crons.presentation import UNWANTED
 from crons.web import overview, rights, shell
+from crons.web.incidents import ACT as ACKNOWLEDGE
 from crons.web.incidents import QUIET
+from crons.web.offers import Offer
 
-# What the page offers besides looking.
-MAY = ("run_entry", "pause_entry", "cancel_run", "retry_run", "acknowledge_incident")
 # How far back a person may look, by ?days=.
 WINDOWS = {"1": timedelta(days=1), "7": timedelta(days=7)}
 
@@ -27,9 +27,11 @@ def home(request: HttpRequest) -> HttpResponse:
     days = request.GET.get("days", "1")
     days = days if days in WINDOWS else "1"
     seen = overview.look(WINDOWS[days], user=request.user)
-    may = {name: rights.permitted(request.user, f"crons.{name}", seen.shown) for name in MAY}
-    may_all = rights.may_all(request.user, "crons.pause_entry") and rights.may(request.user, "crons.view_pause")
-    told = {"board": seen, "days": days, "may": may, "may_all": may_all, "zone": conf.time_zone, "quiet": QUIET}
+    told = {
+        "board": seen, "days": days, "zone": conf.time_zone, "quiet": QUIET,
+        "offers": Offer(request.user, seen.shown, seen.stamps),
+        "may_acknowledge": rights.permitted(request.user, ACKNOWLEDGE, seen.shown),
+    }  # fmt: skip
     return shell.render(request, "home", told)
 
 

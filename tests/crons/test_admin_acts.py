@@ -169,17 +169,11 @@ def test_entry_that_everything_holds_leads_to_the_list_of_pauses(staff, all_held
     assert "paused (everything is) by ann: moving" in page
     assert 'it ends in the <a href="/admin/crons/pause/">list of pauses</a>' in page
     assert re.findall(r'<a class="button" href="[^"]+">([^<]+)</a>', page) == ["Pause"]
-    resume = re.findall(r'href="([^"]+)">Resume<span class="unseen"> ([^<]+)</span>', home)
-    pauses = models.Pause.objects.in_bulk(field_name="scope")
-    first = models.Entry.objects.get(name="a")
-    assert resume == [
-        (f"/admin/crons/pause/resume/?ids={pauses['all'].pk}&amp;next=%2Fcrons%2F", "everything"),
-        (
-            f"/admin/crons/pause/resume/?ids={pauses['tag:billing'].pk}&amp;next=%2Fcrons%2F",
-            "all tagged &#x27;billing&#x27;",
-        ),
-        (f"/admin/crons/entry/resume/?ids={first.pk}&amp;next=%2Fcrons%2F", "a"),
-    ]
+    resume = re.findall(r'<summary class="button">Resume<span class="unseen"> ([^<]+)</span>', home)
+    assert resume == ["everything", "all tagged &#x27;billing&#x27;", "a"]
+    pauses = [models.Pause.objects.get(scope=scope) for scope in ("all", "tag:billing")]
+    pauses.append(models.Pause.objects.get(entry__name="a"))
+    assert re.findall(r'action="(/crons/pauses/[^"]+)"', home) == [f"/crons/pauses/{each.pk}/resume" for each in pauses]
 
 
 def test_run_now_is_one_run_however_often_the_button_is_pressed(staff, entries):

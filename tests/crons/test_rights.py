@@ -322,8 +322,8 @@ def test_buttons_stand_where_the_person_may_act(settings, member, teams):
     assert "Run now" in pages["apples_nightly"]
     assert "Run now" not in pages["pears_nightly"]
     for act, ids in [("retry", "run"), ("cancel", "going")]:
-        assert f"{is_asked('run', act)}?ids={mine[ids].pk}&amp;" in home
-        assert f"{is_asked('run', act)}?ids={theirs[ids].pk}&amp;" not in home
+        assert f'action="{reverse(f"crons:{act}", args=[mine[ids].pk])}"' in home
+        assert f'action="{reverse(f"crons:{act}", args=[theirs[ids].pk])}"' not in home
 
 
 def test_what_holds_all_entries_is_ended_by_who_may_act_on_all(settings, member, teams):
@@ -340,7 +340,12 @@ def test_what_holds_all_entries_is_ended_by_who_may_act_on_all(settings, member,
     assert [f"why {tag}" in page for tag in made] == [True, True, False]
     assert "Everything: not resumed, because you lack the permission crons.pause_entry for it." in told.text
     assert "why fruit" in client.get(reverse("crons:home")).text
-    assert is_asked("pause", "resume") not in client.get(reverse("crons:home")).text
+    assert not [each for each in made.values() if reverse("crons:resume", args=[each.pk]) in client.get("/crons/").text]
+    refused = client.post(reverse("crons:resume", args=[made["fruit"].pk]))
+    hidden = client.post(reverse("crons:resume", args=[made["pears"].pk]), follow=True)
+    lacking = "lacks the permission crons.pause_entry for all entries, and this pause holds more than one."
+    assert (refused.status_code, lacking in refused.text) == (403, True)
+    assert "Nothing was done: this pause is over" in hidden.text
     assert Pause.objects.filter(pk__in=[each.pk for each in made.values()]).count() == 3
 
 

@@ -100,15 +100,16 @@ def test_looking_shows_no_button(staff, nightly):
 
 
 def test_each_line_leads_to_its_row_and_its_action(staff, nightly):
-    """From the answer to the deed in two clicks."""
+    """From the answer to the deed without another page between."""
     run = failed(nightly)
 
     page = staff("view_entry", "view_run", "retry_run", "run_entry").get(PAGE).content.decode()
 
     assert f'href="/crons/runs/{run.pk}"' in page
-    assert f'href="/admin/crons/run/retry/?ids={run.pk}&amp;next=%2Fcrons%2F"' in page
+    assert f'action="/crons/runs/{run.pk}/retry"' in page
     assert 'href="/crons/jobs/nightly"' in page
-    assert f'href="/admin/crons/entry/run/?ids={nightly.pk}&amp;next=%2Fcrons%2F"' in page
+    assert 'action="/crons/jobs/nightly"' in page
+    assert '<input type="hidden" name="do" value="run">' in page
 
 
 def test_what_a_job_says_is_text_only(staff, nightly):

@@ -90,7 +90,7 @@ def pause_all(now: datetime, *, by: str, reason: str, until: datetime | None = N
 
 
 @verb
-def resume_all(now: datetime, *, by: str, tag: str = "") -> list[str]:
+def resume_all(now: datetime, *, by: str, tag: str = "", reason: str = "") -> list[str]:
     """End the pause of everything, or of *tag*, and return the names of the entries that run again.
 
     What is paused on its own, or by another tag, stays so.
@@ -106,7 +106,8 @@ def resume_all(now: datetime, *, by: str, tag: str = "") -> list[str]:
         left = set(_each_batch(concerned, now, using, wanted=lambda entry: entry.paused_at is None))
         before = {"until": ended.until and ended.until.isoformat(), "reason": ended.reason, "by": ended.by}
         after = {"entries": len(left)}
-        note("resume", "tag" if tag else ALL, tag or ALL, by, now, using, before=before, after=after)
+        what = "tag" if tag else ALL
+        note("resume", what, tag or ALL, by, now, using, before=before, after=after, reason=reason)
     return sorted(left)
 
 

@@ -12,8 +12,8 @@ from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
 from django.utils.dateparse import parse_datetime
 
 from crons.exceptions import CronsError, InvalidSetting, LedgerUnavailable, Refused
-from crons.models import Entry, is_text
-from crons.templatetags.crons_pages import job_page
+from crons.models import Entry, Run, is_text
+from crons.templatetags.crons_pages import job_page, run_page
 from crons.web import rights, shell
 from crons.web.act_forms import ConfirmForm
 from crons.web.acts import RUN, Act, changed_since, seen_of, why_unfit
@@ -62,13 +62,15 @@ def _do(act: Act, request: HttpRequest, name: str, pk: int) -> HttpResponse:
                 is_other = bool(request.POST.get("expected"))
                 told = "Nothing was done: it would be something else by now. Look again." if is_other else ""
                 return _page(request, entry, act, form, error=told, preview=preview, status=409 if is_other else 200)
-        act.do(entry, request.user.get_username(), form.cleaned_data)
+        done = act.do(entry, request.user.get_username(), form.cleaned_data)
     except (LedgerUnavailable, InvalidSetting):
         raise
     except CronsError as error:
         return _page(request, entry, act, form, error=f"Nothing was done: {error}", status=409)
     messages.success(request, f"{entry.name}: {act.done}.", fail_silently=True)
-    return HttpResponseRedirect(job_page(entry))
+    # What was asked to run is watched on its own page, where its output comes in.
+    back = run_page(done.pk) if isinstance(done, Run) else shell.back_to(request, job_page(entry))
+    return HttpResponseRedirect(back)
 
 
 @shell.action("crons.view_entry")
