@@ -12,6 +12,7 @@ from django.utils.html import format_html
 
 from crm import confirmations, customers, orders, stock, tokens
 from crm.admin_bases import PlainAdmin, ReadOnlyAdmin, TabularInline, moment_shown
+from crm.archives import admin as archives_admin  # noqa: F401 (registers what it shows)
 from crm.digests import admin as digests_admin  # noqa: F401 (registers what it shows)
 from crm.models import Customer, CustomerTombstone, Order, OrderItem, Product, Restock, ServiceToken, StockMovement
 

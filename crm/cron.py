@@ -1,6 +1,8 @@
 """The scheduled jobs, declared: when, under which policies, and which domain verb. No rule lives here."""
 
+import os
 import sys
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -10,6 +12,8 @@ from django.utils.module_loading import import_string
 
 from crm import confirmations, customers, logs, progress, reminders, reports, restocking
 from crm.api_client import ApiClient, ApiFailed
+from crm.archives import nightly
+from crm.archives.moving import Archived, Moving, TooManyRecords
 from crm.plain_text import one_line
 from crons import Context, GiveUp, Retry, cron, job
 
@@ -170,6 +174,35 @@ def send_order_confirmations(context: Context | None = None) -> None:
     if wrong:
         order_id, what = next(iter(wrong.items()))
         raise RuntimeError(f"{len(wrong)} confirmations are not sent, the first, of order {order_id}: {what}")
+
+
+@job(
+    cron("30 2 * * *"),
+    timeout=timedelta(minutes=30),
+    idempotent=True,
+    retry=Retry(times=3, wait=timedelta(minutes=5)),
+    description="Move old orders, stock movements and rotated logs to archive files.",
+    owner="operations",
+    tags=("crm", "archives"),
+)
+def archive_old_records(context: Context | None = None, *, force: bool = False) -> list[Archived]:
+    """Archive what is older than its retention as of the slot; what an earlier attempt began is ended first."""
+    until, key = _run_of(context)
+    run = int(os.environ.get("CRONS_RUN", "0")) or None
+    with progress.shown("Archiving", context) as on_progress:
+        moving = Moving(until, run=run, key=key, on_progress=on_progress)
+        if context:
+            moving = replace(moving, atomic=context.atomic)
+        try:
+            done = nightly.archive_old(moving, force=force)
+        except TooManyRecords as error:
+            if context is None:
+                raise
+            raise GiveUp(str(error)) from error  # a person has to look: the next tries would refuse as well
+    for each in done:
+        _report(context, examined=each.moved + each.skipped.total(), changed=each.moved, skipped=dict(each.skipped))
+    _say(*nightly.lines_of(done))
+    return done
 
 
 @job(

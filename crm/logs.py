@@ -2,16 +2,21 @@
 
 import fcntl
 import os
+import re
 import stat
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
+from datetime import UTC, datetime
 from pathlib import Path
 
 from django.conf import settings
 
 from crm.plain_text import one_line
 
+# What is about to be archived: out of the rotation, and not yet deleted.
+TAKEN = ".taken"
 _FILE_MODE, _DIRECTORY_MODE = 0o640, 0o750
+_ROTATED = re.compile(r"(.+_log\.txt)\.([0-9]+)")
 
 
 class LogRefused(Exception):
@@ -55,6 +60,45 @@ def require_writable(filename: str) -> None:
     Raises: LogRefused, but for a disk that is full.
     """
     append_lines(filename, [])
+
+
+def rotated(before: datetime) -> list[Path]:
+    """List what was rotated away in CRM_LOG_DIR and last written before *before*, and what is taken already."""
+    found = []
+    for path in sorted(Path(settings.CRM_LOG_DIR).glob("*.*")):
+        if path.name.endswith(TAKEN) and not path.is_symlink():
+            found.append(path)
+        elif _ROTATED.fullmatch(path.name):
+            with suppress(FileNotFoundError):  # rotated on meanwhile: the next run finds it
+                status = path.lstat()
+                if stat.S_ISREG(status.st_mode) and status.st_mtime < before.timestamp():
+                    found.append(path)
+    return found
+
+
+def take_rotated(before: datetime) -> list[Path]:
+    """Take what rotated() lists out of the rotation, which would rename it on; give where each stands now."""
+    taken = []
+    for path in rotated(before):
+        match = _ROTATED.fullmatch(path.name)
+        if match is None:
+            taken.append(path)
+            continue
+        with _directory(path.parent) as directory:
+            file = _open_locked(match[1], directory)
+            try:
+                status = os.stat(path.name, dir_fd=directory, follow_symlinks=False)
+                if status.st_mtime < before.timestamp():
+                    written_at = datetime.fromtimestamp(status.st_mtime, UTC)
+                    # With the inode: two that were last written in one second are two.
+                    name = f"{match[1]}.{written_at:%Y-%m-%dT%H-%M-%S}-{status.st_ino}{TAKEN}"
+                    os.rename(path.name, name, src_dir_fd=directory, dst_dir_fd=directory)
+                    taken.append(path.with_name(name))
+            except FileNotFoundError:
+                pass
+            finally:
+                os.close(file)
+    return taken
 
 
 @contextmanager

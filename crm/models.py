@@ -263,9 +263,11 @@ class ServiceToken(models.Model):
 
 
 # Each subject keeps its tables beside its rules; Django looks for them here.
+from crm.archives.models import Archive  # noqa: E402
 from crm.digests.models import Report  # noqa: E402
 
 __all__ = [
+    "Archive",
     "Customer",
     "CustomerTombstone",
     "Order",

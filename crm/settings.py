@@ -240,6 +240,17 @@ LOGGING = {
 # ── scheduled work ────────────────────────────────────────────────────────────────────────────────
 CRM_CLEANUP_MAX_SHARE = environment.share("CRM_CLEANUP_MAX_SHARE", 0.5)
 CRM_CLEANUP_MAX_COUNT = environment.whole("CRM_CLEANUP_MAX_COUNT", 10_000)
+CRM_ARCHIVE_DIR = BASE_DIR / environment.text("CRM_ARCHIVE_DIR", "var/archives")
+# How many days rows and rotated logs stay where they are; 0: for ever.
+CRM_ARCHIVE_ORDERS_DAYS = environment.whole("CRM_ARCHIVE_ORDERS_DAYS", 0)
+CRM_ARCHIVE_MOVEMENTS_DAYS = environment.whole("CRM_ARCHIVE_MOVEMENTS_DAYS", 730)
+CRM_ARCHIVE_LOGS_DAYS = environment.whole("CRM_ARCHIVE_LOGS_DAYS", 90)
+CRM_ARCHIVE_MAX_SHARE = environment.share("CRM_ARCHIVE_MAX_SHARE", 0.5)
+if 0 < CRM_ARCHIVE_ORDERS_DAYS < 400:
+    raise ImproperlyConfigured(
+        f"CRM_ARCHIVE_ORDERS_DAYS={CRM_ARCHIVE_ORDERS_DAYS} would hide orders of the last year from the cleanup, which "
+        "deletes customers without any. Set it to 400 or more, or to 0 to keep orders where they are."
+    )
 
 CRONJOBS = [
     ("*/5 * * * *", "crm.cron.log_crm_heartbeat"),

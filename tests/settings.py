@@ -21,6 +21,7 @@ for name, value in {
     "CRM_SECRET_KEY": "only-for-tests-" + "0123456789" * 5,
     "CRM_HTTPS": "0",  # the test client speaks plain HTTP
     "CRM_LOG_DIR": str(run.directory() / "log"),
+    "CRM_ARCHIVE_DIR": str(run.directory() / "archives"),
 }.items():
     os.environ.setdefault(name, value)
 os.environ["DATABASE_URL"] = run.database_url()

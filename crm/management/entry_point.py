@@ -7,6 +7,7 @@ from django.core.management import CommandError
 
 from crm import progress
 from crm.api_client import ApiFailed
+from crm.archives.files import ArchiveRefused
 from crm.customers import CleanupRefused
 from crm.logs import LogRefused
 from crm.plain_text import one_line
@@ -33,7 +34,7 @@ class EntryPoint(EntryCommand):
         try:
             for line in self.preview(options):
                 self.stdout.write(one_line(line))
-        except (ApiFailed, CleanupRefused, LogRefused) as error:
+        except (ApiFailed, ArchiveRefused, CleanupRefused, LogRefused) as error:
             raise CommandError(str(error)) from error
 
     def preview(self, options: dict[str, Any]) -> list[str]:

@@ -131,7 +131,7 @@ def test_variables_of_the_image_are_read_by_the_settings() -> None:
 
     given = set(re.findall(r"(CRM_\w+)=", DOCKERFILE))
 
-    assert given == {"CRM_SECRET_KEY", "CRM_LOG_DIR", "CRM_TOKEN_FILE", "CRM_ENV_FILE"}
+    assert given == {"CRM_SECRET_KEY", "CRM_LOG_DIR", "CRM_TOKEN_FILE", "CRM_ARCHIVE_DIR", "CRM_ENV_FILE"}
     assert [name for name in given if f'"{name}"' not in settings] == []
 
 

@@ -97,7 +97,7 @@ def test_variables_are_read_by_the_settings() -> None:
 
     given = re.findall(r"(CRM_\w+)=", COMMON)
 
-    assert given == ["CRM_ENV_FILE", "CRM_LOG_DIR", "CRM_TOKEN_FILE", "CRM_STATE_DIR"]
+    assert given == ["CRM_ENV_FILE", "CRM_LOG_DIR", "CRM_TOKEN_FILE", "CRM_STATE_DIR", "CRM_ARCHIVE_DIR"]
     assert [name for name in given if f'"{name}"' not in settings] == []
 
 

@@ -124,6 +124,7 @@ def _shop(database: OwnDatabase, folder: Path) -> Shop:
         "CRM_SECRET_KEY": "acceptance-" * 5,
         "CRM_ENV_FILE": os.devnull,
         "CRM_LOG_DIR": str(database.log_dir),
+        "CRM_ARCHIVE_DIR": str(folder / "archives"),
         "DATABASE_URL": database.url,
     }
     return Shop(Site(database, folder), database.log_dir, env)

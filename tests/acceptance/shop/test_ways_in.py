@@ -200,6 +200,7 @@ def test_hash_that_no_line_has_runs_nothing(shop: Shop) -> None:
 def test_each_job_is_one_entry(shop: Shop) -> None:
     """Code, CRONJOBS and the crontab files name the same ones; CRON_CLASSES and crons bring one each."""
     assert shop.site.sql("SELECT name, source FROM crons_entry ORDER BY name") == [
+        ("archive_old_records", "code"),
         (CLEANUP, "code"),
         ("crons.prune", "code"),
         ("expire_sessions_and_tokens", "cron_classes"),
