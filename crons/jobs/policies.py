@@ -16,6 +16,9 @@ WATCHED = ("expected", "max_silence")
 LENGTHS = ("deadline", "timeout", *WATCHED)
 # So many of an entry's newest runs are read at most.
 MOST_IDLE = 60
+MOST_IN_A_ROW = 1_000
+# So many of its newest runs are read to see whether it is unsteady.
+NEWEST = 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +58,8 @@ class Policy:
     *route*: how messages travel to executors that send them: queue, priority, routing_key, exchange.
     What people are told of: an attempt that takes longer than *expected* (None: much longer than its entry's usually
     do); no success for *max_silence* (None: for ever); so many runs in a row that report that they examined nothing
-    (*max_idle*; None: three, if earlier ones had something to examine; 0: any number).
+    (*max_idle*; None: three, if earlier ones had something to examine; 0: any number); a failure from the
+    *tell_after*-th in a row on; (N, M): N failures among the newest M runs (*unsteady*; N = 0: any number).
     """
 
     catch_up: str = "latest"
@@ -71,6 +75,8 @@ class Policy:
     expected: timedelta | None = None
     max_silence: timedelta | None = None
     max_idle: int | None = None
+    tell_after: int = 1
+    unsteady: tuple[int, int] = (5, NEWEST)
 
     def __post_init__(self) -> None:
         _check_choice("catch_up", self.catch_up, CATCH_UP)
@@ -78,7 +84,7 @@ class Policy:
         for name in LENGTHS:
             if getattr(self, name) is not None:
                 _check_length(name, getattr(self, name))
-        if not isinstance(self.cap, int) or isinstance(self.cap, bool) or not 1 <= self.cap <= 10_000:
+        if not _is_whole(self.cap, 1, 10_000):
             raise InvalidJob(f"cap={self.cap!r}: expected a whole number from 1 to 10000.")
         if not isinstance(self.retry, Retry):
             raise InvalidJob(f"retry={self.retry!r}: expected Retry(times, wait=…), for example Retry(3).")
@@ -87,10 +93,12 @@ class Policy:
         for name in ("executor", "group"):
             if not isinstance(getattr(self, name), str):
                 raise InvalidJob(f"{name}={getattr(self, name)!r}: expected a text.")
-        if self.max_idle is not None and (
-            not isinstance(self.max_idle, int) or isinstance(self.max_idle, bool) or not 0 <= self.max_idle <= MOST_IDLE
-        ):
+        if self.max_idle is not None and not _is_whole(self.max_idle, 0, MOST_IDLE):
             raise InvalidJob(f"max_idle={self.max_idle!r}: expected a whole number from 0 to {MOST_IDLE}, or None.")
+        if not _is_whole(self.tell_after, 1, MOST_IN_A_ROW):
+            expected = f"expected a whole number from 1 to {MOST_IN_A_ROW}"
+            raise InvalidJob(f"tell_after={self.tell_after!r}: {expected}: the failure in a row that is told of first.")
+        _check_share(self.unsteady)
         _check_route(self.route)
 
     def as_json(self) -> dict[str, Any]:
@@ -114,6 +122,8 @@ class Policy:
             **({"route": dict(self.route)} if self.route else {}),
             **{name: _seconds(value) for name in WATCHED if (value := getattr(self, name)) is not None},
             **({"max_idle": self.max_idle} if self.max_idle is not None else {}),
+            **({"tell_after": self.tell_after} if self.tell_after != 1 else {}),
+            **({"unsteady": list(self.unsteady)} if self.unsteady != (5, NEWEST) else {}),
         }
 
     @classmethod
@@ -130,6 +140,8 @@ class Policy:
             if "retry" in known:
                 times, wait, backoff, longest = known["retry"]
                 known["retry"] = Retry(times, timedelta(seconds=wait), backoff, timedelta(seconds=longest))
+            if "unsteady" in known:
+                known["unsteady"] = tuple(known["unsteady"])
             return cls(**known)
         except (TypeError, ValueError, OverflowError, RecursionError) as error:
             raise InvalidJob(f"the policy {str(dict(data))[:300]} cannot be read: {error}") from error
@@ -138,6 +150,17 @@ class Policy:
 def _check_choice(name: str, value: object, allowed: tuple[str, ...]) -> None:
     if value not in allowed:
         raise InvalidJob(f"{name}={value!r}: expected one of {', '.join(map(repr, allowed))}.")
+
+
+def _is_whole(value: object, least: int, most: int) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and least <= value <= most
+
+
+def _check_share(share: object) -> None:
+    if not isinstance(share, tuple) or len(share) != 2 or not all(_is_whole(each, 0, NEWEST) for each in share):
+        raise InvalidJob(f"unsteady={share!r}: expected (N, M), whole numbers up to {NEWEST}: N failures of M runs.")
+    if share[0] > share[1] or not share[1]:
+        raise InvalidJob(f"unsteady={share!r}: of {share[1]} runs {share[0]} cannot fail. Expected (N, M), N ≤ M.")
 
 
 def _check_route(route: object) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -11,7 +11,7 @@ from typing import Any
 from django.db.models import Model
 
 from crons.exceptions import CronsError
-from crons.jobs import Policy
+from crons.jobs import OURS, Policy
 from crons.models import Attempt, Entry, Heartbeat, Pause, Run
 from crons.presentation.moments import length, local
 from crons.redaction import for_people
@@ -137,22 +137,39 @@ def describe_policy(policy: Policy) -> list[tuple[str, str]]:
         sentences.insert(1, ("deadline", f"A slot is not begun later than {length(policy.deadline)} after its moment."))
     if policy.group:
         sentences.append(("group", f"It shares the limit of the group {policy.group!r}."))
-    if told := describe_watched(policy):
-        sentences.append(("alert on", f"An incident is opened by {told}."))
+    sentences += [(label, f"An incident is opened by {told}.") for label, told in _opening(policy)]
+    if policy.tell_after > 1:
+        sentences.append(
+            ("tell after", f"A failure is shown at once, and told of from the {policy.tell_after}. in a row on.")
+        )
+    if not policy.unsteady[0]:
+        sentences.append(("unsteady", "However many of its newest runs fail, that is said of each only."))
     return sentences
 
 
 def describe_watched(policy: Policy) -> str:
     """Say what of a job opens an incident, by its declaration: `an attempt longer than 10 min, no success for 2 d`."""
-    told = []
+    told = [said for _, said in _opening(policy)]
+    if policy.tell_after > 1:
+        told.append(_in_a_row(policy))
+    return ", ".join(told)
+
+
+def _opening(policy: Policy) -> Iterator[tuple[str, str]]:
+    """Yield what opens an incident by the declaration alone, each with the policy that says so."""
     if policy.expected is not None:
-        told.append(f"an attempt longer than {length(policy.expected)}")
+        yield "expected", f"an attempt longer than {length(policy.expected)}"
     if policy.max_silence is not None:
-        told.append(f"no success for {length(policy.max_silence)}")
+        yield "max silence", f"no success for {length(policy.max_silence)}"
     if policy.max_idle:
         runs = "a run that examines" if policy.max_idle == 1 else f"{policy.max_idle} runs in a row that examine"
-        told.append(f"{runs} nothing")
-    return ", ".join(told)
+        yield "max idle", f"{runs} nothing"
+    if policy.unsteady != OURS.unsteady and policy.unsteady[0]:
+        yield "unsteady", "{} failures in {} runs".format(*policy.unsteady)
+
+
+def _in_a_row(policy: Policy) -> str:
+    return f"{policy.tell_after} failures in a row"
 
 
 def _timeout(timeout: timedelta | None) -> str:

@@ -55,6 +55,8 @@ def close_healed(now: datetime) -> None:
             narration.closed(incident, using)
             if incident.entry is None or incident.entry.retired_at is not None:
                 continue  # nobody waits for it any more
+            if incident.data.get("untold"):
+                continue  # nobody was told that it fails
             enqueue(incident, "closed", _works_again(incident, incident.entry), now, using)
 
 
@@ -69,15 +71,19 @@ def _note(run: Run, now: datetime, using: str) -> None:
     key = f"{FAILING}:{run.entry_id}"
     ended_at = run.ended_at or now
     summary = f"{run.verdict.replace('_', ' ')}: {run.detail}"[:255]
+    first_told = ledger.policy_or_default(run.entry).tell_after
     incident = Incident.objects.using(using).select_for_update().filter(open_key=key).first()
     if incident is None:
         incident = Incident(rule=FAILING, entry=run.entry, key=key, open_key=key, opened_at=ended_at)
         incident.fingerprint, incident.summary, incident.run, incident.changed_at = mark, summary, run, ended_at
         incident.severity = WARNING
+        if first_told > 1:
+            incident.data["untold"] = True
         incident.save(using=using)
         notice = _notice(run, attempt, incident, "opened", using)
         narration.opened(incident, notice.subject, using)
-        enqueue(incident, f"failing:{mark}", notice, now, using)
+        if first_told == 1:
+            enqueue(incident, f"failing:{mark}", notice, now, using)
         return
     changed = incident.fingerprint != mark
     incident.count += 1
@@ -86,8 +92,16 @@ def _note(run: Run, now: datetime, using: str) -> None:
     in_a_row = incident.count in terms_of(FAILING).steps
     if in_a_row and is_worse(CRITICAL, incident.severity):
         incident.severity = CRITICAL
+    waited = bool(incident.data.get("untold"))
+    if waited and incident.count >= first_told:
+        del incident.data["untold"]
     incident.save(using=using)
-    if in_a_row:
+    if waited and incident.count < first_told:
+        return  # it is seen, on pages and by `crons health`, and nobody is told yet
+    if waited:
+        notice = _notice(run, attempt, incident, "opened", using, f"failed {incident.count} times in a row")
+        enqueue(incident, f"failing:{mark}", notice, now, using)
+    elif in_a_row:
         notice = _notice(run, attempt, incident, f"failed {incident.count} times in a row", using)
         enqueue(incident, f"count:{incident.count}", notice, now, using)
     elif changed:
@@ -96,7 +110,7 @@ def _note(run: Run, now: datetime, using: str) -> None:
         enqueue(incident, f"failing:{mark}", notice, now, using)
 
 
-def _notice(run: Run, attempt: Attempt | None, incident: Incident, what: str, using: str) -> Notice:
+def _notice(run: Run, attempt: Attempt | None, incident: Incident, what: str, using: str, times: str = "") -> Notice:
     entry, verdict = run.entry, run.verdict.replace("_", " ")
     slot = f"slot {utc(run.slot_at)}" if run.slot_at else "asked for by hand"
     facts = [("run", f"{run.pk}, {slot}, begun {run.tries} time(s), trigger {run.trigger}")]
@@ -112,7 +126,7 @@ def _notice(run: Run, attempt: Attempt | None, incident: Incident, what: str, us
         "opened" if what == "opened" else "worsened",
         FAILING,
         incident.severity,
-        f"{entry.name} {verdict}" if what == "opened" else f"{entry.name} {what}: {verdict}",
+        f"{entry.name} {verdict}" if what == "opened" and not times else f"{entry.name} {times or what}: {verdict}",
         facts=tuple(facts),
         text=text,
         next_step=f"All of it: manage.py crons show {run.pk} ; manage.py crons log {run.pk}",

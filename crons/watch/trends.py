@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from datetime import timedelta
 from itertools import takewhile
 
-from crons.ledger import newest
+from crons.ledger import newest, policy_or_default
 from crons.ledger.newest import NewestRun
 from crons.models import Entry, Incident, Run
 from crons.presentation import length, utc
@@ -18,8 +18,7 @@ from crons.watch.look import READ, Look, Problem
 
 # What was planned longer ago opens nothing; an entry whose slots are rarer is looked at by its next.
 LATELY = timedelta(days=8)
-# So many bad ones of the newest twenty, with good ones between, are more than each by itself; fewer end that.
-BAD, CALM = 5, 3
+# So many bad ones in a row are no trend.
 IN_A_ROW = 5
 
 
@@ -39,7 +38,7 @@ def trends(look: Look) -> Iterator[Problem]:
         each = runs.get(entry.pk, [])
         yield from _late(entry, each)
         yield from _missed(entry, each)
-        yield from _unsteady(entry, each, CALM if entry.pk in unsteady else BAD)
+        yield from _unsteady(entry, each, is_open=entry.pk in unsteady)
 
 
 def _lately(look: Look, **which: object) -> Iterator[int]:
@@ -74,12 +73,17 @@ def _missed(entry: Entry, runs: Sequence[NewestRun]) -> Iterator[Problem]:
         yield _problem("missed", text, entry, missed)
 
 
-def _unsteady(entry: Entry, runs: Sequence[NewestRun], least: int) -> Iterator[Problem]:
-    ended = [run for run in runs if run.verdict in BAD_VERDICTS or run.verdict == Verdict.SUCCEEDED]
+def _unsteady(entry: Entry, runs: Sequence[NewestRun], *, is_open: bool) -> Iterator[Problem]:
+    most, of = policy_or_default(entry).unsteady
+    if not most:
+        return
+    # Bad ones with good ones between are more than each by itself; what is open is over at about half as many.
+    least = max(1, most * 3 // 5) if is_open else most
+    ended = [run for run in runs if run.verdict in BAD_VERDICTS or run.verdict == Verdict.SUCCEEDED][:of]
     bad = [run for run in ended if run.verdict in BAD_VERDICTS]
     in_a_row = list(takewhile(lambda run: run.verdict in BAD_VERDICTS, ended))
     # What only fails is said by the rule *failing*.
-    if len(bad) >= least and len(in_a_row) < min(IN_A_ROW, len(ended)):
+    if len(bad) >= least and len(in_a_row) < min(most, IN_A_ROW, len(ended)):
         text = f"{len(bad)} of its last {len(ended)} runs did not succeed, the last for: {bad[0].detail or 'no reason'}"
         yield _problem("unsteady", text, entry, bad, mark="unsteady")
 

@@ -106,7 +106,7 @@ def test_slots_to_come_tell_of_the_clock_changes(make_entry):
 def test_rules_say_where_they_come_from(make_entry, empty_registry):
     """In code, in CRONS["DEFAULTS"], by a person, or from nobody: whoever wants another one must know where."""
     empty_registry.defaults = lambda: {"timeout": timedelta(minutes=5)}
-    make_entry("nightly", since=NOON, timeout=timedelta(minutes=5), overlap="allow")
+    make_entry("nightly", since=NOON, timeout=timedelta(minutes=5), overlap="allow", tell_after=3)
     Entry.objects.update(source_ref="stock/cron.py:7")
     api.reschedule("nightly", "0 3 * * *", by="dana", reason="quieter")
 
@@ -114,7 +114,7 @@ def test_rules_say_where_they_come_from(make_entry, empty_registry):
 
     assert re.fullmatch(r"override by dana, .* \+00:00: quieter; the code says \*/5 \* \* \* \*", rules.pop("schedule"))
     assert rules.pop("zone") == "code: stock/cron.py:7"
-    assert rules.pop("overlap") == "code: stock/cron.py:7"
+    assert rules.pop("overlap") == rules.pop("tell after") == "code: stock/cron.py:7"
     assert rules.pop("timeout") == 'CRONS["DEFAULTS"]'
     assert {"built in"} >= {rules[name] for name in ("catch up", "retry", "lost", "executor")}
 

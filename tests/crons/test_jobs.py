@@ -108,6 +108,12 @@ def test_policy_misspelt_names_the_nearest():
         ({"max_silence": timedelta(0)}, "clean: max_silence=datetime.timedelta(0): expected a positive timedelta, "),
         ({"max_idle": True}, "clean: max_idle=True: expected a whole number from 0 to 60, or None."),
         ({"max_idle": 61}, "clean: max_idle=61: expected a whole number from 0 to 60, or None."),
+        ({"tell_after": 0}, "clean: tell_after=0: expected a whole number from 1 to 1000: the failure in a row that "),
+        ({"tell_after": True}, "clean: tell_after=True: expected a whole number from 1 to 1000"),
+        ({"unsteady": 3}, "clean: unsteady=3: expected (N, M), whole numbers up to 20: N failures of M runs."),
+        ({"unsteady": (1, 21)}, "clean: unsteady=(1, 21): expected (N, M), whole numbers up to 20"),
+        ({"unsteady": (4, 3)}, "clean: unsteady=(4, 3): of 3 runs 4 cannot fail. Expected (N, M), N ≤ M."),
+        ({"unsteady": (0, 0)}, "clean: unsteady=(0, 0): of 0 runs 0 cannot fail."),
     ],
 )
 def test_policy_that_cannot_work_says_what_was_expected(policy, message):
@@ -600,7 +606,11 @@ def test_policy_survives_json():
 
 def test_what_is_not_said_of_a_job_is_not_kept():
     """Rows that were written before these policies existed must not all be written anew, nor be audited as changed."""
-    assert not {"route", "expected", "max_silence", "max_idle"} & set(Policy().as_json())
+    said = {"route", "expected", "max_silence", "max_idle", "tell_after", "unsteady"}
+    assert not said & set(Policy().as_json())
+    policy = Policy(tell_after=3, unsteady=(3, 10))
+    assert policy.as_json() | {"tell_after": 3, "unsteady": [3, 10]} == policy.as_json()
+    assert Policy.from_json(policy.as_json()) == policy
 
 
 @pytest.mark.parametrize("garbled", [{"timeout": "long"}, {"retry": [1]}, {"retry": None}, {"deadline": 1e300}])

@@ -104,6 +104,24 @@ def test_a_job_that_fails_time_and_again_is_one_incident(make_entry, slot):
     assert told("unsteady")[1:] == [("closed", "load is steady again")]
 
 
+def test_a_job_says_how_many_of_its_runs_may_fail(make_entry, slot):
+    """Three of ten are bad for a backup; for a probe of somebody else's server no number is."""
+    make_entry("backup", unsteady=(3, 10))
+    make_entry("probe", unsteady=(0, 20))
+    for number in range(1, 12):
+        slot(5 * number, outcome=Outcome.FAILED if number in (3, 5, 10) else Outcome.SUCCEEDED)
+
+    assert told("unsteady") == [("opened", "backup fails time and again")]
+    assert Incident.objects.get(rule="unsteady").summary == (
+        "3 of its last 10 runs did not succeed, the last for: ValueError: x"
+    )
+
+    for number in range(12, 20):
+        slot(5 * number)
+
+    assert told("unsteady")[1:] == [("closed", "backup is steady again")]
+
+
 def test_what_only_fails_is_no_trend(make_entry, slot):
     """The rule *failing* says it, at its first and fifth in a row."""
     make_entry("load")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import traceback
 from datetime import timedelta
+from functools import partial
 
 import pytest
 from django.core import mail
@@ -78,6 +79,40 @@ def test_the_same_failure_again_is_not_mailed(run_slot):
 
     assert subjects() == ["heartbeat failed"]
     assert Incident.objects.get().count == 3
+
+
+def test_a_job_says_which_failure_in_a_row_is_told_of(run_slot):
+    """Of a job whose next slot makes up for it, one failure is nobody's news; it is seen from the first on."""
+    Entry.objects.update(policy={"tell_after": 3})
+    failed = partial(run_slot, outcome=Outcome.FAILED)
+    failed(1, error="ValueError: a")
+    failed(2, error="OSError: b")
+    assert [each.kind for each in watch.find_problems() if each.entry == "heartbeat"][:1] == ["failing"]
+    run_slot(3)
+    assert subjects() == []
+
+    for number in range(4, 10):
+        failed(number, error="OSError: b")
+    run_slot(10)
+
+    assert subjects() == [
+        "heartbeat failed 3 times in a row: failed",
+        "heartbeat failed 5 times in a row: failed",
+        "heartbeat works again",
+    ]
+    assert "OSError: b" in mail.outbox[0].body
+
+
+def test_what_was_not_told_is_told_where_the_policy_changes(run_slot):
+    """Somebody lowers it because of this very failure, and waits for the mail."""
+    Entry.objects.update(policy={"tell_after": 10})
+    for number in (1, 2, 3):
+        run_slot(number, Outcome.FAILED, TRACE)
+    Entry.objects.update(policy={})
+    run_slot(4, Outcome.FAILED, TRACE)
+    run_slot(5, Outcome.FAILED, TRACE)
+
+    assert subjects() == ["heartbeat failed 4 times in a row: failed", "heartbeat failed 5 times in a row: failed"]
 
 
 def test_another_failure_is_mailed_once(run_slot):

@@ -11,6 +11,7 @@ import pytest
 from crons import job
 from crons.checks import check_channels, check_pings
 from crons.conf import conf
+from crons.jobs import OURS
 from crons.ledger import newest
 from crons.testing import sandbox
 from crons.watch import past, rules, trends, usual
@@ -94,9 +95,9 @@ def test_the_table_has_the_numbers_of_the_rules():
     steps = ", ".join(f"{step:,}" for step in rules.RULES["failing"].steps)
 
     assert f"; {steps} in a row (critical from {rules.RULES['failing'].steps[0]} on)" in worsens["failing"]
-    assert opens["unsteady"].startswith(f"{trends.BAD} of an entry's last {newest.NEWEST} runs, ")
+    assert opens["unsteady"].startswith(f"{OURS.unsteady[0]} of an entry's last {OURS.unsteady[1]} runs, ")
     assert f"the last {trends.IN_A_ROW} are not all of them bad" in opens["unsteady"]
-    assert closes["unsteady"].startswith(f"fewer than {trends.CALM} of {newest.NEWEST}, ")
+    assert closes["unsteady"].startswith(f"fewer than 3 of {newest.NEWEST}, ")
     seen = [step for step in rules.STEPS if step <= newest.NEWEST]
     assert {worsens[rule] for rule in ("late", "missed")} == {f"{seen[0]} in a row"}
     assert len(seen) == 1

@@ -367,7 +367,7 @@ def test_show_tells_all_of_a_run(crons, clock, make_entry, make_run, make_attemp
 
 def test_show_holds_a_run_against_its_own_history(crons, make_entry, make_run, make_attempt):
     """Whether eleven minutes are long is a question of the job."""
-    rules = {"expected": timedelta(minutes=15), "max_silence": timedelta(days=2), "max_idle": 1}
+    rules = {"expected": timedelta(minutes=15), "max_silence": timedelta(days=2), "max_idle": 1, "tell_after": 3}
     entry = make_entry(policy=Policy(**rules).as_json())
     for number in range(5):
         make_attempt(make_run(entry, NOW - timedelta(hours=number + 1)))
@@ -377,7 +377,7 @@ def test_show_holds_a_run_against_its_own_history(crons, make_entry, make_run, m
     shown = crons("show", str(run.pk)).out
     (row,) = objects(crons("show", str(run.pk), "--json").out)
 
-    alert_on = "an attempt longer than 15 min, no success for 2 d, a run that examines nothing"
+    alert_on = "an attempt longer than 15 min, no success for 2 d, a run that examines nothing, 3 failures in a row"
     assert f"  alert on  {alert_on}\n" in shown
     assert "  took     11 min, longer than usual (1 min 30 s)\n" in shown
     assert row["usual"] == {"p50_seconds": 90.0, "p95_seconds": 90.0, "count": 5}
