@@ -36,6 +36,8 @@ _DATABASE_FIXTURES = frozenset({"db", "transactional_db", "own_database", "live_
 _LEFT_BEHIND = pytest.StashKey[dict[int, str]]()
 # A slow test that does not say how long it takes.
 _USUAL_SECONDS = 10
+# Their tests mostly wait for processes that they have started.
+_WAITING = ("acceptance", "contracts", "deploy")
 # Children that were told to end may need a moment.
 _PATIENCE_SECONDS = 30.0
 
@@ -77,7 +79,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     if left_out:
         config.hook.pytest_deselected(items=left_out)
     workers = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
-    items[:] = dealt_out(kept, workers) if all(map(_seconds, kept)) else kept
+    items[:] = dealt_out(kept, workers) if all(map(_seconds, kept)) else spread(kept, workers)
 
 
 def is_wanted(item: pytest.Item, *, on_postgres: bool, shares: bool) -> bool:
@@ -95,6 +97,26 @@ def dealt_out(items: list[pytest.Item], workers: int) -> list[pytest.Item]:
     """
     by_length = sorted(items, key=_seconds, reverse=True)
     return [item for first in range(workers) for item in by_length[first::workers]]
+
+
+def spread(items: list[pytest.Item], workers: int) -> list[pytest.Item]:
+    """Return *items* so that half of *workers* begins with those that wait, and the others with those that compute.
+
+    pytest-django puts first what touches its database. Four workers computed on two cores, and then all four waited.
+    """
+    waiting, others = [], []
+    for item in items:
+        (waiting if _waits(item) else others).append(item)
+    waiters = workers // 2
+    # `--dist worksteal` gives each worker a stretch of the list. Those that wait begin the last ones:
+    # what touches the database of this process stays in the first ones, as far as there is room.
+    before = len(items) * (workers - waiters) // workers
+    found, others = others[:before], others[before:]
+    for left in range(waiters, 0, -1):
+        some, rest = -(-len(waiting) // left), len(others) // left
+        found += waiting[:some] + others[:rest]
+        waiting, others = waiting[some:], others[rest:]
+    return found + waiting + others
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
@@ -167,6 +189,13 @@ def _touches_database(item: pytest.Item) -> bool:
         return True
     case = getattr(item, "cls", None)
     return isinstance(case, type) and issubclass(case, SimpleTestCase) and bool(case.databases)
+
+
+def _waits(item: pytest.Item) -> bool:
+    fixtures = getattr(item, "fixturenames", ())
+    in_this_process = item.get_closest_marker("django_db") or {"db", "transactional_db", "live_server"} & {*fixtures}
+    place = item.path.relative_to(item.config.rootpath / "tests").parts[0]
+    return not in_this_process and (place in _WAITING or "own_database" in fixtures)
 
 
 def _is_there(package: str) -> bool:

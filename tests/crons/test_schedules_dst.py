@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
+from collections import defaultdict
 from collections.abc import Iterator
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta, tzinfo
-from functools import cache
+from functools import cache, cached_property
 from itertools import accumulate, pairwise, product
-from typing import NamedTuple
 from zoneinfo import ZoneInfo, available_timezones
 
 import pytest
@@ -146,7 +147,8 @@ def test_a_date_that_is_missing_is_due_on_the_next_day():
     assert slot.astimezone(tz).isoformat() == "2011-12-31T00:00:00+14:00"
 
 
-class Window(NamedTuple):
+@dataclass(frozen=True)
+class Window:
     """Sixty hours around a change, minute by minute: what the laws are checked against."""
 
     zone: str
@@ -170,8 +172,16 @@ class Window(NamedTuple):
 
     def shown(self, minutes: set[int], hours: set[int]) -> list[datetime]:
         """Find each minute whose reading matches, however often that is shown."""
-        seen = zip(self.moments, self.readings, strict=True)
-        return self._inside([moment for moment, reading in seen if reading.minute in minutes and reading.hour in hours])
+        return sorted(moment for time in product(hours, minutes) for moment in self._by_time[time])
+
+    @cached_property
+    def _by_time(self) -> dict[tuple[int, int], list[datetime]]:
+        """List the minutes inside by the hour and the minute of what is shown then."""
+        found: dict[tuple[int, int], list[datetime]] = defaultdict(list)
+        first, last = bisect_right(self.moments, self.after), bisect_right(self.moments, self.until)
+        for moment, reading in zip(self.moments[first:last], self.readings[first:last], strict=True):
+            found[reading.hour, reading.minute].append(moment)
+        return found
 
     def _inside(self, moments: list[datetime]) -> list[datetime]:
         return [moment for moment in moments if self.after < moment <= self.until]
