@@ -21,12 +21,20 @@ def moment(value: Any) -> datetime | None:
     if value is None:
         return None
     try:
-        read = parse_datetime(value) if isinstance(value, str) else value
+        # First as it is nearly always written: a page reads ten thousand.
+        read = datetime.fromisoformat(value) if isinstance(value, str) else value
     except ValueError:
-        return UNREAD
+        read = _otherwise_written(value)
     if not isinstance(read, datetime):
         return UNREAD
     return read if read.tzinfo is not None else read.replace(tzinfo=UTC)
+
+
+def _otherwise_written(value: str) -> datetime | None:
+    try:
+        return parse_datetime(value)
+    except ValueError:
+        return None
 
 
 def known(value: Any) -> datetime | None:

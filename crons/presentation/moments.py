@@ -14,8 +14,9 @@ def local(at: datetime, zone: str) -> str:
         there = at.astimezone(ZoneInfo(zone))
     except (ValueError, OSError, KeyError):  # no such zone on this machine: UTC says so by its offset
         there = at.astimezone(UTC)
-    offset = there.strftime("%z")
-    return f"{there:%Y-%m-%d %H:%M:%S} {offset[:3]}:{offset[3:5]}"
+    # Not by strftime, which takes five times as long: a page has three thousand moments.
+    written = there.isoformat(" ", "seconds")
+    return f"{written[:19]} {written[19:25]}"
 
 
 def utc(at: datetime) -> str:

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from datetime import datetime
+from html import escape
 from typing import Protocol
 from urllib.parse import urlencode
 
 from django import template
 from django.urls import NoReverseMatch, reverse
-from django.utils.html import escape, format_html
+from django.utils.html import format_html
 from django.utils.safestring import SafeString, mark_safe
 
 from crons.models import Entry
@@ -41,10 +43,10 @@ TAGS_SHOWN = 5
 NUMBER = 4711
 
 
-@register.simple_tag
-def mark_page(mark: Mark, entry: Entry) -> str:
+@register.simple_tag(takes_context=True)
+def mark_page(context: template.Context, mark: Mark, entry: Entry) -> SafeString:
     """Return where a mark leads: to its run, or to why there is none."""
-    return _places([mark], entry)[0]
+    return mark_safe(_places([mark], entry, _addresses(context))[0])
 
 
 @register.simple_tag
@@ -53,17 +55,18 @@ def event_page(run_id: int) -> str:
     return _address("crons:run", run_id) or _address("admin:crons_run_change", run_id)
 
 
-@register.simple_tag
-def strip(marks: Iterable[Mark], entry: Entry) -> SafeString | str:
+@register.simple_tag(takes_context=True)
+def strip(context: template.Context, marks: Iterable[Mark], entry: Entry) -> SafeString | str:
     """Draw *marks* as a strip of links, each with its words for who does not see it."""
     marks = list(marks)
     if not marks:
         return ""
-    # Put together by hand, each text escaped: format_html takes longer than all else for three thousand marks.
+    # Put together by hand, each text escaped: format_html takes longer than all else for three thousand marks, and
+    # Django's escape three times as long as Python's, which it calls.
     items = "".join(
         f'<li><a class="{escape(mark.tone)}{" many" if mark.count > 1 else ""}" href="{place}" '
         f'aria-label="{escape(mark.said)}"></a></li>'
-        for mark, place in zip(marks, _places(marks, entry), strict=True)
+        for mark, place in zip(marks, _places(marks, entry, _addresses(context)), strict=True)
     )
     return format_html(
         '<ol class="strip" aria-label="Last slots of {}, the oldest first">{}</ol>', entry.name, mark_safe(items)
@@ -77,16 +80,32 @@ def first_tags(entry: Entry) -> tuple[list[str], int]:
     return tags[:TAGS_SHOWN], max(len(tags) - TAGS_SHOWN, 0)
 
 
-def _places(marks: Sequence[Mark], entry: Entry) -> list[SafeString]:
+@dataclass(frozen=True)
+class Addresses:
+    """What stands before and after the number of a run in its address, and before that of an entry's slot."""
+
+    before_run: str
+    after_run: str
+    why: str
+
+
+def _addresses(context: template.Context) -> Addresses:
+    """Return the addresses that a page puts together, made once for it: to reverse one takes as long as ten marks."""
+    kept: Addresses | None = context.render_context.get("crons_addresses")
+    if kept is None:
+        run = escape(_address("crons:run", NUMBER) or _address("admin:crons_run_change", NUMBER))
+        before, _, after = run.rpartition(str(NUMBER))
+        kept = Addresses(before, after, escape(_address("crons:why")))
+        context.render_context["crons_addresses"] = kept
+    return kept
+
+
+def _places(marks: Sequence[Mark], entry: Entry, addresses: Addresses) -> list[str]:
     """Return the address of each of *marks*, as it stands in a page."""
-    # Reversing an address takes as long as writing ten marks: a page has three thousand of them.
-    run = escape(_address("crons:run", NUMBER) or _address("admin:crons_run_change", NUMBER))
-    before, _, after = run.rpartition(str(NUMBER))
-    why = escape(f"{_address('crons:why')}?{urlencode({'entry': entry.name})}&at=")
+    before, after = addresses.before_run, addresses.after_run
+    why = f"{addresses.why}?{escape(urlencode({'entry': entry.name}))}&amp;at="
     return [
-        mark_safe(
-            f"{before}{mark.run_id}{after}" if mark.run_id and run else f"{why}{iso(mark.at).replace(':', '%3A')}"
-        )
+        f"{before}{mark.run_id}{after}" if mark.run_id and before else f"{why}{iso(mark.at).replace(':', '%3A')}"
         for mark in marks
     ]
 

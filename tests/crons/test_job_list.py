@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from django.db import connection
 from django.db.models import Q
+from django.template import Context
 from django.test.utils import CaptureQueriesContext
 from django.urls import resolve, reverse
 
@@ -75,7 +76,7 @@ def test_a_strip_has_runs_and_ranges_in_order_each_with_its_words(make_entry):
         ("skipped (overlap), 2026-03-02 12:55:00 +01:00", "warn"),
         ("running, 2026-03-02 13:00:00 +01:00, manual", "quiet"),
     ]
-    drawn = strip(marks, entry)
+    drawn = strip(Context(), marks, entry)
     assert f'<li><a class="good" href="{run_address(run)}" aria-label="succeeded, ' in drawn
     assert '<a class="bad many" href="/crons/why?entry=nightly&amp;at=2026-03-02T11%3A50%3A00Z"' in drawn
     assert "style=" not in drawn
