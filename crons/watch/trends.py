@@ -77,8 +77,8 @@ def _unsteady(entry: Entry, runs: Sequence[NewestRun], *, is_open: bool) -> Iter
     most, of = policy_or_default(entry).unsteady
     if not most:
         return
-    # Bad ones with good ones between are more than each by itself; what is open is over at about half as many.
-    least = max(1, most * 3 // 5) if is_open else most
+    # Bad ones with good ones between are more than each by itself; what is open is over below three fifths of that.
+    least = -(-most * 3 // 5) if is_open else most
     ended = [run for run in runs if run.verdict in BAD_VERDICTS or run.verdict == Verdict.SUCCEEDED][:of]
     bad = [run for run in ended if run.verdict in BAD_VERDICTS]
     in_a_row = list(takewhile(lambda run: run.verdict in BAD_VERDICTS, ended))
