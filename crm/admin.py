@@ -6,11 +6,11 @@ from django.contrib import admin, messages
 from django.contrib.humanize.templatetags.humanize import intcomma
 from django.db.models import Count, F, IntegerField, Model, OuterRef, QuerySet, Subquery
 from django.db.models.functions import Coalesce
-from django.http import HttpRequest
+from django.http import HttpRequest, StreamingHttpResponse
 from django.utils import timezone
 from django.utils.html import format_html
 
-from crm import confirmations, customers, orders, stock, tokens
+from crm import confirmations, customers, exports, orders, stock, tokens
 from crm.admin_bases import PlainAdmin, ReadOnlyAdmin, TabularInline, moment_shown
 from crm.archives import admin as archives_admin  # noqa: F401 (registers what it shows)
 from crm.digests import admin as digests_admin  # noqa: F401 (registers what it shows)
@@ -28,12 +28,17 @@ class CustomerAdmin(PlainAdmin):
     list_display = ["name", "email", "phone", "signed_up", "last_order", "order_count"]
     search_fields = ["name", "email", "phone"]
     search_help_text = "Name, e-mail address or phone number"
+    actions = ["export"]
     date_hierarchy = "created_at"
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Customer]:
         newest = Order.objects.filter(customer=OuterRef("pk")).order_by("-ordered_at")
         rows: QuerySet[Customer] = super().get_queryset(request)
         return rows.annotate(_orders=_counted(Order, "customer"), _last=Subquery(newest.values("ordered_at")[:1]))
+
+    @admin.action(description="Export the selected customers as CSV", permissions=["view"])
+    def export(self, request: HttpRequest, queryset: QuerySet[Customer]) -> StreamingHttpResponse:
+        return exports.response(exports.CUSTOMERS, queryset, request)
 
     @admin.display(description="signed up", ordering="created_at")
     def signed_up(self, customer: Customer) -> str:
@@ -89,7 +94,7 @@ class OrderAdmin(PlainAdmin):
     search_help_text = "Number of the order, name or e-mail address of the customer"
     autocomplete_fields = ["customer"]
     readonly_fields = ["total", "confirmation"]
-    actions = ["confirm_again", "confirmation_arrived"]
+    actions = ["export", "confirm_again", "confirmation_arrived"]
     date_hierarchy = "ordered_at"
     inlines = [OrderItemInline]
 
@@ -100,6 +105,10 @@ class OrderAdmin(PlainAdmin):
     def save_related(self, request: HttpRequest, form: Any, formsets: Any, change: bool) -> None:
         super().save_related(request, form, formsets, change)
         orders.update_total(form.instance.pk)
+
+    @admin.action(description="Export the selected orders as CSV", permissions=["view"])
+    def export(self, request: HttpRequest, queryset: QuerySet[Order]) -> StreamingHttpResponse:
+        return exports.response(exports.ORDERS, queryset, request)
 
     @admin.action(description="Send the confirmation again", permissions=["change"])
     def confirm_again(self, request: HttpRequest, queryset: QuerySet[Order]) -> None:
