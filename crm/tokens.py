@@ -27,6 +27,9 @@ SCOPES = (
     "orders:write",
     "stock:write",
     "reports:read",
+    "crons:read",
+    "crons:output",
+    "crons:operate",
 )
 LONGEST_LIFE = timedelta(days=366)
 OVERLAP = timedelta(hours=24)

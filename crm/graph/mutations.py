@@ -14,12 +14,13 @@ from crm.graph.ids import number_of
 from crm.graph.payloads import user_errors
 from crm.graph.permissions import require
 from crm.problems import Refused
+from crons.contrib.graphql.schema import CronsMutation
 
 Payload = TypeVar("Payload")
 
 
 @strawberry.type
-class Mutation:
+class Mutation(CronsMutation):
     @strawberry.mutation(description="Make a customer. Asks for customers:write.")
     def create_customer(self, info: Info, input: inputs.CreateCustomerInput) -> payloads.CustomerPayload:
         require(info, "customers:write", "add")

@@ -13,6 +13,7 @@ from strawberry import Info
 from crm import tokens
 from crm.graph.errors import ClientError
 from crm.models import ServiceToken
+from crons.contrib.graphql.schema import OPERATOR
 
 _TOKEN = "service_token"  # the attribute of a request that identify() sets
 # What a staff user needs of Django's permissions; of those in braces the one that the field names.
@@ -26,6 +27,35 @@ _PERMISSIONS = {
     "stock:write": ("crm.change_product",),
     "reports:read": ("crm.view_customer", "crm.view_order"),
 }
+# What a token's scope opens of the operations of crons, by the permissions of its pages.
+_OPERATIONS = {
+    "crons:read": ("crons.view_entry", "crons.view_run", "crons.view_incident"),
+    "crons:output": ("crons.view_attempt",),
+    "crons:operate": (
+        "crons.run_entry",
+        "crons.pause_entry",
+        "crons.cancel_run",
+        "crons.retry_run",
+        "crons.acknowledge_incident",
+    ),
+}
+
+
+class _Operator:
+    """A token as crons asks who operates it: a member of staff with the permissions of its scopes."""
+
+    is_authenticated = is_active = is_staff = True
+    is_superuser = False
+
+    def __init__(self, token: ServiceToken) -> None:
+        self._name = f"{token.name} {token.prefix}"
+        self._permissions = {each for scope in token.scopes for each in _OPERATIONS.get(scope, ())}
+
+    def get_username(self) -> str:
+        return self._name
+
+    def has_perm(self, permission: str, obj: object = None) -> bool:
+        return permission in self._permissions
 
 
 def identify(request: HttpRequest) -> None:
@@ -40,7 +70,9 @@ def identify(request: HttpRequest) -> None:
     scheme, _, text = header.partition(" ")
     if scheme.lower() != "bearer":
         raise tokens.InvalidToken("The Authorization header is of no known form. Expected: Bearer crm_…")
-    setattr(request, _TOKEN, tokens.authenticate(text.strip(" ")))
+    token = tokens.authenticate(text.strip(" "))
+    setattr(request, _TOKEN, token)
+    setattr(request, OPERATOR, _Operator(token))
 
 
 def token_of(request: HttpRequest | None) -> ServiceToken | None:

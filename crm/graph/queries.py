@@ -11,6 +11,7 @@ from crm import models, reports
 from crm.graph import filters, ids, peers, types
 from crm.graph.errors import ClientError
 from crm.graph.permissions import require
+from crons.contrib.graphql.schema import CronsQuery
 
 MAX_IDS = 100
 
@@ -28,7 +29,7 @@ Until = Annotated[datetime | None, strawberry.argument(description="With its off
 
 
 @strawberry.type
-class Query:
+class Query(CronsQuery):
     customers = types.connection(
         "Customer",
         models.Customer,

@@ -46,9 +46,9 @@ _MAX_NESTING = 25
 _INTROSPECTION = frozenset({"__schema", "__type"})
 _PAGED = "edges"
 _COUNT = 10  # reads every row of the list, of which a page reads a few
-# In payloads: the list with one entry for each item of the input, and the list of what was found.
+# The list in payloads with one entry for each item of the input, and lists of what was found.
 _PER_ITEM = "results"
-_UNBOUNDED = "products"
+_UNBOUNDED = frozenset({"products", "problems", "pieces"})
 
 
 class Size(NamedTuple):
@@ -203,7 +203,7 @@ class _Walk:
         sizes = [self.number(argument.value) for argument in paging]
         given = [size for size in sizes if size is not None]
         # Never under one: "first: 0" must not make what is below it free.
-        unasked = DEFAULT_PAGE if inner.paged else MAX_PAGE if node.name.value == _UNBOUNDED else 1
+        unasked = DEFAULT_PAGE if inner.paged else MAX_PAGE if node.name.value in _UNBOUNDED else 1
         size = max(1, *given) if given else unasked
         return size * max([1, *(self.length(each.value) for each in node.arguments or () if each.name.value == "ids")])
 

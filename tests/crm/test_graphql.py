@@ -371,11 +371,14 @@ def test_every_list_in_the_schema_counts():
     assert {name for kind, name in lists if not kind.endswith("Connection")} == {
         "errors",  # they have no fields that lead on
         "nodes",
+        "pieces",
+        "problems",
         "products",
         "results",
     }
     assert {name for kind, name in lists if kind.endswith("Connection")} == {"edges"}
-    assert list(schema._schema.type_map["UserError"].fields) == ["code", "message", "path"]
+    for kind in ("UserError", "CronsUserError"):
+        assert list(schema._schema.type_map[kind].fields) == ["code", "message", "path"]
 
 
 def test_deep_tree_below_many_results_is_too_dear(staff):

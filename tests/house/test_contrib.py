@@ -23,6 +23,7 @@ PAGES = {
     "django_cron": "django-cron.md",
     "django_crontab": "django-crontab.md",
     "django_tasks": "tasks.md",
+    "graphql": "graphql.md",
     "opentelemetry": "monitoring.md",
     "prometheus": "monitoring.md",
     "systemd": "systemd.md",
@@ -30,7 +31,7 @@ PAGES = {
 }
 SYSTEMS = re.compile(
     r"celery|kombu|billiard|django.?tasks|django.?cron\b|django.?crontab|CRONJOBS|CRON_CLASSES|systemd(?!-timesyncd)\b|OnCalendar"
-    r"|prometheus|opentelemetry",
+    r"|prometheus|opentelemetry|graphql|strawberry",
     re.I,
 )
 # Where one is named all the same: to people, or as a program of the machine.
@@ -93,6 +94,7 @@ BRINGS = {
     "django_cron": {"cron_classes"},
     "django_crontab": {"cronjobs"},
     "django_tasks": {"tasks"},
+    "graphql": set(),
     "opentelemetry": set(),
     "prometheus": {"metrics"},
     "systemd": {"systemd"},
