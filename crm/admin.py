@@ -15,6 +15,8 @@ from crm.admin_bases import PlainAdmin, ReadOnlyAdmin, TabularInline, moment_sho
 from crm.archives import admin as archives_admin  # noqa: F401 (registers what it shows)
 from crm.digests import admin as digests_admin  # noqa: F401 (registers what it shows)
 from crm.models import Customer, CustomerTombstone, Order, OrderItem, Product, Restock, ServiceToken, StockMovement
+from crm.webhooks import admin as webhooks_admin  # noqa: F401 (registers what it shows)
+from crm.webhooks import events
 
 
 def _counted(model: type[Model], foreign_key: str) -> Coalesce:
@@ -105,6 +107,11 @@ class OrderAdmin(PlainAdmin):
     def save_related(self, request: HttpRequest, form: Any, formsets: Any, change: bool) -> None:
         super().save_related(request, form, formsets, change)
         orders.update_total(form.instance.pk)
+        order = Order.objects.get(pk=form.instance.pk)
+        if not change:
+            events.orders_created([(order, list(order.items.all()))], now=timezone.now())
+        elif "status" in form.changed_data:
+            events.order_status_changed(order, form.initial["status"], now=timezone.now())
 
     @admin.action(description="Export the selected orders as CSV", permissions=["view"])
     def export(self, request: HttpRequest, queryset: QuerySet[Order]) -> StreamingHttpResponse:

@@ -15,6 +15,7 @@ from crm.api_client import ApiClient, ApiFailed
 from crm.archives import nightly
 from crm.archives.moving import Archived, Moving, TooManyRecords
 from crm.plain_text import one_line
+from crm.webhooks import notices, recording, sweeping
 from crons import Context, GiveUp, Retry, cron, job
 
 CLEANUP_LOG = "customer_cleanup_log.txt"
@@ -216,6 +217,36 @@ def log_crm_heartbeat() -> None:
     """Log a line when GraphQL answers; a line is a proof of life, so without an answer there is none."""
     _ask_hello()
     logs.append_line(HEARTBEAT_LOG, f"{timezone.localtime():%d/%m/%Y-%H:%M:%S} CRM is alive")
+
+
+@job(
+    cron("* * * * *"),
+    timeout=timedelta(minutes=2),
+    idempotent=True,
+    description="Post what happened to orders and stock to the endpoints of the API's customers.",
+    owner="operations",
+    tags=("crm", "webhooks"),
+)
+def deliver_webhooks(context: Context | None = None) -> sweeping.Swept:
+    """Send what is due, tell of endpoints that fail, and delete the old log; fail where a mail could not be sent."""
+    # The number that a job's process is told; a page is found by it.
+    run = int(os.environ.get("CRONS_RUN", "0")) or None if context else None
+    with progress.shown("Posting", context) as on_progress:
+        swept = sweeping.sweep(run=run, on_progress=on_progress)
+    # Only what is so: a pass without these has nothing to say of them.
+    skipped = {why: count for why, count in (("endpoint paused", swept.paused), ("no time left", swept.left)) if count}
+    _report(context, examined=swept.tried + swept.left, changed=swept.delivered, failed=swept.failed, skipped=skipped)
+    pruned = recording.prune(timezone.now())
+    told, wrong = notices.send_due()
+    _say(
+        f"Delivered {swept.delivered} of {swept.tried} to {swept.endpoints} endpoints; {swept.paused} are paused; "
+        f"{swept.left} are left for the next pass.",
+        *([f"Deleted {pruned} old events."] if pruned else []),
+        *([f"Sent {told} mails about endpoints."] if told else []),
+    )
+    if wrong:
+        raise RuntimeError(f"{len(wrong)} mails about endpoints are not sent, the first: {wrong[0]}")
+    return swept
 
 
 def _run_of(context: Context | None) -> tuple[datetime, str]:

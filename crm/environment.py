@@ -8,6 +8,7 @@ What the process was started with wins over the file.
 import os
 import re
 from collections.abc import Iterator
+from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
 
 from django.core.exceptions import ImproperlyConfigured
@@ -69,6 +70,26 @@ def share(name: str, default: float) -> float:
     if 0 <= number <= 1:
         return number
     raise ImproperlyConfigured(f"{name}={value!r} is not a share. Set it from 0 to 1; 0.5 is one half.")
+
+
+def networks(name: str) -> list[IPv4Network | IPv6Network]:
+    """Give the networks of *name*, comma-separated."""
+    found = []
+    for each in names(name):
+        try:
+            found.append(ip_network(each))
+        except ValueError as error:
+            raise ImproperlyConfigured(f"{name}: {each!r} is no network. Write one such as 10.1.0.0/16.") from error
+    return found
+
+
+def ports(name: str, default: str) -> frozenset[int]:
+    """Give the port numbers of *name*, comma-separated."""
+    found = names(name, default)
+    for each in found:
+        if not (each.isascii() and each.isdigit() and 0 < len(each) < 6 and 0 < int(each) < 65536):
+            raise ImproperlyConfigured(f"{name}: {each!r} is no port. Write numbers such as 443,8443.")
+    return frozenset(map(int, found))
 
 
 def _assignments(path: Path) -> Iterator[tuple[str, str]]:

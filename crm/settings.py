@@ -78,6 +78,7 @@ def address_of(request: Any) -> str:
 
 DEBUG = environment.flag("CRM_DEBUG", default=False)
 SECRET_KEY = _secret_key(VAR_DIR / "secret_key", generate=DEBUG)
+SECRET_KEY_FALLBACKS = environment.names("CRM_SECRET_KEY_FALLBACKS")
 ALLOWED_HOSTS = environment.names("CRM_ALLOWED_HOSTS", "localhost,127.0.0.1,[::1]")
 CSRF_TRUSTED_ORIGINS = environment.names("CRM_TRUSTED_ORIGINS")
 
@@ -251,6 +252,10 @@ if 0 < CRM_ARCHIVE_ORDERS_DAYS < 400:
         f"CRM_ARCHIVE_ORDERS_DAYS={CRM_ARCHIVE_ORDERS_DAYS} would hide orders of the last year from the cleanup, which "
         "deletes customers without any. Set it to 400 or more, or to 0 to keep orders where they are."
     )
+
+CRM_WEBHOOK_NETWORKS = environment.networks("CRM_WEBHOOK_NETWORKS")
+CRM_WEBHOOK_PORTS = environment.ports("CRM_WEBHOOK_PORTS", "443")
+CRM_WEBHOOK_KEEP_DAYS = environment.whole("CRM_WEBHOOK_KEEP_DAYS", 14)
 
 CRONJOBS = [
     ("*/5 * * * *", "crm.cron.log_crm_heartbeat"),

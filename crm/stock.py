@@ -10,6 +10,7 @@ from django.db.models import F, QuerySet, Sum
 
 from crm.models import Product, Restock, StockMovement
 from crm.problems import Code, Problem, Refused, is_writable
+from crm.webhooks import events
 
 LOW = 10
 RAISED_BY = 10
@@ -44,7 +45,7 @@ def update_low_stock(*, key: str = "", now: datetime) -> Restocked:
     time are neither lost nor overlooked.
 
     Raises: Refused for a key that is too long or has control characters.
-    Cost: one transaction of a constant number of statements for any number of products.
+    Cost: one transaction of a constant number of statements for any number of products; more where webhooks tell of it.
     """
     if len(key) > LONGEST_KEY or not is_writable(key):
         wanted = f"Give at most {LONGEST_KEY} characters, and no control characters."
@@ -63,6 +64,8 @@ def update_low_stock(*, key: str = "", now: datetime) -> Restocked:
         moved = StockMovement.objects.filter(key=key, reason=StockMovement.Reason.RESTOCK).order_by()
         Product.objects.filter(pk__in=moved.values("product")).update(stock=F("stock") + RAISED_BY)
         products = _raised_under(key)
+        raised = (_movement(product, key, now) for product in products)
+        events.stock_moved(raised, low=LOW, now=now)
         Restock.objects.filter(pk=restock.pk).update(count=len(products))
     return Restocked(products)
 
@@ -79,7 +82,7 @@ def move(changes: Iterable[tuple[Product, int, str]], reason: StockMovement.Reas
     The caller has the products from locked() in this transaction, or has just made them.
 
     Raises: IntegrityError where a stock would end below zero, or the same was moved under its key before.
-    Cost: two statements for up to a hundred changes.
+    Cost: three statements for up to a hundred changes; more where webhooks tell of it.
     """
     moved: dict[int, Product] = {}
     movements = []
@@ -92,6 +95,7 @@ def move(changes: Iterable[tuple[Product, int, str]], reason: StockMovement.Reas
     if movements:
         Product.objects.bulk_update(moved.values(), ["stock"])
         StockMovement.objects.bulk_create(movements)
+        events.stock_moved(movements, low=LOW, now=now)
 
 
 def taken_under(key: str) -> dict[int, int]:
@@ -112,6 +116,11 @@ def _note_low(key: str, now: datetime) -> None:
     values = (RAISED_BY, StockMovement.Reason.RESTOCK.value, key, RAISED_BY, created_at, LOW)
     with connection.cursor() as cursor:
         cursor.execute(f"{_NOTE_LOW} {lock}", values)
+
+
+def _movement(product: Product, key: str, now: datetime) -> StockMovement:
+    values = {"delta": RAISED_BY, "reason": StockMovement.Reason.RESTOCK, "key": key, "stock_after": product.stock}
+    return StockMovement(product=product, created_at=now, **values)
 
 
 def _raised_under(key: str) -> list[Product]:

@@ -1,12 +1,13 @@
 """What the CRM's tests share: a shop in which time stands still."""
 
 from datetime import UTC, datetime
+from ipaddress import ip_network
 
 import pytest
 
 from crons import Context
 
-from . import graphql_server
+from . import graphql_server, webhook_receiver
 
 NOW = datetime(2026, 11, 22, 2, 0, tzinfo=UTC)
 CUT = datetime(2025, 11, 22, 2, 0, tzinfo=UTC)
@@ -50,6 +51,21 @@ def api(graphql, settings, monkeypatch):
     settings.CRM_GRAPHQL_URL = graphql.url
     monkeypatch.setenv("CRM_TOKEN", "crm_12345678_secret")
     return graphql
+
+
+@pytest.fixture(scope="session")
+def _receiver():
+    with webhook_receiver.running() as receiver:
+        yield receiver
+
+
+@pytest.fixture
+def receiver(_receiver, settings):
+    """A receiver of webhooks that does what the path asks, in a network that is allowed."""
+    settings.CRM_WEBHOOK_NETWORKS = [ip_network("127.0.0.0/8")]
+    for each in (_receiver.asked, _receiver.doing, _receiver.names):
+        each.clear()
+    return _receiver
 
 
 def attempt(until: datetime = NOW, key: str = "k") -> Context:

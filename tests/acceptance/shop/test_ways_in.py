@@ -203,6 +203,7 @@ def test_each_job_is_one_entry(shop: Shop) -> None:
         ("archive_old_records", "code"),
         (CLEANUP, "code"),
         ("crons.prune", "code"),
+        ("deliver_webhooks", "code"),
         ("expire_sessions_and_tokens", "cron_classes"),
         (REPORT, "code"),
         (HEARTBEAT, "code"),
