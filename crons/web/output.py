@@ -21,6 +21,8 @@ MOST_FOUND = 200
 # A line that is longer is shown around what was found in it.
 AROUND = 200
 MOST_CHUNKS = 2_000
+# A database reads all of a text to say how long it is: few are asked for first, as chunks of 64 kB are enough then.
+ASKED_AT_ONCE = ((0, 8), (8, 80), (80, MOST_CHUNKS))
 # Of these a download reads so many at a time.
 CHUNKS_AT_ONCE = 20
 
@@ -65,7 +67,7 @@ class Found:
 def page(attempt: Attempt, start: int, characters: int = PAGE_CHARACTERS) -> Written:
     """Read a page of what *attempt* wrote, from the chunk numbered *start* on.
 
-    Cost: two statements; of the first, only lengths come back.
+    Cost: two to four statements; of the first ones, only lengths come back.
     """
     texts, following = _read(attempt, start, characters)
     return Written(_joined((stream, text) for _, stream, text in texts), following, last=texts[-1][0] if texts else -1)
@@ -74,11 +76,11 @@ def page(attempt: Attempt, start: int, characters: int = PAGE_CHARACTERS) -> Wri
 def tail(attempt: Attempt) -> Written:
     """Read the end of what *attempt* wrote.
 
-    Cost: two statements.
+    Cost: two to four statements.
     """
     chunks = _chunks(attempt)
     first, size = None, 0
-    for seq, length in chunks.order_by("-seq").values_list("seq", Length("text"))[:MOST_CHUNKS]:
+    for seq, length in _lengths(chunks.order_by("-seq")):
         first, size = seq, size + length
         if size >= TAIL_CHARACTERS:
             break
@@ -95,7 +97,7 @@ def tail(attempt: Attempt) -> Written:
 def search(attempt: Attempt, text: str, start: int = 0) -> Found:
     """Find the lines of what *attempt* wrote that have *text* in them, in capitals or not, from chunk *start* on.
 
-    Cost: two statements, and what SEARCHED_CHARACTERS says.
+    Cost: two to four statements, and what SEARCHED_CHARACTERS says.
     """
     rows, following = _read(attempt, start, SEARCHED_CHARACTERS)
     hits: list[Hit] = []
@@ -124,13 +126,22 @@ def _chunks(attempt: Attempt) -> QuerySet[OutputChunk]:
     return OutputChunk.objects.using(conf.database).filter(attempt=attempt)
 
 
+def _lengths(chunks: QuerySet[OutputChunk]) -> Iterator[tuple[int, int]]:
+    """Yield number and length of the first MOST_CHUNKS of *chunks*; no more of them are read than are asked for."""
+    lengths = chunks.values_list("seq", Length("text"))
+    for first, end in ASKED_AT_ONCE:
+        rows = list(lengths[first:end])
+        yield from rows
+        if len(rows) < end - first:
+            return
+
+
 def _read(attempt: Attempt, start: int, characters: int) -> tuple[list[tuple[int, str, str]], int | None]:
     """Read chunks from *start* on, until they have so many *characters*; and say where the next ones start."""
     chunks = _chunks(attempt)
-    lengths = chunks.filter(seq__gte=start).order_by("seq").values_list("seq", Length("text"))[:MOST_CHUNKS]
     taken: list[int] = []
     size, following = 0, None
-    for seq, length in lengths:
+    for seq, length in _lengths(chunks.filter(seq__gte=start).order_by("seq")):
         if taken and size + length > characters:
             following = seq
             break

@@ -140,6 +140,11 @@ class Board:
         yield from (each.run.entry_id for each in self.running.rows)
 
     @property
+    def is_empty(self) -> bool:
+        """Whether there is nothing to tell of: no job has been declared yet."""
+        return not (self.entries or self.problems.rows or self.retired.rows or self.ended_last or self.running.rows)
+
+    @property
     def is_well(self) -> bool:
         """Whether nothing is wrong now."""
         return not self.problems.rows

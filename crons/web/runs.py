@@ -133,6 +133,11 @@ class Seen:
         return "good" if self.run.verdict == Verdict.SUCCEEDED else "bad" if self.run.verdict in UNWANTED else "warn"
 
     @property
+    def awaits_attempt(self) -> bool:
+        """Whether its next attempt has yet to begin: only then is there new output to be shown in another place."""
+        return not self.is_over and (self.last is None or bool(self.last.outcome))
+
+    @property
     def can_retry(self) -> bool:
         """Whether another try may be asked for."""
         return self.is_over and self.run.verdict != Verdict.SUCCEEDED and self.run.entry.retired_at is None

@@ -143,7 +143,7 @@ def test_pages_of_the_admin_have_no_findings_of_axe(visit, live_server, hostile)
     assert len(told) > 15
 
 
-@pytest.mark.parametrize("name", ["home", "timeline", "run", "why", "incidents"])
+@pytest.mark.parametrize("name", ["home", "jobs", "job", "timeline", "run", "output", "why", "incidents"])
 def test_the_keyboard_reaches_all_and_is_held_nowhere(visit, live_server, on_fire, name):  # noqa: F811
     """From the way past the menu to the last link, each stop seen; and Enter on the first leads past the menu."""
     place = address(name, on_fire)

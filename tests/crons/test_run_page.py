@@ -6,6 +6,8 @@ import re
 import uuid
 from datetime import timedelta
 from html import unescape
+from itertools import islice
+from typing import Any
 
 import pytest
 from django.db import connection
@@ -13,12 +15,15 @@ from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from crons import api
+from crons.executors.output import CHUNK_CHARACTERS
 from crons.models import Attempt, AuditEvent, OutputChunk, Run, WorkReport
 from crons.verdicts import State
 from crons.web import output, run_views, runs
 from tests.crons.filling import fill, full_scans
 
 pytestmark = pytest.mark.django_db
+# As long as what the executors write at once.
+CHUNK = CHUNK_CHARACTERS
 LOOKS = ("view_entry", "view_run", "view_attempt")
 
 
@@ -128,31 +133,55 @@ def test_page_that_follows_for_long_begins_anew(staff, nightly):
     assert "the end" in words(answer)
 
 
+def fill_output(attempt: Any, count: int) -> None:
+    """Let *attempt* have written *count* chunks of CHUNK characters, made by the database, which is faster at it."""
+    OutputChunk.objects.filter(attempt=attempt).delete()
+    text = {
+        "sqlite": "printf('%%05d ', i) || printf('%%.*c', %s, 'x') || char(10)",
+        "postgresql": "to_char(i, 'FM00000 ') || repeat('x', %s) || chr(10)",
+    }[connection.vendor]
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "WITH RECURSIVE n(i) AS (SELECT 0 UNION ALL SELECT i + 1 FROM n WHERE i < %s - 1) "
+            f"INSERT INTO crons_outputchunk (attempt_id, seq, stream, text) SELECT %s, i, 'stdout', {text} FROM n",
+            [count, attempt.pk, CHUNK - 7],
+        )
+
+
+def limits_of(captured: CaptureQueriesContext) -> list[str]:
+    """How many lengths of texts each statement asked for, at most."""
+    asked = [each["sql"] for each in captured if "LENGTH(" in each["sql"].upper()]
+    return [re.findall(r"LIMIT (\d+)", sql)[-1] for sql in asked]
+
+
 def test_output_of_a_hundred_megabytes_is_paged(staff, nightly):
-    """Here of two, with the same bounds: no page is larger, no search reads all, a download holds little at a time."""
+    """Here of twenty, with bounds that hold for each length: of a page, of what is read for it, of a download."""
     run = recorded(nightly)
-    chunks = [OutputChunk(attempt=run.attempts.get(), seq=seq, stream="stdout", text=f"{seq:05} " + "x" * 60_000 + "\n")
-              for seq in range(100)]  # fmt: skip
-    OutputChunk.objects.bulk_create(chunks)
+    fill_output(run.attempts.get(), 320)
     client = staff(*LOOKS)
 
-    with CaptureQueriesContext(connection) as captured:
-        page = client.get(f"/crons/runs/{run.pk}/output?from=40")
-    with CaptureQueriesContext(connection) as searched:
-        found = client.get(f"/crons/runs/{run.pk}/output?find=000")
+    asked = []
+    for place in ("/output?from=40", "", "/output?find=000"):
+        with CaptureQueriesContext(connection) as captured:
+            answer = client.get(f"/crons/runs/{run.pk}{place}")
+        # Now: the next request forgets what was captured.
+        asked.append((answer, len(captured), limits_of(captured), full_scans(captured)))
+    [page, whole, found], counts, limits, scans = zip(*asked, strict=True)
     sent = client.get(f"/crons/runs/{run.pk}/download")
-    parts = list(sent.streaming_content)
+    parts = list(islice(sent.streaming_content, 3))
 
     assert len(page.content) < output.PAGE_CHARACTERS + 10_000
-    assert len(captured) <= 12
-    assert len(searched) <= 12
-    assert full_scans(captured) == full_scans(searched) == []
+    assert len(whole.content) < output.TAIL_CHARACTERS + 30_000
+    # Of the texts, and of their lengths, for which a database reads them, no more than these.
+    assert limits == (["8"], ["8"], ["8", "72"])
+    assert max(counts) <= 16
+    assert scans == ([], [], [])
     assert "?attempt=1&amp;from=41" in page.content.decode()
     assert "Search on" in words(found)
     assert sent["Content-Disposition"] == f'attachment; filename="run-{run.pk}-attempt-1.txt"'
     assert (sent["Content-Type"], sent["X-Content-Type-Options"]) == ("text/plain; charset=utf-8", "nosniff")
-    assert sum(map(len, parts)) == sum(len(each.text) for each in chunks)
-    assert max(map(len, parts)) < 25 * 60_010
+    assert [len(each) for each in parts] == [output.CHUNKS_AT_ONCE * CHUNK] * 3
+    assert b"".join(parts).count(b"\n") == 3 * output.CHUNKS_AT_ONCE
 
 
 def test_search_finds_lines_across_chunks_and_says_where_it_stopped(nightly):

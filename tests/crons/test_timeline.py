@@ -227,7 +227,7 @@ def test_odd_questions_have_answers(staff, make_entry, query):
 
 
 def test_page_before_the_first_job(staff):
-    assert "There are no entries." in staff.get(PAGE).text
+    assert "There are no jobs yet" in staff.get(PAGE).text
 
 
 def test_a_team_sees_its_lanes_and_collisions_only(staff, make_entry, settings):

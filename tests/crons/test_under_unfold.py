@@ -60,6 +60,12 @@ def test_pages_of_the_admin_render_and_act_under_unfold(chromium: Any, site: Any
     tab.get_by_label("Reason").fill("the warehouse moves")
     tab.get_by_role("button", name="Pause").click()
     tab.get_by_text("nightly: paused.").wait_for(timeout=120_000)
+    # The pages beside the admin bring a style of their own, and act as they do anywhere.
+    tab.goto(f"{address}/crons/")
+    tab.get_by_text("Resume nightly").first.click()
+    tab.get_by_label("Reason").locator("visible=true").fill("it has moved")
+    tab.get_by_role("button", name="Resume nightly").click()
+    tab.get_by_text("nightly: resumed.").wait_for(timeout=120_000)
     context.close()
 
     assert is_unfold
