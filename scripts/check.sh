@@ -6,17 +6,18 @@ cd "$(dirname "$0")/.."
 venv=$(realpath "${VENV:-.venv}")
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
-failed=()
+touch "$work/failed"
 
 step() { # step NAME COMMAND…
-    local name=$1
+    local name=$1 output
+    output=$(mktemp "$work/output.XXX")
     shift
-    if "$@" >"$work/output" 2>&1 </dev/null; then
+    if "$@" >"$output" 2>&1 </dev/null; then
         echo "ok      $name"
     else
-        echo "FAILED  $name: $*"
-        sed 's/^/        /' "$work/output"
-        failed+=("$name")
+        # At once: another step may say something meanwhile.
+        echo "FAILED  $name: $*"$'\n'"$(sed 's/^/        /' "$output")"
+        echo "$name" >>"$work/failed"
     fi
 }
 
@@ -37,17 +38,19 @@ schema() { # a change of the API is seen in review
         { echo "Write it: manage.py export_schema > schema.graphql" && return 1; }
 }
 
+# It takes longer than all the others, which run meanwhile.
+# Its Django plugin reads tests.settings, and its way out skips what would delete their directory.
+step "mypy" env CRONS_TEST_DIRECTORY="$work" "$venv/bin/mypy" &
 step "lock and tree" "$venv/bin/python" scripts/check_tree.py
 step "ruff check" "$venv/bin/ruff" check .
 step "ruff format" "$venv/bin/ruff" format --check .
-# Its Django plugin reads tests.settings, and its way out skips what would delete their directory.
-step "mypy" env CRONS_TEST_DIRECTORY="$work" "$venv/bin/mypy"
 step "layers" "$venv/bin/lint-imports"
 step "migrations" "${production[@]}" manage.py makemigrations --check --dry-run
 step "schema" schema
 step "deployment" "${production[@]}" manage.py check --deploy --fail-level WARNING
+wait
 
-if [[ ${#failed[@]} -gt 0 ]]; then
-    echo "Failed: $(IFS=,; echo "${failed[*]}"). 'make fix' mends what ruff can." >&2
+if [[ -s $work/failed ]]; then
+    echo "Failed: $(paste -sd, "$work/failed"). 'make fix' mends what ruff can." >&2
     exit 1
 fi

@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Show that the folders of crons/contrib/ can be deleted, all of them and each alone: scripts/test_without.sh says how.
+# Show that the folders of crons/contrib/ can be deleted, all of them, each alone, and all but one:
+# scripts/test_without.sh says how.
 #
 # On SQLite, with $VENV. Options go to pytest.
 set -euo pipefail
@@ -23,7 +24,7 @@ printf '%s\n' "${folders[@]}" | xargs -P "$(getconf _NPROCESSORS_ONLN)" -I {} ba
     scripts/test_without.sh "$folder" "$@" >"$logs/$folder" 2>&1 && touch "$logs/$folder.passed"; true' - {} "$@"
 for folder in "${folders[@]}"; do
     if [[ -e $logs/$folder.passed ]]; then
-        echo "── without $folder: $(grep -v '^[[:space:]]*$' "$logs/$folder" | tail -n 2 | paste -sd' ')"
+        echo "── without $folder, then $folder alone: $(grep -E '^[0-9]+ passed|^left out' "$logs/$folder" | paste -sd';')"
     else
         failed+=("$folder")
         cat "$logs/$folder"

@@ -7,9 +7,11 @@
 #   - every module of crons is imported, and manage.py check finds no error;
 #   - pytest collects the rest: the tests of the other folders, contracts, acceptance, house rules, and of the core those
 #     below; that the core's others can be imported is shown by "all";
-#   - of these, the ones that can end otherwise than with all folders there run ("asking" below), and the other folders'.
+#   - of these, the core's that can end otherwise than with all folders there run ("asking" below);
+# then that folder alone is there, and its own tests run.
 # That is enough: the core learns of a folder only by asking crons.extensions. tests/house holds the core to it, and the
 # list below to who asks. What does not ask is the same code with one folder gone and with all, and "all" runs its tests.
+# No folder imports another (`make check`): what passes beside all of them and beside none passes where one is gone.
 # The tests of the CRM stay out: it is a project that uses four of the folders on purpose.
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -33,7 +35,8 @@ asking=(
 )
 python=$(realpath --no-symlinks "${VENV:-.venv}/bin/python")
 place=$(mktemp -d)
-trap 'rm -rf -- "$place"' EXIT
+aside=$place.aside
+trap 'rm -rf -- "$place" "$aside"' EXIT
 unset DATABASE_URL
 export DJANGO_SETTINGS_MODULE=tests.settings CRONS_TEST_DATABASE=sqlite
 
@@ -57,7 +60,9 @@ if [[ $folder == all ]]; then
     exit
 fi
 
-rm -r -- "crons/contrib/$folder" "tests/contrib/$folder"
+mkdir -p "$aside"/{crons,tests}
+mv "crons/contrib/$folder" "$aside/crons/"
+mv "tests/contrib/$folder" "$aside/tests/"
 "$python" - <<'PYTHON'
 import importlib
 import pkgutil
@@ -80,11 +85,16 @@ PYTHON
 # Tests that compare the folder's way in with others.
 mapfile -t left_out < <(grep -rlE "crons[.]contrib[.]$folder\b" --include='test_*.py' tests/acceptance tests/contracts)
 tests=$(printf '%s\n' "${asking[@]#*:}" | sort -u | paste -sd' ')
-# Left out: what starts processes and costs minutes; "needs" marks brokers, systemd and cron. No folder imports another.
+# Left out: what starts processes and costs minutes; "needs" marks brokers, systemd and cron.
 long='acceptance or contracts or house or test_workers or test_once_per_slot or test_shared_tasks or test_commands'
 long+=' or test_behind_walls or test_oncalendar or too_strange'
 # In one process: each of several would collect everything. Plain asserts: to rewrite those of all files takes longer than
 # to run these tests.
-"${run[@]}" -p no:xdist --assert=plain -m 'not slow and not needs' -k "(${tests// / or } or contrib) and not (${long})" \
+run+=(-p no:xdist --assert=plain -m 'not slow and not needs')
+"${run[@]}" -k "(${tests// / or }) and not contrib and not (${long})" \
     "${left_out[@]/#/--ignore=}" $(printf 'tests/crons/%s\n' $tests) tests/contrib tests/contracts tests/acceptance tests/house
+rm -r -- crons/contrib/*/ tests/contrib/*/
+mv "$aside/crons/$folder" crons/contrib/
+mv "$aside/tests/$folder" tests/contrib/
+"${run[@]}" -k "not (${long})" "tests/contrib/$folder"
 echo "left out: ${left_out[*]:-nothing}"
