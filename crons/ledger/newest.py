@@ -12,7 +12,7 @@ from django.db import connections
 
 from crons.columns import UNREAD
 from crons.conf import conf
-from crons.ledger.sql import along, moment, parameter
+from crons.ledger.sql import along, fetch, moment
 
 # So many runs of an entry are read to see how it goes.
 NEWEST = 20
@@ -38,9 +38,7 @@ def healed(rule: str) -> list[int]:
                 SELECT 1 FROM crons_run o WHERE o.id = i.run_id AND o.verdict = 'succeeded'
                     AND o.ended_at > i.changed_at))
         ORDER BY i.id"""
-    with connections[using].cursor() as cursor:
-        cursor.execute(sql, {"rule": rule})
-        return [pk for (pk,) in cursor.fetchall()]
+    return [pk for (pk,) in fetch(sql, {"rule": rule}, using)]
 
 
 class NewestRun(NamedTuple):
@@ -75,11 +73,9 @@ def newest_runs(entries: Collection[int]) -> dict[int, list[NewestRun]]:
     columns = "r.entry_id, r.id, r.kind, r.state, r.verdict, r.detail, r.tries, COALESCE(r.planned_at, NULL)"
     sql = f"SELECT {columns}, r.late_seconds, r.outage FROM {source}"
     found: dict[int, list[NewestRun]] = {}
-    with connections[using].cursor() as cursor:
-        cursor.execute(sql, {"entries": parameter(list(entries), using)})
-        for *before, planned, late_seconds, outage in cursor.fetchall():
-            run = NewestRun._make([*before, moment(planned) or UNREAD, late_seconds, outage])
-            found.setdefault(run.entry_id, []).append(run)
+    for *before, planned, late_seconds, outage in fetch(sql, {"entries": list(entries)}, using):
+        run = NewestRun._make([*before, moment(planned) or UNREAD, late_seconds, outage])
+        found.setdefault(run.entry_id, []).append(run)
     return {entry: sorted(runs, key=_newest_first, reverse=True) for entry, runs in found.items()}
 
 

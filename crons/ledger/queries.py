@@ -13,7 +13,7 @@ as the ten that are due: INDEXED BY has it take the one that is meant.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -21,7 +21,7 @@ from typing import Any
 from django.db import connections
 
 from crons.jobs import OURS
-from crons.ledger.sql import along, among, for_update, json_text, moment, parameter
+from crons.ledger.sql import along, among, fetch, for_update, json_text, moment
 from crons.schedules import FAR_FUTURE, FAR_PAST
 
 
@@ -73,7 +73,7 @@ def queue(
         ORDER BY r.wake_at, r.id LIMIT %(limit)s"""
     place = {"after_at": after.wake_at, "after_run": after.run, "limit": limit}
     which = {"state": state, "asked": asked is not False, "unasked": asked is not True}
-    return [Place(at, pk) for pk, at in _rows(sql, {**_wanted_values(wanted), **which, **place}, using)]
+    return [Place(at, pk) for pk, at in fetch(sql, {**_wanted_values(wanted), **which, **place}, using)]
 
 
 def lock_wanted(runs: Collection[int], wanted: Wanted, using: str, *, wait: bool = False) -> list[int]:
@@ -94,7 +94,7 @@ def lock_wanted(runs: Collection[int], wanted: Wanted, using: str, *, wait: bool
             ELSE {_wanted(using)} END
         {for_update(using, "r", "e", skip_locked=not wait)}"""
     values = {**_wanted_values(wanted), "runs": list(runs), "arrived": wanted.arrived}
-    return [pk for (pk,) in _rows(sql, values, using)]
+    return [pk for (pk,) in fetch(sql, values, using)]
 
 
 def sent_of(entries: Collection[int], using: str) -> list[tuple[int, int]]:
@@ -105,7 +105,7 @@ def sent_of(entries: Collection[int], using: str) -> list[tuple[int, int]]:
     sql = f"""
         SELECT o.entry_id, o.id, o.state FROM crons_run o {along("crons_run_sent", using)}
         WHERE {among("o.entry_id", "entries", using)} AND o.sends > 0 AND o.wake_at IS NOT NULL"""
-    return [(entry, pk) for entry, pk, state in _rows(sql, {"entries": list(entries)}, using) if state == "sent"]
+    return [(entry, pk) for entry, pk, state in fetch(sql, {"entries": list(entries)}, using) if state == "sent"]
 
 
 def overtaken(runs: Collection[int], using: str) -> set[int]:
@@ -120,7 +120,7 @@ def overtaken(runs: Collection[int], using: str) -> set[int]:
             SELECT 1 FROM crons_run s {along("crons_run_succeeded", using)}
             WHERE s.entry_id = r.entry_id AND s.verdict = 'succeeded' AND s.slot_at > r.slot_at
             ORDER BY s.slot_at DESC LIMIT 1 OFFSET 0)"""
-    return {pk for (pk,) in _rows(sql, {"runs": list(runs)}, using)} if runs else set()
+    return {pk for (pk,) in fetch(sql, {"runs": list(runs)}, using)} if runs else set()
 
 
 def succeeded_before(runs: Collection[int], using: str) -> dict[int, datetime | None]:
@@ -136,7 +136,7 @@ def succeeded_before(runs: Collection[int], using: str) -> dict[int, datetime | 
                 AND s.slot_at < COALESCE(r.slot_at, r.planned_at)
             ORDER BY s.slot_at DESC LIMIT 1)
         FROM crons_run r WHERE {among("r.id", "runs", using)}"""
-    return {pk: moment(slot_at) for pk, slot_at in _rows(sql, {"runs": list(runs)}, using)} if runs else {}
+    return {pk: moment(slot_at) for pk, slot_at in fetch(sql, {"runs": list(runs)}, using)} if runs else {}
 
 
 def groups_running(using: str) -> Counter[str]:
@@ -148,7 +148,7 @@ def groups_running(using: str) -> Counter[str]:
         SELECT {_rule("group", using)} FROM crons_run r {along("crons_run_running", using)}
         CROSS JOIN {_entry_of("r.entry_id", using)}
         WHERE r.state = 'running' AND e.id = r.entry_id"""
-    return Counter(group for (group,) in _rows(sql, {}, using))
+    return Counter(group for (group,) in fetch(sql, {}, using))
 
 
 def groups_sent(now: datetime, using: str) -> Counter[str]:
@@ -161,7 +161,7 @@ def groups_sent(now: datetime, using: str) -> Counter[str]:
         CROSS JOIN {_entry_of("r.entry_id", using)}
         WHERE r.state = 'sent' AND r.wake_at IS NOT NULL AND r.wake_at > %(now)s AND r.sends = 1
             AND e.id = r.entry_id"""
-    return Counter(group for (group,) in _rows(sql, {"now": now}, using))
+    return Counter(group for (group,) in fetch(sql, {"now": now}, using))
 
 
 def too_late(now: datetime, limit: int, using: str, *, lock: bool = False) -> list[int]:
@@ -175,7 +175,7 @@ def too_late(now: datetime, limit: int, using: str, *, lock: bool = False) -> li
             AND r.start_before IS NOT NULL AND r.wake_at IS NOT NULL
             AND (r.state = 'due' OR (r.tries = 0 AND r.asked_at IS NULL))
         LIMIT %(limit)s {_lock(lock, using, "r")}"""
-    return [pk for (pk,) in _rows(sql, {"now": now, "limit": limit}, using)]
+    return [pk for (pk,) in fetch(sql, {"now": now, "limit": limit}, using)]
 
 
 def overlapping(now: datetime, limit: int, using: str, *, lock: bool = False) -> dict[int, tuple[int, int | None]]:
@@ -199,7 +199,7 @@ def overlapping(now: datetime, limit: int, using: str, *, lock: bool = False) ->
                 WHEN 'sent' THEN r.tries = 0 AND r.asked_at IS NULL
                 ELSE FALSE END
         LIMIT %(limit)s {_lock(lock, using, "r")}"""
-    return {pk: (way, attempt) for pk, way, attempt in _rows(sql, {"now": now, "limit": limit, **_EVER}, using)}
+    return {pk: (way, attempt) for pk, way, attempt in fetch(sql, {"now": now, "limit": limit, **_EVER}, using)}
 
 
 def after_accounts(entries: Collection[int], limit: int, using: str) -> list[tuple[int, Any, Any]]:
@@ -215,7 +215,7 @@ def after_accounts(entries: Collection[int], limit: int, using: str) -> list[tup
         FROM crons_entry e CROSS JOIN {_of_each("crons_range", "g", "g.last_at > e.accounted_until", using)}
             AND {among("e.id", "entries", using)}
         ORDER BY 1 LIMIT %(limit)s"""
-    found = _rows(sql, {"entries": list(entries), "limit": limit}, using)
+    found = fetch(sql, {"entries": list(entries), "limit": limit}, using)
     return [(entry, moment(first), moment(last)) for entry, first, last in found]
 
 
@@ -233,7 +233,7 @@ def replaceable(entries: Collection[int], limit: int, using: str) -> list[tuple[
             AND CASE WHEN r.state = 'due' THEN r.kind = 'slot' AND r.sends = 0 AND r.tries = 0 AND r.asked_at IS NULL
                 ELSE FALSE END
         LIMIT %(limit)s {_lock(True, using, "r")}"""
-    found = _rows(sql, {"entries": list(entries), "limit": limit, **_EVER}, using)
+    found = fetch(sql, {"entries": list(entries), "limit": limit, **_EVER}, using)
     return [(pk, entry, moment(slot_at), moment(wake_at)) for pk, entry, slot_at, wake_at in found]
 
 
@@ -246,7 +246,7 @@ def leases_here(boot_id: str, mine: str, using: str) -> list[tuple[int, str, int
         SELECT a.id, a.instance, a.pid, COALESCE(a.lease_until, NULL)
         FROM crons_attempt a {along("crons_attempt_lease", using)}
         WHERE {_HAS_LEASE} AND a.boot_id = %(boot_id)s AND a.instance <> %(mine)s"""
-    found = _rows(sql, {"boot_id": boot_id, "mine": mine, **_EVER}, using)
+    found = fetch(sql, {"boot_id": boot_id, "mine": mine, **_EVER}, using)
     return [(pk, instance, pid, moment(lease)) for pk, instance, pid, lease in found]
 
 
@@ -258,7 +258,7 @@ def leases_of(instance: str, using: str) -> set[int]:
     sql = f"""
         SELECT a.id FROM crons_attempt a {along("crons_attempt_lease", using)}
         WHERE {_HAS_LEASE} AND a.instance = %(instance)s"""
-    return {pk for (pk,) in _rows(sql, {"instance": instance, **_EVER}, using)}
+    return {pk for (pk,) in fetch(sql, {"instance": instance, **_EVER}, using)}
 
 
 def lost(
@@ -284,7 +284,7 @@ def lost(
             AND NOT ({among("a.id", "silent", using)} AND a.lease_until >= %(now)s)
         LIMIT %(limit)s {_lock(lock, using, "a", "r")}"""
     values = {"over": list(over), "silent": list(silent), "boot_id": boot_id, "now": now, "limit": limit}
-    return [pk for (pk,) in _rows(sql, {**values, **_EVER}, using)]
+    return [pk for (pk,) in fetch(sql, {**values, **_EVER}, using)]
 
 
 def late_by_entry(late: datetime, count_to: int, limit: int, using: str) -> list[tuple[int, int, int]]:
@@ -319,7 +319,7 @@ def late_by_entry(late: datetime, count_to: int, limit: int, using: str) -> list
         FROM w JOIN crons_entry e ON e.id = w.id
         WHERE e.paused_at IS NULL AND NOT EXISTS (SELECT 1 FROM crons_run a WHERE a.active_key = w.id)
         LIMIT %(limit)s"""
-    found = _rows(sql, {"late": late, "count_to": count_to, "limit": limit, **_EVER}, using)
+    found = fetch(sql, {"late": late, "count_to": count_to, "limit": limit, **_EVER}, using)
     return [(pk, first or second, many + more) for pk, first, second, many, more in found if first or second]
 
 
@@ -361,12 +361,6 @@ def _wanted_values(wanted: Wanted) -> dict[str, Any]:
         "passed": list(wanted.passed),
         "sending": wanted.sending,
     }
-
-
-def _rows(sql: str, values: Mapping[str, Any], using: str) -> Sequence[tuple[Any, ...]]:
-    with connections[using].cursor() as cursor:
-        cursor.execute(sql, {name: parameter(value, using) for name, value in values.items()})
-        return list(cursor.fetchall())
 
 
 def _entry_of(key: str, using: str) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
@@ -67,6 +68,13 @@ def for_reference(using: str) -> str:
     if connections[using].vendor == "postgresql":
         return "FOR KEY SHARE"
     return for_update(using, skip_locked=False)
+
+
+def fetch(sql: str, values: Mapping[str, Any], using: str) -> list[tuple[Any, ...]]:
+    """Run a raw statement and return its rows; *values* are its named parameters."""
+    with connections[using].cursor() as cursor:
+        cursor.execute(sql, {name: parameter(value, using) for name, value in values.items()})
+        return list(cursor.fetchall())
 
 
 def parameter(value: Any, using: str) -> Any:

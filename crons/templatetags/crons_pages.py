@@ -150,7 +150,7 @@ def compare(attempt: Attempt, usual: Mapping[int, Usual], now: datetime) -> Safe
     if known is None:
         return ""
     told = format_html('<div class="away">usually {}</div>', length(known.p50))
-    if known.is_long(now - attempt.begun_at):
+    if known.is_beyond(now - attempt.begun_at):
         return format_html(' <span class="verdict warn">longer than usual</span>{}', told)
     return told
 

@@ -16,7 +16,7 @@ from django.db import connections
 from crons.conf import conf
 from crons.exceptions import CronsError
 from crons.jobs import Policy
-from crons.ledger.sql import along, known, moment, parameter
+from crons.ledger.sql import along, fetch, known, moment
 from crons.watch.usual import MORE, SUCCEEDED
 
 # A run that took too long is a problem until the next one, and for a day at most: a yearly job is not slow for a year.
@@ -55,11 +55,7 @@ def newest_of_all(now: datetime) -> list[Newest]:
     attempt and report by their keys; what it returns is a small part of it.
     """
     using = conf.database
-    values = {"after": parameter(now - DAY, using), "seconds": MORE.total_seconds()}
-    with connections[using].cursor() as cursor:
-        cursor.execute(_statement(using), values)
-        rows = cursor.fetchall()
-    return list(_read(rows))
+    return list(_read(fetch(_statement(using), {"after": now - DAY, "seconds": MORE.total_seconds()}, using)))
 
 
 def _read(rows: list[tuple[Any, ...]]) -> Iterator[Newest]:

@@ -8,15 +8,15 @@ What is read does not grow with the history: of each entry its newest `NEWEST` s
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Collection, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 from django.db import connections
 
 from crons.conf import conf
-from crons.ledger.sql import along, known, parameter
+from crons.ledger.sql import along, fetch, known
 
 NEWEST = 60
 # From fewer successes nothing is said to be long: the second run of a job is often its first real one.
@@ -27,37 +27,45 @@ ENTRIES_READ = 100
 SUCCEEDED = "crons_run_entry_succeeded"
 
 
+Amount = TypeVar("Amount", timedelta, float)
+
+
 @dataclass(frozen=True)
-class Usual:
-    """How long the last successes of an entry took: half of them at most *p50*, 95 of 100 at most *p95*.
+class Percentiles(Generic[Amount]):
+    """What the last successes of an entry took of something: half of them at most *p50*, 95 of 100 at most *p95*.
 
     *count*: of so many, `NEWEST` at most.
     """
 
-    p50: timedelta
-    p95: timedelta
+    p50: Amount
+    p95: Amount
     count: int
 
     @classmethod
-    def of(cls, lengths: Collection[timedelta]) -> Usual:
-        """Make it of one length or more. Percentiles are nearest ranks: each is a length that was."""
-        in_order = sorted(lengths)
+    def of(cls, values: Iterable[Amount]) -> Percentiles[Amount]:
+        """Make it of one value or more. Percentiles are nearest ranks: each is a value that was."""
+        in_order = sorted(values)
         return cls(in_order[_rank(len(in_order), 50)], in_order[_rank(len(in_order), 95)], len(in_order))
 
     @property
-    def limit(self) -> timedelta | None:
-        """What takes longer than this is long; None where too little is known to say so."""
-        return max(FACTOR * self.p95, self.p95 + MORE) if self.count >= ENOUGH else None
+    def limit(self) -> Amount | None:
+        """What takes more than this is far beyond the usual; None where too little is known to say so.
 
-    def as_json(self) -> dict[str, Any]:
-        """Return it as data."""
-        return {
-            "p50_seconds": self.p50.total_seconds(), "p95_seconds": self.p95.total_seconds(), "count": self.count
-        }  # fmt: skip
+        That is twice the p95; of a length at least a minute more than it, for seconds are nothing to wonder at.
+        """
+        if self.count < ENOUGH:
+            return None
+        if isinstance(self.p95, timedelta):
+            return max(FACTOR * self.p95, self.p95 + MORE)
+        return FACTOR * self.p95
 
-    def is_long(self, running_for: timedelta) -> bool:
-        """Answer whether that is more than twice the p95, and at least a minute more than it."""
-        return self.limit is not None and running_for > self.limit
+    def is_beyond(self, value: Amount) -> bool:
+        """Answer whether *value* is more than the limit."""
+        return self.limit is not None and value > self.limit
+
+
+# How long they took.
+Usual = Percentiles[timedelta]
 
 
 @dataclass(frozen=True)
@@ -128,10 +136,7 @@ def rows_of(statement: Callable[[str], str], entry_ids: Iterable[int], at_once: 
     using = conf.database
     ids = list(dict.fromkeys(entry_ids))
     for start in range(0, len(ids), at_once):
-        values["entries"] = parameter(ids[start : start + at_once], using)
-        with connections[using].cursor() as cursor:
-            cursor.execute(statement(using), values)
-            yield from cursor.fetchall()
+        yield from fetch(statement(using), {**values, "entries": ids[start : start + at_once]}, using)
 
 
 def given(using: str) -> str:

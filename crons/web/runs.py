@@ -14,49 +14,21 @@ from crons.conf import conf
 from crons.models import Attempt, AuditEvent, Run
 from crons.presentation import UNWANTED, describe_run, length, local, readable, readable_line, words
 from crons.verdicts import MEANINGS, Kind, State, Verdict, named_error
+from crons.watch.usual import ENOUGH, NEWEST, Amount, Percentiles
 from crons.web import rights
 
 # A run with more tries than these shows the last ones.
 ATTEMPTS = 20
 EVENTS = 20
-# Against so many runs of the entry before it a try is compared.
-COMPARED = 60
-# With fewer, nothing is said to be usual.
-ENOUGH = 5
 # How high the chart of durations is.
 CHART = 60
-# An unusual try takes so many times what the median one does.
-UNUSUAL = 2
-
-
-@dataclass(frozen=True)
-class Usually:
-    """What earlier tries that succeeded took of something: the median, what 95 of 100 stay below, how many they are."""
-
-    p50: float
-    p95: float
-    count: int
-
-    @classmethod
-    def of(cls, values: Sequence[float]) -> Usually | None:
-        """Make it of *values*; None where they are too few."""
-        found = sorted(values)
-        if len(found) < ENOUGH:
-            return None
-        return cls(found[(len(found) - 1) // 2], found[-(-len(found) * 95 // 100) - 1], len(found))
-
-    def against(self, value: float) -> str:
-        """Say how *value* compares; empty where it is nothing to wonder at."""
-        if self.p50 > 0 and value > max(self.p95, UNUSUAL * self.p50):
-            return f"{value / self.p50:.1f} times the usual"
-        return ""
 
 
 @dataclass(frozen=True)
 class Before:
-    """What an earlier run's last attempt took: seconds, seconds of processor, bytes of memory at most."""
+    """What an earlier run's last attempt took: time, seconds of processor, bytes of memory at most."""
 
-    took: float
+    took: timedelta
     cpu: float | None
     memory: int | None
     is_good: bool
@@ -183,16 +155,11 @@ def look(run: Run) -> Seen:
     attempts = list(rows[:ATTEMPTS])
     before = _before(run)
     good = [each for each in before.values() if each.is_good]
-    usual = {
-        "took": Usually.of([each.took for each in good]),
-        "cpu": Usually.of([each.cpu for each in good if each.cpu is not None]),
-        "memory": Usually.of([each.memory for each in good if each.memory is not None]),
-    }
     events = AuditEvent.objects.using(conf.database).filter(subject_type="run", subject=str(run.pk))
     return Seen(
         run=run,
         as_of=now,
-        tries=[_try(each, usual, now) for each in attempts],
+        tries=[_try(each, good, now) for each in attempts],
         events=list(events.order_by("-pk")[:EVENTS]),
         sentences=_sentences(run, attempts, now),
         bars=_bars(run, before, attempts, now),
@@ -204,37 +171,37 @@ def _before(run: Run) -> dict[int, Before]:
     """Return what the last attempts of the runs planned before this one took, by their runs, the oldest first."""
     runs = Run.objects.using(conf.database).filter(entry=run.entry_id, planned_at__lte=run.planned_at)
     newest = runs.exclude(pk=run.pk).order_by("-planned_at", "-pk").values_list("current_attempt", flat=True)
-    chosen = [each for each in newest[:COMPARED] if each is not None]
+    chosen = [each for each in newest[:NEWEST] if each is not None]
     ended = Attempt.objects.using(conf.database).filter(pk__in=chosen, ended_at__isnull=False)
     columns = ("run_id", "outcome", "begun_at", "ended_at", "cpu_seconds", "peak_memory_bytes")
     return {
-        run_id: Before((ended_at - begun_at).total_seconds(), cpu, memory, outcome == Verdict.SUCCEEDED)
+        run_id: Before(max(ended_at - begun_at, timedelta()), cpu, memory, outcome == Verdict.SUCCEEDED)
         for run_id, outcome, begun_at, ended_at, cpu, memory in ended.order_by("begun_at", "pk").values_list(*columns)
     }
 
 
-def _try(attempt: Attempt, usual: dict[str, Usually | None], now: datetime) -> Try:
-    took = ((attempt.ended_at or now) - attempt.begun_at).total_seconds()
-    so_far = "" if attempt.ended_at else " so far"
-    measured = [_measured("took", took, usual["took"], _seconds, so_far)]
-    if attempt.cpu_seconds is not None:
-        measured.append(_measured("processor", attempt.cpu_seconds, usual["cpu"], lambda value: f"{value:.2f} s"))
-    if attempt.peak_memory_bytes is not None:
-        measured.append(_measured("memory at most", attempt.peak_memory_bytes, usual["memory"], _megabytes))
+def _try(attempt: Attempt, good: Sequence[Before], now: datetime) -> Try:
+    took, so_far = (attempt.ended_at or now) - attempt.begun_at, "" if attempt.ended_at else " so far"
+    measured = [_measured("took", took, [each.took for each in good], length, so_far)]
+    if (cpu := attempt.cpu_seconds) is not None:
+        usual = [each.cpu for each in good if each.cpu is not None]
+        measured.append(_measured("processor", cpu, usual, lambda value: f"{value:.2f} s"))
+    if (memory := attempt.peak_memory_bytes) is not None:
+        usual = [each.memory for each in good if each.memory is not None]
+        measured.append(_measured("memory at most", memory, usual, _megabytes))
     return Try(attempt, measured, readable_line(named_error(attempt.error))[:300] if attempt.error else "")
 
 
 def _measured(
-    label: str, value: float, usual: Usually | None, say: Callable[[float], str], suffix: str = ""
+    label: str, value: Amount, before: Sequence[Amount], say: Callable[[Amount], str], suffix: str = ""
 ) -> Measured:
-    if usual is None:
+    """Hold *value* against what earlier tries that succeeded took, where they are enough to call that usual."""
+    if len(before) < ENOUGH:
         return Measured(label, say(value) + suffix)
+    usual = Percentiles.of(before)
     told = f"usually {say(usual.p50)}, 95 of 100 up to {say(usual.p95)}"
-    return Measured(label, say(value) + suffix, told, usual.against(value))
-
-
-def _seconds(value: float) -> str:
-    return length(timedelta(seconds=value))
+    beyond = f"{value / usual.p50:.1f} times the usual" if usual.is_beyond(value) and usual.p50 else ""
+    return Measured(label, say(value) + suffix, told, beyond)
 
 
 def _megabytes(value: float) -> str:
@@ -283,17 +250,17 @@ def _bars(run: Run, before: dict[int, Before], attempts: list[Attempt], now: dat
         return []
     last = attempts[0]
     took = [(run_id, each.took, each.is_good) for run_id, each in before.items()]
-    this = ((last.ended_at or now) - last.begun_at).total_seconds()
+    this = (last.ended_at or now) - last.begun_at
     took.append((run.pk, this, last.outcome in ("", Verdict.SUCCEEDED)))
-    longest = max(seconds for _, seconds, _ in took) or 1
+    longest = max(each for _, each, _ in took) or timedelta(seconds=1)
     return [
         Bar(
             run_id=run_id,
-            height=max(round(seconds * CHART / longest), 1),
-            told=f"run {run_id}: {_seconds(seconds)}",
+            height=max(round(each * CHART / longest), 1),
+            told=f"run {run_id}: {length(each)}",
             tone="good" if is_good else "bad",
             is_this=run_id == run.pk,
             x=place * 10,
         )
-        for place, (run_id, seconds, is_good) in enumerate(took)
+        for place, (run_id, each, is_good) in enumerate(took)
     ]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from contextlib import suppress
 from datetime import UTC, date, datetime, time, timedelta, tzinfo
 
 from crons.exceptions import Refused
@@ -10,6 +11,8 @@ from crons.schedules import FAR_FUTURE, Schedule, zones
 from crons.why.facts import Asked, ClockChange
 
 _TIME = re.compile(r"(\d{1,2}):(\d{2})(?::(\d{2}))?")
+# "2026-10-25 2:30": Python wants two.
+_HOUR_OF_ONE_DIGIT = re.compile(r"(?<=[T ])(\d:)")
 _FIRST_YEAR, _LAST_YEAR = 3, 9998
 _DAY = timedelta(days=1)
 
@@ -49,9 +52,9 @@ def _parsed(text: str, zone: str) -> datetime | date | time:
         if clock := _TIME.fullmatch(text):
             hour, minute, second = (int(part or 0) for part in clock.groups())
             return time(hour, minute, second)
-        if len(text) == len("2026-10-25"):
+        with suppress(ValueError):
             return date.fromisoformat(text)
-        return datetime.fromisoformat(text)
+        return datetime.fromisoformat(_HOUR_OF_ONE_DIGIT.sub(r"0\1", text).replace(" UTC", "+00:00"))
     except ValueError as error:
         raise Refused(expected) from error
 

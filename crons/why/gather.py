@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta, timezone, tzinfo
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -27,6 +27,34 @@ DIGITS = 19
 CHANGES = ("change", "return", "reschedule")
 
 
+@dataclass(frozen=True)
+class Place:
+    """Where the moment stands: whether it is a slot, and the slots beside it, where an answer is about them."""
+
+    is_slot: bool
+    before: datetime | None
+    after: datetime | None
+
+    @property
+    def beside(self) -> list[datetime]:
+        """The slots beside it that there are."""
+        return [at for at in (self.before, self.after) if at is not None]
+
+
+@dataclass(frozen=True)
+class Others:
+    """What else the ledger has that an answer about one slot may name. *written_off* is the range the slot lies in."""
+
+    is_open: bool
+    ranges: Mapping[datetime, Range]
+    written_off: Range | None
+    runs: Sequence[Run]
+    overlapped: Run | None
+    going: Run | None
+    newer: Run | None
+    attempts: Sequence[Attempt]
+
+
 def gather(name: str, moment: str | datetime | None, now: datetime, *, run: int | None = None) -> Facts:
     """Find what is known of one slot of the entry called *name*; of *run*, where one is given.
 
@@ -34,60 +62,28 @@ def gather(name: str, moment: str | datetime | None, now: datetime, *, run: int 
     Cost: at most statements.MOST_STATEMENTS.
     """
     entry, renamed = statements.entry_called(name)
-    tz = _tz(entry.zone)
-    current = _parsed(entry.schedule)
+    tz, current = _tz(entry.zone), _parsed(entry.schedule)
     known = statements.runs_of(entry)
-    given = known.filter(pk=run).first() if run is not None else None
-    if run is not None and given is None:
-        raise Refused(f"run {run} is none of {entry.name!r}. See: manage.py crons history {entry.name}")
-    if given is None and moment is None and not entry.schedule:  # the newest that somebody asked for
-        given = known.order_by("-planned_at", "-pk").first()
+    given = _given(entry, known, run, moment)
     asked = _asked(moment, entry, current, tz, now, given)
     found = given or known.filter(slot_at=asked.at).first()
     of_entry, of_run = statements.deeds(entry, found)
     deeds = tuple(map(rows.deed_facts, of_entry))
     changed, set_by = _changes(deeds, asked.at)
-    schedule, zone = current, entry.zone
-    if changed is not None:
-        was = changed.before
-        schedule, zone = _parsed(str(was.get("schedule") or "")), str(was.get("zone") or entry.zone)
-    there = _tz(zone)
-    is_slot = found is not None or (schedule is not None and _is_slot(schedule, asked.at, there))
-    is_early = found is None and asked.at <= entry.first_seen_at
-    # The slots beside it, where that is what an answer is about.
-    before = _beside(entry, schedule, asked.at, there, -1) if not is_slot else None
-    after = _beside(entry, schedule, asked.at, there, 1) if not is_slot or is_early else None
-    at_itself = [asked.at] if found is None and is_slot else []
-    ranges = statements.ranges_at(entry, [*at_itself, *(at for at in (before, after) if at is not None)])
-    written_off = ranges.get(asked.at) if at_itself else None
-    is_open = found.state != State.DONE if found is not None else is_slot and written_off is None
-    asks_newer = _newer(known, found, written_off)
-    overlapped_by = _overlapped_by(found)
-    others = statements.some_runs(
-        [
-            *(known.filter(slot_at=at)[:1] for at in (before, after) if at is not None),
-            None if is_slot else statements.requested_at(entry, asked.at),
-            known.filter(pk=overlapped_by) if overlapped_by else None,
-            asks_newer,
-            known.filter(active_key=entry.pk)[:1] if is_open else None,
-        ]
-    )
-    overlapped = next((each for each in others if each.pk == overlapped_by), None)
-    going = next((each for each in others if is_open and each.active_key == entry.pk), None)
-    attempts = statements.attempts_of({each.pk: each for each in (found, overlapped, going) if each}.values())
-    newer_than = found.slot_at if found is not None else written_off.last_at if written_off is not None else None
-    newer = next((each for each in others if newer_than and each.slot_at and each.slot_at > newer_than), None)
+    schedule, zone = _schedule_then(entry, current, changed)
+    place = _place(entry, found, schedule, asked.at, _tz(zone))
+    others = _others(entry, known, found, asked.at, place)
     facts = Facts(
         now=now,
         asked=asked,
         entry=rows.entry_facts(entry),
         schedule=schedule,
         schedule_zone=zone,
-        is_slot=is_slot,
+        is_slot=place.is_slot,
         grace=conf.grace,
         kept=min((each for each in conf.keep.values() if each is not None), default=None),
-        run=rows.run_facts(found, attempts),
-        range=rows.range_facts(written_off),
+        run=rows.run_facts(found, others.attempts),
+        range=rows.range_facts(others.written_off),
         deeds=deeds,
         of_run=tuple(map(rows.deed_facts, of_run)),
         changed=changed,
@@ -95,18 +91,30 @@ def gather(name: str, moment: str | datetime | None, now: datetime, *, run: int 
         renamed=rows.deed_facts(renamed) if renamed is not None else None,
         former_name=name if name != entry.name else "",
         pause=rows.pause_facts(entry, now),
-        overlapped=rows.run_facts(overlapped, attempts),
-        newer=rows.run_facts(newer) if asks_newer is not None else None,
-        silence=_silence(asked.at, found, written_off),
-        before=_nearby(before, others, ranges),
-        after=_nearby(after, others, ranges),
-        requested=_requested(asked.at, others) if not is_slot else (),
+        overlapped=rows.run_facts(others.overlapped, others.attempts),
+        newer=rows.run_facts(others.newer),
+        silence=_silence(asked.at, found, others.written_off),
+        before=_nearby(place.before, others),
+        after=_nearby(place.after, others),
+        requested=_requested(asked.at, others.runs) if not place.is_slot else (),
         next_at=_next(entry, current, tz, now),
     )
-    if not is_open:
+    if not others.is_open:
         return facts
     schedulers = tuple(rows.scheduler_facts(each, entry) for each in watch.living(now))
-    return replace(facts, schedulers=schedulers, in_the_way=_in_the_way(entry, found, going, attempts))
+    return replace(facts, schedulers=schedulers, in_the_way=_in_the_way(entry, found, others))
+
+
+def _given(entry: Entry, known: QuerySet[Run], run: int | None, moment: str | datetime | None) -> Run | None:
+    """Return the run that is asked about, where that is no slot's by its moment."""
+    if run is not None:
+        given = known.filter(pk=run).first()
+        if given is None:
+            raise Refused(f"run {run} is none of {entry.name!r}. See: manage.py crons history {entry.name}")
+        return given
+    if moment is None and not entry.schedule:  # the newest that somebody asked for
+        return known.order_by("-planned_at", "-pk").first()
+    return None
 
 
 def _asked(
@@ -131,6 +139,55 @@ def _changes(deeds: Sequence[Deed], at: datetime) -> tuple[Deed | None, Deed | N
     later = next((each for each in those if each.at >= at), None)
     earlier = [each for each in those if each.at < at]
     return later, earlier[-1] if earlier else None
+
+
+def _schedule_then(entry: Entry, current: Schedule | None, changed: Deed | None) -> tuple[Schedule | None, str]:
+    """Return the schedule that held at the moment, and its zone: what the first change after it took away."""
+    if changed is None:
+        return current, entry.zone
+    return _parsed(str(changed.before.get("schedule") or "")), str(changed.before.get("zone") or entry.zone)
+
+
+def _place(entry: Entry, found: Run | None, schedule: Schedule | None, at: datetime, tz: tzinfo) -> Place:
+    is_slot = found is not None or (schedule is not None and _is_slot(schedule, at, tz))
+    is_early = found is None and at <= entry.first_seen_at
+    return Place(
+        is_slot=is_slot,
+        before=_beside(entry, schedule, at, tz, -1) if not is_slot else None,
+        after=_beside(entry, schedule, at, tz, 1) if not is_slot or is_early else None,
+    )
+
+
+def _others(entry: Entry, known: QuerySet[Run], found: Run | None, at: datetime, place: Place) -> Others:
+    """Read with three statements what else may be named: ranges, runs, and the attempts of these."""
+    is_missing = found is None and place.is_slot
+    ranges = statements.ranges_at(entry, [*([at] if is_missing else []), *place.beside])
+    written_off = ranges.get(at) if is_missing else None
+    is_open = found.state != State.DONE if found is not None else is_missing and written_off is None
+    asks_newer, overlapped_by = _newer(known, found, written_off), _overlapped_by(found)
+    runs = statements.some_runs(
+        [
+            *(known.filter(slot_at=each)[:1] for each in place.beside),
+            None if place.is_slot else statements.requested_at(entry, at),
+            known.filter(pk=overlapped_by) if overlapped_by else None,
+            asks_newer,
+            known.filter(active_key=entry.pk)[:1] if is_open else None,
+        ]
+    )
+    overlapped = next((each for each in runs if each.pk == overlapped_by), None)
+    going = next((each for each in runs if is_open and each.active_key == entry.pk), None)
+    newer_than = found.slot_at if found is not None else written_off.last_at if written_off is not None else None
+    newer = next((each for each in runs if newer_than and each.slot_at and each.slot_at > newer_than), None)
+    return Others(
+        is_open=is_open,
+        ranges=ranges,
+        written_off=written_off,
+        runs=runs,
+        overlapped=overlapped,
+        going=going,
+        newer=newer if asks_newer is not None else None,
+        attempts=statements.attempts_of({each.pk: each for each in (found, overlapped, going) if each}.values()),
+    )
 
 
 def _when(said: Mapping[str, Any]) -> tuple[object, object]:
@@ -165,14 +222,15 @@ def _beside(entry: Entry, schedule: Schedule | None, at: datetime, tz: tzinfo, s
     return slot if entry.first_seen_at < slot < FAR_FUTURE else None
 
 
-def _nearby(slot: datetime | None, runs: Sequence[Run], ranges: Mapping[datetime, Range]) -> Nearby | None:
+def _nearby(slot: datetime | None, others: Others) -> Nearby | None:
     """Say what became of a slot beside the moment."""
     if slot is None:
         return None
-    run = next((each for each in runs if each.slot_at == slot), None)
+    run = next((each for each in others.runs if each.slot_at == slot), None)
     if run is not None:
         return Nearby(slot, run.verdict or run.state, run.reason)
-    return Nearby(slot, ranges[slot].verdict, ranges[slot].reason) if slot in ranges else Nearby(slot, "")
+    within = others.ranges.get(slot)
+    return Nearby(slot, within.verdict, within.reason) if within is not None else Nearby(slot, "")
 
 
 def _overlapped_by(run: Run | None) -> int | None:
@@ -219,10 +277,11 @@ def _next(entry: Entry, schedule: Schedule | None, tz: tzinfo, now: datetime) ->
     return found if found < FAR_FUTURE else None
 
 
-def _in_the_way(entry: Entry, run: Run | None, going: Run | None, attempts: Sequence[Attempt]) -> InTheWay:
+def _in_the_way(entry: Entry, run: Run | None, others: Others) -> InTheWay:
+    going = others.going
     busy = [each for each in statements.going_attempts() if run is None or each.run_id != run.pk]
     return InTheWay(
-        going=rows.run_facts(going, attempts) if run is None or going is None or going.pk != run.pk else None,
+        going=rows.run_facts(going, others.attempts) if run is None or going is None or going.pk != run.pk else None,
         group_running=statements.running_in_full_group(entry),
         busy=tuple(map(rows.busy_facts, busy)),
         places=conf.max_running,

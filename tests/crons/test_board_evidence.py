@@ -98,7 +98,7 @@ def test_whole_board_costs_twelve_statements(outage):
 
     assert len(captured) <= 12
     [long] = seen.running.rows
-    assert seen.usual[long.run.entry_id].is_long(NOON - long.begun_at)
+    assert seen.usual[long.run.entry_id].is_beyond(NOON - long.begun_at)
     assert [each.name for each in seen.retired.rows] == ["gone"]
     assert len(seen.problems.rows) == 17
     assert [len(each.problems) for each in seen.folded.rows] == [17]

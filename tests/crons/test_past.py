@@ -15,6 +15,7 @@ from crons.watch import Look
 from crons.watch.past import idle, silent, too_long
 from tests.crons.conftest import NOON, minutes
 from tests.crons.filling import full_scans
+from tests.crons.growing import shrink
 
 pytestmark = pytest.mark.django_db
 _tokens = itertools.count(1)
@@ -279,6 +280,7 @@ def test_a_garbled_row_hides_no_other(report, make_entry):
 
 def test_rules_over_the_past_cost_a_few_statements(make_entry, django_assert_num_queries):
     """However many entries: each statement is about all of them, and reads no table of runs whole."""
+    shrink()
     entries = [make_entry(f"entry{number}", max_silence=hours(1)) for number in range(120)]
     for each in entries:
         for ago in (50, 110, 170):

@@ -59,7 +59,7 @@ def backlog(request: pytest.FixtureRequest, django_db_setup: None, django_db_blo
 def plans(monkeypatch: pytest.MonkeyPatch) -> dict[str, list[str]]:
     """By the name of the function in `queries`, the steps that the database takes for each statement it is asked."""
     seen: dict[str, list[str]] = {}
-    real = queries._rows
+    real = queries.fetch
 
     def explained(sql: str, values: Any, using: str) -> Any:
         prefix = "EXPLAIN QUERY PLAN " if IS_SQLITE else "EXPLAIN "
@@ -67,7 +67,7 @@ def plans(monkeypatch: pytest.MonkeyPatch) -> dict[str, list[str]]:
         seen.setdefault(sys._getframe(1).f_code.co_name, []).extend(steps)
         return real(sql, values, using)
 
-    monkeypatch.setattr(queries, "_rows", explained)
+    monkeypatch.setattr(queries, "fetch", explained)
     return seen
 
 

@@ -9,6 +9,7 @@ from django.db import connection
 
 from crons.models import Attempt, Entry, Run
 from crons.watch import Usual, last_success_of, usual_of
+from crons.watch.usual import Percentiles
 from tests.crons.conftest import NOON, minutes
 
 pytestmark = pytest.mark.django_db
@@ -78,7 +79,16 @@ def test_a_hundred_entries_are_one_statement(make_entry, django_assert_num_queri
 )
 def test_long_is_twice_as_long_and_a_minute_more(p95, count, running_for, is_long):
     """A job of a second that takes three worries nobody; of four runs nothing is said."""
-    assert Usual(p95, p95, count).is_long(running_for) is is_long
+    assert Usual(p95, p95, count).is_beyond(running_for) is is_long
+
+
+def test_what_is_no_length_is_held_against_twice_the_p95_alone():
+    """Of memory and processor seconds there is no minute that nobody wonders at."""
+    usual = Percentiles.of([64.0, 1.0, 2.0, 3.0, 4.0])
+
+    assert (usual.p50, usual.p95, usual.count) == (3.0, 64.0, 5)
+    assert [usual.is_beyond(value) for value in (128.0, 128.5)] == [False, True]
+    assert Percentiles.of([1.0]).limit is None
 
 
 def test_last_success_is_that_of_the_newest_moment(make_entry):

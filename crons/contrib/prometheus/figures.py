@@ -9,7 +9,7 @@ own, and what came last is read back to `WINDOW`, or to the newest `NEWEST` rows
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
@@ -18,7 +18,7 @@ from django.db import connections
 
 from crons import ledger
 from crons.columns import UNREAD
-from crons.ledger.sql import along, moment, parameter
+from crons.ledger.sql import along, fetch, moment
 from crons.ledger.transactions import reading
 from crons.models import Entry
 from crons.schedules import FAR_FUTURE, FAR_PAST
@@ -122,7 +122,7 @@ def _read_runs(figures: Figures, labels: Mapping[int, str], using: str) -> None:
             AND n.planned_at < %(ever)s
             ORDER BY n.planned_at DESC, n.id DESC LIMIT %(newest)s
         ) r LEFT JOIN {a}"""
-    rows = list(_rows(sql, using, since=figures.now - WINDOW, newest=NEWEST, ever=FAR_FUTURE))
+    rows = fetch(sql, _values(figures), using)
     oldest = None
     for entry, verdict, tries, slot, planned, begun, ended in rows:
         label = labels.get(entry, OTHERS)
@@ -144,7 +144,7 @@ def _read_ranges(figures: Figures, labels: Mapping[int, str], using: str) -> Non
     sql = f"""
         SELECT g.entry_id, g.verdict, g.count FROM crons_range g {along("crons_range_last", using)}
         WHERE g.last_at > %(since)s AND g.last_at < %(ever)s ORDER BY g.last_at DESC, g.id DESC LIMIT %(newest)s"""
-    for entry, verdict, count in _rows(sql, using, since=figures.now - WINDOW, newest=NEWEST, ever=FAR_FUTURE):
+    for entry, verdict, count in fetch(sql, _values(figures), using):
         figures.slots_without_run[labels.get(entry, OTHERS), verdict] += count
 
 
@@ -164,7 +164,7 @@ def _read_counts(figures: Figures, using: str) -> None:
     sql = " UNION ALL ".join(
         f"SELECT '{what}', COUNT(*) FROM (SELECT 1 FROM {where} LIMIT {MOST}) c" for what, where in counted.items()
     )
-    for what, count in _rows(sql, using, past=FAR_PAST, future=FAR_FUTURE, now=figures.now):
+    for what, count in fetch(sql, {"past": FAR_PAST, "future": FAR_FUTURE, "now": figures.now}, using):
         kind, _, of = what.partition(" ")
         if kind == "queue":
             figures.queue[of] = count
@@ -178,7 +178,7 @@ def _read_incidents(figures: Figures, using: str) -> None:
     sql = f"""
         SELECT rule, COUNT(*) FROM (SELECT rule FROM crons_incident WHERE open_key > '' LIMIT {MOST}) i
         GROUP BY rule ORDER BY rule"""
-    for rule, count in _rows(sql, using):
+    for rule, count in fetch(sql, {}, using):
         figures.incidents[rule, terms_of(rule).severity] += count
 
 
@@ -193,7 +193,5 @@ def _read_schedulers(figures: Figures) -> None:
         figures.beats.append(Beat(kind, host, living, _since(latest.beat_at, figures.now), latest.clock_skew_seconds))
 
 
-def _rows(sql: str, using: str, **values: Any) -> Iterator[tuple[Any, ...]]:
-    with connections[using].cursor() as cursor:
-        cursor.execute(sql, {name: parameter(value, using) for name, value in values.items()})
-        yield from cursor.fetchall()
+def _values(figures: Figures) -> dict[str, Any]:
+    return {"since": figures.now - WINDOW, "newest": NEWEST, "ever": FAR_FUTURE}

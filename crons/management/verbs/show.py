@@ -53,7 +53,7 @@ class Show(Verb):
         if out.json:
             tried = [{**as_json(each), "work": work_as_json(work_of(each))} for each in attempts]
             done = [as_json(each) for each in deeds]
-            more = {"usual": usual and usual.as_json(), "audit": done, "attempts": tried}
+            more = {"usual": usual and _usual_as_json(usual), "audit": done, "attempts": tried}
             out.row({"model": "run", **as_json(run), **more})
             return 0
         _print_run(run, out)
@@ -129,11 +129,17 @@ def _print_attempt(attempt: Attempt, zone: str, now: datetime, usual: Usual | No
         out.line(f"    {line}".rstrip())
 
 
+def _usual_as_json(usual: Usual) -> dict[str, float]:
+    return {
+        "p50_seconds": usual.p50.total_seconds(), "p95_seconds": usual.p95.total_seconds(), "count": usual.count
+    }  # fmt: skip
+
+
 def _took(attempt: Attempt, now: datetime, usual: Usual | None) -> str:
     if usual is None:
         return took(attempt, now)
     text = describe_usual(usual.p50, usual.p95)
-    if usual.is_long((attempt.ended_at or now) - attempt.begun_at):
+    if usual.is_beyond((attempt.ended_at or now) - attempt.begun_at):
         return f"{took(attempt, now)}, longer than usual ({text})"
     return f"{took(attempt, now)} (usually {text})"
 

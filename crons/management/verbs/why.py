@@ -28,14 +28,15 @@ class Why(Verb):
         parser.add_argument(
             "moment",
             metavar="MOMENT",
-            nargs="?",
+            nargs="*",  # as crons prints them: a day, a time and an offset, without quotes
             help="The slot, on the entry's clock: 02:00 (the last one that has come), 2026-10-25 (that day's first), "
-            "2026-10-25T02:00, or with an offset. The newest slot by default.",
+            "2026-10-25 02:00, or with an offset. The newest slot by default.",
         )
         parser.add_argument("--run", type=run_number, metavar="RUN_ID", help="A run of it, also one that has no slot.")
 
     def handle(self, options: Mapping[str, Any], out: Out) -> int:
-        answer = api.why(options["entry"], options["moment"], run=options["run"])
+        moment = " ".join(options["moment"]) if options["moment"] else None
+        answer = api.why(options["entry"], moment, run=options["run"])
         if out.json:
             out.row(
                 {

@@ -34,6 +34,19 @@ def test_why_prints_verdict_facts_and_what_to_do(crons, clock, make_entry, make_
     assert (said.err, said.code) == ("", 0)
 
 
+def test_a_moment_needs_no_quotes(crons, clock, make_entry):
+    """Copied from a line that crons printed; a word that a script left empty is no moment, not the newest slot."""
+    make_entry()
+
+    asked = [crons("why", "report", *words.split(",")) for words in ("2026-10-25,02:00:00,+02:00", "2026-10-25T00:00Z")]
+    empty = crons("why", "report", "")
+
+    assert asked[0].out == asked[1].out
+    assert asked[0].out.startswith("report, slot 2026-10-25 02:00:00 +02:00: ")
+    assert (empty.out, empty.code) == ("", 1)
+    assert "'' is no moment." in empty.err
+
+
 def test_why_json_is_one_object(crons, clock, make_entry):
     """Programs read words of a closed set, and pass the sentences on."""
     entry = make_entry()
