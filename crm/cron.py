@@ -160,6 +160,50 @@ def make_reports(context: Context | None = None) -> None:
 
 
 @job(
+    cron("7-52/15 * * * *"),  # there are zones whose hours begin at a quarter
+    timeout=timedelta(minutes=10),
+    idempotent=True,
+    retry=Retry(times=2, wait=timedelta(minutes=4)),
+    description="Send the reports to those who get them by mail, at the hour that each has chosen.",
+    owner="management",
+    tags=("crm", "report", "mail"),
+)
+def send_digests(context: Context | None = None, *, force: bool = False) -> None:
+    """Plan a mail for each recipient of a new report, and send what is due; fail where somebody has to look."""
+    from crm.digests import digests
+
+    until, key = _run_of(context)
+    digests.plan(until, now=timezone.now(), key=key)
+    _send_mails("digest", digests.compose, "send_digests", until, context, force=force)
+
+
+def _send_mails(
+    kind: str, compose: Any, command: str, until: datetime, context: Context | None, *, force: bool
+) -> None:
+    """Send what is due of *kind*, at most as many as one run may, and say what became of it."""
+    from crm.digests import outbox
+
+    if not force:
+        try:
+            outbox.refuse_too_many(outbox.due(kind, until).count(), settings.CRM_MAIL_MAX_COUNT, command)
+        except outbox.MailsRefused as error:
+            if context is None:
+                raise
+            raise GiveUp(str(error)) from error  # a person has to look: the next tries would refuse as well
+    with progress.shown("Sending", context) as on_progress:
+        done = outbox.send_due(kind, compose, until=until, on_progress=on_progress)
+    skipped = outbox.as_counts(done.skipped)
+    _report(context, examined=done.examined, changed=done.sent, skipped=skipped, failed=len(done.wrong))
+    _say(f"Sent {done.sent} mails.", *(f"Not sent {count}: {reason}." for reason, count in skipped.items()))
+    _say(*(f"{name}: {what}" for name, what in done.wrong.items()))
+    if done.wrong:
+        name, what = next(iter(done.wrong.items()))
+        raise RuntimeError(
+            f"{len(done.wrong)} mails need a look (the admin's list of mails), the first, {name}: {what}"
+        )
+
+
+@job(
     cron("3-58/5 * * * *"),  # not at the full hours, at which all the others come
     timeout=timedelta(minutes=4),
     idempotent=True,

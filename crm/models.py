@@ -264,20 +264,23 @@ class ServiceToken(models.Model):
 
 # Each subject keeps its tables beside its rules; Django looks for them here.
 from crm.archives.models import Archive  # noqa: E402
-from crm.digests.models import Report  # noqa: E402
+from crm.digests.models import Mail, Recipient, Report, SuppressedAddress  # noqa: E402
 from crm.webhooks import models as webhooks_models  # noqa: E402, F401
 
 __all__ = [
     "Archive",
     "Customer",
     "CustomerTombstone",
+    "Mail",
     "Order",
     "OrderItem",
     "Product",
+    "Recipient",
     "Report",
     "Restock",
     "ServiceToken",
     "StockMovement",
+    "SuppressedAddress",
     "kept_email",
     "phone_validator",
 ]

@@ -223,6 +223,12 @@ else:
     EMAIL_HOST, EMAIL_PORT, EMAIL_TIMEOUT = _SMTP["host"], _SMTP["port"], _SMTP["timeout"]
     EMAIL_HOST_USER, EMAIL_HOST_PASSWORD = _SMTP["username"], _SMTP["password"]
     EMAIL_USE_TLS = _SMTP["use_tls"]
+CRM_SITE_URL = environment.text("CRM_SITE_URL", "http://127.0.0.1:8000").rstrip("/")
+if not CRM_SITE_URL.startswith(("http://", "https://")):
+    raise ImproperlyConfigured(
+        f"CRM_SITE_URL={CRM_SITE_URL!r} must start with http:// or https://, such as https://crm.example.com."
+    )
+CRM_MAIL_MAX_COUNT = environment.whole("CRM_MAIL_MAX_COUNT", 1000)
 DEFAULT_FROM_EMAIL = SERVER_EMAIL = environment.text("CRM_EMAIL_FROM", "crm@localhost")
 
 CRM_LOG_DIR = BASE_DIR / environment.text("CRM_LOG_DIR", "var/log")

@@ -8,6 +8,8 @@ from django.utils.module_loading import import_string
 from django.views.decorators.csrf import csrf_exempt
 from django.views.generic import RedirectView
 
+from crm.digests.views import preferences
+
 admin.site.site_header = admin.site.site_title = "CRM"
 admin.site.index_title = "Customers, products and orders"
 
@@ -23,5 +25,6 @@ urlpatterns = [
     path("", RedirectView.as_view(pattern_name="admin:index")),
     path("admin/", admin.site.urls),
     path("crons/", include("crons.urls")),
+    path("mail/<str:token>", preferences, name="mail_preferences"),
     re_path(r"^graphql/?$", graphql, name="graphql"),
 ]

@@ -5,6 +5,7 @@ from typing import Any
 
 from django.db.models import Count, Sum
 
+from crm.digests.models import Mail
 from crons import Context, api
 
 _FAILURES = ("failed", "timed_out", "lost")
@@ -32,7 +33,15 @@ def figures(since: datetime, until: datetime) -> dict[str, Any]:
     return {
         "verdicts": [[verdict, count] for verdict, count in sorted(verdicts.items()) if count],
         "failing": [list(each) for each in failing[:MOST_JOBS]],
+        "mails": _mails(since, until),
     }
+
+
+def _mails(since: datetime, until: datetime) -> list[list[Any]]:
+    """Count the mails planned in the window by what became of them, in people's words."""
+    rows = Mail.objects.filter(created_at__gte=since, created_at__lt=until).order_by()
+    counts = dict(rows.values_list("state").annotate(Count("pk")))
+    return [[state.label.lower(), counts[state]] for state in Mail.State if state in counts]
 
 
 def is_troubled(data: dict[str, Any]) -> bool:

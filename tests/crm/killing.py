@@ -10,6 +10,7 @@ from unittest.mock import patch
 
 from django.db import connection, transaction
 
+_ATOMIC = transaction.Atomic.__init__
 _OF_TRANSACTIONS = ("SAVEPOINT", "RELEASE", "ROLLBACK")
 
 
@@ -57,10 +58,18 @@ def _kill(work: Callable[[], object], number: int, calls: Sequence[tuple[Any, st
 
     with ExitStack() as stack:
         stack.enter_context(connection.execute_wrapper(wrapper))
+        stack.enter_context(patch.object(transaction.Atomic, "__init__", _with_savepoint))
         for place, name in calls:
             stack.enter_context(patch.object(place, name, counted(getattr(place, name))))
         try:
             work()
         except Killed:
+            # All blocks of the work are rolled back; Django takes the round's own block for one of them.
+            connection.set_rollback(False)
             return True
     return False
+
+
+def _with_savepoint(self: transaction.Atomic, using: str | None, savepoint: bool, durable: bool) -> None:
+    """Have each block roll back alone, as it would outside of the round's transaction."""
+    _ATOMIC(self, using, True, durable)

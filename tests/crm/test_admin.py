@@ -27,7 +27,9 @@ def superuser(client, db):
     return client
 
 
-@pytest.mark.parametrize("model", ["customer", "product", "order", "stockmovement", "servicetoken", "report"])
+@pytest.mark.parametrize(
+    "model", ["customer", "product", "order", "stockmovement", "servicetoken", "report", "recipient", "mail"]
+)
 def test_list_needs_the_same_statements_for_any_number_of_rows(superuser, model):
     url = reverse(f"admin:crm_{model}_changelist")
     call_command("demo_data", "--customers=60", "--now=2026-11-22T02:00:00+00:00")

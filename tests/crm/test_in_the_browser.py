@@ -8,12 +8,23 @@ from django.utils import timezone
 
 from crm import demo, stock, tokens
 from crm.digests import store
-from crm.models import Customer, CustomerTombstone, Order, Product, Restock, StockMovement
+from crm.models import Customer, CustomerTombstone, Mail, Order, Product, Recipient, Restock, StockMovement
 from crm.token_files import JOBS_SCOPES
 from tests.crons.test_in_the_browser import CONTRASTS, chromium  # noqa: F401 (a fixture)
 
 pytestmark = [pytest.mark.needs("chromium"), pytest.mark.django_db(transaction=True)]
-LISTS = ["customer", "product", "order", "customertombstone", "stockmovement", "restock", "servicetoken", "report"]
+LISTS = [
+    "customer",
+    "product",
+    "order",
+    "customertombstone",
+    "stockmovement",
+    "restock",
+    "servicetoken",
+    "report",
+    "recipient",
+    "mail",
+]
 RUN_KEY = f"clean_inactive_customers#{'0123456789abcdef' * 2}"
 
 
@@ -35,6 +46,11 @@ def shop(db):
     stock.move([(Product.objects.all()[0], 10, "")], StockMovement.Reason.RESTOCK, now=now)
     Restock.objects.create(key=RUN_KEY, count=4, created_at=now)
     store.make(now, now, now=now)
+    ada = Recipient.objects.create(name="Ada of the house", email="ada.of.the.house@a-long-name.example.com")
+    Mail.objects.create(
+        kind="digest", key=f"digest:daily:2026-11-21:recipient-{ada.pk}", recipient=ada, due_at=now, created_at=now,
+        state="unknown", reason="SMTPServerDisconnected: Connection unexpectedly closed",
+    )  # fmt: skip
     row, _ = tokens.issue("jobs", JOBS_SCOPES, now + timedelta(days=90))
     tokens.ServiceToken.objects.filter(pk=row.pk).update(last_used_at=now)
 

@@ -208,6 +208,7 @@ def test_each_job_is_one_entry(shop: Shop) -> None:
         (REPORT, "code"),
         (HEARTBEAT, "code"),
         ("make_reports", "code"),
+        ("send_digests", "code"),
         ("send_order_confirmations", "code"),
         (REMINDERS, "code"),
         (RESTOCK, "code"),
