@@ -4,7 +4,8 @@
 #   VENV           default .venv       JOBS   tests at once, default two a core
 #   ON             empty: every test on SQLite, and what touches the database on PostgreSQL too;
 #                  sqlite or postgres: every test once, on this database unless it runs only on the other
-#   REST           with ON=postgres, which files run on SQLite what does not touch the database; default all
+#   REST           with ON=postgres, of which files all tests run there; empty: what does not touch the database runs on
+#                  SQLite, of all files
 #   COVERAGE       1: note in .coverage which lines and branches of crons ran, and fail where they are too few;
 #                  `coverage report` shows them file by file. add: note them beside what is there, and judge nothing
 #   DATABASE_URL   a PostgreSQL to use for its leg instead of one started for it
@@ -58,12 +59,17 @@ scripts/install_debian_packages.sh "${packages[@]}" || failed+=("Debian packages
 files=()
 [[ $selection == 'not slow' ]] || mapfile -t files < <(marked "$selection")
 mapfile -t only_there < <(marked postgres)
-rest=("${files[@]}")
-[[ -z ${REST:-} ]] || mapfile -t rest <<<"$REST"
 case ${ON:-} in
     "") on_sqlite "${files[@]}" && on_postgres "$selection" "${files[@]}" ;;
     sqlite) on_sqlite "${files[@]}" && on_postgres "($selection) and postgres" "${only_there[@]}" ;;
-    postgres) on_sqlite --rest "${rest[@]}" && on_postgres "$selection" "${files[@]}" ;;
+    postgres)
+        if [[ -z ${REST:-} ]]; then
+            on_sqlite --rest "${files[@]}" && on_postgres "$selection" "${files[@]}"
+        else # not two starts for a few tests
+            mapfile -t rest <<<"$REST"
+            on_postgres "$selection" "${files[@]}" "${rest[@]/#/--also=}"
+        fi
+        ;;
     *) failed+=("ON=$ON is neither sqlite nor postgres") ;;
 esac
 

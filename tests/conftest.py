@@ -53,7 +53,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     """Know what scripts/test.sh says where each test shall run once."""
     parser.addoption("--rest", action="store_true", help="on SQLite: only the tests that the PostgreSQL leg leaves out")
     parser.addoption(
-        "--also", action="append", default=[], metavar="PATH", help="with --rest: all tests of PATH (Django 6.1)"
+        "--also", action="append", default=[], metavar="PATH", help="on a leg of its own share: all tests of PATH"
     )
 
 

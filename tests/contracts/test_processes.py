@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from crons.verdicts import Outcome
-from tests.contracts.hosting import Gate, Host, Trail
+from tests.contracts.hosting import Gate, Host, Trail, run_over
 from tests.contracts.selection import processes_here, those_that
 
 
@@ -91,9 +91,9 @@ def test_a_daemon_thread_is_not_waited_for(host: Host) -> None:
 @those_that("isolates")
 def test_a_thread_that_does_not_end_is_ended_by_the_timeout(host: Host, trail: Trail) -> None:
     """The job has returned; its attempt has not ended."""
-    ending = host.run("leaves_thread_for_ever", path=trail.path, timeout=1)
+    ending, seconds = run_over(host, "timeout", 1, "leaves_thread_for_ever", trail)
 
-    assert (ending.outcome, ending.error) == (Outcome.TIMED_OUT, "ran longer than its timeout of 1 s; killed")
+    assert (ending.outcome, ending.error) == (Outcome.TIMED_OUT, f"ran longer than its timeout of {seconds} s; killed")
     host.silence(trail)
 
 

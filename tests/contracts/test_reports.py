@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 from crons.executors.process import endings
 from crons.verdicts import Outcome
-from tests.contracts.hosting import Gate, Host, Trail
+from tests.contracts.hosting import Gate, Host, Trail, run_over
 from tests.contracts.selection import EXECUTORS, executors_here, processes_here, those_that
 
 
@@ -86,7 +86,7 @@ def test_leases_are_renewed_while_jobs_run(host: Host, gate: Gate) -> None:
 def test_a_lease_that_cannot_be_renewed_ends_the_job(host: Host, trail: Trail) -> None:
     host.writer.renews_nothing = True
 
-    ending = host.run("ignores_sigterm", path=trail.path, lease=4)
+    ending, _ = run_over(host, "lease", 4, "ignores_sigterm", trail)
 
     assert (ending.outcome, ending.error) == (Outcome.LOST, endings.LEASE_ENDED)
     host.silence(trail)

@@ -11,7 +11,7 @@ import pytest
 
 from crons.executors.process import supervisor
 from crons.verdicts import Outcome
-from tests.contracts.hosting import PATIENCE_SECONDS, Gate, Host, Trail
+from tests.contracts.hosting import PATIENCE_SECONDS, Gate, Host, Trail, run_over
 from tests.contracts.jobs_under_test import END_AT_SIGTERM
 from tests.contracts.selection import all_executors, processes_here, those_that
 
@@ -71,15 +71,15 @@ def test_a_program_of_another_user_holds_the_attempt(
 @those_that("times_out")
 @pytest.mark.parametrize("job", ["leaves_child", "leaves_daemon"])
 def test_a_timeout_ends_everything_that_the_job_started(host: Host, trail: Trail, job: str) -> None:
-    ending = host.run(job, path=trail.path, end="wait", timeout=4)
+    ending, seconds = run_over(host, "timeout", 4, job, trail, end="wait")
 
-    assert (ending.outcome, ending.error) == (Outcome.TIMED_OUT, "ran longer than its timeout of 4 s; killed")
+    assert (ending.outcome, ending.error) == (Outcome.TIMED_OUT, f"ran longer than its timeout of {seconds} s; killed")
     host.silence(trail)
 
 
 @those_that("times_out")
 def test_a_timeout_ends_a_job_that_ignores_sigterm(host: Host, trail: Trail) -> None:
-    ending = host.run("ignores_sigterm", path=trail.path, timeout=4)
+    ending, _ = run_over(host, "timeout", 4, "ignores_sigterm", trail)
 
     assert (ending.outcome, ending.exit_code) == (Outcome.TIMED_OUT, -signal.SIGKILL)
     host.silence(trail)

@@ -148,19 +148,26 @@ def test_lists_cost_a_few_statements_and_no_full_scan(admin_client, full):
     assert {address: found for address, found in scans.items() if found} == {}
 
 
-@pytest.mark.parametrize("model", [models.Run, models.Attempt, models.Entry])
-def test_pages_of_rows_cost_few_statements_and_no_full_scan(admin_client, full, model):
+def test_pages_of_rows_cost_few_statements_and_no_full_scan(admin_client, full):
     """Whatever else is in the tables."""
-    row = model.objects.order_by("pk")[3]
-    with CaptureQueriesContext(connection) as captured:
-        page_of(admin_client, row)
+    costs, scans = {}, {}
+    for model in (models.Run, models.Attempt, models.Entry):
+        row = model.objects.order_by("pk")[3]
+        with CaptureQueriesContext(connection) as captured:
+            page_of(admin_client, row)
+        costs[model.__name__], scans[model.__name__] = len(captured), full_scans(captured)
 
-    assert len(captured) <= 8
-    assert full_scans(captured) == []
+    assert max(costs.values()) <= 8, costs
+    assert scans == {"Run": [], "Attempt": [], "Entry": []}
 
 
-def test_lists_count_no_further_than_they_page(admin_client, full, monkeypatch):
+def test_lists_count_no_further_than_they_page(admin_client, make_entry, monkeypatch):
     """What a count leaves out is said, or somebody takes it for all there is."""
+    entry, now = make_entry("job"), timezone.now()
+    models.Run.objects.bulk_create(
+        models.Run(entry=entry, slot_at=at, planned_at=at, recorded_at=at, trigger="tick")
+        for at in (now - minutes(n) for n in range(150))
+    )
     monkeypatch.setattr(base, "PAGED", 120)
 
     page = admin_client.get("/admin/crons/run/?within=ever&p=3").content.decode()

@@ -88,9 +88,10 @@ def test_the_report_is_fired_by_beat_and_made_by_a_worker(on_celery: Shop) -> No
 
     lines = on_celery.log("crm_report_log.txt")
     runs = on_celery.runs()
-    assert len(lines) == len(runs)
+    # On a busy machine the next minute finds the first report still being made, and is skipped.
+    assert len(lines) == runs.count(("slot", "succeeded", "beat", ""))
     assert all(re.fullmatch(REPORT, line) for line in lines), lines
-    assert set(runs) == {("slot", "succeeded", "beat", "")}
+    assert set(runs) <= {("slot", "succeeded", "beat", ""), ("slot", "skipped", "beat", "")}
     assert on_celery.site.sql("SELECT DISTINCT executor FROM crons_attempt") == [("celery",)]
 
 
@@ -108,7 +109,6 @@ def test_a_new_order_is_confirmed_by_a_worker(on_celery: Shop) -> None:
 
 
 @pytest.mark.parametrize("trouble", ["down", "silent"])
-@pytest.mark.sqlite  # what it shows has nothing to do with the database
 def test_an_order_is_made_without_the_broker(on_celery: Shop, redis: brokers.Redis, trouble: str) -> None:
     """It says so and waits for the job, which needs no broker; a silent one takes the connection and says nothing."""
     if trouble == "down":
