@@ -14,6 +14,7 @@ from crm import confirmations, customers, exports, orders, stock, tokens
 from crm.admin_bases import PlainAdmin, ReadOnlyAdmin, TabularInline, moment_shown
 from crm.archives import admin as archives_admin  # noqa: F401 (registers what it shows)
 from crm.digests import admin as digests_admin  # noqa: F401 (registers what it shows)
+from crm.imports import admin as imports_admin  # noqa: F401 (registers what it shows)
 from crm.models import Customer, CustomerTombstone, Order, OrderItem, Product, Restock, ServiceToken, StockMovement
 from crm.webhooks import admin as webhooks_admin  # noqa: F401 (registers what it shows)
 from crm.webhooks import events

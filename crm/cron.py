@@ -14,6 +14,7 @@ from crm import confirmations, customers, logs, progress, reminders, reports, re
 from crm.api_client import ApiClient, ApiFailed
 from crm.archives import nightly
 from crm.archives.moving import Archived, Moving, TooManyRecords
+from crm.imports import running
 from crm.plain_text import one_line
 from crm.webhooks import notices, recording, sweeping
 from crons import Context, GiveUp, Retry, cron, job
@@ -273,10 +274,8 @@ def log_crm_heartbeat() -> None:
 )
 def deliver_webhooks(context: Context | None = None) -> sweeping.Swept:
     """Send what is due, tell of endpoints that fail, and delete the old log; fail where a mail could not be sent."""
-    # The number that a job's process is told; a page is found by it.
-    run = int(os.environ.get("CRONS_RUN", "0")) or None if context else None
     with progress.shown("Posting", context) as on_progress:
-        swept = sweeping.sweep(run=run, on_progress=on_progress)
+        swept = sweeping.sweep(run=_number_of(context), on_progress=on_progress)
     # Only what is so: a pass without these has nothing to say of them.
     skipped = {why: count for why, count in (("endpoint paused", swept.paused), ("no time left", swept.left)) if count}
     _report(context, examined=swept.tried + swept.left, changed=swept.delivered, failed=swept.failed, skipped=skipped)
@@ -291,6 +290,31 @@ def deliver_webhooks(context: Context | None = None) -> sweeping.Swept:
     if wrong:
         raise RuntimeError(f"{len(wrong)} mails about endpoints are not sent, the first: {wrong[0]}")
     return swept
+
+
+@job(
+    # On a worker where there is a broker, so that no other job waits for a long file.
+    executor="celery" if settings.CRM_BROKER_URL else "process",
+    timeout=timedelta(hours=1),
+    idempotent=True,
+    overlap="allow",
+    retry=Retry(times=3, wait=timedelta(minutes=1)),
+    description="Import a file of customers that somebody has sent.",
+    owner="customer-care",
+    tags=("crm", "imports"),
+)
+def import_customers(context: Context | None = None, *, import_id: int) -> None:
+    """Make customers of the file's rows, each once, however often it is begun."""
+    with progress.shown("Importing", context) as on_progress:
+        done = running.work(import_id, now=timezone.now, run=_number_of(context), on_progress=on_progress)
+    skipped = {"refused": done.refused} if done.refused else {}
+    _report(context, examined=done.rows_done, changed=done.made, skipped=skipped)
+    _say(f"{done}: {done.state}; {done.made} customers made, {done.refused} rows refused of {done.rows_total}.")
+
+
+def _number_of(context: Context | None) -> int | None:
+    """Give the number of the run, which a job's process is told; its page is found by it."""
+    return int(os.environ.get("CRONS_RUN", "0")) or None if context else None
 
 
 def _run_of(context: Context | None) -> tuple[datetime, str]:

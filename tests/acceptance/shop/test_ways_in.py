@@ -206,6 +206,7 @@ def test_each_job_is_one_entry(shop: Shop) -> None:
         ("deliver_webhooks", "code"),
         ("expire_sessions_and_tokens", "cron_classes"),
         (REPORT, "code"),
+        ("import_customers", "code"),
         (HEARTBEAT, "code"),
         ("make_reports", "code"),
         ("send_digests", "code"),
