@@ -178,6 +178,25 @@ def send_digests(context: Context | None = None, *, force: bool = False) -> None
     _send_mails("digest", digests.compose, "send_digests", until, context, force=force)
 
 
+@job(
+    cron("20 9-18 * * *"),  # by day: nobody knows the customers' zones
+    timeout=timedelta(minutes=10),
+    idempotent=True,
+    retry=Retry(times=2, wait=timedelta(minutes=10)),
+    description="Remind customers by mail of orders that wait for their payment.",
+    owner="customer-care",
+    tags=("crm", "reminders", "mail"),
+)
+def mail_order_reminders(context: Context | None = None, *, force: bool = False) -> None:
+    """Plan the reminders that are due, and send them; fail where somebody has to look."""
+    from crm.digests import reminding
+
+    until, key = _run_of(context)
+    skipped = reminding.plan(until, now=timezone.now(), key=key)
+    _report(context, skipped=skipped)
+    _send_mails("reminder", reminding.compose, "mail_order_reminders", until, context, force=force)
+
+
 def _send_mails(
     kind: str, compose: Any, command: str, until: datetime, context: Context | None, *, force: bool
 ) -> None:

@@ -228,6 +228,9 @@ if not CRM_SITE_URL.startswith(("http://", "https://")):
     raise ImproperlyConfigured(
         f"CRM_SITE_URL={CRM_SITE_URL!r} must start with http:// or https://, such as https://crm.example.com."
     )
+CRM_REMIND_AFTER_HOURS = environment.whole("CRM_REMIND_AFTER_HOURS", 24)
+CRM_REMIND_EVERY_DAYS = environment.whole("CRM_REMIND_EVERY_DAYS", 3)
+CRM_REMIND_MOST = environment.whole("CRM_REMIND_MOST", 3)
 CRM_MAIL_MAX_COUNT = environment.whole("CRM_MAIL_MAX_COUNT", 1000)
 DEFAULT_FROM_EMAIL = SERVER_EMAIL = environment.text("CRM_EMAIL_FROM", "crm@localhost")
 

@@ -208,6 +208,7 @@ def test_each_job_is_one_entry(shop: Shop) -> None:
         (REPORT, "code"),
         ("import_customers", "code"),
         (HEARTBEAT, "code"),
+        ("mail_order_reminders", "code"),
         ("make_reports", "code"),
         ("send_digests", "code"),
         ("send_order_confirmations", "code"),
