@@ -23,6 +23,7 @@ urlpatterns = [
     path("runs/<str:number>/cancel", run_views.cancel, name="cancel"),
     path("runs/<str:number>/retry", run_views.retry, name="retry"),
     path("incidents", incident_views.listed, name="incidents"),
+    path("incidents/<str:number>", incident_views.one, name="incident"),
     path("incidents/<str:number>/acknowledge", incident_views.acknowledge, name="acknowledge"),
     path("incidents/<str:number>/snooze", incident_views.snooze, name="snooze"),
     path("pauses/<str:number>/resume", pause_views.resume, name="resume"),

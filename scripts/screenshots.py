@@ -157,6 +157,7 @@ SCENES: list[Scene] = [
             ("home-dark-narrow", "/crons/", NARROW, "dark"),
             ("home-act", "/crons/", WIDE, "light"),
             ("incidents", "/crons/incidents", WIDE, "light"),
+            ("incident", "/crons/incidents/{incident_id}", WIDE, "light"),
             ("incidents-dark-narrow", "/crons/incidents", NARROW, "dark"),
             ("mail", "mail", MAIL, "light"),
             ("job", "/crons/jobs/sync_price_list", WIDE, "light"),

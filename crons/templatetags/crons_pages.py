@@ -44,7 +44,7 @@ PLACES = [
     ("Now", "crons:home", ()),
     ("Jobs", "crons:jobs", ("crons:job",)),
     ("Timeline", "crons:timeline", ()),
-    ("Incidents", "crons:incidents", ()),
+    ("Incidents", "crons:incidents", ("crons:incident",)),
     ("Why?", "crons:why", ()),
     ("Admin", "admin:index", ()),
 ]

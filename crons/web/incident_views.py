@@ -21,6 +21,15 @@ def listed(request: HttpRequest) -> HttpResponse:
     return shell.render(request, "incidents", {"seen": seen, "zone": conf.time_zone, "quiet": incidents.QUIET})
 
 
+@shell.page(*shell.NEEDED, incidents.VIEW)
+def one(request: HttpRequest, number: str) -> HttpResponse:
+    """Show one incident: what it is, what was told of it to whom, and what people said to it."""
+    row = incidents.incident_of(number, request.user)
+    seen = incidents.look_at(row, request.user)
+    told = {"seen": seen, "incident": row, "zone": row.entry.zone if row.entry else conf.time_zone}
+    return shell.render(request, "incident", {**told, "quiet": incidents.QUIET})
+
+
 @shell.action(incidents.ACT)
 def acknowledge(request: HttpRequest, number: str) -> HttpResponse:
     """Note that somebody has an incident in hand."""

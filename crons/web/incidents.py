@@ -11,13 +11,15 @@ from django.http import Http404
 
 from crons import ledger
 from crons.conf import conf
-from crons.models import Delivery, Incident
+from crons.models import AuditEvent, Delivery, Incident
 from crons.presentation import length, readable_line
 from crons.web import rights
 
 OPEN, CLOSED = 100, 50
 # Of one incident so many messages are shown; and of all on the page so many are read.
 MESSAGES, MOST_READ = 8, 1_000
+# Of the page of one.
+MOST_OF_ONE, EVENTS = 100, 50
 TONES = {"critical": "bad", "warning": "warn", "info": "quiet"}
 WORST_FIRST = list(TONES)
 VIEW = "crons.view_incident"
@@ -39,6 +41,8 @@ class Told:
     messages: list[Delivery] = field(default_factory=list)
     more: int = 0
     may_act: bool = False
+    events: list[AuditEvent] = field(default_factory=list)
+    as_of: datetime | None = None
 
     @property
     def tone(self) -> str:
@@ -90,6 +94,23 @@ def look(user: Any) -> Incidents:
 
     worst = sorted(opened[:OPEN], key=lambda each: WORST_FIRST.index(each.severity) if each.severity in TONES else 1)
     return Incidents(now, told(worst), told(closed[:CLOSED]), len(opened) > OPEN, len(closed) > CLOSED)
+
+
+def look_at(row: Incident, user: Any) -> Told:
+    """Read what there is of one incident that *user* may see.
+
+    Cost: three statements.
+    """
+    now = ledger.database_now()
+    rows = AuditEvent.objects.using(conf.database).filter(subject_type="incident", subject=str(row.pk))
+    events = list(rows.order_by("-at", "-pk")[:EVENTS])
+    messages: list[Delivery] = []
+    if rights.may(user, "crons.view_delivery"):
+        sent = Delivery.objects.using(conf.database).filter(incident=row).defer("notice")
+        messages = list(sent.order_by("-pk")[: MOST_OF_ONE + 1])
+    may_act = rights.may_all(user, ACT) if row.entry is None else rights.may(user, ACT, row.entry)
+    more = len(messages) > MOST_OF_ONE
+    return Told(row, messages[:MOST_OF_ONE], int(more), may_act and row.closed_at is None, events, now)
 
 
 def incident_of(number: str, user: Any) -> Incident:

@@ -18,7 +18,7 @@ pytestmark = [pytest.mark.needs("chromium"), pytest.mark.django_db(transaction=T
 # What people and jobs may write: markup, text that runs backwards, a terminal's colours and bell, no place to break.
 MARKUP = "<script>document.title='owned'</script>\"'><img src=x onerror=alert(1)>"
 HOSTILE = MARKUP + "\u202egnp.exe\x1b[31mred\x07" + "W" * 300
-PAGES = ["home", "jobs", "job", "timeline", "week", "incidents", "run", "failed", "output", "why", "answer"]
+PAGES = ["home", "jobs", "job", "timeline", "week", "incidents", "incident", "run", "failed", "output", "why", "answer"]
 ADMIN = ["entry", "run", "range", "attempt", "incident", "delivery", "pause", "heartbeat", "auditevent"]
 INLINE = "script:not([src]), style, [style], [onclick], [onload], [onerror], iframe, img, a[href^='javascript']"
 
@@ -26,7 +26,12 @@ INLINE = "script:not([src]), style, [style], [onclick], [onload], [onerror], ifr
 def address(name: str, run: models.Run) -> str | None:
     """Where a page is; None where this version has none of that name."""
     entry, asked = run.entry.name, {"week": "timeline", "answer": "why", "failed": "run"}.get(name, name)
-    arguments = {"job": [entry], "run": [run.pk], "output": [run.pk]}.get(asked, [])
+    arguments = {
+        "incident": [models.Incident.objects.values_list("pk", flat=True)[0]],
+        "job": [entry],
+        "run": [run.pk],
+        "output": [run.pk],
+    }.get(asked, [])
     try:
         found = reverse(f"crons:{asked}", args=arguments)
     except NoReverseMatch:

@@ -168,3 +168,38 @@ def staff_without(client):
     """The same client, whose person may only look."""
     User.objects.get().user_permissions.remove(Permission.objects.get(codename="acknowledge_incident"))
     return client
+
+
+def test_one_has_a_page_with_who_was_told_and_what_people_did(staff, nightly):
+    """What is sent to a colleague is one address; forged numbers, and rights that are lacking, are told."""
+    incident = opened(nightly, count=3)
+    sent = {"incident": incident, "state": "sent", "sent_at": timezone.now(), "tries": 1}
+    Delivery.objects.create(event="a", channel="mail", subject="nightly failed <b>", **sent)
+    client = staff(*LOOKS, "acknowledge_incident")
+    address = f"{PAGE}/{incident.pk}"
+    client.post(f"{address}/acknowledge", {"reason": "mine", "next": address})
+
+    with CaptureQueriesContext(connection) as captured:
+        page = client.get(address)
+    asked = len(captured)
+    missing = [client.get(f"{PAGE}/{each}").status_code for each in ("0", "x", "9" * 30, "٣")]
+    listed = client.get(PAGE).text
+    Incident.objects.update(closed_at=timezone.now(), open_key=None)
+    over = client.get(address)
+    User.objects.get().user_permissions.remove(Permission.objects.get(codename="view_delivery"))
+    hidden = client.get(address)
+    User.objects.get().user_permissions.remove(Permission.objects.get(codename="view_incident"))
+    refused = client.get(address)
+
+    told = words(page)
+    assert "failed: no rows (3 times)" in told
+    assert "in hand: sam" in told
+    assert "sam: acknowledge," in told
+    assert "nightly failed <b>" in told
+    assert f'href="{address}"' in listed
+    assert f'action="{address}/snooze"' in page.text
+    assert asked <= 10
+    assert missing == [404] * 4
+    assert ("over, after" in words(over), "<form" in over.text.partition("<main")[2]) == (True, False)
+    assert "nightly failed" not in hidden.text
+    assert (refused.status_code, "crons.view_incident" in refused.text) == (403, True)

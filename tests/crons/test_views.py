@@ -90,6 +90,16 @@ def test_well_page_says_so_and_what_comes_next(staff, nightly):
     assert response["Cache-Control"] == "max-age=0, no-cache, no-store, must-revalidate, private"
 
 
+@pytest.mark.parametrize("path", ["", "jobs", "timeline"])
+def test_where_nothing_is_declared_the_page_says_how_to_begin(staff, path):
+    """A newcomer's first page: not five empty lists, but the next command."""
+    page = staff("view_entry", "view_run").get(PAGE + path).text
+
+    assert "There are no jobs yet" in page
+    assert "manage.py crons sync" in page
+    assert "What did not run" not in page
+
+
 def test_looking_shows_no_button(staff, nightly):
     """Who may only look is not offered what would be refused."""
     failed(nightly)
