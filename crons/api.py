@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from contextlib import suppress
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -13,7 +12,7 @@ from crons import ledger, watch
 from crons.conf import conf
 from crons.declarations import Retire, Synced, check_arguments, check_complete, sync_declarations
 from crons.declarations import reschedule as reschedule_entry
-from crons.exceptions import LedgerUnavailable, Refused
+from crons.exceptions import Refused
 from crons.ledger import Corrected, Pruned, Reconciled, UpcomingSlot
 from crons.models import Entry, Heartbeat, Incident, Pause, Range, Run, is_text
 from crons.presentation import describe_scheduler
@@ -24,15 +23,11 @@ from crons.why import Answer, answer, gather
 def sync(*, retire: Retire = Retire.NOTHING, by: str = "", kind: str = "sync") -> Synced:
     """Bring the entries in step with what this code declares; *retire* says what becomes of those it does not.
 
-    A mail lists what is retired, at once.
+    A message that lists what is retired waits in the outbox for the next scheduler or tick.
     Raises: Disabled, NotAdopted: closing an account records slots.
     """
     ledger.permit()
-    done = sync_declarations(ledger.database_now(), retire=retire, by=by, kind=kind)
-    if done.retired:
-        with suppress(LedgerUnavailable):  # the mail stays in the outbox, and the next scheduler sends it
-            watch.send_due(ledger.database_now())
-    return done
+    return sync_declarations(ledger.database_now(), retire=retire, by=by, kind=kind)
 
 
 def run_now(name: str, *, by: str, args: Mapping[str, Any] | None = None, key: str = "", reason: str = "") -> Run:

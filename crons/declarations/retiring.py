@@ -14,8 +14,9 @@ from enum import StrEnum
 from crons.conf import conf
 from crons.ledger import account_for, cancel_open, note, verb, writing
 from crons.models import Entry, Incident
+from crons.presentation import incident_closed, incident_opened
 from crons.schedules import FAR_FUTURE, NEVER
-from crons.watch import RULES_KNOWN, declarers, narration
+from crons.watch import RULES_KNOWN, declarers
 from crons.watch.alerts import Notice, enqueue
 
 RULE = "retired"
@@ -111,8 +112,8 @@ def _enqueue_mail(entries: list[Entry], renames: Iterable[str], now: datetime, b
     about = {"opened_at": now, "changed_at": now, "closed_at": now, "count": len(entries), "severity": severity}
     summary = f"{subject}: {', '.join(each.name for each in entries)}"[:255]
     incident = Incident.objects.using(using).create(rule=RULE, summary=summary, **about)
-    narration.opened(incident, subject, using)
-    narration.closed(incident, using)
+    incident_opened(incident, subject, using)
+    incident_closed(incident, using)
     notice = Notice("opened", RULE, severity, subject, text="\n".join(lines), next_step=next_step)
     enqueue(incident, RULE, notice, now, using)
 

@@ -1,6 +1,7 @@
 """How rows, moments and recorded text are said to people: one way, for terminals, pages and messages."""
 
 from crons.presentation.moments import distance, iso, length, local, utc
+from crons.presentation.narration import incident_closed, incident_opened, incident_reopened
 from crons.presentation.rows import (
     UNWANTED,
     Cell,
@@ -48,6 +49,9 @@ __all__ = [
     "describe_watched",
     "describe_work",
     "distance",
+    "incident_closed",
+    "incident_opened",
+    "incident_reopened",
     "iso",
     "last_attempts",
     "length",

@@ -10,9 +10,17 @@ from django.db import connections
 from crons import ledger
 from crons.ledger import newest
 from crons.models import Attempt, Entry, Incident, OutputChunk, Run
-from crons.presentation import describe_progress, describe_work, progress_of, utc, work_of
+from crons.presentation import (
+    describe_progress,
+    describe_work,
+    incident_closed,
+    incident_opened,
+    progress_of,
+    utc,
+    work_of,
+)
 from crons.verdicts import BAD_VERDICTS, named_error
-from crons.watch import narration, outages
+from crons.watch import outages
 from crons.watch.alerts import Notice, enqueue
 from crons.watch.circumstances import recalled
 from crons.watch.rules import CRITICAL, WARNING, is_worse, terms_of, without_numbers
@@ -52,7 +60,7 @@ def close_healed(now: datetime) -> None:
         for incident in rows.select_related("entry").select_for_update(of=_self(using)).order_by("pk"):
             incident.closed_at, incident.open_key = now, None
             incident.save(using=using, update_fields=["closed_at", "open_key"])
-            narration.closed(incident, using)
+            incident_closed(incident, using)
             if incident.entry is None or incident.entry.retired_at is not None:
                 continue  # nobody waits for it any more
             if incident.data.get("untold"):
@@ -81,7 +89,7 @@ def _note(run: Run, now: datetime, using: str) -> None:
             incident.data["untold"] = True
         incident.save(using=using)
         notice = _notice(run, attempt, incident, "opened", using)
-        narration.opened(incident, notice.subject, using)
+        incident_opened(incident, notice.subject, using)
         if first_told == 1:
             enqueue(incident, f"failing:{mark}", notice, now, using)
         return

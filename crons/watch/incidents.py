@@ -14,8 +14,7 @@ from datetime import datetime
 from django.db import IntegrityError, transaction
 
 from crons.models import Incident
-from crons.presentation import length, utc
-from crons.watch import narration
+from crons.presentation import incident_closed, incident_opened, incident_reopened, length, utc
 from crons.watch.alerts import Notice, enqueue
 from crons.watch.circumstances import recalled
 from crons.watch.look import READ, Problem
@@ -163,7 +162,7 @@ def close(incident: Incident, now: datetime, using: str, notice: Notice | None =
         return
     incident.closed_at, incident.open_key, incident.gone_at = now, None, None
     incident.save(using=using, update_fields=["closed_at", "open_key", "gone_at"])
-    narration.closed(incident, using)
+    incident_closed(incident, using)
     event = f"closed:{returns}" if returns else "closed"
     enqueue(incident, event, notice or _over(incident, now), now, using)
 
@@ -191,7 +190,7 @@ def _open(found: Found, now: datetime, using: str) -> None:
             incident.save(using=using)
     except IntegrityError:
         return  # another process has opened it at this moment
-    narration.opened(incident, found.subject, using)
+    incident_opened(incident, found.subject, using)
     enqueue(incident, "opened", _notice(incident, found, "opened", found.subject, using), now, using)
 
 
@@ -200,7 +199,7 @@ def _reopen(incident: Incident, found: Found, now: datetime, using: str) -> None
     incident.data["returns"] = returns = incident.data.get("returns", 0) + 1
     _write(incident, found, _names(incident, found), now)
     incident.save(using=using)
-    narration.reopened(incident, found.subject, using)
+    incident_reopened(incident, found.subject, using)
     # How often it comes back is its own news once; from here on it closes only after a calm.
     notice = _notice(incident, found, "worsened", f"{found.subject}, again", using)
     enqueue(incident, f"again:{returns}", notice, now, using)
@@ -274,7 +273,14 @@ def _over(incident: Incident, now: datetime) -> Notice:
     terms, entry = terms_of(incident.rule), incident.entry
     about = entry.name if entry else incident.key.partition(":")[2]
     names = incident.data.get("names") or []
-    if about == "*":
+    text = f"It was: {incident.summary}"
+    if _is_out_of_sight(incident, now):
+        # It would not be true that a slot was well again: there has been none.
+        assert terms.window is not None
+        subject = f"{'all jobs' if about == '*' else about} {terms.says}, and without another slot for "
+        subject += f"{length(terms.window)}: told of no more"
+        text += "\nWhether it is well its next slot will show."
+    elif about == "*":
         subject = f"all jobs are {terms.over}" if len(names) != 1 else f"{names[0]} is {terms.over}"
     else:
         subject = f"{about or 'crons'} is {terms.over}"
@@ -285,13 +291,19 @@ def _over(incident: Incident, now: datetime) -> Notice:
         incident.severity,
         subject,
         facts=(("lasted", f"{length(now - since)}, until {utc(now)}"),),
-        text=f"It was: {incident.summary}",
+        text=text,
         entry=entry.name if entry else "",
         owner=entry.owner if entry else "",
         tags=tuple(map(str, entry.tags)) if entry else (),
         run_id=incident.run_id,
         since=since,
     )
+
+
+def _is_out_of_sight(incident: Incident, now: datetime) -> bool:
+    """Say whether its rule finds it no more only because its run was planned too long ago."""
+    window, run = terms_of(incident.rule).window, incident.run
+    return window is not None and run is not None and run.planned_at < now - window
 
 
 def since_of(incident: Incident) -> datetime:

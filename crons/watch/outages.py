@@ -17,9 +17,9 @@ from django.db.models import Count
 from crons.conf import conf
 from crons.ledger import FLAGGED, verb, writing
 from crons.models import Entry, Incident, Range, Run
-from crons.presentation import length, utc
+from crons.presentation import incident_opened, incident_reopened, length, utc
 from crons.verdicts import BAD_VERDICTS, State, Verdict
-from crons.watch import incidents, narration
+from crons.watch import incidents
 from crons.watch.alerts import Notice, enqueue
 from crons.watch.rules import RULES
 
@@ -198,12 +198,12 @@ def _lock_or_open(now: datetime, using: str) -> Incident:
         tally.told = False
         last.data |= {"returns": last.data.get("returns", 0) + 1, "tally": asdict(tally)}
         last.save(using=using)
-        narration.reopened(last, OUTAGE, using)
+        incident_reopened(last, OUTAGE, using)
         return last
     about = {"rule": OUTAGE, "key": KEY, "severity": RULES[OUTAGE].severity, "opened_at": now, "changed_at": now}
     opened, is_new = Incident.objects.using(using).get_or_create(open_key=KEY, defaults=about)
     if is_new:
-        narration.opened(opened, OUTAGE, using)
+        incident_opened(opened, OUTAGE, using)
     return Incident.objects.using(using).select_for_update().get(pk=opened.pk)
 
 

@@ -14,8 +14,8 @@ from typing import Any
 from crons.ledger import lock_deployment, verb, writing
 from crons.ledger.refusals import Refused, refused_writes
 from crons.models import Delivery, Incident
-from crons.presentation import length, utc
-from crons.watch import incidents, narration
+from crons.presentation import incident_closed, incident_opened, length, utc
+from crons.watch import incidents
 from crons.watch.alerts import Notice, enqueue
 from crons.watch.rules import RULES
 
@@ -82,8 +82,8 @@ def _enqueue(incident: Incident, now: datetime, using: str, *, is_new: bool, is_
     stretches = incident.data["stretches"]
     notice = _notice(incident)
     if is_new:
-        narration.opened(incident, "the database refused writes", using)
-        narration.closed(incident, using)
+        incident_opened(incident, "the database refused writes", using)
+        incident_closed(incident, using)
     if is_new or (is_another and stretches in RULES[REFUSED].steps):
         enqueue(incident, f"{REFUSED}:{stretches}", notice, now, using)
         waits = Delivery.objects.using(using).filter(incident=incident, event=f"{REFUSED}:{stretches}", state="pending")

@@ -14,6 +14,8 @@ from datetime import timedelta
 
 INFO, WARNING, CRITICAL = SEVERITIES = ("info", "warning", "critical")
 SECOND, MINUTE, HOUR = timedelta(seconds=1), timedelta(minutes=1), timedelta(hours=1)
+# What was planned longer ago is late or missed no more; an entry whose slots are rarer is looked at by its next.
+LATELY = timedelta(days=8)
 # Counted up to such a number for the first time, it is told again.
 STEPS = (10, 100, 1_000, 10_000)
 # More problems of one kind that are new in one look are one incident: 1,000 mails tell less than one.
@@ -32,8 +34,9 @@ class Terms:
     when it has been gone for as long; *steps*: counts at which it is told again; *few*: so many new ones in one look
     have an incident each, more share one; *by_name*: whoever joins those that share one is told of.
     *looks*: the rule answers whoever asks, so that its open incident need not be listed beside it. *by_event*: what
-    ends with a run opens and closes it, not a look at what is now. *recalls*: its messages say when the entry last
-    succeeded, and what was changed since.
+    ends with a run opens and closes it, not a look at what is now. *window*: a run that was planned longer ago is not
+    looked at, so that an entry whose slots are rarer is over without another. *recalls*: its messages say when the
+    entry last succeeded, and what was changed since.
     """
 
     says: str = "is not well"
@@ -46,6 +49,7 @@ class Terms:
     by_name: bool = False
     looks: bool = False
     by_event: bool = False
+    window: timedelta | None = None
     recalls: bool = False
 
 
@@ -81,8 +85,8 @@ RULES: Mapping[str, Terms] = {
     "failing": Terms("failed", "working again", steps=(5, 50, 500, 5_000), by_event=True, recalls=True),
     "unsteady": Terms("fails time and again", "steady again", calm=6 * HOUR, steps=(), recalls=True),
     "outage": Terms("missed slots", "over", CRITICAL, calm=HOUR, steps=(), by_event=True),
-    "missed": Terms("missed slots that were recorded", "begun again", calm=HOUR, recalls=True),
-    "late": Terms("begun late", "begun in time again", calm=HOUR, recalls=True),
+    "missed": Terms("missed slots that were recorded", "begun again", calm=HOUR, window=LATELY, recalls=True),
+    "late": Terms("begun late", "begun in time again", calm=HOUR, window=LATELY, recalls=True),
     "slow": Terms("too slow", "fast enough again", calm=HOUR, steps=(), recalls=True),
     "hanging": Terms("hanging", "not hanging any more", calm=HOUR, steps=(), recalls=True),
     "silent": Terms("without a success for too long", "succeeding again", steps=(), recalls=True),

@@ -15,9 +15,8 @@ from crons.models import Entry, Incident, Run
 from crons.presentation import length, utc
 from crons.verdicts import BAD_VERDICTS, Kind, State, Verdict
 from crons.watch.look import READ, Look, Problem
+from crons.watch.rules import LATELY
 
-# What was planned longer ago opens nothing; an entry whose slots are rarer is looked at by its next.
-LATELY = timedelta(days=8)
 # So many bad ones in a row are no trend.
 IN_A_ROW = 5
 

@@ -80,6 +80,24 @@ def mail_server(says: dict[str, str] | None = None) -> Iterator[tuple[int, list[
 
 
 @contextmanager
+def dripping_mail_server(seconds: float = 0.05) -> Iterator[int]:
+    """Accept, and say a letter of the greeting now and then: each single read is answered in time, for ever."""
+    over = threading.Event()
+
+    class Handler(socketserver.BaseRequestHandler):
+        def handle(self) -> None:
+            with suppress(OSError):
+                while not over.wait(seconds):
+                    self.request.sendall(b"2")
+
+    with _running(Handler) as port:
+        try:
+            yield port
+        finally:
+            over.set()
+
+
+@contextmanager
 def _running(handler: type[socketserver.BaseRequestHandler]) -> Iterator[int]:
     with _Server(("127.0.0.1", 0), handler) as server:
         thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)

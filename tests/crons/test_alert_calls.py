@@ -14,7 +14,7 @@ from crons.models import Delivery, Incident
 from crons.watch.alerts import Channel, Notice, NotSent, Sending, calling, outbox
 from crons.watch.alerts.calling import post
 from tests.crons.conftest import NOON
-from tests.crons.receivers import closes, drips, floods, hangs, mail_server, receiver, says
+from tests.crons.receivers import closes, dripping_mail_server, drips, floods, hangs, mail_server, receiver, says
 
 
 def test_a_post_arrives_whole():
@@ -74,20 +74,20 @@ def test_nobody_there_is_said_in_few_words():
 def smtp(settings):
     """Mail through a real server; the port to set is given to it."""
 
-    def use(port):
-        settings.EMAIL_BACKEND = "django.core.mail.backends.smtp.EmailBackend"
-        settings.EMAIL_HOST, settings.EMAIL_PORT, settings.EMAIL_TIMEOUT = "127.0.0.1", port, 5
-        settings.EMAIL_USE_TLS = settings.EMAIL_USE_SSL = False
-        settings.EMAIL_HOST_USER = settings.EMAIL_HOST_PASSWORD = ""
+    def use(port, *, ssl=False):
+        backend = "django.core.mail.backends.smtp.EmailBackend"
+        if django.VERSION >= (6, 1):
+            options = {"host": "127.0.0.1", "port": port, "timeout": 5, "use_ssl": ssl}
+            settings.MAILERS = {"default": {"BACKEND": backend, "OPTIONS": options}}
+        else:
+            settings.EMAIL_BACKEND, settings.EMAIL_USE_SSL, settings.EMAIL_USE_TLS = backend, ssl, False
+            settings.EMAIL_HOST, settings.EMAIL_PORT, settings.EMAIL_TIMEOUT = "127.0.0.1", port, 5
+            settings.EMAIL_HOST_USER = settings.EMAIL_HOST_PASSWORD = ""
         settings.ADMINS = ["ops@example.com"] if django.VERSION >= (6, 0) else [("Ops", "ops@example.com")]
 
     return use
 
 
-mailed_by_settings = pytest.mark.skipif(django.VERSION >= (6, 1), reason="mailers are settings of their own there")
-
-
-@mailed_by_settings
 @pytest.mark.django_db
 def test_a_mail_reaches_a_real_server(smtp):
     with mail_server() as (port, mails):
@@ -104,7 +104,22 @@ def test_a_mail_reaches_a_real_server(smtp):
     assert Delivery.objects.get().state == "sent"
 
 
-@mailed_by_settings
+@pytest.mark.parametrize("ssl", [False, True], ids=["plain", "over TLS"])
+@pytest.mark.django_db
+def test_a_mail_server_that_drips_is_left_in_the_end(smtp, monkeypatch, ssl):
+    """In its greeting, or instead of a handshake, where no single read takes long, and nothing is open yet."""
+    monkeypatch.setattr("crons.watch.alerts.mail.LONGEST_SECONDS", 0.3)
+    with dripping_mail_server() as port:
+        smtp(port, ssl=ssl)
+        incident = Incident.objects.create(rule="failing", opened_at=NOON, changed_at=NOON)
+        outbox.enqueue(incident, "x", Notice("opened", "failing", "warning", "s"), NOON, "default")
+        outbox.send_due(NOON)
+
+    delivery = Delivery.objects.get()
+    assert (delivery.state, delivery.tries) == ("pending", 1)
+    assert delivery.error
+
+
 @pytest.mark.django_db
 def test_a_mail_server_that_refuses_is_quoted(smtp):
     with mail_server({"RCPT": "550 no such person"}) as (port, mails):

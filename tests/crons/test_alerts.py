@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 from email import message_from_bytes, policy
+from itertools import pairwise
 
 import django
 import pytest
@@ -269,6 +270,28 @@ def test_a_channel_that_fails_holds_up_no_other(alerts):
     Recorder.broken = set()
     outbox.send_due(NOON + minutes(1))
     assert len(told()) == 3
+
+
+def test_a_channel_that_answers_500_for_three_days_is_tried_for_three_days(alerts):
+    """A mail server may be down for a weekend; then the message is given up, and the next one goes out."""
+    Recorder.broken = {"chat"}
+    open_one("nightly")
+    waiting, tried = Delivery.objects.filter(state="pending"), []
+    while (at := waiting.aggregate(at=Min("next_try_at"))["at"]) is not None:
+        tried.append(at)
+        outbox.send_due(at)
+
+    pauses = [after - before for before, after in pairwise(tried)]
+    assert pauses == [minutes(count) for count in (1, 2, 4, 8, 16, 32, *[60] * 71)]
+    given_up = Delivery.objects.get()
+    assert (given_up.state, given_up.tries, given_up.error) == ("failed", 78, "it answered 500")
+    assert tried[-1] - NOON == 3 * 24 * HOUR + minutes(3)
+    assert told() == []
+
+    Recorder.broken = set()
+    open_one("weekly")
+    outbox.send_due(tried[-1] + HOUR)
+    assert told() == [("chat", "opened", "weekly failed")]
 
 
 def test_a_channel_that_fails_for_days_is_an_incident_until_it_works(alerts):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+
 import pytest
 
 from crons import Retry, cron, entry, job, ledger
@@ -276,3 +278,26 @@ def test_a_former_name_may_be_used_for_another_job():
     job(cron("0 5 * * *"), name="old")(lambda: 1)
 
     assert run_sync(NOON + minutes(2)) == {"created": ["old"], "unchanged": ["new"]}
+
+
+def test_an_incident_that_ends_with_a_merge_says_so_to_the_stream(
+    renamed, led, caplog, django_capture_on_commit_callbacks
+):
+    """A log collector that counts opened and closed ones must not be left with one that nobody knows any more."""
+    caplog.set_level(logging.DEBUG, "crons.events")
+    former = Entry.objects.get(name="old")
+    about = {"rule": "failing", "key": f"failing:{former.pk}", "open_key": f"failing:{former.pk}", "entry": former}
+    incident = Incident.objects.create(opened_at=NOON, changed_at=NOON, gone_at=NOON, **about)
+    declare("new", aliases=["old"])
+
+    with django_capture_on_commit_callbacks(execute=True):
+        run_sync(NOON + minutes(183))
+
+    incident.refresh_from_db()
+    assert (incident.open_key, incident.gone_at, incident.closed_at) == (None, None, NOON + minutes(183))
+    said = [
+        (each.event, each.incident)
+        for each in caplog.records
+        if each.name == "crons.events" and hasattr(each, "incident")
+    ]
+    assert said == [("incident.closed", incident.pk)]

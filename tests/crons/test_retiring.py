@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import threading
+
 import pytest
 from django.core import mail
+from django.core.management import call_command
 
-from crons import api, command, cron, every, job, ledger
+from crons import api, command, cron, every, job, ledger, watch
 from crons.declarations import sync
 from crons.declarations.retiring import Retire
 from crons.jobs import registry
 from crons.models import AuditEvent, Delivery, Entry, Heartbeat, Incident
+from crons.watch.alerts import Channel
 from tests.crons.conftest import NOON, minutes
 
 pytestmark = pytest.mark.django_db
@@ -68,6 +72,7 @@ def test_each_retired_entry_has_an_audit_event_and_all_have_one_mail():
         ("retire", "load", "ann@web1"),
     ]
     assert events[0].before == {"job": "clean", "schedule": "1 3 * * *", "zone": "UTC"}
+    watch.send_due(NOON)
     [message] = mail.outbox
     assert message.subject.endswith("2 entries retired")
     assert "A sync, started by ann@web1, retired" in message.body
@@ -171,6 +176,7 @@ def test_a_rename_without_an_alias_is_recognised_by_its_function():
     done = api.sync(retire=Retire.FEW)
 
     assert (done.retired, done.renames) == (["old"], [RENAMED.format("function")])
+    watch.send_due(NOON)
     assert RENAMED.format("function") in mail.outbox[0].body
 
 
@@ -241,3 +247,35 @@ def test_what_stood_beside_it_is_no_new_name():
     done = run_sync()
 
     assert (done.retired, done.renames) == (["gone"], [])
+
+
+class Hangs(Channel):
+    """Sends until the test lets it go."""
+
+    released = threading.Event()
+
+    def send(self, notice, sending):
+        assert self.released.wait(60)
+        return "told"
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_mail_server_that_hangs_holds_no_deploy(settings, monkeypatch):
+    """`crons sync` is a step of it; what is not out after some seconds goes out later."""
+    settings.CRONS = {
+        **settings.CRONS,
+        "ALERTS": {"CHANNELS": {"slow": {"KIND": f"{__name__}.Hangs"}}, "ROUTES": [{"TO": ["slow"]}]},
+    }
+    monkeypatch.setattr("crons.management.verbs.sync.SENDING_SECONDS", 0.2)
+    declare("load", "report")
+    run_sync()
+    declare("report")
+
+    call_command("crons", "sync")
+
+    assert Delivery.objects.get().state == "pending"
+    Hangs.released.set()
+    for thread in threading.enumerate():
+        if thread.name.startswith("crons-alerts"):
+            thread.join(60)
+    assert Delivery.objects.get().state == "sent"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
+
 import pytest
 
 from crons import watch
@@ -55,6 +57,23 @@ def test_a_slot_begun_late_is_told_until_one_is_in_time(make_entry, slot):
     assert notice["next_step"] == "Why: manage.py crons why report 2026-03-02T12:10Z"
     assert Incident.objects.get(rule="late").summary == (
         "its last 2 slots were begun late; the slot 2026-03-02 12:15:00 UTC was begun 3 min late"
+    )
+
+
+def test_a_slot_of_a_monthly_job_that_was_late_is_not_called_well(make_entry, slot):
+    """After eight days the rule looks at it no more; that its next slot was in time would be an invention."""
+    make_entry("report", "0 13 2 * *")
+    slot(60, late=2)
+    watch.inspect_rules(NOON + timedelta(days=8))
+    watch.inspect_rules(NOON + timedelta(days=8, hours=2))
+
+    assert told("late") == [
+        ("opened", "report begun late"),
+        ("closed", "report begun late, and without another slot for 8 d: told of no more"),
+    ]
+    notice = Delivery.objects.filter(incident__rule="late").order_by("pk")[1].notice
+    assert notice["text"] == (
+        "It was: the slot 2026-03-02 13:00:00 UTC was begun 2 min late\nWhether it is well its next slot will show."
     )
 
 

@@ -19,6 +19,7 @@ from crons.ledger.entries import keep_keys, key_of
 from crons.ledger.record import account_for, write_off_retired
 from crons.ledger.transactions import note
 from crons.models import Entry, Incident, Pause, Range, Run
+from crons.presentation import incident_closed
 from crons.verdicts import Kind, State, Verdict
 
 LISTED = 100
@@ -103,7 +104,10 @@ def _join_incidents(former: Entry, present: Entry, now: datetime, using: str) ->
     incidents = Incident.objects.using(using)
     # Of each rule one may be open: the former's is about a name that nobody knows any more.
     of_former = incidents.filter(entry=former, open_key=Concat(F("rule"), Value(f":{former.pk}")))
-    of_former.update(closed_at=now, open_key=None)
+    for incident in of_former.order_by("pk"):
+        incident.closed_at, incident.open_key, incident.gone_at = now, None, None
+        incident.save(using=using, update_fields=["closed_at", "open_key", "gone_at"])
+        incident_closed(incident, using)
     # Those that are of this entry by their key; one of many may name it as the only one so far.
     still_open = incidents.filter(entry=present, open_key=Concat(F("rule"), Value(f":{present.pk}")))
     renamed = Concat(F("rule"), Value(f":{former.pk}"))

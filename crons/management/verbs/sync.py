@@ -7,11 +7,16 @@ from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
 
+from django.db import connections
+
 from crons import api
 from crons.declarations import Retire
 from crons.jobs import registry
 from crons.management.verbs import Out, Verb, operator
+from crons.triggers.alert_sender import AlertSender
 
+# A mail server that hangs must not hold a deploy: what is not out by then, the next scheduler sends.
+SENDING_SECONDS = 5.0
 DEEDS = (("created", "good"), ("changed", "warn"), ("renamed", "warn"), ("retired", "warn"))
 
 
@@ -38,6 +43,8 @@ class Sync(Verb):
     def handle(self, options: Mapping[str, Any], out: Out) -> int:
         retire = Retire.ALL if options["retire"] else Retire.FEW
         done = api.sync(retire=retire, by=operator())
+        if done.retired:
+            _send()
         if out.json:
             out.row(asdict(done))
         else:
@@ -51,3 +58,12 @@ class Sync(Verb):
         for problem in done.problems:
             out.note(f"problem: {problem}")
         return 1 if registry.broken or done.undeclared else 0
+
+
+def _send() -> None:
+    """Send what says that entries were retired; within somebody's transaction nobody else could read it yet."""
+    if any(each.in_atomic_block for each in connections.all(initialized_only=True)):
+        return
+    sender = AlertSender()
+    sender.start()
+    sender.finish(SENDING_SECONDS)

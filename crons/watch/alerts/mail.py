@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import smtplib
 import socket
 import threading
 from collections.abc import Iterator, Mapping
@@ -13,6 +14,7 @@ import django
 from django.conf import settings
 from django.core.exceptions import ValidationError
 from django.core.mail import EmailMultiAlternatives, get_connection
+from django.core.mail.backends.smtp import EmailBackend
 from django.core.validators import validate_email
 
 from crons.exceptions import InvalidSetting
@@ -71,14 +73,10 @@ class Mail(Channel):
             headers=_headers(sending, self.sender),
         )
         mail.attach_alternative(as_html(notice, sending.link), "text/html")
-        if django.VERSION >= (6, 1):
-            # Mailers are settings there, their time-outs too.
-            mail.send()
-        else:
-            # Django waits for a mail server for ever unless told otherwise.
-            mail.connection = get_connection(timeout=settings.EMAIL_TIMEOUT or TIMEOUT_SECONDS)
-            with _closed_in_the_end(mail.connection):
-                mail.send()
+        if mail.recipients():
+            connection = _connection()
+            with _closed_in_the_end(connection):
+                connection.send_messages([mail])
         return f"mailed to {', '.join(to)}" if to else "nobody to mail"
 
 
@@ -96,16 +94,52 @@ def _headers(sending: Sending, sender: str) -> dict[str, str]:
     return headers
 
 
+def _connection() -> Any:
+    """Return a connection to the project's mail server; Django waits for one for ever unless told otherwise."""
+    if django.VERSION < (6, 1):
+        return get_connection(timeout=settings.EMAIL_TIMEOUT or TIMEOUT_SECONDS)
+    connection = django.core.mail.mailers.default  # type: ignore[attr-defined] # new in 6.1
+    if getattr(connection, "timeout", 0) is None:
+        connection.timeout = TIMEOUT_SECONDS
+    return connection
+
+
+def _sockets_of(connection: Any) -> list[socket.socket]:
+    """Return a list to which *connection* adds its socket as soon as it is connected, before anything is read.
+
+    Its SMTP object is known only after the greeting, and TLS puts another socket in the place of the first: so a
+    duplicate of the first is kept, which closes neither.
+    """
+    found: list[socket.socket] = []
+    if not isinstance(connection, EmailBackend):
+        return found
+
+    class Noted(smtplib.SMTP):
+        def _get_socket(self, host: str, port: int, timeout: float) -> socket.socket:
+            made = super()._get_socket(host, port, timeout)  # type: ignore[misc] # as SMTP_SSL has it
+            found.append(made.dup())
+            return made  # type: ignore[no-any-return]
+
+    class NotedOverTLS(smtplib.SMTP_SSL, Noted):
+        pass
+
+    known = {smtplib.SMTP: Noted, smtplib.SMTP_SSL: NotedOverTLS}
+    made_of = known.get(connection.connection_class, connection.connection_class)
+    kind = type(connection)
+    connection.__class__ = type(kind.__name__, (kind,), {"connection_class": made_of})
+    return found
+
+
 @contextmanager
 def _closed_in_the_end(connection: Any) -> Iterator[None]:
-    """Close the socket of a connection to a mail server that takes longer than LONGEST_SECONDS."""
+    """Close the sockets of a connection to a mail server that takes longer than LONGEST_SECONDS."""
+    sockets = _sockets_of(connection)
 
     def close() -> None:
-        sock = getattr(getattr(connection, "connection", None), "sock", None)
-        if sock is not None:
+        for sock in sockets:
             with suppress(OSError):
                 # close() alone would not wake the thread that reads from it.
-                socket.socket.shutdown(sock, socket.SHUT_RDWR)
+                sock.shutdown(socket.SHUT_RDWR)
 
     timer = threading.Timer(LONGEST_SECONDS, close)
     timer.daemon = True
@@ -114,6 +148,8 @@ def _closed_in_the_end(connection: Any) -> Iterator[None]:
         yield
     finally:
         timer.cancel()
+        for sock in sockets:
+            sock.close()
 
 
 def _admins() -> list[str]:

@@ -7,25 +7,23 @@ from __future__ import annotations
 
 from django.db import transaction
 
+from crons.events import stream
 from crons.models import Incident
-from crons.side_output import get_log
-
-events = get_log("crons.events")
 
 
-def opened(incident: Incident, said: str, using: str) -> None:
+def incident_opened(incident: Incident, said: str, using: str) -> None:
     """Tell that *incident* has opened; *said* names what it is of, and holds no error: that may have secrets."""
     about = {"event": "incident.opened", "rule": incident.rule, "incident": incident.pk}
-    transaction.on_commit(lambda: events.debug("incident opened: %s", said, extra=about), using=using)
+    transaction.on_commit(lambda: stream.debug("incident opened: %s", said, extra=about), using=using, robust=True)
 
 
-def reopened(incident: Incident, said: str, using: str) -> None:
+def incident_reopened(incident: Incident, said: str, using: str) -> None:
     """Tell that *incident*, which was over, is there again."""
     about = {"event": "incident.reopened", "rule": incident.rule, "incident": incident.pk}
-    transaction.on_commit(lambda: events.debug("incident reopened: %s", said, extra=about), using=using)
+    transaction.on_commit(lambda: stream.debug("incident reopened: %s", said, extra=about), using=using, robust=True)
 
 
-def closed(incident: Incident, using: str) -> None:
+def incident_closed(incident: Incident, using: str) -> None:
     """Tell that *incident* is over."""
     about = {"event": "incident.closed", "rule": incident.rule, "incident": incident.pk}
-    transaction.on_commit(lambda: events.debug("incident closed", extra=about), using=using)
+    transaction.on_commit(lambda: stream.debug("incident closed", extra=about), using=using, robust=True)
