@@ -10,7 +10,7 @@ from django.http import HttpRequest, StreamingHttpResponse
 from django.utils import timezone
 from django.utils.html import format_html
 
-from crm import confirmations, customers, exports, orders, stock, tokens
+from crm import confirmations, exports, orders, stock, tokens, tombstones
 from crm.admin_bases import PlainAdmin, ReadOnlyAdmin, TabularInline, moment_shown
 from crm.archives import admin as archives_admin  # noqa: F401 (registers what it shows)
 from crm.digests import admin as digests_admin  # noqa: F401 (registers what it shows)
@@ -159,7 +159,8 @@ class OrderAdmin(PlainAdmin):
 
 @admin.register(CustomerTombstone)
 class CustomerTombstoneAdmin(ReadOnlyAdmin):
-    list_display = ["deleted", "reason", "orders_shown", "run_key"]
+    list_display = ["deleted", "became", "reason", "orders_shown", "run_key"]
+    list_filter = ["became"]
     search_fields = ["run_key"]
     search_help_text = "The customer's whole e-mail address or id, or part of the run"
     date_hierarchy = "deleted_at"
@@ -169,7 +170,7 @@ class CustomerTombstoneAdmin(ReadOnlyAdmin):
     ) -> tuple[QuerySet[CustomerTombstone], bool]:
         found, may_repeat = super().get_search_results(request, queryset, search_term)
         if search_term:
-            found = found | (queryset & customers.tombstones_of(search_term))
+            found = found | (queryset & tombstones.tombstones_of(search_term))
         return found, may_repeat
 
     @admin.display(description="deleted", ordering="deleted_at")

@@ -52,14 +52,14 @@ def clean_inactive_customers(context: Context | None = None, *, force: bool = Fa
     _say(*cleanup_lines(cleanup))
     # Also those that an earlier attempt of this run deleted, before it was killed or could not log.
     count = customers.deleted_under(key) if key else cleanup.deleted
-    _log(CLEANUP_LOG, [f"Deleted {count} inactive customers"])
+    _log(CLEANUP_LOG, [f"{cleanup.verb} {count} inactive customers"])
     return cleanup
 
 
 def cleanup_lines(cleanup: customers.Cleanup) -> list[str]:
     """Give the counts by reason, a line each."""
     cut_at = timezone.localtime(cleanup.cut_at)
-    verb = "Would delete" if cleanup.dry_run else "Deleted"
+    verb = f"Would {cleanup.policy}" if cleanup.dry_run else cleanup.verb
     since = f"no order since {cut_at:%Y-%m-%d %H:%M:%S %z}"
     return [
         f"{verb} {cleanup.deleted} of {cleanup.examined} customers: {since}.",

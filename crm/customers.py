@@ -1,20 +1,23 @@
-"""Rules about customers. The only one that destroys something is guarded three times:
+"""Rules about customers. The only one that takes something away is guarded three times:
 re-checked under lock, capped, and leaving a tombstone.
 """
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from itertools import chain, islice
 from typing import Any
 from zoneinfo import ZoneInfo
 
 from django.conf import settings
 from django.db import IntegrityError, models, transaction
-from django.db.models import Case, Count, Exists, OuterRef, Value, When
-from django.db.models.functions import Lower
-from django.utils.crypto import salted_hmac
+from django.db.models import Case, CharField, Count, Exists, OuterRef, Q, Value, When
+from django.db.models.functions import Cast, Concat, Lower
 
-from crm import bulk
+from crm import bulk, tombstones
+from crm.archives import files
+from crm.archives.moving import MOST_RECORDS, Archived, Moving, copy, delete, finish, run_id
+from crm.archives.tables import Customers, referred
 from crm.bulk import Result
 from crm.models import Customer, CustomerTombstone, Order, OrderItem
 from crm.problems import Code, Problem, Refused, of_fields
@@ -23,6 +26,10 @@ TOO_YOUNG = "signed up within the year"
 ORDERED = "ordered within the year"
 OPEN_ORDER = "has an open order"
 SAVED_MEANWHILE = "saved while the cleanup ran"
+HELD = "held by hand"
+ANONYMISED = "anonymised already"
+# What becomes of who is inactive, and how it is said.
+POLICIES = {"delete": "deleted", "archive": "archived", "anonymise": "anonymised"}
 
 _FIELDS = ("name", "email", "phone")
 _TAKEN = Problem(Code.TAKEN, "A customer with this e-mail address exists.", ("email",))
@@ -32,14 +39,15 @@ _SHARE_COUNTS_FROM = 50
 
 
 class CleanupRefused(Exception):
-    """More customers would go than one cleanup may take; nothing was deleted."""
+    """More customers would go than one cleanup may take; none did."""
 
 
 @dataclass(frozen=True)
 class Cleanup:
     """What a cleanup did: `examined` is `deleted` plus everything in `skipped`.
 
-    In a dry run `deleted` counts those that would have gone.
+    In a dry run `deleted` counts those that would have gone. What *policy* makes of them is counted there as well:
+    archived or anonymised.
     """
 
     examined: int
@@ -47,6 +55,12 @@ class Cleanup:
     skipped: dict[str, int] = field(default_factory=dict)
     dry_run: bool = False
     cut_at: datetime | None = None
+    policy: str = "delete"
+
+    @property
+    def verb(self) -> str:
+        """What became of them, as a line says it."""
+        return POLICIES[self.policy].capitalize()
 
 
 def create(values: Mapping[str, Any], *, now: datetime) -> Customer:
@@ -121,7 +135,9 @@ def delete_inactive(
 ) -> Cleanup:
     """Delete the customers without an order in the calendar year before *now*, with their closed orders.
 
-    Kept are customers who signed up within that year, ordered within it, or have an open order of any age.
+    With CRM_CLEANUP_POLICY="archive" they and their orders go to a file, and can come back; with "anonymise" they stay
+    without name, address and phone number, and their orders stay.
+    Kept are customers who signed up within that year, ordered within it, have an open order of any age, or are held.
     An order or a sign-up exactly at the cut counts as within the year.
 
     Args: *key* names the run in the tombstones; *force* lifts the cap; *on_progress* is called with
@@ -130,32 +146,40 @@ def delete_inactive(
         a dry run raises it as well.
     Cost: two reads, then one short transaction of a constant number of statements per batch.
     """
-    cut_at = a_year_before(now, ZoneInfo(settings.TIME_ZONE))
-    candidates = list(inactive(cut_at).values_list("pk", flat=True))
-    skipped = _kept_by_reason(cut_at)
+    cut_at, policy = a_year_before(now, ZoneInfo(settings.TIME_ZONE)), settings.CRM_CLEANUP_POLICY
+    candidates = list(inactive(cut_at, now).values_list("pk", flat=True))
+    skipped = _kept_by_reason(cut_at, now)
     examined = len(candidates) + sum(skipped.values())
     if not force:
         _refuse_too_many(len(candidates), examined)
     if dry_run:
-        return Cleanup(examined, len(candidates), skipped, dry_run=True, cut_at=cut_at)
+        return Cleanup(examined, len(candidates), skipped, dry_run=True, cut_at=cut_at, policy=policy)
 
     report = on_progress or (lambda done, of: None)
     report(0, len(candidates))
-    deleted = 0
-    for start in range(0, len(candidates), batch_size):
-        batch = candidates[start : start + batch_size]
-        deleted += _delete_batch(batch, cut_at=cut_at, now=now, key=key)
-        report(start + len(batch), len(candidates))
-    if saved := len(candidates) - deleted:
-        skipped[SAVED_MEANWHILE] = saved
-    return Cleanup(examined, deleted, skipped, cut_at=cut_at)
+    leaving = _Leaving(cut_at, now, key, anonymise=policy == "anonymise")
+    batches = [candidates[start : start + batch_size] for start in range(0, len(candidates), batch_size)]
+    if policy == "archive":
+        archived = _archive(leaving, batches, batch_size, report, len(candidates))
+        deleted = archived.moved
+        skipped |= archived.skipped
+    else:
+        deleted = 0
+        for number, batch in enumerate(batches):
+            deleted += leaving.take(batch)
+            report(number * batch_size + len(batch), len(candidates))
+    if saved := examined - deleted - sum(skipped.values()):
+        skipped[SAVED_MEANWHILE] = skipped.get(SAVED_MEANWHILE, 0) + saved
+    return Cleanup(examined, deleted, skipped, cut_at=cut_at, policy=policy)
 
 
-def inactive(cut_at: datetime) -> models.QuerySet[Customer]:
-    """Select the customers who signed up before *cut_at* and have no order since, nor an open one."""
-    return Customer.objects.filter(
-        ~Exists(_orders_since(cut_at)), ~Exists(_open_orders()), created_at__lt=cut_at
-    ).order_by("pk")
+def inactive(cut_at: datetime, now: datetime | None = None) -> models.QuerySet[Customer]:
+    """Select the customers who signed up before *cut_at* and have no order since, nor an open one; *now*, default
+    *cut_at*, is when nobody may hold them any more.
+    """
+    rows = Customer.objects.filter(~Exists(_orders_since(cut_at)), ~Exists(_open_orders()), created_at__lt=cut_at)
+    is_free = Q(kept_until=None) | Q(kept_until__lte=now or cut_at)
+    return rows.filter(is_free, anonymised_at=None).order_by("pk")
 
 
 def a_year_before(moment: datetime, zone: ZoneInfo) -> datetime:
@@ -172,14 +196,6 @@ def a_year_before(moment: datetime, zone: ZoneInfo) -> datetime:
 def deleted_under(key: str) -> int:
     """Count the customers whom the run *key* deleted, in all of its attempts."""
     return CustomerTombstone.objects.filter(run_key=key).count()
-
-
-def tombstones_of(id_or_email: str) -> models.QuerySet[CustomerTombstone]:
-    """Select the tombstones of the customer with this id or e-mail address, under old secret keys as well."""
-    keys = [settings.SECRET_KEY, *settings.SECRET_KEY_FALLBACKS]
-    hashes = [_hash(id_or_email, secret=key) for key in keys]
-    column = "email_hash" if "@" in id_or_email else "id_hash"
-    return CustomerTombstone.objects.filter(**{f"{column}__in": hashes})
 
 
 def _refuse_repeated(results: Sequence[Result[Customer]]) -> None:
@@ -216,17 +232,19 @@ def _open_orders() -> models.QuerySet[Order]:
     return Order.objects.filter(customer=OuterRef("pk"), status__in=Order.OPEN).order_by()
 
 
-def _kept_by_reason(cut_at: datetime) -> dict[str, int]:
+def _kept_by_reason(cut_at: datetime, now: datetime) -> dict[str, int]:
     """Count the customers who stay, each under the first reason that keeps him."""
     reason = Case(
         When(created_at__gte=cut_at, then=Value(TOO_YOUNG)),
         When(Exists(_orders_since(cut_at)), then=Value(ORDERED)),
         When(Exists(_open_orders()), then=Value(OPEN_ORDER)),
+        When(kept_until__gt=now, then=Value(HELD)),
+        When(anonymised_at__isnull=False, then=Value(ANONYMISED)),
         output_field=models.CharField(),
     )
     rows = Customer.objects.order_by().annotate(reason=reason).filter(reason__isnull=False)
     counts = dict(rows.values_list("reason").annotate(Count("pk")))
-    return {name: counts[name] for name in (TOO_YOUNG, ORDERED, OPEN_ORDER) if name in counts}
+    return {name: counts[name] for name in (TOO_YOUNG, ORDERED, OPEN_ORDER, HELD, ANONYMISED) if name in counts}
 
 
 def _refuse_too_many(count: int, examined: int) -> None:
@@ -244,44 +262,109 @@ def _refuse_too_many(count: int, examined: int) -> None:
     )
 
 
-def _delete_batch(batch: list[int], *, cut_at: datetime, now: datetime, key: str) -> int:
-    """Delete those of *batch* that are still inactive, in one transaction; give their number."""
-    with transaction.atomic():
+@dataclass(frozen=True)
+class _Leaving:
+    """How the customers of one cleanup go."""
+
+    cut_at: datetime
+    now: datetime
+    key: str
+    anonymise: bool = False
+
+    def still_inactive(self, batch: Sequence[int]) -> models.QuerySet[Customer]:
+        """Lock the customers of *batch* and their orders; select those who are inactive all the same."""
         # Lock first, ask again after: PostgreSQL decides a locking SELECT's subqueries by what was committed
         # when it began, so an order committed while it waited for the lock would not be seen by it.
         _lock(Customer.objects.filter(pk__in=batch))
-        orders = Order.objects.filter(customer__in=batch)
-        _lock(orders)
-        still = inactive(cut_at).filter(pk__in=batch).annotate(order_count=Count("orders"))
-        gone = list(still.values_list("pk", "email", "order_count"))
-        ids = [pk for pk, _, _ in gone]
-        OrderItem.objects.filter(order__customer__in=ids).delete()
-        orders.filter(customer__in=ids).delete()
-        CustomerTombstone.objects.bulk_create(_tombstones(gone, now=now, key=key))
-        Customer.objects.filter(pk__in=ids).delete()
-    return len(ids)
+        _lock(Order.objects.filter(customer__in=batch))
+        return inactive(self.cut_at, self.now).filter(pk__in=batch)
+
+    def take(self, batch: list[int]) -> int:
+        """Delete or anonymise those of *batch* who are still inactive, in one transaction; give their number."""
+        with transaction.atomic():
+            still = self.still_inactive(batch).annotate(order_count=Count("orders"))
+            gone = list(still.values_list("pk", "email", "order_count"))
+            ids = [pk for pk, _, _ in gone]
+            if self.anonymise:
+                self._write([(pk, email, 0) for pk, email, _ in gone], "anonymised")
+                _anonymise(ids, now=self.now)
+                return len(ids)
+            OrderItem.objects.filter(order__customer__in=ids).delete()
+            Order.objects.filter(customer__in=ids).delete()
+            self._write(gone, "deleted")
+            Customer.objects.filter(pk__in=ids).delete()
+        return len(ids)
+
+    def _write(self, gone: list[tuple[int, str, int]], became: str) -> None:
+        tombstones.write(gone, became=became, now=self.now, key=self.key)
+
+
+@dataclass(frozen=True)
+class _Archiving(Customers):
+    """Customers on their way to a file: each is asked again, under lock, and leaves a tombstone that names it."""
+
+    leaving: _Leaving | None = None
+
+    def keeping(self, rows: Sequence[Any]) -> dict[int, str]:
+        assert self.leaving is not None
+        ids = [row.pk for row in rows]
+        still = set(self.leaving.still_inactive(ids).values_list("pk", flat=True))
+        return referred(rows, Customer, leaving=Order) | {pk: SAVED_MEANWHILE for pk in ids if pk not in still}
+
+    def delete(self, ids: list[int], archive: str = "") -> None:
+        assert self.leaving is not None
+        rows = Customer.objects.filter(pk__in=ids).annotate(order_count=Count("orders")).order_by("pk")
+        gone = list(rows.values_list("pk", "email", "order_count"))
+        tombstones.write(gone, became="archived", now=self.leaving.now, key=self.leaving.key, archive=archive)
+        super().delete(ids, archive)
+
+    def of(self, batches: Sequence[Sequence[int]]) -> Iterator[dict[str, Any]]:
+        """Give the records of *batches* as they are now; who is gone has none."""
+        for batch in batches:
+            yield from self.records(list(Customer.objects.filter(pk__in=batch).order_by("pk")))
+
+
+def _archive(
+    leaving: _Leaving,
+    batches: Sequence[Sequence[int]],
+    batch_size: int,
+    report: Callable[[int, int], None],
+    candidates: int,
+) -> Archived:
+    """Copy the customers of *batches* to files, and then delete them; what a killed attempt began is ended first.
+
+    Raises: ArchiveRefused.
+    """
+    table = _Archiving("customers", "", "created_at", Customer, leaving)
+    day = f"{leaving.now.astimezone(ZoneInfo(settings.TIME_ZONE)):%Y-%m-%d}"
+    moving = Moving(
+        leaving.now,
+        run=run_id(),
+        key=leaving.key,
+        batch_size=batch_size,
+        on_progress=lambda done, _: report(done, candidates),
+    )
+    done = Archived(table.name)
+    with files.locked(table.name):
+        finish(table, moving, done)
+        records = table.of(batches)
+        while (first := next(records, None)) is not None:
+            part = chain([first], islice(records, MOST_RECORDS - 1))
+            delete(table, copy(table, day, (leaving.cut_at, leaving.now), part, moving), moving, done)
+    return done
+
+
+def _anonymise(ids: list[int], *, now: datetime) -> None:
+    number = Cast("pk", CharField())
+    Customer.objects.filter(pk__in=ids).update(
+        name=Concat(Value("Anonymised customer "), number),
+        # .invalid is nobody's, for good (RFC 2606).
+        email=Concat(Value("anonymised-"), number, Value("@customers.invalid")),
+        phone="",
+        anonymised_at=now,
+    )
 
 
 def _lock(rows: models.QuerySet[Customer] | models.QuerySet[Order]) -> None:
     """Hold *rows* until the transaction ends, in one order for all (SQLite holds the whole database)."""
     list(rows.select_for_update().order_by("pk").values_list("pk", flat=True))
-
-
-def _tombstones(gone: Iterable[tuple[int, str, int]], *, now: datetime, key: str) -> list[CustomerTombstone]:
-    return [
-        CustomerTombstone(
-            id_hash=_hash(str(pk)),
-            email_hash=_hash(email),
-            reason="no order within a year",
-            orders=order_count,
-            run_key=key,
-            deleted_at=now,
-        )
-        for pk, email, order_count in gone
-    ]
-
-
-def _hash(id_or_email: str, *, secret: str | bytes | None = None) -> str:
-    # Keyed: e-mail addresses can be guessed, so a plain hash of one can be turned back.
-    value = id_or_email.strip().lower()
-    return salted_hmac("crm.customer_tombstone", value, secret=secret, algorithm="sha256").hexdigest()

@@ -33,6 +33,11 @@ class Customer(models.Model):
     email = models.EmailField("e-mail")
     phone = models.CharField(max_length=20, blank=True, validators=[phone_validator])
     created_at = models.DateTimeField("signed up", default=timezone.now)
+    # A person's word against the cleanup: a legal hold, or one who was brought back.
+    kept_until = models.DateTimeField(
+        null=True, blank=True, help_text="Until then the cleanup of inactive customers leaves this one alone."
+    )
+    anonymised_at = models.DateTimeField(null=True, editable=False)
 
     class Meta:
         ordering = ["pk"]
@@ -151,14 +156,22 @@ class OrderItem(models.Model):
 
 
 class CustomerTombstone(models.Model):
-    """That a customer was deleted, when, why and by which run: answers "why did X vanish?".
+    """That a customer is gone, when, why, by which run and where to: answers "why did X vanish?".
 
-    It holds no personal data: id and e-mail are keyed hashes (crm.customers.tombstones_of looks one up).
+    It holds no personal data: id and e-mail are keyed hashes (crm.tombstones.tombstones_of looks one up).
     """
+
+    class Became(models.TextChoices):
+        DELETED = "deleted", "Deleted"
+        ARCHIVED = "archived", "Archived"
+        ANONYMISED = "anonymised", "Anonymised"
 
     id_hash = models.CharField(max_length=64, editable=False)
     email_hash = models.CharField(max_length=64, editable=False)
     reason = models.CharField(max_length=100, editable=False)
+    became = models.CharField(max_length=10, choices=Became, default=Became.DELETED, editable=False)
+    archive = models.CharField(max_length=200, blank=True, editable=False)
+    restored_at = models.DateTimeField(null=True, editable=False)
     orders = models.IntegerField("orders deleted along", default=0, editable=False)
     run_key = models.CharField("run", max_length=200, blank=True, editable=False)
     deleted_at = models.DateTimeField(editable=False)

@@ -250,6 +250,11 @@ LOGGING = {
 # ── scheduled work ────────────────────────────────────────────────────────────────────────────────
 CRM_CLEANUP_MAX_SHARE = environment.share("CRM_CLEANUP_MAX_SHARE", 0.5)
 CRM_CLEANUP_MAX_COUNT = environment.whole("CRM_CLEANUP_MAX_COUNT", 10_000)
+CRM_CLEANUP_POLICY = environment.text("CRM_CLEANUP_POLICY", "delete")
+if CRM_CLEANUP_POLICY not in ("delete", "archive", "anonymise"):
+    raise ImproperlyConfigured(
+        f"CRM_CLEANUP_POLICY={CRM_CLEANUP_POLICY!r} is not known. Set it to delete, archive or anonymise."
+    )
 CRM_ARCHIVE_DIR = BASE_DIR / environment.text("CRM_ARCHIVE_DIR", "var/archives")
 # How many days rows and rotated logs stay where they are; 0: for ever.
 CRM_ARCHIVE_ORDERS_DAYS = environment.whole("CRM_ARCHIVE_ORDERS_DAYS", 0)

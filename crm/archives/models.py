@@ -11,6 +11,7 @@ class Archive(models.Model):
     """
 
     class Table(models.TextChoices):
+        CUSTOMERS = "customers", "Customers"
         ORDERS = "orders", "Orders"
         MOVEMENTS = "movements", "Stock movements"
         LOGS = "logs", "Log files"
@@ -48,7 +49,8 @@ class Archive(models.Model):
         constraints = [
             models.CheckConstraint(condition=models.Q(since__lt=models.F("until")), name="crm_archive_has_window"),
             models.CheckConstraint(
-                condition=models.Q(table__in=["orders", "movements", "logs"]), name="crm_archive_table_known"
+                condition=models.Q(table__in=["customers", "orders", "movements", "logs"]),
+                name="crm_archive_table",
             ),
             models.CheckConstraint(
                 condition=models.Q(state__in=["deleting", "archived", "restored"]), name="crm_archive_state_known"

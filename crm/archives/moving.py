@@ -1,8 +1,9 @@
 """Moving old rows to files: copied, read back, then deleted batch by batch, where each is still what was copied."""
 
+import os
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -91,17 +92,22 @@ def move(table: Table, moving: Moving, *, dry_run: bool = False, force: bool = F
             done.windows[_month_of(at)] += 1
         return done
     with files.locked(table.name):
-        for begun in Archive.objects.filter(table=table.name, state=Archive.State.DELETING).order_by("pk"):
-            _delete(table, begun, moving, done)
+        finish(table, moving, done)
         for month, due in groupby(_due(table, cut_at, moving, done), key=lambda each: _month_of(each[0])):
             while (first := next(due, None)) is not None:
                 if moving.is_over():
                     done.finished = False
                     return done
                 records = (record for _, record in chain([first], islice(due, moving.most - 1)))
-                archive = _copy(table, month, records, cut_at, moving)
-                _delete(table, archive, moving, done)
+                since, until = window_of(month, _zone())
+                delete(table, copy(table, month, (since, min(until, cut_at)), records, moving), moving, done)
     return done
+
+
+def finish(table: Table, moving: Moving, done: Archived) -> None:
+    """Delete what killed attempts have copied and not yet deleted."""
+    for begun in Archive.objects.filter(table=table.name, state=Archive.State.DELETING).order_by("pk"):
+        delete(table, begun, moving, done)
 
 
 def window_of(month: str, zone: ZoneInfo) -> tuple[datetime, datetime]:
@@ -149,18 +155,19 @@ def _due(table: Table, cut_at: datetime, moving: Moving, done: Archived) -> Iter
         key = (getattr(rows[-1], table.at), rows[-1].pk)
 
 
-def _copy(table: Table, month: str, records: Iterator[dict[str, Any]], cut_at: datetime, moving: Moving) -> Archive:
-    """Write the next archive of *month*, and note it; nothing is deleted yet."""
-    since, until = window_of(month, _zone())
-    until = min(until, cut_at)
+def copy(
+    table: Table, name: str, window: tuple[datetime, datetime], records: Iterable[dict[str, Any]], moving: Moving
+) -> Archive:
+    """Write the next archive of *name*, and note it; nothing is deleted yet. The caller has the table's lock."""
+    since, until = window
     about = {"table": table.name, "since": since.isoformat(), "until": until.isoformat(), "run": moving.key}
-    used = Archive.objects.filter(name__startswith=f"{table.name}/{month}.").values_list("name", flat=True)
-    part = 1 + max((int(name.rpartition(".")[2]) for name in used), default=0)
-    written = files.write(f"{table.name}/{month}", part, records, about)
+    used = Archive.objects.filter(name__startswith=f"{table.name}/{name}.").values_list("name", flat=True)
+    part = 1 + max((int(each.rpartition(".")[2]) for each in used), default=0)
+    written = files.write(f"{table.name}/{name}", part, records, about)
     return noted(table.name, since, until, written, moving)
 
 
-def _delete(table: Table, archive: Archive, moving: Moving, done: Archived) -> None:
+def delete(table: Table, archive: Archive, moving: Moving, done: Archived) -> None:
     """Delete what *archive* holds, from where an earlier attempt stopped, where it is still as it was copied."""
     records = files.read(archive.name, sha256=archive.sha256, records=archive.records)
     rest = islice(records, archive.position, None)
@@ -171,7 +178,7 @@ def _delete(table: Table, archive: Archive, moving: Moving, done: Archived) -> N
             return
         with moving.atomic():
             archive = _claimed(archive)
-            gone, kept = _delete_batch(table, batch)
+            gone, kept = _delete_batch(table, batch, archive.name)
             archive.position += len(batch)
             archive.out += len(gone)
             archive.cents_out += sum(map(table.cents, gone))
@@ -193,7 +200,7 @@ def _claimed(archive: Archive) -> Archive:
     return row
 
 
-def _delete_batch(table: Table, batch: list[dict[str, Any]]) -> tuple[list[dict[str, Any]], Counter[str]]:
+def _delete_batch(table: Table, batch: list[dict[str, Any]], archive: str) -> tuple[list[dict[str, Any]], Counter[str]]:
     """Delete the rows of *batch* that are as they were copied; give their records, and why the others stay."""
     copied = {table.id_of(record): record for record in batch}
     # Locked first, then read: what is compared is what is deleted.
@@ -211,7 +218,7 @@ def _delete_batch(table: Table, batch: list[dict[str, Any]]) -> tuple[list[dict[
             kept[CHANGED] += 1
         else:
             gone.append(record)
-    table.delete([table.id_of(record) for record in gone])
+    table.delete([table.id_of(record) for record in gone], archive)
     return gone, kept
 
 
@@ -226,6 +233,11 @@ def _refuse_too_many(table: Table, cut_at: datetime) -> None:
             f"{share:.0%} of them (CRM_ARCHIVE_MAX_SHARE). Nothing was archived. Check for a wrong clock or a wrong "
             f"{table.setting}; if this is meant, run manage.py archive_old_records --force"
         )
+
+
+def run_id() -> int | None:
+    """Give the id of the run that this process works for, if it works for one."""
+    return int(os.environ.get("CRONS_RUN", "0")) or None
 
 
 def budget_from(length: timedelta | None, clock: Callable[[], float] = time.monotonic) -> float | None:

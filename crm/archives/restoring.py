@@ -1,8 +1,8 @@
 """Bringing archives back: the file is checked whole before its first row is written, and a row that is there stays."""
 
 from collections import Counter
+from collections.abc import Collection
 from dataclasses import dataclass, field
-from datetime import timedelta
 from itertools import islice
 from typing import Any
 
@@ -13,10 +13,8 @@ from crm.archives import files, log_files
 from crm.archives.files import ArchiveRefused, encoded
 from crm.archives.models import Archive
 from crm.archives.moving import Moving
-from crm.archives.tables import TABLES, Table
+from crm.archives.tables import HELD, RESTORABLE, Table
 
-# For so long the next nights leave alone what was asked back.
-HELD = timedelta(days=30)
 THERE = "there already"
 OTHER = "another row has its id"
 BREAKS = "breaks a rule of the table"
@@ -50,17 +48,20 @@ def named(name: str) -> list[Archive]:
     return rows
 
 
-def restore(archive: Archive, moving: Moving, *, dry_run: bool = False) -> Restored:
+def restore(
+    archive: Archive, moving: Moving, *, only: Collection[int] | None = None, dry_run: bool = False
+) -> Restored:
     """Write what *archive* holds back to where it was; twice is the same as once, and so is again after a kill.
 
     What is there already stays as it is. For HELD the archiving leaves the window alone.
 
+    Args: *only* restores the records with these ids, such as one customer's.
     Raises: ArchiveRefused for a file that is missing or damaged, before anything is written.
     Cost: flat memory; each batch is one short transaction.
     """
     done = Restored(archive.name)
     if dry_run:
-        _bring_back(archive, moving, done, dry_run=True)
+        _bring_back(archive, moving, done, only, dry_run=True)
         return done
     with files.locked(archive.table):
         archive.refresh_from_db()
@@ -68,27 +69,34 @@ def restore(archive: Archive, moving: Moving, *, dry_run: bool = False) -> Resto
         if archive.state == Archive.State.DELETING:
             raise ArchiveRefused(
                 f"The archive {archive} is still being made: {archive.position} of {archive.records} records are "
-                "through. Nothing was restored. Let archive_old_records end first: manage.py archive_old_records"
+                "through. Nothing was restored. Let the job that makes it end first, or run it: "
+                f"manage.py {'clean_inactive_customers' if archive.table == 'customers' else 'archive_old_records'}"
             )
         # First, so that a night between two attempts does not take away what has come back.
         Archive.objects.filter(pk=archive.pk).update(held_until=moving.now + HELD)
-        _bring_back(archive, moving, done)
-        Archive.objects.filter(pk=archive.pk).update(state=Archive.State.RESTORED, restored_at=moving.now)
+        _bring_back(archive, moving, done, only)
+        if only is None:
+            Archive.objects.filter(pk=archive.pk).update(state=Archive.State.RESTORED, restored_at=moving.now)
     return done
 
 
-def _bring_back(archive: Archive, moving: Moving, done: Restored, *, dry_run: bool = False) -> None:
+def _bring_back(
+    archive: Archive, moving: Moving, done: Restored, only: Collection[int] | None, *, dry_run: bool = False
+) -> None:
     records = files.read(archive.name, sha256=archive.sha256, records=archive.records)
     if archive.table == Archive.Table.LOGS:
         done.examined, done.restored = log_files.restore(archive, records, dry_run=dry_run)
         done.skipped[THERE] += done.examined - done.restored
         return
-    table = TABLES[archive.table]
+    table = RESTORABLE[archive.table]
+    if only is not None:
+        records = (record for record in records if table.id_of(record) in only)
     while batch := list(islice(records, moving.batch_size)):
         with transaction.atomic():
             back = _restorable(table, batch, done)
             if not dry_run:
                 back = _insert(table, back, done)
+                table.restored(back, now=moving.now)
                 out, cents = len(back), sum(map(table.cents, back))
                 Archive.objects.filter(pk=archive.pk).update(out=F("out") - out, cents_out=F("cents_out") - cents)
         done.examined += len(batch)

@@ -13,6 +13,7 @@ from typing import Any
 from django.conf import settings
 from django.db.models import ForeignObjectRel, Model, Q, QuerySet
 
+from crm import tombstones
 from crm.archives.files import ArchiveRefused
 from crm.archives.models import Archive
 from crm.models import Customer, Order, OrderItem, Product, StockMovement
@@ -49,8 +50,8 @@ class Table:
         """Give the record of each of *rows*, in their order."""
         raise NotImplementedError
 
-    def delete(self, ids: list[int]) -> None:
-        """Delete the rows, and what leaves with them."""
+    def delete(self, ids: list[int], archive: str = "") -> None:
+        """Delete the rows, and what leaves with them; *archive* is where they are now."""
         raise NotImplementedError
 
     def insert(self, records: Sequence[Mapping[str, Any]]) -> None:
@@ -65,6 +66,9 @@ class Table:
         """Give the id of the row that *record* is about."""
         return int(record[self.model._meta.model_name or ""]["id"])
 
+    def restored(self, records: Sequence[Mapping[str, Any]], *, now: datetime) -> None:
+        """Do what else is to be done where *records* have come back."""
+
     def cents(self, record: Mapping[str, Any]) -> int:
         """Give what *record* adds to the revenue, in cents."""
         return 0
@@ -74,14 +78,7 @@ class _Orders(Table):
     """Orders that are over, with their items."""
 
     def keeping(self, rows: Sequence[Any]) -> dict[int, str]:
-        found: dict[int, str] = {}
-        for relation in Order._meta.get_fields(include_hidden=True):
-            # Whoever refers to an order keeps it: deleting it would take that along, or be refused halfway.
-            if isinstance(relation, ForeignObjectRel) and relation.related_model is not OrderItem:
-                model, column = relation.related_model, relation.field.attname
-                referring = model._default_manager.filter(**{f"{column}__in": [row.pk for row in rows]})
-                name = f"{model._meta.verbose_name}: refers to it"
-                found |= dict.fromkeys(referring.values_list(column, flat=True), name)
+        found = referred(rows, Order, leaving=OrderItem)
         unsettled = (Order.Confirmation.WAITING, Order.Confirmation.SENDING)
         found |= {row.pk: UNCONFIRMED for row in rows if row.confirmation in unsettled}
         return found | {row.pk: OPEN_ORDER for row in rows if row.status in Order.OPEN}
@@ -92,7 +89,7 @@ class _Orders(Table):
             items[item.order_id].append(_plain(item))
         return [{"order": _plain(row), "items": items[row.pk]} for row in rows]
 
-    def delete(self, ids: list[int]) -> None:
+    def delete(self, ids: list[int], archive: str = "") -> None:
         OrderItem.objects.filter(order__in=ids).delete()
         Order.objects.filter(pk__in=ids).delete()
 
@@ -112,8 +109,52 @@ class _Orders(Table):
         return found | {self.id_of(record): "its customer is gone" for record in gone}
 
     def cents(self, record: Mapping[str, Any]) -> int:
-        order = record["order"]
-        return 0 if order["status"] == Order.Status.CANCELLED else int(Decimal(order["total"]).scaleb(2))
+        return _cents(record["order"])
+
+
+class Customers(Table):
+    """Customers with all their orders. Which of them leave is the cleanup's rule, not their age's."""
+
+    def records(self, rows: Sequence[Any]) -> list[dict[str, Any]]:
+        orders: dict[int, list[dict[str, Any]]] = {row.pk: [] for row in rows}
+        items: dict[int, list[dict[str, Any]]] = {row.pk: [] for row in rows}
+        for order in Order.objects.filter(customer__in=orders).order_by("pk"):
+            orders[order.customer_id].append(_plain(order))
+        for item in OrderItem.objects.filter(order__customer__in=items).order_by("pk").select_related("order"):
+            items[item.order.customer_id].append(_plain(item))
+        # But for kept_until: who came back has one, and is the same customer all the same.
+        plain = [{name: value for name, value in _plain(row).items() if name != "kept_until"} for row in rows]
+        return [
+            {"customer": each, "orders": orders[row.pk], "items": items[row.pk]}
+            for row, each in zip(rows, plain, strict=True)
+        ]
+
+    def delete(self, ids: list[int], archive: str = "") -> None:
+        OrderItem.objects.filter(order__customer__in=ids).delete()
+        Order.objects.filter(customer__in=ids).delete()
+        Customer.objects.filter(pk__in=ids).delete()
+
+    def insert(self, records: Sequence[Mapping[str, Any]]) -> None:
+        Customer.objects.bulk_create(_row(Customer, record["customer"]) for record in records)
+        Order.objects.bulk_create(_row(Order, order) for record in records for order in record["orders"])
+        OrderItem.objects.bulk_create(_row(OrderItem, item) for record in records for item in record["items"])
+
+    def missing(self, records: Sequence[Mapping[str, Any]]) -> dict[int, str]:
+        products = _present(Product, (item["product_id"] for record in records for item in record["items"]))
+        return {
+            self.id_of(record): "its product is gone"
+            for record in records
+            if not products.issuperset(item["product_id"] for item in record["items"])
+        }
+
+    def restored(self, records: Sequence[Mapping[str, Any]], *, now: datetime) -> None:
+        """Hold them back from the next cleanup, which would find them as inactive as the last one did."""
+        ids = [self.id_of(record) for record in records]
+        Customer.objects.filter(pk__in=ids).update(kept_until=now + HELD)
+        tombstones.note_restored(ids, now=now)
+
+    def cents(self, record: Mapping[str, Any]) -> int:
+        return sum(_cents(order) for order in record["orders"])
 
 
 class _Movements(Table):
@@ -128,7 +169,7 @@ class _Movements(Table):
     def records(self, rows: Sequence[Any]) -> list[dict[str, Any]]:
         return [{"stockmovement": _plain(row)} for row in rows]
 
-    def delete(self, ids: list[int]) -> None:
+    def delete(self, ids: list[int], archive: str = "") -> None:
         StockMovement.objects.filter(pk__in=ids).delete()
 
     def insert(self, records: Sequence[Mapping[str, Any]]) -> None:
@@ -142,7 +183,11 @@ class _Movements(Table):
 
 ORDERS = _Orders(Archive.Table.ORDERS.value, "CRM_ARCHIVE_ORDERS_DAYS", "ordered_at", Order)
 MOVEMENTS = _Movements(Archive.Table.MOVEMENTS.value, "CRM_ARCHIVE_MOVEMENTS_DAYS", "created_at", StockMovement)
-TABLES = {table.name: table for table in (ORDERS, MOVEMENTS)}
+# What leaves by its age; customers leave by the rule of their cleanup.
+TABLES: dict[str, Table] = {table.name: table for table in (ORDERS, MOVEMENTS)}
+RESTORABLE = TABLES | {"customers": Customers(Archive.Table.CUSTOMERS.value, "", "created_at", Customer)}
+# For so long what was asked back is left alone.
+HELD = timedelta(days=30)
 
 
 def after(rows: QuerySet[Any], at: str, key: tuple[datetime, int] | None) -> QuerySet[Any]:
@@ -152,6 +197,22 @@ def after(rows: QuerySet[Any], at: str, key: tuple[datetime, int] | None) -> Que
     moment, pk = key
     # The first condition alone can use the index; the second parts rows of one moment.
     return rows.filter(Q(**{f"{at}__gte": moment}), Q(**{f"{at}__gt": moment}) | Q(pk__gt=pk))
+
+
+def referred(rows: Sequence[Any], of: type[Model], *, leaving: type[Model]) -> dict[int, str]:
+    """Say which of *rows* other tables than *leaving* refer to: deleting one would take that along, or be refused."""
+    found: dict[int, str] = {}
+    for relation in of._meta.get_fields(include_hidden=True):
+        if isinstance(relation, ForeignObjectRel) and relation.related_model is not leaving:
+            model, column = relation.related_model, relation.field.attname
+            referring = model._default_manager.filter(**{f"{column}__in": [row.pk for row in rows]})
+            name = f"{model._meta.verbose_name}: refers to it"
+            found |= dict.fromkeys(referring.values_list(column, flat=True), name)
+    return found
+
+
+def _cents(order: Mapping[str, Any]) -> int:
+    return 0 if order["status"] == Order.Status.CANCELLED else int(Decimal(order["total"]).scaleb(2))
 
 
 def _plain(row: Model) -> dict[str, Any]:

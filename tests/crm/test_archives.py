@@ -572,7 +572,7 @@ def test_the_commands_list_look_and_bring_back(old, capsys):
     assert capsys.readouterr().out.splitlines() == [
         "orders/2022-01.1: would restore 1 of 1 records.",
         "orders/2022-01.1: restored 1 of 1 records.",
-        "The archiving leaves these windows alone for 30 days.",
+        "What came back is left alone for 30 days.",
         "orders/2022-01.1  1 records, 0 out of their table, restored",
     ]
     with pytest.raises(

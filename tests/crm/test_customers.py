@@ -13,8 +13,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.django import TestCase
 
-from crm.customers import CleanupRefused, a_year_before, delete_inactive, inactive, tombstones_of
+from crm.customers import CleanupRefused, a_year_before, delete_inactive, inactive
 from crm.models import Customer, CustomerTombstone, Order, OrderItem, Product
+from crm.tombstones import tombstones_of
 
 from .conftest import CUT, NOW
 

@@ -10,7 +10,8 @@ from crm import progress
 from crm.archives.files import ArchiveRefused
 from crm.archives.models import Archive
 from crm.archives.moving import Moving
-from crm.archives.restoring import HELD, Restored, named, restore
+from crm.archives.restoring import Restored, named, restore
+from crm.archives.tables import HELD
 from crm.plain_text import one_line
 
 
@@ -24,6 +25,13 @@ class Command(BaseCommand):
             "names", nargs="*", metavar="NAME", help="an archive, such as orders/2023-04.1, or a window: orders/2023-04"
         )
         parser.add_argument("--list", action="store_true", help="show the archives, the newest first")
+        parser.add_argument(
+            "--only",
+            type=int,
+            action="append",
+            metavar="ID",
+            help="only the record with this id, such as a customer's",
+        )
         parser.add_argument("--dry-run", action="store_true", help="check the files and show what would come back")
 
     def handle(self, *args: Any, **options: Any) -> None:
@@ -39,11 +47,12 @@ class Command(BaseCommand):
             with progress.shown("Restoring") as on_progress:
                 moving = Moving(timezone.now(), on_progress=on_progress)
                 for archive in archives:
-                    self._say(restore(archive, moving, dry_run=options["dry_run"]), dry_run=options["dry_run"])
+                    done = restore(archive, moving, only=options["only"], dry_run=options["dry_run"])
+                    self._say(done, dry_run=options["dry_run"])
         except ArchiveRefused as error:
             raise CommandError(one_line(str(error))) from error
         if not options["dry_run"]:
-            self.stdout.write(f"The archiving leaves these windows alone for {HELD.days} days.")
+            self.stdout.write(f"What came back is left alone for {HELD.days} days.")
 
     def _say(self, done: Restored, *, dry_run: bool) -> None:
         verb = "would restore" if dry_run else "restored"
