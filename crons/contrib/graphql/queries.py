@@ -64,7 +64,8 @@ class CronsQuery(CronsAnswers):
         if verdict is not None:
             # Along the indexes of those that ended so: a failure in a million successes is found at once.
             good = verdict == Verdict.SUCCEEDED
-            rows = well(rows, "verdict") if good else not_well(rows, "verdict").filter(verdict=verdict.value)
+            # Strawberry gives the member of a variable, and its text where it stands in the document.
+            rows = well(rows, "verdict") if good else not_well(rows, "verdict").filter(verdict=str(verdict))
         found = read(rows, _NEWEST, first, after)
         return _page(found, first, after, _NEWEST, showing(operator, found))
 

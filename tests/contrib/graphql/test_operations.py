@@ -135,6 +135,19 @@ def test_runs_are_read_the_newest_first_with_their_attempts(ada, nightly):
     assert attempts[0]["error"] == "ValueError: no"
 
 
+@pytest.mark.parametrize("verdict", list(Verdict))
+def test_runs_of_one_verdict(ada, nightly, verdict):
+    """Asked for in the document itself or by a variable."""
+    for minutes, each in enumerate(Verdict, 1):
+        make_run(nightly, minutes, each.value, tries=0)
+    by_variable = "query($v: CronsVerdict) { cronsRuns(verdict: $v) { edges { node { verdict } } } }"
+    by_name = f"{{ cronsRuns(verdict: {verdict.name}) {{ edges {{ node {{ verdict }} }} }} }}"
+
+    answers = [data(ask(ada, by_variable, v=verdict.name)), data(ask(ada, by_name))]
+
+    assert answers == [{"cronsRuns": {"edges": [{"node": {"verdict": verdict.name}}]}}] * 2
+
+
 @pytest.mark.parametrize("cursor", ["nonsense", "\x00", "é", "W10=", "WyJjcm9ucyBydW5zIiwgIngiLCAxXQ=="])
 def test_cursor_that_is_none_is_refused(ada, nightly, cursor):
     assert refused(ask(ada, RUNS, n=1, a=cursor))[0] == "BAD_USER_INPUT"
