@@ -275,6 +275,30 @@ class ServiceToken(models.Model):
         return f"{self.name} ({self.prefix})"
 
 
+class IdempotencyKey(models.Model):
+    """A mutation that was carried out under a key of its caller's, and its answer. Unique: owner and key.
+
+    *owner*: the token or the user who sent it. *answer* is text, so that it is replayed byte for byte.
+    """
+
+    owner = models.CharField(max_length=40, editable=False)
+    key = models.CharField(max_length=200, editable=False)
+    fingerprint = models.CharField(max_length=64, editable=False)
+    answer = models.TextField(editable=False)
+    created_at = models.DateTimeField(editable=False)
+
+    class Meta:
+        ordering = ["-created_at", "-pk"]
+        constraints = [
+            models.UniqueConstraint(fields=["owner", "key"], name="crm_idempotencykey_once"),
+            models.CheckConstraint(condition=~models.Q(key=""), name="crm_idempotencykey_given"),
+        ]
+        indexes = [models.Index(fields=["created_at"], name="crm_idempotencykey_created")]
+
+    def __str__(self) -> str:
+        return f"{self.key} of {self.owner}"
+
+
 # Each subject keeps its tables beside its rules; Django looks for them here.
 from crm.archives.models import Archive  # noqa: E402
 from crm.digests.models import Mail, Recipient, Report, SuppressedAddress  # noqa: E402
@@ -285,6 +309,7 @@ __all__ = [
     "Archive",
     "Customer",
     "CustomerTombstone",
+    "IdempotencyKey",
     "Mail",
     "Order",
     "OrderItem",

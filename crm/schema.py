@@ -6,6 +6,7 @@ from strawberry.schema.config import StrawberryConfig
 from strawberry.types import ExecutionContext
 
 from crm.graph.errors import is_unexpected
+from crm.graph.idempotency import Idempotency
 from crm.graph.limits import Limits
 from crm.graph.mutations import Mutation
 from crm.graph.queries import Query
@@ -22,7 +23,7 @@ class _Schema(strawberry.Schema):
 schema = _Schema(
     Query,
     Mutation,
-    extensions=[Limits],
+    extensions=[Limits, Idempotency],
     config=StrawberryConfig(
         relay_max_results=MAX_PAGE,
         sort_schema=True,

@@ -80,6 +80,12 @@ def token_of(request: HttpRequest | None) -> ServiceToken | None:
     return getattr(request, _TOKEN, None)
 
 
+def who(request: HttpRequest | None) -> str:
+    """Name who asks, the same at each request: a token or a user; empty for a stranger."""
+    token, user = token_of(request), _user_of(request)
+    return f"token {token.prefix}" if token is not None else f"user {user.pk}" if user.is_authenticated else ""
+
+
 def may_introspect(request: HttpRequest | None) -> bool:
     """Say whether *request* may read the schema: with any token, or as staff."""
     user = _user_of(request)

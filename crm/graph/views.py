@@ -96,7 +96,8 @@ class _View(GraphQLView):
         sub_response["Content-Type"] = kind = _kind(request)
         sub_response["Vary"] = "Accept"
         if kind == GRAPHQL and not _has_run(result):
-            sub_response.status_code = 400
+            is_ours = any((error.extensions or {}).get("code") == "INTERNAL" for error in result.errors or ())
+            sub_response.status_code = 500 if is_ours else 400
         return result
 
     def process_result(self, request: HttpRequest, result: ExecutionResult) -> GraphQLHTTPResponse:
