@@ -2,6 +2,8 @@
 
 `python -m benchmarks G` shows what the backlog and the history cost, on SQLite and on PostgreSQL.
 `python -m benchmarks ways` fires one job in every way and prints the tables of docs/ways.md.
+`python -m benchmarks pages` measures each page and verb on a million runs.
+`python -m benchmarks plans` looks at what each reads of ten million, and fails where one reads too much.
 """
 
 from __future__ import annotations
@@ -15,7 +17,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from statistics import median
 
-from benchmarks import ways
+from benchmarks import page_table, ways
 from benchmarks.measure import ROOT, Figure, child, postgres_url, seconds, sqlite_url
 
 ROUNDS = 5
@@ -171,6 +173,8 @@ def main() -> None:
     if sys.argv[1:] == ["ways"]:
         ways.main()
         return
+    if sys.argv[1:] in (["pages"], ["plans"]):
+        sys.exit(page_table.main(sys.argv[1]))
     wanted = [name.upper() for name in sys.argv[1:]] or list(ALL)
     machine = f"{platform.python_implementation()} {platform.python_version()}, {os.cpu_count()} cores"
     print(f"{machine}, {platform.system()}; medians of {ROUNDS}; SQLite, synchronous=FULL, unless said")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterator
-from datetime import timedelta
+from datetime import datetime, timedelta
 from itertools import pairwise
 
 from django.db import connections
@@ -69,8 +69,9 @@ def examine(name: str | None) -> Iterator[Finding]:
             what = f"{problem.kind} {problem.entry}".strip()
             yield Finding(what, BAD, problem.text, "", problem.next_step)
     entries = {each.name: each for each in api.entries()}
+    now = ledger.database_now()
     for each, p95 in _durations(entries if name is None else {name: entries[name]} if name in entries else {}):
-        interval = _interval(each)
+        interval = _interval(each, now)
         if interval is not None and p95 > interval:
             yield Finding(
                 f"duration of {each.name}",
@@ -104,13 +105,13 @@ def _durations(entries: dict[str, Entry]) -> list[tuple[Entry, timedelta]]:
     return sorted(found, key=lambda each: each[0].name)
 
 
-def _interval(entry: Entry) -> timedelta | None:
+def _interval(entry: Entry, now: datetime) -> timedelta | None:
     """Return the smallest distance of an entry's next slots; None where it has none, or cannot be read."""
     try:
         account = ledger.account_of(entry)
     except CronsError:
         return None  # it is parked, which is a problem of its own
-    slots = [account.schedule.next_after(ledger.database_now(), account.tz)]
+    slots = [account.schedule.next_after(now, account.tz)]
     while slots[-1] < FAR_FUTURE and len(slots) < SLOTS_LOOKED_AT:
         slots.append(account.schedule.next_after(slots[-1], account.tz))
     return min((later - earlier for earlier, later in pairwise(slots) if later < FAR_FUTURE), default=None)

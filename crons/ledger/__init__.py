@@ -41,6 +41,7 @@ from crons.ledger.maintenance import (
     prune,
     reconcile,
 )
+from crons.ledger.newest import newest_runs
 from crons.ledger.operations import (
     active_pauses,
     apply_pauses,
@@ -98,6 +99,7 @@ __all__ = [
     "locked",
     "mend_moments",
     "merge",
+    "newest_runs",
     "note",
     "pause",
     "pause_all",

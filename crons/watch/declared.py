@@ -22,7 +22,7 @@ NEXT_STEP = (
 )
 NAMED = 5
 # Up to so many names a statement is given those that are declared.
-COMPARED = 1_000
+COMPARED = 100
 
 
 def broken(look: Look) -> Iterator[Problem]:

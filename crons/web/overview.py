@@ -34,6 +34,8 @@ VIEW_RUN = "crons.view_run"
 NAMES_OTHERS = ("unsynced",)
 # Of the runs planned last, so many are read to find those that ended last, and so many of these are shown.
 NEWEST, ENDED_LAST = 60, 10
+# For somebody who sees few entries, so many of their newest runs are looked up, of each two or more.
+MOST_LOOKED_UP = 2 * READ
 # To count a million rows takes longer than to show the page: this is more than anybody wants to know.
 MOST_COUNTED = 10_000
 COUNTED = """SELECT count(*) FROM (
@@ -180,7 +182,7 @@ def _look(window: timedelta, now: datetime | None, visible: Callable[..., QueryS
     seen = Look(now, visible)
     since = seen.now - window
     did_not_run, stamps = _did_not_run(since, visible)
-    ended_last, succeeded = _ended_last(since, visible)
+    ended_last, succeeded = _ended_last(since, visible, seen.entries)
     running = Listed.of(seen.going)
     problems = _told(find_problems(seen), visible)
     return Board(
@@ -215,11 +217,14 @@ def _told(problems: list[Problem], visible: Callable[..., QuerySet[Any]]) -> lis
     return [each for each in problems if each.entry in seen or not (each.entry or each.kind in NAMES_OTHERS)]
 
 
-def _ended_last(since: datetime, visible: Callable[..., QuerySet[Any]]) -> tuple[list[EndedLast], int | None]:
+def _ended_last(
+    since: datetime, visible: Callable[..., QuerySet[Any]], entries: Sequence[Entry]
+) -> tuple[list[EndedLast], int | None]:
     """List what ended last, what is alike once; and count what succeeded since *since*, up to MOST_COUNTED and one.
 
     In one statement: neither depends on the other's rows. Not counted for who may see some entries only: that would
-    read the runs of all.
+    read the runs of all. So would looking for the newest of a few *entries* among all: these are read entry by entry,
+    in one statement more.
     """
     # Not joined: SQLite begins a join with the few entries, reads all their runs and sorts them.
     entry = Entry.objects.using(conf.database).filter(pk=OuterRef("entry_id"))
@@ -231,6 +236,10 @@ def _ended_last(since: datetime, visible: Callable[..., QuerySet[Any]]) -> tuple
         zone=Subquery(entry.values("zone")[:1]),
         succeeded=counted if visible is _all else Value(None, output_field=BigIntegerField()),
     )
+    if visible is not _all and len(entries) < READ:
+        of_each = max(MOST_LOOKED_UP // max(len(entries), 1), 2)
+        newest_of = ledger.newest_runs([each.pk for each in entries])
+        rows = rows.filter(pk__in=[run.run_id for each in newest_of.values() for run in each[:of_each]])
     newest = list(rows.order_by("-planned_at", "-pk")[:NEWEST])
     for row in newest:
         row.entry = Entry(pk=row.entry_id, name=row.name, zone=row.zone)

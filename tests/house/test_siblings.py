@@ -8,7 +8,9 @@ from tests.house.siblings import modules, siblings
 
 MOST = 10
 # Modules that import more, each with its reason. The list is exact: one that needs none any more must leave it.
-EXCEPTIONS: dict[str, str] = {}
+EXCEPTIONS: dict[str, str] = {
+    "crons.ledger": "a façade: each import is a part of the ledger that it hands on",
+}
 
 
 def test_no_module_imports_more_than_ten_siblings():
