@@ -34,11 +34,27 @@ class Mark(Protocol):
         """All of it in a line."""
 
 
+class Bar(Protocol):
+    """What of a bar of the timeline is drawn; crons.web makes them too."""
+
+    x: float
+    width: float
+    text: str
+    run_id: int | None
+    is_link: bool
+
+    @property
+    def tone(self) -> str:
+        """Which shape and colour it has."""
+
+
 register = template.Library()
 register.simple_tag(length)
 register.simple_tag(iso, name="iso_query")
 # Shown in the list; a job with thousands of tags has a page of its own.
 TAGS_SHOWN = 5
+# Where a bar of the timeline begins, of 24, and how high it is.
+SHAPES = {"failed": (0, 24), "missed": (3, 18), "skipped": (17, 5), "running": (7, 10), "succeeded": (7, 10)}
 # Put into an address, to be found there again.
 NUMBER = 4711
 
@@ -71,6 +87,32 @@ def strip(context: template.Context, marks: Iterable[Mark], entry: Entry) -> Saf
     return format_html(
         '<ol class="strip" aria-label="Last slots of {}, the oldest first">{}</ol>', entry.name, mark_safe(items)
     )
+
+
+@register.simple_tag
+def bar_shape(tone: str) -> SafeString:
+    """Draw a bar for the key of the timeline."""
+    return mark_safe(_rect(tone, 2, 20, ""))
+
+
+@register.simple_tag(takes_context=True)
+def lane(context: template.Context, bars: Iterable[Bar], name: str) -> SafeString:
+    """Draw *bars*, each with its words; those that are links lead to their runs. By hand, as `strip` does."""
+    addresses = _addresses(context)
+    drawn = []
+    for bar in bars:
+        rect = _rect(bar.tone, bar.x, bar.width, f"<title>{escape(bar.text)}</title>")
+        if bar.is_link and addresses.before_run:
+            place = f"{addresses.before_run}{bar.run_id}{addresses.after_run}"
+            rect = f'<a href="{place}" aria-label="{escape(name)}: {escape(bar.text)}">{rect}</a>'
+        drawn.append(rect)
+    return mark_safe("".join(drawn))
+
+
+def _rect(tone: str, x: float, width: float, title: str) -> str:
+    # Not by a template, which may write a number with the comma of the reader's language.
+    y, height = SHAPES[tone]
+    return f'<rect class="run {tone}" x="{x}" y="{y}" width="{width}" height="{height}">{title}</rect>'
 
 
 @register.simple_tag

@@ -79,7 +79,7 @@ QUESTIONS: dict[str, tuple[Callable[[], Any], str]] = {
     # All that these entries have is of these days: then PostgreSQL may as well go by the entry alone.
     "timeline": (
         lambda: timeline.past(list(by_name().values())[:15], NOW, "7d", "UTC"),
-        "crons_run_entry_planned|crons_run_entry_id",
+        "crons_run_entry_succeeded|crons_run_entry_id",
     ),
     "incidents": (lambda: incidents.look(PERSON), ""),
     "incidents of a team": (lambda: of_a_team(incidents.look), ""),

@@ -31,10 +31,11 @@ def ran(entry, begun, took, verdict="succeeded", **fields):
     run = Run.objects.create(
         entry=entry, slot_at=begun, planned_at=begun, recorded_at=begun, trigger="serve", tries=1, **{**given, **fields}
     )
-    Attempt.objects.create(
+    attempt = Attempt.objects.create(
         run=run, number=1, token=uuid.uuid4(), executor="process", instance="i", host="web1", pid=7, boot_id="b",
         begun_at=begun, ended_at=ended, outcome=verdict if is_over else "",
     )  # fmt: skip
+    Run.objects.filter(pk=run.pk).update(current_attempt=attempt.pk)
     return run
 
 
@@ -123,10 +124,27 @@ def test_a_lane_of_each_minute_is_folded(make_entry):
     assert not lane.more
     Run.objects.filter(state="done").update(planned_at=NOON - minutes(60))
     Run.objects.bulk_create([
-        Run(entry=entry, planned_at=NOON - minutes(50), recorded_at=NOON, trigger="serve", state="done", kind="manual")
-        for _ in range(10)
+        Run(
+            entry=entry, planned_at=NOON - minutes(50), recorded_at=NOON, trigger="serve", state="done",
+            kind="manual", verdict="succeeded",
+        )
+        for _ in range(210)
     ])  # fmt: skip
     assert past(entry, span="7d").lanes[0].more
+
+
+def test_what_folded_lanes_run_at_once_is_told_by_what_they_usually_take(make_entry):
+    """Each minute a run of nine minutes: nine at once, as long as all of a stretch succeed."""
+    entry = make_entry("minutely", "* * * * *", since=NOON)
+    for number in range(timeline.SINGLE + 5):
+        ran(entry, NOON - minutes(600) + minutes(number), 9)
+    ran(entry, NOON - minutes(60), 9, "skipped")
+
+    seen = past(entry)
+
+    assert seen.lanes[0].folded
+    assert seen.busiest.count == 9
+    assert [load.count for load in seen.loads if load.x > 700] == []
 
 
 def names(coming):
