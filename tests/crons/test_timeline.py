@@ -229,7 +229,7 @@ def test_entries_are_chosen_by_name_owner_and_tag_a_page_at_a_time(staff, make_e
     assert [shown(f"?{each}") for each in ("owner=shop", "tag=billing", "name=JOB1", "owner=shop&tag=x")] == [
         ["job03", "job04"], ["job04"], [f"job1{number}" for number in range(7)], []
     ]  # fmt: skip
-    assert "No entry is so." in staff.get(PAGE + "?owner=nobody").text
+    assert "No entry fits all of that." in staff.get(PAGE + "?owner=nobody").text
 
 
 @pytest.mark.parametrize("query", ["?name=%00", f"?tag={'x' * 101}"])

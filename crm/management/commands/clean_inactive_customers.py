@@ -15,11 +15,14 @@ class Command(EntryPoint):
     """The cleanup, with a way above its caps."""
 
     entry = "clean_inactive_customers"
-    help = "Delete the customers without an order in the last year, recorded as a run of that job."
+    help = (
+        "Delete, archive or anonymise the customers without an order in the last year, as CRM_CLEANUP_POLICY says, "
+        "recorded as a run of that job."
+    )
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         super().add_arguments(parser)
-        parser.add_argument("--force", action="store_true", help="delete even above the caps of CRM_CLEANUP_MAX_…")
+        parser.add_argument("--force", action="store_true", help="go even above the caps of CRM_CLEANUP_MAX_…")
 
     def handle(self, *args: Any, **options: Any) -> None:
         if options["force"] and options["scheduled"]:
