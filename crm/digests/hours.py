@@ -31,7 +31,7 @@ def quiet_until(recipient: Recipient, at: datetime) -> datetime | None:
     day = local.date() + timedelta(days=1 if first > last and local.hour >= first else 0)
     end = _strikes(day, last, zone_of(recipient))
     # Where clocks go back over the end it has struck already, and the hours repeat: quiet for the second time too.
-    return end if end > at else end + timedelta(hours=1)
+    return end if end > at else _strikes(day, last, zone_of(recipient), fold=1)
 
 
 def zone_of(recipient: Recipient) -> ZoneInfo:
@@ -42,6 +42,6 @@ def zone_of(recipient: Recipient) -> ZoneInfo:
         return ZoneInfo(settings.TIME_ZONE)
 
 
-def _strikes(day: date, hour: int, zone: ZoneInfo) -> datetime:
+def _strikes(day: date, hour: int, zone: ZoneInfo, *, fold: int = 0) -> datetime:
     # In a gap: by the offset before it, which is right after the gap. An hour that is there twice: the first.
-    return datetime.combine(day, time(hour), zone).astimezone(UTC)
+    return datetime.combine(day, time(hour, fold=fold), zone).astimezone(UTC)

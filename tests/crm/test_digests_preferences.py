@@ -95,6 +95,9 @@ def test_mail_is_due_when_the_readers_hour_next_strikes(zone, hour, ended, due_a
         ("Europe/Berlin", (22, 2), "2026-03-29T00:30+01:00", "2026-03-29T03:00+02:00"),  # their end does not exist
         ("Europe/Berlin", (1, 2), "2026-10-25T01:30+02:00", "2026-10-25T02:00+02:00"),
         ("Europe/Berlin", (2, 3), "2026-10-25T02:30+01:00", "2026-10-25T03:00+01:00"),  # the hour for the second time
+        # Two hours are there twice: the end that is still to come, not one that has passed.
+        ("Antarctica/Troll", (1, 2), "2026-10-25T01:30+02:00", "2026-10-25T02:00+02:00"),
+        ("Antarctica/Troll", (1, 2), "2026-10-25T01:30+00:00", "2026-10-25T02:00+00:00"),
     ],
 )
 def test_quiet_hours_end_on_the_readers_clock(zone, quiet, at, until):
