@@ -8,6 +8,7 @@ from datetime import datetime, timedelta
 from django.conf import settings
 from django.db.models import Count, Exists, Max, OuterRef, Q, QuerySet
 from django.template.loader import render_to_string
+from django.utils import timezone
 
 from crm.digests import letters, links
 from crm.digests.models import Mail
@@ -100,10 +101,11 @@ def compose(mail: Mail, at: datetime) -> Letter | NotSent | Later:
     customer = order.customer
     preferences = links.address_of(links.Reader(links.CUSTOMER, customer.pk))
     items = order.items.select_related("product")
+    ordered_at = timezone.localtime(order.ordered_at)
     shown = {
         "name": one_line(customer.name),
         "order": str(order.pk),
-        "ordered": f"{order.ordered_at:%A} {order.ordered_at.day} {order.ordered_at:%B %Y}",
+        "ordered": f"{ordered_at:%A} {ordered_at.day} {ordered_at:%B %Y}",
         "total": money(str(order.total)),
         "items": [
             (str(item.quantity), one_line(item.product.name), money(str(item.quantity * item.unit_price)))

@@ -72,6 +72,15 @@ def test_customer_is_reminded_of_what_was_ordered_with_a_way_to_end_it(order):
     assert Mail.objects.get().key == f"reminder:order-{order.pk}:1"
 
 
+def test_day_of_the_order_is_that_of_the_business(order, settings):
+    """Two in the morning of Friday in London is still Thursday in New York."""
+    settings.TIME_ZONE = "America/New_York"
+
+    cron.mail_order_reminders(attempt())
+
+    assert "Thursday 19 November 2026" in django_mail.outbox[0].body
+
+
 def test_cadence_is_first_after_a_day_then_every_three_days_and_three_times_in_all(order, clock):
     Order.objects.update(ordered_at=NOW)
     moments = []
