@@ -119,12 +119,13 @@ def send_due(
             if mail is None:
                 break
             done.examined += 1
-            answer = _send(mail, compose, post, until, done)
-            dropped = dropped + 1 if answer is Answer.LATER else 0
+            posted = _send(mail, compose, post, until, done)
+            if posted:
+                dropped = dropped + 1 if posted.is_dropped else 0
             seen += 1
             if on_progress:
                 on_progress(seen, max(total, seen))
-            if answer is Answer.AWAY:
+            if posted and posted.answer is Answer.AWAY:
                 break
     for mail in unsettled(kind):
         done.wrong.setdefault(mail.key, f"nobody knows whether it went ({mail.reason})")
@@ -148,7 +149,7 @@ def _find_cut_off(kind: str) -> None:
     late.update(state=_S.UNKNOWN, reason=CUT_OFF)
 
 
-def _send(mail: Mail, compose: Compose, post: Post, until: datetime, done: Sent) -> Answer | None:
+def _send(mail: Mail, compose: Compose, post: Post, until: datetime, done: Sent) -> Posted | None:
     """Have one mail sent, skipped or put off; give the server's answer where it was asked."""
     waiting = Mail.objects.filter(pk=mail.pk, state=_S.WAITING)
     letter = compose(mail, until)
@@ -171,7 +172,7 @@ def _send(mail: Mail, compose: Compose, post: Post, until: datetime, done: Sent)
         return None
     posted = post.hand_over(letter.message)
     _note(mail, letter.email, posted, done)
-    return posted.answer
+    return posted
 
 
 def _note(mail: Mail, email: str, posted: Posted, done: Sent) -> None:
@@ -192,9 +193,9 @@ def _note(mail: Mail, email: str, posted: Posted, done: Sent) -> None:
         mine.update(state=_S.WAITING, reason=text, due_at=now + FIRST_WAIT * 2**mail.tries)
         done.skipped["put off by the mail server"] += 1
     else:
-        # Nobody was there to ask: that says nothing about the mail.
+        # Nobody was there to ask, or nothing is taken from us: that says nothing about the mail.
         mine.update(state=_S.WAITING, reason=text, tries=mail.tries)
-        done.wrong[mail.key] = f"no mail server: {text}"
+        done.wrong[mail.key] = f"the mail server takes nothing: {text}"
 
 
 def _skip(waiting: QuerySet[Mail], reason: str, done: Sent) -> None:

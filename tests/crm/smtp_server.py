@@ -21,6 +21,9 @@ class MailServer:
         self.port = 0
         self.raw: list[bytes] = []
         self.recipients: list[str] = []
+        # What a test has it say to an address, by the name before the @; and to whoever greets it.
+        self.answers: dict[str, str] = {}
+        self.greeting = ""
         self._for_ever = asyncio.Event()
 
     @property
@@ -37,14 +40,30 @@ class MailServer:
             settings.EMAIL_BACKEND, settings.EMAIL_HOST, settings.EMAIL_PORT = backend, "127.0.0.1", port
             settings.EMAIL_USE_TLS, settings.EMAIL_HOST_USER, settings.EMAIL_TIMEOUT = False, "", timeout
 
+    async def handle_EHLO(self, server: SMTP, session: Any, envelope: Any, hostname: str, responses: Any) -> list[str]:
+        session.host_name = hostname
+        return [self.greeting] if self.greeting else responses
+
+    async def handle_HELO(self, server: SMTP, session: Any, envelope: Any, hostname: str) -> str:
+        session.host_name = hostname
+        return self.greeting or "250 mail.test"
+
+    async def handle_MAIL(self, server: SMTP, session: Any, envelope: Any, address: str, options: Any) -> str:
+        answers = {"refused": "553 not your address", "toobig": "552 too big", "later": "452 not now"}
+        if answer := answers.get(address.partition("@")[0]):
+            return answer
+        envelope.mail_from = address
+        envelope.mail_options.extend(options)
+        return "250 OK"
+
     async def handle_RCPT(self, server: SMTP, session: Any, envelope: Any, address: str, options: Any) -> str:
         name = address.partition("@")[0]
         if name == "hang":
             await self._for_ever.wait()
         if name == "drop":
             server.transport.close()
-        answer = {"nobody": "550 no such user", "full": "552 mailbox full", "busy": "451 try again"}.get(name)
-        if answer:
+        answers = {"nobody": "550 no such user", "full": "552 mailbox full", "busy": "451 try again"}
+        if answer := (answers | {"closing": "421 closing"} | self.answers).get(name):
             return answer
         envelope.rcpt_tos.append(address)
         return "250 OK"

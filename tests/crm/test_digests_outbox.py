@@ -1,6 +1,7 @@
 """Mails of the outbox over real SMTP: at most once, a fate for each, and nothing smuggled into their headers."""
 
 import re
+from contextlib import suppress
 from datetime import timedelta
 
 import pytest
@@ -34,6 +35,8 @@ def smtp(server, settings):
     """The one server, empty, named by the settings."""
     server.raw.clear()
     server.recipients.clear()
+    server.answers.clear()
+    server.greeting = ""
     server.use(settings)
     return server
 
@@ -188,12 +191,90 @@ def test_server_that_drops_two_in_a_row_is_left_alone(report, smtp):
     assert smtp.recipients == ["ada@example.com"]
 
 
+def test_server_that_puts_off_some_addresses_holds_up_no_others(report, smtp):
+    """As one does that has not seen them before; only a connection that is gone says something of the next mail."""
+    for number, name in enumerate(("busy", "busy", "busy", "ada")):
+        recipient(name, email=f"{name}@{number}.example.com")
+
+    cron.send_digests(attempt(MORNING))
+
+    assert smtp.recipients == ["ada@3.example.com"]
+
+
+def test_server_that_says_goodbye_is_asked_anew_for_the_next_mail(report, smtp):
+    for name in ("closing", "ada"):
+        recipient(name)
+
+    cron.send_digests(attempt(MORNING))
+
+    assert smtp.recipients == ["ada@example.com"]
+    assert Mail.objects.get(recipient__name="Closing").reason == "421 closing"
+
+
+def test_server_that_goes_away_with_each_mail_gets_two_only(report, smtp):
+    """Of each of them nobody knows whether it went: a person has to settle it."""
+    for number in range(4):
+        recipient("dropdata", email=f"dropdata@{number}.example.com")
+
+    with pytest.raises(RuntimeError, match=r"^2 mails need a look"):
+        cron.send_digests(attempt(MORNING))
+
+    assert sorted(states().values()) == ["unknown", "unknown", "waiting", "waiting"]
+
+
+@pytest.mark.parametrize(
+    ("text", "is_suppressed"),
+    [("550 no such user", True), ("550 5.1.1 no such user", True), ("550 5.7.1 relaying denied", False)],
+)
+def test_address_is_suppressed_for_what_the_server_says_of_it_alone(report, smtp, text, is_suppressed):
+    """A wrong password of ours must not cost the readers all mails for good."""
+    smtp.answers["ada"] = text
+    recipient()
+
+    with pytest.raises(RuntimeError, match=re.escape(f"refused: {text}")):
+        cron.send_digests(attempt(MORNING))
+
+    assert states() == {"ada@example.com": "failed"}
+    assert SuppressedAddress.objects.exists() is is_suppressed
+
+
+def test_server_that_does_not_greet_us_back_leaves_all_mails_waiting(report, smtp):
+    """As one does that has blocked this host's address."""
+    smtp.greeting = "554 go away"
+    recipient()
+
+    with pytest.raises(RuntimeError, match="the mail server takes nothing: 554"):
+        cron.send_digests(attempt(MORNING))
+
+    assert list(Mail.objects.values_list("state", "tries")) == [("waiting", 0)]
+
+
+@pytest.mark.parametrize(
+    ("sender", "state", "tries"), [("refused", "waiting", 0), ("toobig", "failed", 1), ("later", "waiting", 1)]
+)
+def test_sender_that_is_refused_says_nothing_of_the_mails(report, smtp, settings, sender, state, tries):
+    """A wrong CRM_EMAIL_FROM must not use up the mails of a day; one that is too big is refused there too."""
+    settings.DEFAULT_FROM_EMAIL = f"{sender}@example.com"
+    for name in ("ada", "bob"):
+        recipient(name)
+
+    with suppress(RuntimeError):
+        cron.send_digests(attempt(MORNING))
+
+    assert Mail.objects.order_by("pk").values_list("state", "tries").first() == (state, tries)
+    assert not SuppressedAddress.objects.exists()
+    settings.DEFAULT_FROM_EMAIL = "crm@localhost"
+    if sender == "refused":
+        cron.send_digests(attempt(MORNING))
+        assert smtp.recipients == ["ada@example.com", "bob@example.com"]
+
+
 def test_without_a_mail_server_all_wait_and_none_is_given_up(report, smtp, settings):
     recipient()
     smtp.use(settings, port=ports.free())
 
     for _ in range(outbox.MOST_TRIES + 1):
-        with pytest.raises(RuntimeError, match="no mail server: ConnectionRefusedError"):
+        with pytest.raises(RuntimeError, match="the mail server takes nothing: ConnectionRefusedError"):
             cron.send_digests(attempt(MORNING))
     smtp.use(settings)
     cron.send_digests(attempt(MORNING))
