@@ -171,9 +171,12 @@ def make_reports(context: Context | None = None) -> None:
 )
 def send_digests(context: Context | None = None, *, force: bool = False) -> None:
     """Plan a mail for each recipient of a new report, and send what is due; fail where somebody has to look."""
-    from crm.digests import digests
+    from crm.digests import digests, outbox
 
     until, key = _run_of(context)
+    # Before what may fail: the outbox must not grow for as long as somebody has not looked.
+    if pruned := outbox.prune(timezone.now()):
+        _say(f"Deleted the rows of {pruned} old mails.")
     digests.plan(until, now=timezone.now(), key=key)
     _send_mails("digest", digests.compose, "send_digests", until, context, force=force)
 

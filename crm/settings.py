@@ -232,6 +232,12 @@ CRM_REMIND_AFTER_HOURS = environment.whole("CRM_REMIND_AFTER_HOURS", 24)
 CRM_REMIND_EVERY_DAYS = environment.whole("CRM_REMIND_EVERY_DAYS", 3)
 CRM_REMIND_MOST = environment.whole("CRM_REMIND_MOST", 3)
 CRM_MAIL_MAX_COUNT = environment.whole("CRM_MAIL_MAX_COUNT", 1000)
+CRM_MAIL_KEEP_DAYS = environment.whole("CRM_MAIL_KEEP_DAYS", 180)
+if 0 < CRM_MAIL_KEEP_DAYS < 60:
+    raise ImproperlyConfigured(
+        f"CRM_MAIL_KEEP_DAYS={CRM_MAIL_KEEP_DAYS} would forget which orders were reminded of, and remind of them "
+        "again. Set it to 60 or more, or to 0 to keep all rows."
+    )
 DEFAULT_FROM_EMAIL = SERVER_EMAIL = environment.text("CRM_EMAIL_FROM", "crm@localhost")
 
 CRM_LOG_DIR = BASE_DIR / environment.text("CRM_LOG_DIR", "var/log")

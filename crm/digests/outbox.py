@@ -10,6 +10,7 @@ from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
+from django.conf import settings
 from django.core.mail import EmailMessage
 from django.db import transaction
 from django.db.models import F, QuerySet
@@ -29,6 +30,9 @@ MOST_TRIES = 5
 FIRST_WAIT = timedelta(minutes=15)
 # A server that drops two mails in a row drops the third.
 MOST_DROPPED = 2
+MOST_PRUNED, _PRUNED_AT_ONCE = 5_000, 500
+# Of which nothing more is to be done.
+_OVER = (_S.SENT, _S.SKIPPED, _S.FAILED)
 CUT_OFF = "its sender was cut off"
 
 
@@ -142,6 +146,23 @@ def settle(mail_ids: Collection[int], *, arrived: bool) -> list[Mail]:
             mail.sent_at, mail.due_at = (mail.tried_at, mail.due_at) if arrived else (None, now)
         Mail.objects.bulk_update(found, ["state", "reason", "sent_at", "due_at"])
     return found
+
+
+def prune(now: datetime) -> int:
+    """Delete the rows of mails whose fate has been known since CRM_MAIL_KEEP_DAYS before *now*; give their number.
+
+    Cost: short batches from the old end of the index of moments, at most MOST_PRUNED rows: the job comes by often.
+    """
+    if not settings.CRM_MAIL_KEEP_DAYS:
+        return 0
+    old = Mail.objects.filter(state__in=_OVER, created_at__lt=now - timedelta(days=settings.CRM_MAIL_KEEP_DAYS))
+    count = 0
+    while count < MOST_PRUNED:
+        ids = list(old.order_by("created_at", "pk").values_list("pk", flat=True)[:_PRUNED_AT_ONCE])
+        count += old.filter(pk__in=ids).delete()[0] if ids else 0
+        if len(ids) < _PRUNED_AT_ONCE:
+            break
+    return count
 
 
 def _find_cut_off(kind: str) -> None:

@@ -1,16 +1,20 @@
 """Mails of the outbox over real SMTP: at most once, a fate for each, and nothing smuggled into their headers."""
 
+import itertools
 import re
+import runpy
 from contextlib import suppress
 from datetime import timedelta
 
 import pytest
 from django.contrib.auth.models import Permission, User
 from django.core import mail as django_mail
+from django.core.exceptions import ImproperlyConfigured
 from django.db.models import F
 from django.urls import reverse
 from django.utils import timezone
 
+import crm.settings
 from crm import cron
 from crm.digests import digests, outbox, store
 from crm.digests.models import Mail, Recipient, Report, SuppressedAddress
@@ -371,6 +375,39 @@ def test_person_settles_what_nobody_knows_and_is_noted(report, smtp, client, clo
     assert states() == {"ada@example.com": "sent", "bob@example.com": "sent"}
     assert smtp.recipients == ["bob@example.com"]
     assert Mail.objects.filter(sent_at=F("tried_at")).count() == 2
+
+
+def test_old_rows_go_in_batches_and_what_nobody_knows_stays(report, smtp, monkeypatch, settings, capsys):
+    monkeypatch.setattr(outbox, "_PRUNED_AT_ONCE", 2)
+    monkeypatch.setattr(outbox, "MOST_PRUNED", 4)
+    # At the limit itself a row still stays.
+    for days, created in ((180, MORNING - timedelta(days=180)), (181, MORNING - timedelta(days=181))):
+        Mail.objects.bulk_create(
+            Mail(kind=kind, key=f"{kind}:{state}:{days}", state=state, due_at=created, created_at=created)
+            for kind, state in itertools.product(("digest", "reminder"), Mail.State.values)
+            if (kind, state) not in (("digest", "waiting"), ("digest", "unknown"), ("digest", "sending"))
+        )
+    before = set(Mail.objects.values_list("key", flat=True))
+    gone = {f"{kind}:{state}:181" for kind in ("digest", "reminder") for state in ("sent", "skipped", "failed")}
+
+    settings.CRM_MAIL_KEEP_DAYS = 0
+    cron.send_digests(attempt(MORNING))
+    assert set(Mail.objects.values_list("key", flat=True)) == before
+    settings.CRM_MAIL_KEEP_DAYS = 180
+    cron.send_digests(attempt(MORNING))
+    assert Mail.objects.count() == len(before) - 4
+    cron.send_digests(attempt(MORNING))
+
+    assert set(Mail.objects.values_list("key", flat=True)) == before - gone
+    said = [line for line in capsys.readouterr().out.splitlines() if line.startswith("Deleted")]
+    assert said == ["Deleted the rows of 4 old mails.", "Deleted the rows of 2 old mails."]
+
+
+def test_limit_that_would_forget_reminders_stops_the_start(monkeypatch):
+    monkeypatch.setenv("CRM_MAIL_KEEP_DAYS", "59")
+
+    with pytest.raises(ImproperlyConfigured, match=r"^CRM_MAIL_KEEP_DAYS=59 would forget which orders"):
+        runpy.run_path(crm.settings.__file__)
 
 
 def test_time_for_sending_is_bounded_and_the_rest_goes_next_time(report, smtp, monkeypatch):
