@@ -2,12 +2,20 @@
 
 import re
 from collections.abc import Awaitable, Callable
+from importlib import import_module
 from typing import Any
+
+from asgiref.sync import sync_to_async
+from django.conf import settings
+from django.contrib.auth import get_user
+from django.db import close_old_connections
+from django.http import HttpRequest, parse_cookie
 
 # Django itself refuses forms above this.
 MOST_BYTES = 2_500_000
-# The one page that takes files, and what it takes, with what a form adds.
+# The one page that takes files, and what it takes, with what a form adds; and who may send one.
 UPLOADS = {"/admin/crm/customerimport/add/": 20_100_000}
+PERMISSIONS = ("crm.add_customerimport", "crm.add_customer")
 
 Application = Callable[[Any, Any, Any], Awaitable[None]]  # ASGI's: scope, receive, send
 
@@ -15,18 +23,22 @@ Application = Callable[[Any, Any, Any], Awaitable[None]]  # ASGI's: scope, recei
 def limited(application: Application, most_bytes: int = MOST_BYTES) -> Application:
     """Give *application* as one that gets no request with a body above *most_bytes*, or without a length.
 
-    The paths of UPLOADS have a limit of their own.
+    The paths of UPLOADS have a limit of their own, for who is logged in and may send files.
     """
 
     async def limit(scope: Any, receive: Any, send: Any) -> None:
-        most = UPLOADS.get(scope.get("path", ""), most_bytes)
-        refusal = _refusal(dict(scope["headers"]), most) if scope["type"] == "http" else None
+        refusal = None
+        if scope["type"] == "http":
+            headers, most = dict(scope["headers"]), UPLOADS.get(scope.get("path", ""))
+            refusal = _refusal(headers, most or most_bytes)
+            if most and not refusal and _refusal(headers, most_bytes) and not await _may_upload(headers):
+                refusal = 403, "Log in as somebody who may import customers, and send the file again.\n"
         if refusal is None:
             await application(scope, receive, send)
             return
         status, text = refusal
-        headers = [(b"content-type", b"text/plain; charset=utf-8"), (b"connection", b"close")]
-        await send({"type": "http.response.start", "status": status, "headers": headers})
+        said = [(b"content-type", b"text/plain; charset=utf-8"), (b"connection", b"close")]
+        await send({"type": "http.response.start", "status": status, "headers": said})
         await send({"type": "http.response.body", "body": text.encode()})
 
     return limit
@@ -39,3 +51,20 @@ def _refusal(headers: dict[bytes, bytes], most_bytes: int) -> tuple[int, str] | 
     if not re.fullmatch(rb"[0-9]{1,12}", length) or int(length) > most_bytes:
         return 413, f"The body is longer than {most_bytes} bytes. Ask in parts.\n"
     return None
+
+
+async def _may_upload(headers: dict[bytes, bytes]) -> bool:
+    cookies = parse_cookie(headers.get(b"cookie", b"").decode("latin-1"))
+    key = cookies.get(settings.SESSION_COOKIE_NAME)
+    return bool(key and await sync_to_async(_is_session_of_one_who_may)(key))
+
+
+def _is_session_of_one_who_may(session_key: str) -> bool:
+    """Judge the session as Django does before each page."""
+    request = HttpRequest()
+    try:
+        request.session = import_module(settings.SESSION_ENGINE).SessionStore(session_key)
+        user = get_user(request)
+        return user.is_active and user.is_staff and user.has_perms(PERMISSIONS)
+    finally:
+        close_old_connections()  # before and after a request Django does that; this comes before one

@@ -17,6 +17,7 @@ from crm.admin_bases import PlainAdmin, ReadOnlyAdmin, moment_shown
 from crm.imports import running
 from crm.imports.files import NotCsv
 from crm.imports.models import CustomerImport
+from crons.exceptions import CronsError
 
 PROBLEMS = exports.Sheet(
     "refused-rows", (("id", "pk"), ("row", "row"), ("given", "given"), ("what is wrong", "problem"))
@@ -79,9 +80,9 @@ class CustomerImportAdmin(ReadOnlyAdmin):
 
     def save_model(self, request: HttpRequest, obj: CustomerImport, form: Any, change: bool) -> None:
         """Have the import begun; the form has kept it."""
-        run = running.request(obj, by=request.user.get_username())
-        link = format_html('<a href="{}">run {}</a>', reverse("crons:run", args=[run]), run)
-        self.message_user(request, format_html("{} rows are imported by {}.", obj.rows_total, link), messages.SUCCESS)
+        if run := self._begin(request, obj):
+            text = format_html("{} rows are imported by {}.", obj.rows_total, self.run_link(obj, run))
+            self.message_user(request, text, messages.SUCCESS)
 
     def get_urls(self) -> list[Any]:
         view = self.admin_site.admin_view(self.download)
@@ -105,8 +106,20 @@ class CustomerImportAdmin(ReadOnlyAdmin):
     @admin.action(description="Go on, where its run has failed", permissions=["cancel"])
     def go_on(self, request: HttpRequest, queryset: QuerySet[CustomerImport]) -> None:
         for row in queryset.filter(state__in=["waiting", "running"]):
-            run = running.request(row, by=request.user.get_username())
-            self.message_user(request, f"{row} goes on as run {run}.", messages.SUCCESS)
+            if run := self._begin(request, row):
+                self.log_change(request, row, f"Gone on with, as run {run}.")
+                text = format_html("{} goes on as {}.", row, self.run_link(row, run))
+                self.message_user(request, text, messages.SUCCESS)
+
+    def _begin(self, request: HttpRequest, row: CustomerImport) -> int | None:
+        """Ask for a run; where none can be had, the file stays, and it is said what to do."""
+        try:
+            return running.request(row, by=request.user.get_username())
+        except CronsError as error:
+            why = str(error).rstrip(".")
+            text = f"{row} is kept, but not begun: {why}. Then choose it in the list, and 'Go on'."
+            self.message_user(request, text, messages.ERROR)
+            return None
 
     @admin.display(description="started", ordering="created_at")
     def started(self, row: CustomerImport) -> str:
@@ -124,7 +137,8 @@ class CustomerImportAdmin(ReadOnlyAdmin):
         return format_html('<a href="{}">{}, as a file</a>', url, row.refused)
 
     @admin.display(description="run")
-    def run_link(self, row: CustomerImport) -> str:
-        if row.run is None:
+    def run_link(self, row: CustomerImport, number: int | None = None) -> str:
+        number = number or row.run
+        if number is None:
             return "-"
-        return format_html('<a href="{}">run {}</a>', reverse("crons:run", args=[row.run]), row.run)
+        return format_html('<a href="{}">run {}</a>', reverse("crons:run", args=[number]), number)

@@ -48,9 +48,9 @@ def rows(pieces: Iterable[bytes]) -> Iterator[Row]:
         columns = _columns(next(reader))
         number = 1
         for cells in reader:
+            number += 1  # of empty ones too: as a spreadsheet counts
             if not any(cell.strip() for cell in cells):
                 continue
-            number += 1
             problem = "" if len(cells) == len(columns) else f"It has {len(cells)} values; expected {len(columns)}."
             yield Row(number, cells, dict(zip(columns, cells, strict=False)), problem)
     except csv.Error as error:

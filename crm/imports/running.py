@@ -55,11 +55,16 @@ def keep(pieces: Iterable[bytes], name: str, *, by: str, now: datetime) -> Custo
 def request(row: CustomerImport, *, by: str) -> int:
     """Have the import begun, or gone on with where it stopped; give the run's number.
 
-    Where it stands is part of the run's key: asked twice, it is one run.
-    Raises: what api.run_now does.
+    Where it stands is part of the run's key: asked twice, it is one run. One that is over and got no further is tried
+    once more.
+    Raises: CronsError, with nothing written, where crons takes no runs at the moment.
     """
     key = f"{JOB}-{row.pk}-{row.rows_done}"
-    return api.run_now(JOB, by=by, args={"import_id": row.pk}, key=key, reason=str(row)).pk
+    with transaction.atomic():
+        run = api.run_now(JOB, by=by, args={"import_id": row.pk}, key=key, reason=str(row))
+        if run.verdict:
+            run = api.retry(run.pk, by=by, reason=str(row))
+    return run.pk
 
 
 def cancel(import_id: int, *, now: datetime) -> bool:
@@ -78,7 +83,7 @@ def work(
     """Import what is not imported yet, a batch a transaction with the note of how far it is; give what came of it.
 
     Killed at any statement and begun again it comes to the same end. Two at once take turns.
-    Raises: CustomerImport.DoesNotExist.
+    Raises: CustomerImport.DoesNotExist, and NotCsv where the file that was kept is no longer whole.
     """
     rows = files.rows(_pieces_of(import_id))
     position = 0
@@ -90,8 +95,11 @@ def work(
             # Beyond what an earlier attempt, or another one at the same time, has done.
             batch = list(islice(rows, row.rows_done - position, row.rows_done - position + _BATCH))
             position = row.rows_done + len(batch)
-            row.made += _import(row, batch)
-            row.refused = row.problems.count()
+            if not batch and position < row.rows_total:
+                raise NotCsv(f"{row} has {row.rows_total} rows, but what is kept of it ends after {position}.")
+            made = _import(row, batch)
+            row.made += made
+            row.refused += len(batch) - made
             row.rows_done, row.state, row.run = position, _S.RUNNING, run
             if position >= row.rows_total:
                 row.state, row.ended_at = _S.DONE, now()

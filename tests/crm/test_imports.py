@@ -15,12 +15,15 @@ from crm.imports import files, running
 from crm.imports.files import NotCsv
 from crm.imports.models import CustomerImport, ImportPiece, ImportProblem
 from crm.models import Customer
+from crons import api
+from crons.models import Run
 
 from . import killing
 from .conftest import NOW, attempt
 
 HEADER = "name,email,phone\n"
 LIST = "admin:crm_customerimport_changelist"
+[UPLOAD] = UPLOADS
 
 
 def keep(text, *, size=7):
@@ -190,7 +193,7 @@ def asked(monkeypatch):
 
     def run_now(name, **given):
         asked.append((name, given["by"], given["args"], given["key"]))
-        return CustomerImport(pk=99)
+        return Run(pk=99)
 
     monkeypatch.setattr(running.api, "run_now", run_now)
     return asked
@@ -241,11 +244,75 @@ def test_import_is_cancelled_and_gone_on_with_by_who_may_make_customers(client, 
     assert len(asked) == 1
 
 
-@pytest.mark.parametrize(("path", "answer"), [("/graphql", "413"), (next(iter(UPLOADS)), "taken")])
-def test_only_the_page_for_files_takes_large_bodies(path, answer):
+def test_file_sent_before_crons_knows_the_job_is_kept_and_begun_once_it_does(client, db):
+    """Before the first `crons sync` there is no entry; later the run that has ended so is tried again."""
+    client.force_login(User.objects.create_superuser("root"))
+    file = SimpleUploadedFile("new.csv", (HEADER + "Ada,ada@x.de,\n").encode())
+    api.entries().delete()
+
+    sent = client.post(reverse("admin:crm_customerimport_add"), {"file": file}, follow=True)
+    row = CustomerImport.objects.get()
+    go_on = {"_selected_action": [row.pk], "action": "go_on"}
+    api.sync()
+    begun = client.post(reverse(LIST), go_on, follow=True)
+    twice = client.post(reverse(LIST), go_on, follow=True)
+    run = api.history("import_customers").get()
+    Run.objects.update(state="done", verdict="failed", ended_at=NOW)
+    again = client.post(reverse(LIST), go_on, follow=True)
+
+    assert str(next(iter(sent.context["messages"]))) == (
+        f"Import {row.pk}: new.csv is kept, but not begun: 'import_customers' is declared, but not in this database "
+        "yet. Run: manage.py crons sync. Then choose it in the list, and 'Go on'."
+    )
+    link = f'<a href="{reverse("crons:run", args=[run.pk])}">run {run.pk}</a>'
+    for page in (begun, twice, again):
+        assert f"Import {row.pk}: new.csv goes on as {link}." in page.text
+    run.refresh_from_db()
+    assert (run.args, run.state, run.verdict) == ({"import_id": row.pk}, "waiting", "")
+
+
+def test_file_that_is_no_longer_whole_ends_the_job(db, monkeypatch):
+    """Else it would look for the missing rows for ever."""
+    monkeypatch.setattr(running, "_BATCH", 2)
+    row = keep(HEADER + "".join(f"P{n},p{n}@x.de,\n" for n in range(9)), size=70)
+    row.pieces.filter(number__gt=1).delete()
+
+    with pytest.raises(NotCsv, match=rf"^Import {row.pk}: new\.csv has 9 rows, but what is kept of it ends after 5\.$"):
+        work(row)
+
+
+def test_row_has_the_number_that_a_spreadsheet_shows(db):
+    """Which counts empty ones, and one for a value of several lines."""
+    done = work(keep(HEADER + '\n"Ada",nobody,\n\n,,\n"B\nob",nobody,\nCid,nobody,\n'))
+
+    assert [each.row for each in done.problems.all()] == [3, 6, 7]
+
+
+@pytest.mark.parametrize(
+    ("path", "who", "length", "answer"),
+    [
+        ("/graphql", "root", MOST_BYTES + 1, "413"),
+        (UPLOAD, "root", MOST_BYTES + 1, "taken"),
+        (UPLOAD, "root", 30_000_000, "413"),
+        (UPLOAD, "importer", MOST_BYTES + 1, "taken"),
+        (UPLOAD, "viewer", MOST_BYTES + 1, "403"),
+        (UPLOAD, "", MOST_BYTES + 1, "403"),
+        (UPLOAD, "forger", MOST_BYTES + 1, "403"),
+        (UPLOAD, "", MOST_BYTES, "taken"),  # the page says where to log in
+    ],
+)
+def test_only_the_page_for_files_takes_large_bodies_and_of_those_who_may(client, db, path, who, length, answer):
     """Under ASGI a body is on the disk before a view can refuse it."""
     from asgiref.sync import async_to_sync
 
+    assert reverse("admin:crm_customerimport_add") == UPLOAD
+    cookie = "sessionid=forged"
+    if who not in ("", "forger"):
+        user = User.objects.create_user(who, is_staff=True, is_superuser=who == "root")
+        if who == "importer":
+            user.user_permissions.set(Permission.objects.filter(codename__in=["add_customerimport", "add_customer"]))
+        client.force_login(user)
+        cookie = f"a=b; sessionid={client.cookies['sessionid'].value}"
     seen = []
 
     async def application(scope, receive, send):
@@ -254,7 +321,7 @@ def test_only_the_page_for_files_takes_large_bodies(path, answer):
     async def send(message):
         seen.append(str(message.get("status", "")))
 
-    headers = [(b"content-length", str(MOST_BYTES + 1).encode())]
+    headers = [(b"content-length", str(length).encode())] + [(b"cookie", cookie.encode())] * bool(who)
     async_to_sync(limited(application))({"type": "http", "path": path, "headers": headers}, None, send)
 
     assert seen[0] == answer
