@@ -166,13 +166,19 @@ def test_delivery_shows_its_tries_with_their_runs_and_is_sent_again(superuser, e
 
     page = superuser.get(reverse("admin:crm_webhookdelivery_change", args=[delivery.pk]))
     listed = superuser.get(reverse(ENDPOINTS))
-    found = superuser.get(reverse(DELIVERIES), {"q": "order-17", "state__exact": "given_up"})
-    act(superuser, "replay", delivery, url=DELIVERIES)
+    search = {"q": "order-17", "state__exact": "given_up", "type": "order.created"}
+    found = superuser.get(reverse(DELIVERIES), search)
+    other = superuser.get(reverse(DELIVERIES), search | {"type": "stock.low"})
+    endpoints.disable(endpoint.pk, "by hand", now=NOW)
+    replayed = act(superuser, "replay", delivery, url=DELIVERIES)
 
     assert reverse("crons:run", args=[4711]) in page.text
     assert delivery.event.uid in page.text
     assert "some given up" in listed.text
-    assert found.context["cl"].result_count == 1
+    assert (found.context["cl"].result_count, other.context["cl"].result_count) == (1, 0)
+    assert said(replayed)[1] == f"{endpoint} is disabled: what is for it waits until it is enabled."
+    history = superuser.get(reverse("admin:crm_webhookendpoint_history", args=[endpoint.pk]))
+    assert "Had deliveries sent again." in history.text
     delivery.refresh_from_db()
     assert (delivery.state, delivery.tries) == ("waiting", 0)
     assert superuser.get(reverse("admin:crm_webhookdelivery_add")).status_code == 403
