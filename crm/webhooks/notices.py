@@ -1,5 +1,8 @@
 """Mails about endpoints that fail: by another way than the one that does not work."""
 
+import time
+from smtplib import SMTPRecipientsRefused
+
 from django.core.mail import mail_admins, send_mail
 from django.utils import timezone
 
@@ -7,34 +10,50 @@ from crm.plain_text import one_line
 from crm.webhooks.models import WebhookEndpoint
 
 _N = WebhookEndpoint.Notice
-# The mail server may take ten seconds for each that it does not take.
-MOST = 5
+# The mail server may take ten seconds for each that it does not take, and a pass is given two minutes.
+SECONDS = 30.0
 
 
-def send_due() -> tuple[int, list[str]]:
-    """Send what contacts and ADMINS have still to be told; give how many were sent, and what is wrong.
+def send_due(*, for_seconds: float = SECONDS) -> tuple[int, list[str]]:
+    """Send what contacts and ADMINS have still to be told; give how many contacts were, and what is wrong.
 
-    A mail that could not be sent is sent by a later call. Killed between a mail and its note, this sends it once more:
-    better told twice than never.
+    What could not be sent to a contact is sent by a later call, unless the mail server refuses the address for good.
+    Killed between a mail and its note, this sends it once more: better told twice than never. ADMINS are told once,
+    afterwards: for a mail that they cannot get, the contact must not get his each minute.
     """
     sent, wrong = 0, []
-    for endpoint in WebhookEndpoint.objects.exclude(notice="").order_by("pk")[:MOST]:
+    ends = time.monotonic() + for_seconds
+    for endpoint in WebhookEndpoint.objects.exclude(notice="").order_by("pk"):
+        if time.monotonic() >= ends:
+            break
+        subject = one_line(f"Webhooks of {endpoint.customer} to {endpoint.host} {_SUBJECTS[endpoint.notice]}")
+        text = one_line(_text(endpoint))
         try:
-            _send(endpoint)
+            refused = _tell_contact(endpoint, subject, text)
         except Exception as error:  # noqa: BLE001 (whatever mail raises: it is reported, and sent again later)
             wrong.append(f"{endpoint}: {type(error).__name__}: {error}")
-        else:
-            sent += 1
-            # Only what was told: by now there may be something else to tell.
-            WebhookEndpoint.objects.filter(pk=endpoint.pk, notice=endpoint.notice).update(notice="")
+            continue
+        sent += not refused
+        # Only what was told: by now there may be something else to tell.
+        WebhookEndpoint.objects.filter(pk=endpoint.pk, notice=endpoint.notice).update(notice="")
+        if refused:
+            wrong.append(f"{endpoint}: {refused}")
+        try:
+            mail_admins(subject, f"{text}\n{refused or 'Their contact has got this mail too.'}\n")
+        except Exception as error:  # noqa: BLE001 (likewise)
+            wrong.append(f"{endpoint}, to ADMINS: {type(error).__name__}: {error}")
     return sent, wrong
 
 
-def _send(endpoint: WebhookEndpoint) -> None:
-    subject = one_line(f"Webhooks of {endpoint.customer} to {endpoint.host} {_SUBJECTS[endpoint.notice]}")
-    text = one_line(_text(endpoint))
-    send_mail(subject, f"{text}\n", None, [endpoint.contact])
-    mail_admins(subject, f"{text}\nTheir contact has got this mail too.\n")
+def _tell_contact(endpoint: WebhookEndpoint, subject: str, text: str) -> str:
+    """Send the mail; say why it can never be, or nothing."""
+    try:
+        send_mail(subject, f"{text}\n", None, [endpoint.contact])
+    except SMTPRecipientsRefused as error:
+        if any(code < 500 for code, _ in error.recipients.values()):
+            raise
+        return f"The mail server refuses {endpoint.contact}: give the endpoint another contact."
+    return ""
 
 
 _SUBJECTS: dict[str, str] = {

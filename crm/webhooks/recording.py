@@ -1,10 +1,11 @@
 """What is written of each try: its row in the log, what becomes of the delivery, and what that says of the endpoint."""
 
+import time
 from datetime import datetime, timedelta
 
 from django.conf import settings
 from django.db import transaction
-from django.db.models import Exists, OuterRef
+from django.db.models import Exists, OuterRef, Q
 
 from crm.webhooks import endpoints, retries
 from crm.webhooks.models import WebhookAttempt, WebhookDelivery, WebhookEndpoint, WebhookEvent
@@ -12,11 +13,14 @@ from crm.webhooks.posting import Answer
 
 _N = WebhookEndpoint.Notice
 _S = WebhookDelivery.State
-_MOST_PRUNED = 1_000
+_BATCH = 1_000
+PRUNE_SECONDS = 5.0
 
 
-def record(delivery: WebhookDelivery, answer: Answer, *, at: datetime, now: datetime, run: int | None) -> bool:
-    """Write what became of a try that began *at*; say whether the receiver has taken it.
+def record(
+    delivery: WebhookDelivery, answer: Answer, *, at: datetime, now: datetime, run: int | None
+) -> WebhookEndpoint | None:
+    """Write what became of a try that began *at*; give the endpoint as it is now, None where that is gone.
 
     Where somebody else has claimed the delivery meanwhile, only the try is noted.
     """
@@ -24,7 +28,9 @@ def record(delivery: WebhookDelivery, answer: Answer, *, at: datetime, now: date
     with transaction.atomic():
         # First, as all do who write deliveries and their endpoint: so that no two wait for each other. Not its key:
         # whoever makes an order would have to wait.
-        endpoint = WebhookEndpoint.objects.select_for_update(no_key=True).get(pk=delivery.endpoint_id)
+        endpoint = WebhookEndpoint.objects.select_for_update(no_key=True).filter(pk=delivery.endpoint_id).first()
+        if endpoint is None:  # deleted meanwhile, and its deliveries with it
+            return None
         WebhookAttempt.objects.create(
             delivery=delivery, number=number, at=at, milliseconds=answer.milliseconds, status=answer.status,
             error=answer.error, answer=answer.text, run=run,
@@ -36,25 +42,40 @@ def record(delivery: WebhookDelivery, answer: Answer, *, at: datetime, now: date
             _note_success(endpoint)
         else:
             _note_failure(endpoint, answer, now)
-    return answer.is_good
+    return endpoint
 
 
-def prune(now: datetime) -> int:
+def prune(now: datetime, *, for_seconds: float = PRUNE_SECONDS) -> int:
     """Delete the oldest events that have ended CRM_WEBHOOK_KEEP_DAYS ago or earlier, with their log; give their number.
 
-    One bounded batch: the job comes by each minute.
+    What waits for an endpoint that has been disabled for as long has ended too. At most a thousand deliveries a
+    transaction, for some seconds: the job comes by each minute.
     """
     before = now - timedelta(days=settings.CRM_WEBHOOK_KEEP_DAYS)
-    waiting = WebhookDelivery.objects.filter(event=OuterRef("pk"), state=_S.WAITING)
+    goes_on = Q(endpoint__disabled_at=None) | Q(endpoint__disabled_at__gte=before)
+    waiting = WebhookDelivery.objects.filter(goes_on, event=OuterRef("pk"), state=_S.WAITING)
     fresh = WebhookDelivery.objects.filter(event=OuterRef("pk"), ended_at__gte=before)
     old = WebhookEvent.objects.filter(~Exists(waiting), ~Exists(fresh), created_at__lt=before)
-    ids = list(old.order_by("created_at", "pk").values_list("pk", flat=True)[:_MOST_PRUNED])
-    if ids:
-        with transaction.atomic():
-            WebhookAttempt.objects.filter(delivery__event__in=ids).delete()
-            WebhookDelivery.objects.filter(event__in=ids).delete()
-            WebhookEvent.objects.filter(pk__in=ids).delete()
-    return len(ids)
+    oldest = old.order_by("created_at", "pk").values_list("pk", flat=True)
+    ends, count = time.monotonic() + for_seconds, 0
+    while ids := list(oldest[:_BATCH]):
+        count += _delete(ids)
+        if time.monotonic() >= ends:
+            break
+    return count
+
+
+def _delete(events: list[int]) -> int:
+    """Delete deliveries of *events*, a batch, and with the last of them the events; give the number of these."""
+    with transaction.atomic():
+        deliveries = WebhookDelivery.objects.filter(event__in=events).order_by("pk")
+        some = list(deliveries.values_list("pk", flat=True)[:_BATCH])
+        WebhookAttempt.objects.filter(delivery__in=some).delete()
+        WebhookDelivery.objects.filter(pk__in=some).delete()
+        if len(some) == _BATCH:
+            return 0
+        WebhookEvent.objects.filter(pk__in=events).delete()
+    return len(events)
 
 
 def _of_delivery(
@@ -95,7 +116,8 @@ def _note_failure(endpoint: WebhookEndpoint, answer: Answer, now: datetime) -> N
     endpoint.save(update_fields=["failures", "failing_since", "paused_until", "notice"])
     if answer.status == retries.GONE:
         endpoints.disable(endpoint.pk, "It answered 410 Gone.", now=now, notice=_N.DISABLED)
-    elif now - endpoint.failing_since >= retries.DISABLED_AFTER:
+    elif endpoint.failures >= retries.MOST_TRIES and now - endpoint.failing_since >= retries.DISABLED_AFTER:
+        # Not by the time alone: a clock that jumped, or a job that was paused, is no fault of the receiver's.
         days = retries.DISABLED_AFTER.days
         reason = f"It has failed for {days} days, {endpoint.failures} times in a row; the last time: {answer}."
         endpoints.disable(endpoint.pk, reason, now=now, notice=_N.DISABLED)

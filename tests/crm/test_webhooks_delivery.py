@@ -1,14 +1,17 @@
 """The job that delivers: signed, tried again for three days, once per event and receiver as far as it can be known."""
 
 import json
+import re
 from datetime import UTC, datetime, timedelta
 from itertools import count
+from smtplib import SMTPRecipientsRefused
 from threading import Event, Thread
 
 import django
 import pytest
 from django.core import mail
 from django.db import connection, connections, transaction
+from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 from standardwebhooks import Webhook, WebhookVerificationError
 
@@ -302,6 +305,84 @@ def test_events_of_one_endpoint_arrive_in_their_order(make_endpoint, receiver):
     assert len(sequence) == 45
 
 
+def test_clock_that_jumped_back_changes_no_order(make_endpoint, receiver):
+    make_endpoint("200")
+    for minute in (3, 1, 2):
+        happen(now=NOW - minute * MINUTE)
+
+    sweep()
+
+    sequence = [json.loads(body)["data"]["sequence"] for _, _, body in receiver.asked]
+    assert sequence == sorted(sequence)
+
+
+def test_clock_that_jumped_ahead_disables_nothing(make_endpoint, receiver):
+    """Nor does a week in which the job was paused: the receiver was asked twice."""
+    endpoint = make_endpoint("500")
+    happen()
+
+    sweep()
+    sweep(NOW + timedelta(days=7))
+
+    endpoint.refresh_from_db()
+    assert (endpoint.failures, endpoint.disabled_at) == (2, None)
+
+
+@pytest.mark.parametrize(
+    ("change", "paths", "left"),
+    [
+        (lambda rows, url: rows.update(url=f"{url}/204"), ["/first", "/204", "/204"], 0),
+        (lambda rows, url: endpoints.disable(rows.get().pk, "by hand", now=NOW), ["/first"], 2),
+        (lambda rows, url: rows.get().delete(), ["/first"], 0),
+    ],
+)
+def test_what_is_changed_by_hand_counts_from_the_next_request_on(
+    make_endpoint, receiver, monkeypatch, change, paths, left
+):
+    """In the middle of a batch: another address, disabled, deleted."""
+    make_endpoint("first")
+    receiver.doing["first"] = _status(200)
+    happen(3)
+    real, changed = sweeping.record, []
+
+    def record(*given, **named):
+        if not changed:
+            changed.append(change(WebhookEndpoint.objects.all(), receiver.url))
+        return real(*given, **named)
+
+    monkeypatch.setattr(sweeping, "record", record)
+
+    sweep()
+
+    assert receiver.paths() == paths
+    assert WebhookDelivery.objects.filter(state="waiting", claim="").count() == left
+
+
+def test_each_statement_about_deliveries_goes_along_an_index(make_endpoint, receiver):
+    """Of a million."""
+    make_endpoint("200")
+    happen(3)
+
+    with CaptureQueriesContext(connection) as captured:
+        sweep()
+        recording.prune(NOW + timedelta(days=15))
+
+    asked = [each["sql"] for each in captured.captured_queries if "crm_webhookdelivery" in each["sql"]]
+    asked = [each for each in asked if not each.startswith("INSERT")]
+    if connection.vendor != "sqlite":  # PostgreSQL goes by how many rows there are
+        return
+    plans = []
+    with connection.cursor() as cursor:
+        for sql in asked:
+            cursor.execute(f"EXPLAIN QUERY PLAN {sql}")
+            plans.append((str(cursor.fetchall()), sql))
+    assert len(plans) >= 8
+    # It says "SCAN table" with "USING … INDEX" where it reads one.
+    read_all = re.compile(r"SCAN \w*(?:crm_webhookdelivery|U\d)\b(?! USING)")
+    assert not [sql for plan, sql in plans if read_all.search(plan)]
+    assert sum("crm_webhook_waiting" in plan for plan, _ in plans) >= 4  # who is due, what, and what is left
+
+
 def test_what_another_has_claimed_is_left_alone_until_its_time_is_over(make_endpoint, receiver):
     """Also when the process that had it is gone."""
     make_endpoint("200")
@@ -409,6 +490,24 @@ def test_log_is_kept_for_two_weeks_and_what_waits_for_longer(make_endpoint, rece
     assert recording.prune(NOW + timedelta(days=14)) == 0
     assert recording.prune(NOW + timedelta(days=14, seconds=1)) == 2
     assert (WebhookEvent.objects.count(), WebhookDelivery.objects.count(), WebhookAttempt.objects.count()) == (1, 1, 0)
+    WebhookEndpoint.objects.update(disabled_at=NOW + timedelta(days=20))
+    assert recording.prune(NOW + timedelta(days=34)) == 0
+    assert recording.prune(NOW + timedelta(days=34, seconds=1)) == 1
+
+
+def test_log_is_deleted_by_small_batches_until_the_time_is_over(make_endpoint, receiver, monkeypatch):
+    """Also where an event went to more endpoints than one batch has."""
+    for number in range(5):
+        make_endpoint(f"20{number}")
+    happen(3)
+    sweep()
+    monkeypatch.setattr(recording, "_BATCH", 2)
+    later = NOW + timedelta(days=15)
+
+    assert recording.prune(later, for_seconds=0) == 0
+    assert WebhookDelivery.objects.count() == 13
+    assert recording.prune(later) == 3
+    assert (WebhookEvent.objects.count(), WebhookDelivery.objects.count(), WebhookAttempt.objects.count()) == (0, 0, 0)
 
 
 def test_job_says_what_it_did_and_fails_for_a_mail_that_could_not_be_sent(make_endpoint, receiver, monkeypatch, capsys):
@@ -428,6 +527,45 @@ def test_job_says_what_it_did_and_fails_for_a_mail_that_could_not_be_sent(make_e
     assert capsys.readouterr().out == ("Delivered 0 of 1 to 1 endpoints; 0 are paused; 0 are left for the next pass.\n")
     assert one(WebhookAttempt).run == 17
     monkeypatch.undo()
+    assert notices.send_due() == (1, [])
+
+
+def test_mail_that_never_arrives_keeps_no_other_from_being_sent_and_is_said_once(make_endpoint, monkeypatch, settings):
+    """A contact whose address is wrong, and ADMINS who get none: neither may have anybody be told each minute."""
+    settings.ADMINS = ["admin@example.com" if django.VERSION >= (6, 0) else ("admin", "admin@example.com")]
+    for number in range(3):
+        make_endpoint(str(number))
+    WebhookEndpoint.objects.update(notice="works")
+    codes, admins, send = [550, 451], [], notices.send_mail
+
+    def refuse_two(*given):
+        if codes:
+            raise SMTPRecipientsRefused({"ops@example.com": (codes.pop(0), b"no")})
+        send(*given)
+
+    def to_admins(subject, text):
+        admins.append(text.splitlines()[1])
+        raise OSError("no")
+
+    monkeypatch.setattr(notices, "send_mail", refuse_two)
+    monkeypatch.setattr(notices, "mail_admins", to_admins)
+
+    first, second, third = notices.send_due(), notices.send_due(), notices.send_due()
+
+    refused = "The mail server refuses ops@example.com: give the endpoint another contact."
+    assert [each.rpartition(":")[0].partition(", ")[2] for each in first[1]].count("to ADMINS: OSError") == 2
+    assert [refused in each for each in first[1]].count(True) == 1
+    assert ["451" in each for each in first[1]].count(True) == 1
+    assert (first[0], second[0], third) == (1, 1, (0, []))
+    assert admins == [refused, *["Their contact has got this mail too."] * 2]
+    assert len(mail.outbox) == 2
+
+
+def test_mails_end_in_time(make_endpoint):
+    make_endpoint("200")
+    WebhookEndpoint.objects.update(notice="works")
+
+    assert notices.send_due(for_seconds=0) == (0, [])
     assert notices.send_due() == (1, [])
 
 
