@@ -11,13 +11,11 @@ from strawberry import Info
 from crons import api, models
 from crons.conf import conf
 from crons.contrib.graphql import types
-from crons.contrib.graphql.asking import Refusal, allow, entry_named, no_entry, require, run_numbered
+from crons.contrib.graphql.asking import VIEW_RUN, Refusal, allow, entry_named, no_entry, require, run_numbered
 from crons.contrib.graphql.runs import READS_OUTPUT
 from crons.exceptions import CronsError, LedgerUnavailable, Refused, UnknownJob
 from crons.presentation import readable, readable_line
 from crons.web import output, overview
-
-MOST_PROBLEMS = 100
 
 Name = Annotated[str, strawberry.argument(description="The name of a job.")]
 Number = Annotated[strawberry.ID, strawberry.argument(description="The number of a run.")]
@@ -57,8 +55,7 @@ class CronsAnswers:
             found = overview.look(timedelta(days=1), user=operator).problems
         except LedgerUnavailable as error:
             raise Refusal("UNAVAILABLE", str(error)) from error
-        shown = [types.CronsProblem.of(each) for each in found.rows[:MOST_PROBLEMS]]
-        return types.CronsHealth(problems=shown, more=found.more + len(found.rows) - len(shown))
+        return types.CronsHealth(problems=[types.CronsProblem.of(each) for each in found.rows], more=found.more)
 
     @strawberry.field(description="Why a slot ended as it did, or what will become of it. Needs the same.")
     def crons_why(
@@ -72,8 +69,10 @@ class CronsAnswers:
     ) -> types.CronsAnswer:
         """Answer as `crons why` does."""
         operator = require(info)
-        if entry_named(operator, job) is None:
+        entry = entry_named(operator, job)
+        if entry is None:
             raise Refusal("NOT_FOUND", no_entry(job))
+        allow(operator, VIEW_RUN, entry)
         try:
             return types.CronsAnswer.of(api.why(job, at or None))
         except (UnknownJob, Refused) as error:

@@ -18,11 +18,13 @@ from crons.contrib.graphql.asking import (
     Refusal,
     allow,
     entry_named,
+    key_of,
     name_of,
     no_entry,
     number_of,
     require,
     run_numbered,
+    seen_by,
 )
 from crons.contrib.graphql.runs import showing
 from crons.exceptions import CronsError, LedgerUnavailable, UnknownJob
@@ -70,7 +72,9 @@ class CronsJobPayload:
 class CronsRunPayload:
     """What became of a verb on a run."""
 
-    run: types.CronsRun | None = strawberry.field(default=None, description="The run as it stands now.")
+    run: types.CronsRun | None = strawberry.field(
+        default=None, description="The run as it stands now; null where you may not see runs of this job."
+    )
     errors: list[CronsUserError] = strawberry.field(default_factory=list, description="Empty where it was done.")
 
 
@@ -106,7 +110,7 @@ class CronsMutation:
             if len(key) > LONGEST_KEY or not is_text(key):
                 raise _Mistake(Code.INVALID, f"key has more than {LONGEST_KEY} characters, or NUL.", "key")
             told = {"by": name_of(operator), "reason": _reason(reason, is_needed=False)}
-            asked = f"graphql:{operator.get_username()[:30]}:{key}" if key else ""
+            asked = key_of(operator, key) if key else ""
             run = api.run_now(entry.name, args=arguments or None, key=asked, **told)
             return {"run": _as_it_stands(operator, run.pk)}
 
@@ -208,14 +212,14 @@ def _run(operator: Any, given: str, permission: str) -> Run:
     return found
 
 
-def _as_it_stands(operator: Any, number: int) -> types.CronsRun:
-    row = Run.objects.using(conf.database).select_related("entry").get(pk=number)
-    return showing(operator, [row])(row)
+def _as_it_stands(operator: Any, number: int) -> types.CronsRun | None:
+    row = run_numbered(operator, str(number))
+    return None if row is None else showing(operator, [row])(row)
 
 
 def _incident(operator: Any, given: str) -> models.Incident:
     number = number_of(given)
-    rows = rights.visible(operator, Incident.objects.using(conf.database), VIEW_INCIDENT).select_related("entry")
+    rows = seen_by(operator, Incident.objects.using(conf.database), VIEW_INCIDENT).select_related("entry")
     found = None if number is None else rows.filter(pk=number).first()
     if found is None:
         raise _Mistake(Code.NOT_FOUND, f"{readable_line(given)[:40]!r} is no incident that you may see.", "incident")

@@ -265,9 +265,11 @@ class CronsProblem:
 
 @strawberry.type(description="What is wrong now.")
 class CronsHealth:
-    """All problems, up to a hundred of them."""
+    """As many problems as the first page lists."""
 
-    problems: list[CronsProblem] = strawberry.field(description="What is wrong, the worst first; empty means well.")
+    problems: list[CronsProblem] = strawberry.field(
+        description="What is wrong, the worst first, twenty at most; empty means well."
+    )
     more: int = strawberry.field(description="How many problems are not shown.")
 
 

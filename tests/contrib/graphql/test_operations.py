@@ -57,6 +57,11 @@ def of_ours(user: Any, permission: str) -> Q:
     return Q(name="ours")
 
 
+def of_parts(user: Any, permission: str) -> bool | Q:
+    """Entries are seen of one team, runs and incidents of another."""
+    return {"crons.view_entry": Q(name="seen"), "crons.run_entry": True}.get(permission, Q(name="ran"))
+
+
 def person(*permissions: str, is_staff: bool = True, name: str = "ada") -> User:
     made = User.objects.create_user(name, is_staff=is_staff)
     made.user_permissions.set(Permission.objects.filter(content_type__app_label="crons", codename__in=permissions))
@@ -368,6 +373,40 @@ def test_rights_of_the_project_narrow_what_is_seen_and_done(settings, make_entry
     assert refused(ask(ada, '{ cronsWhy(job: "theirs") { at } }'))[0] == "NOT_FOUND"
     told = data(ask(ada, 'mutation { cronsPause(job: "theirs", reason: "r") { errors { code } } }'))
     assert told["cronsPause"]["errors"] == [{"code": "NOT_FOUND"}]
+
+
+def test_runs_and_incidents_are_shown_only_with_their_job(settings, make_entry):
+    """Each shows its job's name, schedule and state: by its number, in a list, as an answer, or of what was done."""
+    settings.CRONS = {**settings.CRONS, "RIGHTS": f"{__name__}.of_parts"}
+    make_entry("seen")
+    ran = make_entry("ran")
+    run, incident = make_run(ran), make_incident(ran)
+    ada = person(*LOOKS, *ACTS)
+
+    seen = data(ask(ada, f'{{ cronsRun(id: "{run.pk}") {{ id }} cronsOutput(run: "{run.pk}") {{ next }} }}'))
+    runs = data(ask(ada, RUNS, n=9))["cronsRuns"]["edges"]
+    incidents = data(ask(ada, "{ cronsIncidents { edges { node { id } } } }"))["cronsIncidents"]["edges"]
+    told = data(ask(ada, f'mutation {{ cronsAcknowledge(incident: "{incident.pk}") {{ errors {{ code }} }} }}'))
+    asked = data(ask(ada, 'mutation { cronsRunNow(job: "seen") { run { id } errors { code } } }'))["cronsRunNow"]
+
+    assert (seen, runs, incidents) == ({"cronsRun": None, "cronsOutput": None}, [], [])
+    assert told["cronsAcknowledge"]["errors"] == [{"code": "NOT_FOUND"}]
+    assert (asked, Run.objects.filter(entry__name="seen").count()) == ({"run": None, "errors": []}, 1)
+    assert refused(ask(ada, '{ cronsWhy(job: "seen") { at } }')) == (
+        "FORBIDDEN", "Your account lacks the permission crons.view_run for seen.",
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("one", "other"), [(("n" * 40 + "1", "k"), ("n" * 40 + "2", "k")), (("a", "b:c"), ("a:b", "c"))]
+)
+def test_nobody_is_given_the_run_of_anothers_key(nightly, one, other):
+    """Programs have long names that begin alike."""
+    document = 'mutation($k: String!) { cronsRunNow(job: "nightly", key: $k) { run { id } } }'
+
+    runs = [data(ask(person(*LOOKS, *ACTS, name=name), document, k=key)) for name, key in (one, other)]
+
+    assert len({each["cronsRunNow"]["run"]["id"] for each in runs}) == 2
 
 
 def test_a_program_operates_with_what_it_is_given(nightly):
