@@ -4,6 +4,7 @@ from collections.abc import Iterable
 
 from graphql import GraphQLError
 
+UNAVAILABLE = "UNAVAILABLE"
 _LONGEST_MESSAGE = 250
 _LONGEST_KEY = 40
 _MOST_PLACES = 2
@@ -19,6 +20,11 @@ class ClientError(GraphQLError):
 def is_unexpected(error: GraphQLError) -> bool:
     """Tell whether *error* comes from an exception that nobody meant for a client."""
     return error.original_error is not None and not isinstance(error.original_error, GraphQLError)
+
+
+def is_of_ours(error: GraphQLError) -> bool:
+    """Tell whether *error* says nothing of what was asked, so that asking again may be answered otherwise."""
+    return is_unexpected(error) or (error.extensions or {}).get("code") == UNAVAILABLE
 
 
 def masked(error: GraphQLError) -> GraphQLError:

@@ -19,7 +19,7 @@ from strawberry.extensions import SchemaExtension
 from strawberry.types import ExecutionResult
 from strawberry.types.graphql import OperationType
 
-from crm.graph.errors import ClientError, is_unexpected
+from crm.graph.errors import ClientError, is_of_ours
 from crm.graph.permissions import who
 from crm.models import IdempotencyKey
 
@@ -61,7 +61,7 @@ class Idempotency(SchemaExtension):
             yield
             result = context.result
             errors = list(getattr(result, "errors", None) or ())
-            if any(is_unexpected(error) for error in errors):
+            if any(is_of_ours(error) for error in errors):
                 # Nothing of it is kept: whoever asks again has it tried again.
                 transaction.set_rollback(True)
                 return

@@ -13,6 +13,8 @@ from django.utils import timezone
 from crm import tokens
 from crm.graph import idempotency
 from crm.models import IdempotencyKey, Product
+from crons import api
+from crons.exceptions import LedgerUnavailable
 from crons.models import AuditEvent, Entry
 
 CREATE = 'mutation { createProduct(input: {name: "%s", price: "5"}) { product { id name } errors { code path } } }'
@@ -93,6 +95,24 @@ def test_key_with_another_request_is_refused(text, accept, status):
         assert error["extensions"] == {"code": "KEY_REUSED"}
         assert "data" not in answer.json()
     assert Product.objects.count() == 1
+
+
+def test_what_was_not_available_is_tried_again(text, monkeypatch):
+    """It says nothing of the request; kept, it would be the answer for a day."""
+    now = timezone.now()
+    Entry.objects.create(name="nightly", job="nightly", zone="UTC", first_seen_at=now, accounted_until=now)
+    pause = 'mutation { cronsPause(job: "nightly", reason: "storm") { job { isPaused } errors { code } } }'
+
+    def away(*args, **given):
+        raise LedgerUnavailable("the database did not answer")
+
+    with monkeypatch.context() as broken:
+        broken.setattr(api, "pause", away)
+        first = send(pause, "k", text)
+    second = send(pause, "k", text)
+
+    assert first.json()["errors"][0]["extensions"] == {"code": "UNAVAILABLE"}
+    assert second.json() == {"data": {"cronsPause": {"job": {"isPaused": True}, "errors": []}}}
 
 
 def test_verbs_of_crons_are_carried_out_once_too(text):
