@@ -60,7 +60,7 @@ from crons.ledger.operations import (
     retry,
     wide_pauses,
 )
-from crons.ledger.record import Recorded, account_for, record, record_entry, write_off_retired
+from crons.ledger.record import Recorded, account_for, note_second, record, record_entry, write_off_retired
 from crons.ledger.silence import Watchdog, keep_alive
 from crons.ledger.transactions import BATCH, database_now, fenced, note, reading, storable, verb, writing
 
@@ -101,6 +101,7 @@ __all__ = [
     "merge",
     "newest_runs",
     "note",
+    "note_second",
     "pause",
     "pause_all",
     "pause_new",

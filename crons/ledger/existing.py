@@ -16,6 +16,8 @@ from crons.verdicts import Reason, Verdict
 
 # So many rows at most are read in one transaction.
 TAKEN_READ = 10_000
+# So many triggers that came second are named; of the others only the number is kept.
+NAMED_SECOND = 3
 NONE_UNREAD = 1 << 63
 
 
@@ -42,6 +44,18 @@ def set_back(accounted_until: datetime) -> str:
         f"slots after {utc(accounted_until)} are recorded already: accounted_until was set back by hand. "
         "Set it to the last recorded slot, then: manage.py crons sync"
     )
+
+
+def add_second(run: Run, trigger: str, now: datetime) -> None:
+    """Add to *run*, in memory, that *trigger* came to its slot at *now*, on this host, and found it recorded."""
+    kept = run.came_second or {}
+    # Whatever somebody has written there by hand must keep no trigger from its work.
+    named, counted = kept.get("first"), kept.get("count")
+    first = named[:NAMED_SECOND] if isinstance(named, list) else []
+    count = max(counted, len(first)) if type(counted) is int else len(first)
+    if len(first) < NAMED_SECOND:
+        first.append({"who": f"{trigger} on {host()}", "at": now.isoformat()})
+    run.came_second = {"count": count + 1, "first": first}
 
 
 # An entry may have a long queue from a time when its job said catch_up="all": that ends over several passes.

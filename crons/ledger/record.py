@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 
@@ -12,8 +12,8 @@ from django.db.models import Q
 from crons.exceptions import CronsError, ZoneMissingHere
 from crons.ledger import rows
 from crons.ledger.entries import PLANNED_BY, Planned, account_of, locked, plan_entry, slot_key
-from crons.ledger.existing import end_replaced, park_unread, set_back, slots_after_accounts
-from crons.ledger.transactions import BATCH, verb, writing
+from crons.ledger.existing import NAMED_SECOND, add_second, end_replaced, park_unread, set_back, slots_after_accounts
+from crons.ledger.transactions import BATCH, lock_all, lock_free, verb, writing
 from crons.models import Entry, Range, Run
 from crons.planner import Account, Plan, PlannedRange, PlannedSlot, while_retired, without
 from crons.schedules import FAR_FUTURE
@@ -77,6 +77,23 @@ def record_entry(name: str, now: datetime, trigger: str, *, by: str = "") -> Rec
         done = account_for([locked(name, using)], now, trigger, using, by)
     recorded.send_robust(None, recorded=done)
     return done
+
+
+@verb
+def note_second(run: int, now: datetime, trigger: str) -> None:
+    """Keep on *run* that *trigger* came to its slot at *now* and found it recorded already.
+
+    Cost: two statements; none for the trigger that records the slot, which does not call this.
+    """
+    with writing() as using:
+        _note_second(lock_all(Run.objects.using(using).filter(pk=run), using, "self"), now, trigger, using)
+
+
+def _note_second(found: Iterable[Run], now: datetime, trigger: str, using: str) -> None:
+    runs = list(found)
+    for run in runs:
+        add_second(run, trigger, now)
+    rows.update(runs, ["came_second"], using)
 
 
 def account_for(entries: Sequence[Entry | Planned], now: datetime, trigger: str, using: str, by: str = "") -> Recorded:
@@ -165,6 +182,11 @@ def _one_by_one(entries: list[Planned], now: datetime, trigger: str, using: str)
         except IntegrityError:
             _park(entry, set_back(entry.accounted_until), done)
             rows.update([entry], PARKED, using, model=Entry)
+            theirs = Run.objects.using(using).filter(
+                entry_id=entry.id, slot_at__gt=entry.accounted_until, slot_at__lte=now
+            )
+            # Without waiting: whoever begins a run by its name locks the run first, and then the entry, locked here.
+            _note_second(lock_free(theirs.order_by("-slot_at"), using, "self")[:NAMED_SECOND], now, trigger, using)
             continue
         done.runs.extend(alone.runs)
         done.ranges.extend(alone.ranges)

@@ -58,6 +58,7 @@ class Run(LedgerRow):
     *effect_key*: what the job gets as context.key, for good; empty for rows from before this column.
     *inspect_at* is set while an incident still has to be considered. *late_seconds*: how long after its slot it was
     first begun, where that is more than the grace; *outage*: the id of the incident that it makes up for.
+    *came_second*: how many triggers came to its slot and found it recorded (count), and the first few (who, at).
     """
 
     entry = models.ForeignKey(Entry, on_delete=models.CASCADE, related_name="runs")
@@ -85,6 +86,7 @@ class Run(LedgerRow):
     inspect_at = RowDateTimeField(null=True, db_index=True)
     late_seconds = models.PositiveBigIntegerField(null=True)
     outage = models.BigIntegerField(null=True)
+    came_second = RowJSONField(null=True)
 
     class Meta:
         constraints = [models.UniqueConstraint(fields=["entry", "slot_at"], name="crons_run_once_per_slot")]

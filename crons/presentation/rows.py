@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -46,6 +47,26 @@ def describe_run(run: Run) -> Cell:
         return describe_verdict(run.verdict, run.reason, run.detail, late_seconds=run.late_seconds)
     state = run.state + _late(run.late_seconds)
     return Cell(f"{state}: {run.detail}" if run.detail else state)
+
+
+def came_second(run: Run) -> tuple[tuple[tuple[str, datetime], ...], int]:
+    """Return which triggers came to a run's slot second, and when, and how many more did; a garbled one is left out."""
+    kept, told = run.came_second or {}, []
+    first = kept.get("first")
+    for each in first if isinstance(first, list) else ():
+        with suppress(KeyError, TypeError, ValueError, OverflowError):
+            at = datetime.fromisoformat(each["at"])
+            if at.tzinfo is not None:
+                told.append((str(each["who"]), at))
+    count = kept.get("count")
+    return tuple(told), max(count - len(told), 0) if told and type(count) is int else 0
+
+
+def describe_second(run: Run) -> str:
+    """Say which triggers came to a run's slot second, and when; empty where none did."""
+    told, more = came_second(run)
+    said = ", ".join(f"{who} at {local(at, run.entry.zone)}" for who, at in told)
+    return f"{said}, and {more} more" if more else said
 
 
 def _late(seconds: int | None) -> str:

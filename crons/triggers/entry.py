@@ -10,7 +10,7 @@ from typing import Any
 
 from crons import api, ledger
 from crons.declarations import arguments
-from crons.exceptions import UnknownJob
+from crons.exceptions import LedgerUnavailable, UnknownJob
 from crons.jobs import registry, unknown_here
 from crons.models import Entry, Run
 from crons.presentation import utc
@@ -52,13 +52,15 @@ class EntryTrigger:
         if guess and slot_at is None:
             return self.manual(name, by="no terminal, near no slot")
         by = "no terminal, taken for its slot" if guess else ""
-        ledger.record_entry(name, now, self.session.dispatcher.trigger, by=by)
+        recorded = ledger.record_entry(name, now, self.session.dispatcher.trigger, by=by)
         self.session.dispatcher.inspect_rules(now, "run")
         account = ledger.account_of(entry)
         newest = account.schedule.latest(now, account.tz)
         run = api.history().filter(entry=entry, slot_at=newest).first()
         if run is None:
             return self._no_run(entry, newest)
+        if (entry.name, newest) not in recorded.runs:
+            self._note_second(run, now)
         # With catch_up="all" older slots wait their turn; where lines like this one are the only trigger,
         # nobody else would ever begin them.
         waiting = api.history().filter(entry=entry, state=State.DUE)
@@ -79,6 +81,13 @@ class EntryTrigger:
         arguments.check_complete(entry, args or {})
         run = ledger.request(name, ledger.database_now(), self.session.dispatcher.trigger, by=by, args=args or None)
         return self._see_through(run)
+
+    def _note_second(self, run: Run, now: datetime) -> None:
+        """Keep that somebody else was first; where that cannot be written, the run is seen to all the same."""
+        try:
+            ledger.note_second(run.pk, now, self.session.dispatcher.trigger)
+        except LedgerUnavailable as error:
+            self.say(f"run {run.pk} of {run.entry.name} does not keep that this came second: {error}")
 
     def _see_through(self, run: Run) -> int:
         self.run = run

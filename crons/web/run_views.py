@@ -14,7 +14,7 @@ from django.urls import reverse
 from crons import api
 from crons.exceptions import Refused
 from crons.models import Attempt, Run
-from crons.presentation import describe_given, local, readable, readable_line, readable_page, words
+from crons.presentation import describe_given, describe_second, local, readable, readable_line, readable_page, words
 from crons.web import output, rights, runs, shell
 from crons.web.acts import stamp_of
 from crons.web.ansi import coloured
@@ -48,7 +48,7 @@ def run(request: HttpRequest, number: str) -> HttpResponse:
     may = {name: rights.may(request.user, f"crons.{name}", row.entry) for name in acts}
     told: dict[str, Any] = {
         "seen": seen, "run": row, "may": may, "headline": runs.headline(row), "zone": row.entry.zone,
-        "given": describe_given(row), "stamp": stamp_of(row),
+        "given": describe_given(row), "second": describe_second(row), "stamp": stamp_of(row),
     }  # fmt: skip
     if may["view_attempt"] and seen.last is not None:
         told |= _tail(row, seen.last)

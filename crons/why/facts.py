@@ -99,7 +99,7 @@ class AttemptFacts:
 
 @dataclass(frozen=True, slots=True)
 class RunFacts:
-    """One run, and its newest attempts, oldest first."""
+    """One run, and its newest attempts, oldest first; *came_second*, and *more_came*: who found its slot recorded."""
 
     id: int
     kind: str
@@ -119,6 +119,8 @@ class RunFacts:
     sends: int
     tries: int
     attempts: tuple[AttemptFacts, ...] = ()
+    came_second: tuple[tuple[str, datetime], ...] = ()
+    more_came: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -27,6 +27,7 @@ def tell_run(story: Story, run: RunFacts, tell_open: Callable[[Story, RunFacts],
     if run.slot_at is not None:
         story.tell(schedule_said(story))
     _tell_recorded(story, run)
+    _tell_second(story, run)
     _tell_wait(story, run)
     if run.tries > len(run.attempts):
         story.tell(f"It was tried {run.tries} times; these are the last {len(run.attempts)}.")
@@ -76,6 +77,13 @@ def _tell_recorded(story: Story, run: RunFacts) -> None:
     else:
         who = f"{run.trigger} ({run.requested_by})" if run.requested_by else run.trigger
         story.tell(f"{who} recorded it at {story.at(run.recorded_at)} as run {run.id}.")
+
+
+def _tell_second(story: Story, run: RunFacts) -> None:
+    if run.came_second:
+        told = ", ".join(f"{who} at {story.at(at)}" for who, at in run.came_second)
+        more = f", and {run.more_came} more" if run.more_came else ""
+        story.tell(f"These came second, and found it recorded: {told}{more}.")
 
 
 def _asked_again(story: Story, deed: Deed) -> str:

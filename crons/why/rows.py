@@ -11,7 +11,7 @@ from crons import ledger
 from crons.exceptions import CronsError
 from crons.jobs import Policy
 from crons.models import Attempt, AuditEvent, Entry, Heartbeat, Range, Run
-from crons.presentation import pause_in_force
+from crons.presentation import came_second, pause_in_force
 from crons.verdicts import named_error
 from crons.why.facts import AttemptFacts, Deed, EntryFacts, PauseFacts, RangeFacts, RunFacts, Scheduler
 
@@ -45,7 +45,8 @@ def run_facts(row: Run | None, attempts: Sequence[Attempt] = ()) -> RunFacts | N
     if row is None:
         return None
     own = sorted((each for each in attempts if each.run_id == row.pk), key=lambda each: each.number)
-    return _facts(RunFacts, row, attempts=tuple(map(attempt_facts, own)))
+    second, more = came_second(row)
+    return _facts(RunFacts, row, attempts=tuple(map(attempt_facts, own)), came_second=second, more_came=more)
 
 
 def attempt_facts(row: Attempt) -> AttemptFacts:
