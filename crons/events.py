@@ -10,12 +10,24 @@ import logging
 from datetime import UTC, datetime
 from typing import Any
 
-from crons.signals import attempt_begun, recorded, run_ended
+from crons.signals import attempt_begun, attempt_finished, recorded, run_ended
 
 # Event → the fields that a record of it has, besides its text.
 EVENTS: dict[str, tuple[str, ...]] = {
     "alerts.waiting": (),
     "attempt.begun": ("entry", "run", "attempt", "number", "slot", "trigger", "executor"),
+    "attempt.finished": (
+        "entry",
+        "run",
+        "attempt",
+        "number",
+        "slot",
+        "trigger",
+        "executor",
+        "outcome",
+        "exit_code",
+        "again_at",
+    ),
     "attempts.cancelling": ("attempts",),
     "attempts.released": ("attempts",),
     "broker.answers": ("executor",),
@@ -80,6 +92,7 @@ def narrate() -> None:
     """Have the stream told of what the ledger writes; it costs a look at a level where nobody listens."""
     recorded.connect(_on_recorded, dispatch_uid="crons.events")
     attempt_begun.connect(_on_begun, dispatch_uid="crons.events")
+    attempt_finished.connect(_on_finished, dispatch_uid="crons.events")
     run_ended.connect(_on_ended, dispatch_uid="crons.events")
 
 
@@ -105,6 +118,17 @@ def _on_begun(begun: Any, **_: Any) -> None:
     about = {name: getattr(begun, name) for name in ("entry", "run", "attempt", "number", "trigger", "executor")}
     slot = begun.slot_at.isoformat() if begun.slot_at else None
     stream.debug("attempt begun", extra={"event": "attempt.begun", **about, "slot": slot})
+
+
+def _on_finished(attempt: Any, **_: Any) -> None:
+    if not stream.isEnabledFor(logging.DEBUG):
+        return
+    run = attempt.run
+    about = {name: getattr(attempt, name) for name in ("number", "executor", "outcome", "exit_code")}
+    about |= {"entry": run.entry.name, "run": run.pk, "attempt": attempt.pk, "trigger": run.trigger}
+    # Only a run that is to be tried again has a moment to wake at.
+    slot, again_at = (each.isoformat() if each else None for each in (run.slot_at, run.wake_at))
+    stream.debug("attempt finished", extra={"event": "attempt.finished", **about, "slot": slot, "again_at": again_at})
 
 
 def _on_ended(run: Any, **_: Any) -> None:

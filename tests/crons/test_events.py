@@ -9,7 +9,10 @@ import sys
 
 import pytest
 
+from crons import ledger
+from crons.attempts import Unstarted
 from crons.events import EVENTS, JSONFormatter, stream
+from crons.jobs.policies import Retry
 from crons.models import Entry
 from crons.side_output import get_log
 from crons.verdicts import Outcome
@@ -50,13 +53,64 @@ def test_the_stream_tells_of_slots_attempts_and_runs(kept, make_entry, led, djan
 
     told = [json.loads(line) for line in kept]
 
-    assert sorted(each["event"] for each in told) == ["run.ended", "slot.recorded", "slots.accounted"]
+    assert sorted(each["event"] for each in told) == [
+        "attempt.finished",
+        "run.ended",
+        "slot.recorded",
+        "slots.accounted",
+    ]
     for each in told:
         assert set(EVENTS[each["event"]]) <= set(each), each
         assert "s3cret" not in str(each)
     ended = told[-1]
     assert (ended["entry"], ended["verdict"], ended["attempt"]) == ("nightly", "failed", begun.attempt)
     assert ended["slot"] == (NOON + minutes(20)).isoformat()
+
+
+@pytest.mark.django_db
+def test_each_attempt_is_told_of_also_one_that_is_tried_again(
+    kept, make_entry, led, django_capture_on_commit_callbacks
+):
+    """Failures that a retry has healed are seen by nobody who hears of verdicts only; one told late is no second."""
+    make_entry("nightly", retry=Retry(1, wait=minutes(1)))
+    at = NOON + minutes(5)
+    with django_capture_on_commit_callbacks(execute=True):
+        led.record(at)
+        (first,) = led.begin(at)
+        led.finish(first, at, Outcome.FAILED, "ValueError: s3cret")
+        (second,) = led.begin(at + minutes(1))
+        led.finish(second, at + minutes(2))
+        led.finish(first, at + minutes(2))
+
+    told = [json.loads(line) for line in kept]
+    finished = [each for each in told if each["event"] == "attempt.finished"]
+    assert [(each["attempt"], each["number"], each["outcome"], each["again_at"]) for each in finished] == [
+        (first.attempt, 1, "failed", (at + minutes(1)).isoformat()),
+        (second.attempt, 2, "succeeded", None),
+    ]
+    assert [set(each) for each in finished] == [
+        {"at", "level", "logger", "event", "text", *EVENTS["attempt.finished"]}
+    ] * 2
+    assert [each["event"] for each in told] == ["slot.recorded", "attempt.finished", "attempt.finished", "run.ended"]
+    assert "s3cret" not in str(told)
+
+
+@pytest.mark.django_db
+def test_an_attempt_that_vanished_is_told_of(kept, make_entry, led, django_capture_on_commit_callbacks):
+    """What nobody finished is found lost, by another process, or by the one that should run it."""
+    make_entry("nightly")
+    at = NOON + minutes(5)
+    with django_capture_on_commit_callbacks(execute=True):
+        led.record(at)
+        (begun,) = led.begin(at)
+        ledger.release_unstarted(led.instance.name, [], Unstarted(), at + minutes(1))
+
+    told = [json.loads(line) for line in kept]
+    assert [(each["event"], each["attempt"]) for each in told[1:]] == [
+        ("attempt.finished", begun.attempt),
+        ("run.ended", begun.attempt),
+    ]
+    assert told[1]["outcome"] == "lost"
 
 
 @pytest.mark.django_db

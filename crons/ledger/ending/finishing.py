@@ -12,7 +12,7 @@ from crons.attempts import Chunk, Finished, Renewed
 from crons.conf import conf
 from crons.exceptions import LedgerUnavailable
 from crons.ledger import rows
-from crons.ledger.ending.verdict import ENDED, announce, end
+from crons.ledger.ending.verdict import ENDED, announce, announce_finished, end
 from crons.ledger.entries import policy_or_default
 from crons.ledger.transactions import lock_all, verb, writing
 from crons.models import Attempt, OutputChunk
@@ -102,6 +102,8 @@ def write_closed(attempts: list[Attempt], accepted: list[Attempt], using: str, f
         conclude(attempt, final=attempt.pk in final)
     runs = [attempt.run for attempt in accepted]
     rows.update(runs, ENDED, using)
+    for attempt in accepted:
+        announce_finished(attempt, using)
     for run in runs:
         if run.state == State.DONE:
             announce(run, using)

@@ -12,7 +12,7 @@ from crons.attempts import Finished, Unstarted
 from crons.conf import conf
 from crons.ledger import queries, rows
 from crons.ledger.ending.finishing import ATTEMPT_ENDED, close, conclude
-from crons.ledger.ending.verdict import ENDED, announce, end, write_ended
+from crons.ledger.ending.verdict import ENDED, announce, announce_finished, end, write_ended
 from crons.ledger.transactions import BATCH, REASON, lock_free, storable, verb, writing
 from crons.models import Attempt, Entry, Run
 from crons.presentation import utc
@@ -95,6 +95,7 @@ def release_unstarted(instance: str, running: Collection[int], unstarted: Unstar
                 _undo_begin(attempt, now, unstarted.reasons.get(attempt.pk, ANSWER_LOST))
             elif close(attempt, Finished(attempt.pk, Ending(Outcome.LOST, NOT_RUN)), now):
                 conclude(attempt)
+                announce_finished(attempt, using)
         rows.update([each for each in attempts if each not in untried], ATTEMPT_ENDED, using)
         # An attempt that never started leaves no row: it counts as no try, and the next one gets its number.
         Attempt.objects.using(using).filter(pk__in=[each.pk for each in untried]).delete()

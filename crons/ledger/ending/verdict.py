@@ -7,8 +7,8 @@ from datetime import datetime
 from django.db import connections
 
 from crons.ledger import rows
-from crons.models import Run
-from crons.signals import run_ended
+from crons.models import Attempt, Run
+from crons.signals import attempt_finished, run_ended
 from crons.verdicts import State, Verdict
 
 ENDED = ["state", "verdict", "reason", "detail", "wake_at", "active_key", "ended_at", "inspect_at"]
@@ -30,3 +30,8 @@ def write_ended(runs: list[Run], using: str) -> None:
 def announce(run: Run, using: str) -> None:
     """Tell the world that *run* has its verdict, after the commit; a receiver's error stays its own."""
     connections[using].on_commit(lambda: run_ended.send_robust(None, run=run))
+
+
+def announce_finished(attempt: Attempt, using: str) -> None:
+    """Tell the world that *attempt* has its outcome, whatever follows for its run; after the commit, as above."""
+    connections[using].on_commit(lambda: attempt_finished.send_robust(None, attempt=attempt))
