@@ -50,6 +50,8 @@ def _examined(name: str | None) -> Iterator[Finding]:
         except (CronsError, DatabaseError) as error:
             yield Finding(what, BAD, " ".join(str(error).split()), "an answer", "Mend that first, then ask again.")
         except Exception as error:
-            log.warning("the part %s of the doctor failed", what, exc_info=True)
+            log.warning(
+                "the part %s of the doctor failed", what, exc_info=True, extra={"event": "doctor.failed", "part": what}
+            )
             found = f"looking at it failed: {type(error).__name__}: {' '.join(str(error).split())}"
             yield Finding(what, BAD, found, "an answer", "The log has the traceback; please report it.")

@@ -76,7 +76,8 @@ def refuse_shared() -> None:
         )
     if threading.active_count() > 1:
         names = ", ".join(sorted(each.name for each in threading.enumerate()))
-        log.warning("Forking a process with threads (%s): a lock they hold stays locked there.", names)
+        about = {"event": "fork.threads"}
+        log.warning("Forking a process with threads (%s): a lock they hold stays locked there.", names, extra=about)
     peers = ", ".join(sorted({peer for _, peer in _connected()}))
     if peers:
         log.info("Forking a process that is connected to %s: in jobs these connections are at their end.", peers)

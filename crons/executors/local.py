@@ -90,7 +90,8 @@ class LocalAttempts:
                 return
             except LedgerUnavailable as error:
                 if time.monotonic() >= until:
-                    log.warning("what was begun without an answer will be found lost, though it never ran: %s", error)
+                    text = "what was begun without an answer will be found lost, though it never ran: %s"
+                    log.warning(text, error, extra={"event": "attempts.doubtful"})
                     return
                 time.sleep(AGAIN_SECONDS)
 

@@ -50,7 +50,8 @@ class RecordedWork(Work):
         except (CronsError, DatabaseError) as error:
             # Like what it prints: that nobody can see it now is no reason to end the work. Once for each silence.
             if not self._is_silent:
-                logger.warning("Attempt %d: its progress could not be written: %s", self._attempt, error)
+                about = {"event": "progress.waiting", "attempt": self._attempt}
+                logger.warning("Attempt %d: its progress could not be written: %s", self._attempt, error, extra=about)
             self._is_silent = True
         else:
             self._is_silent = False

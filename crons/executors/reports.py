@@ -74,7 +74,7 @@ class Reports:
     def note_silence(self, error: LedgerUnavailable) -> None:
         """Log the first of a row of failures."""
         if not self._silent:
-            logger.warning("The ledger does not answer, trying again: %s", error)
+            logger.warning("The ledger does not answer, trying again: %s", error, extra={"event": "ledger.silent"})
         self._silent = True
 
     def _write_output(self, writer: LedgerWriter) -> None:

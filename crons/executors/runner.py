@@ -163,7 +163,7 @@ def call(body: Body, context: Context) -> Ending:
     """
     ending, error = _call(body, context)
     if error is not None and ending.outcome == Outcome.FAILED:
-        about = {"entry": context.entry, "job": context.job, "attempt": context.token}
+        about = {"event": "job.failed", "entry": context.entry, "job": context.job, "attempt": context.token}
         log.error("%s failed: %s", context.entry, type(error).__name__, exc_info=error, extra=about)
     return ending
 
@@ -217,7 +217,8 @@ def _only_logged(begun: Begun) -> Iterator[None]:
     try:
         yield
     except Exception:  # an extension is anybody's code, and the job's outcome is the job's
-        log.exception("an extension failed at the attempt of %s, which goes on", begun.entry)
+        about = {"event": "extension.failed", "entry": begun.entry, "attempt": begun.attempt}
+        log.exception("an extension failed at the attempt of %s, which goes on", begun.entry, extra=about)
 
 
 def _takes_context(body: Body) -> bool:

@@ -55,7 +55,8 @@ def load(module: str) -> None:
             through = through.tb_next
         lines = [frame.lineno for frame in traceback.extract_tb(through) if frame.filename == file]
         registry.broken[module] = f"{why} ({file}, line {lines[-1]})" if lines else why
-        log.exception("%s declares no jobs: it cannot be imported", module, exc_info=(type(error), error, through))
+        about, whole = {"event": "declarations.broken"}, (type(error), error, through)
+        log.exception("%s declares no jobs: it cannot be imported", module, exc_info=whole, extra=about)
 
 
 def broken_modules() -> dict[str, Problem]:

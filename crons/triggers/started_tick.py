@@ -32,7 +32,8 @@ def see_that_it_begins() -> str:
     try:
         _started.append(_start())
     except OSError as error:
-        log.error("crons tick could not be started: %s", error)  # noqa: TRY400 (the sentence says all)
+        about = {"event": "tick.not_started"}
+        log.error("crons tick could not be started: %s", error, extra=about)  # noqa: TRY400 (the sentence says all)
         return f"nobody here: crons tick could not be started: {error.strerror}"
     return f"crons tick, started now (pid {_started[0].pid})"
 

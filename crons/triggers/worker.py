@@ -75,7 +75,7 @@ def take(run_id: int, sent_by: str, *, executor: str) -> Arrived:
 def _in_a_thread(run_id: int) -> Arrived:
     """Leave the run to another worker: a process is forked from one without other threads, and by its main one."""
     detail = in_thread_text()
-    log.error("run %d: %s", run_id, detail)
+    log.error("run %d: %s", run_id, detail, extra={"event": "run.put_back", "run": run_id})
     ledger.requeue([run_id], ledger.database_now() + THREAD_PAUSE, detail)
     return Arrived(Fate.LATER, f"run {run_id}: {detail}")
 
@@ -90,7 +90,7 @@ def _not_begun(run_id: int) -> Arrived:
     now = ledger.database_now()
     if run.entry.job not in registry.jobs:
         detail = f"a worker on {host()} does not know the job {run.entry.job!r}: is its code older?"
-        log.warning("%s: %s", name, detail)
+        log.warning("%s: %s", name, detail, extra={"event": "run.put_back", "run": run_id})
         ledger.requeue([run_id], now + UNKNOWN_JOB_PAUSE, detail)
         return Arrived(Fate.LATER, f"{name}: {detail}")
     # Paused, its group full, or a run of its entry going: the sender waits until that is over. A sender with other

@@ -27,7 +27,9 @@ def inspect(now: datetime) -> None:
     try:
         endings.follow(now)
     except LedgerUnavailable as error:
-        log.warning("incidents could not be looked at; the next pass does it: %s", error)
+        log.warning(
+            "incidents could not be looked at; the next pass does it: %s", error, extra={"event": "alerts.waiting"}
+        )
 
 
 def inspect_rules(now: datetime, vouching: str = "") -> list[Problem] | None:
@@ -43,7 +45,7 @@ def inspect_rules(now: datetime, vouching: str = "") -> list[Problem] | None:
         _follow(found, whole, now)
         endings.tell_of_refusals(now)
     except LedgerUnavailable as error:
-        log.warning("rules could not be asked; the next pass does it: %s", error)
+        log.warning("rules could not be asked; the next pass does it: %s", error, extra={"event": "alerts.waiting"})
         return None
     return found
 

@@ -90,7 +90,8 @@ def refusal(request: HttpRequest) -> HttpResponse | None:
     try:
         may, is_set = _may_read(request)
     except InvalidSetting as error:
-        log.error("GET %s is refused: %s", request.path, error)  # noqa: TRY400 (the sentence says all)
+        about = {"event": "setting.refused", "setting": "MONITORING"}
+        log.error("GET %s is refused: %s", request.path, error, extra=about)  # noqa: TRY400 (the sentence says all)
         told = "CRONS['MONITORING'] cannot be used; this host's log and manage.py check say why."
         return JsonResponse({"status": "unknown", "error": told}, status=503)
     if may:

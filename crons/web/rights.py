@@ -117,7 +117,8 @@ def _asked(user: Any, permission: str) -> tuple[bool | Q, str]:
     try:
         hook = conf.rights
     except InvalidSetting as error:
-        log.error("nobody may do what needs %s: %s", permission, error)  # noqa: TRY400 (the sentence says all)
+        about = {"event": "setting.refused", "setting": "RIGHTS"}
+        log.error("nobody may do what needs %s: %s", permission, error, extra=about)  # noqa: TRY400 (the sentence says all)
         return False, f"Whether you have the permission {permission} is not known: CRONS['RIGHTS'] cannot be used."
     if hook is None:
         return True, ""
@@ -131,7 +132,8 @@ def _ask(hook: Callable[[Any, str], object], user: Any, permission: str) -> tupl
     try:
         return checked(hook(user, permission)), ""
     except Exception:
-        log.exception("CRONS['RIGHTS'] failed for %s; what needs %s is refused", user, permission)
+        about = {"event": "rights.failed", "permission": permission}
+        log.exception("CRONS['RIGHTS'] failed for %s; what needs %s is refused", user, permission, extra=about)
         told = f"Whether you have the permission {permission} is not known: CRONS['RIGHTS'] failed."
         return False, f"{told} This host's log says why."
 

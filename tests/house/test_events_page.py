@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import ast
 import re
+from collections.abc import Iterator
 from pathlib import Path
 
 import crons
@@ -31,3 +33,52 @@ def test_no_line_of_the_log_hides_what_it_is_about_in_a_name_of_its_own():
     odd = [path.name for path in HERE.rglob("*.py") if re.search(r"[\"']event[\"']: (?!\")", path.read_text())]
 
     assert [name for name in odd if name not in ("events.py", "outbox.py")] == []
+
+
+def test_each_warning_and_error_names_its_event():
+    """Who filters by events would miss what goes wrong."""
+    nameless = [f"{path.name}:{line}" for path in HERE.rglob("*.py") for line in _nameless(ast.parse(path.read_text()))]
+
+    assert nameless == []
+
+
+def test_a_nameless_line_is_found():
+    """Else the test above would pass over whatever it cannot read."""
+    lines = (
+        'log.error("x")',
+        'self._log.warning("x", extra={"entry": 1})',
+        'logger.exception("x", extra=about)',
+        'about = {"entry": 1}; log.warning("x", extra=about)',
+        'log.error("x", extra={"event": "turn.failed"})',
+        'about = {"event": "turn.failed"}; log.error("x", extra=about)',
+    )
+
+    assert [list(_nameless(ast.parse(line))) for line in lines] == [[1], [1], [1], [1], [], []]
+
+
+def _nameless(tree: ast.Module) -> Iterator[int]:
+    """Yield the lines of calls that log a warning or an error, and name no event in a dict of their file."""
+    named = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Assign) and _has_event(node.value):
+            named |= {each.id for each in node.targets if isinstance(each, ast.Name)}
+        elif isinstance(node, ast.Assign) and isinstance(node.value, ast.Tuple):
+            pairs = zip(node.targets[0].elts, node.value.elts, strict=False) if _is_tuple(node.targets[0]) else ()
+            named |= {each.id for each, value in pairs if isinstance(each, ast.Name) and _has_event(value)}
+    for node in ast.walk(tree):
+        if not (isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute)):
+            continue
+        said_by = ast.unparse(node.func.value).rpartition(".")[2].lstrip("_")
+        if node.func.attr not in ("warning", "error", "exception", "critical") or said_by not in ("log", "logger"):
+            continue
+        extra = next((each.value for each in node.keywords if each.arg == "extra"), None)
+        if not (_has_event(extra) or (isinstance(extra, ast.Name) and extra.id in named)):
+            yield node.lineno
+
+
+def _is_tuple(node: ast.expr) -> bool:
+    return isinstance(node, ast.Tuple)
+
+
+def _has_event(node: ast.expr | None) -> bool:
+    return isinstance(node, ast.Dict) and any(isinstance(k, ast.Constant) and k.value == "event" for k in node.keys)

@@ -64,7 +64,7 @@ def tick(self: Task, *, deployment: str, foreign: int = 0, **later: Any) -> str:
 def _follow(entry: str | None) -> None:
     if apps.is_installed(rows.APP):
         for done in rows.follow(entry):
-            log.warning("as %s has it now: %s", rows.BY, done)
+            log.warning("as %s has it now: %s", rows.BY, done, extra={"event": "beat.followed"})
 
 
 def _foreign_row(task: Task, kwargs: dict[str, Any], foreign: int) -> str:
@@ -82,6 +82,7 @@ def _requeue(task: Task, args: list[Any], kwargs: dict[str, Any], foreign: int, 
             "%s, and nobody of it takes it from this queue. Give each project a queue, a database number or a "
             "global_keyprefix of its own.",
             text,
+            extra={"event": "message.foreign"},
         )
         return
     sent = task.request.delivery_info or {}

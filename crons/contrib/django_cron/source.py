@@ -151,7 +151,8 @@ class ClassBody:
                 until = began_at + self.hold_off
                 ledger.pause(context.entry, ledger.database_now(), by=BY, reason=reason, until=until)
         except CronsError:  # the attempt's own failure is what has to be recorded
-            log.exception("%s: its slots are not held off after the failure", context.entry)
+            about = {"event": "pause.failed", "entry": context.entry}
+            log.exception("%s: its slots are not held off after the failure", context.entry, extra=about)
 
 
 def _lines() -> Iterator[tuple[str, Any]]:

@@ -32,7 +32,8 @@ def run(context: Any, run: int, deployment: str, *, executor: str = "tasks", for
 
 def _put_back(task: Any, run: int, deployment: str, executor: str, foreign: int, text: str) -> None:
     if not 0 <= foreign < FOREIGN_TIMES:
-        log.error("%s, and nobody of it takes it from this queue. Give each project a queue of its own.", text)
+        told = "%s, and nobody of it takes it from this queue. Give each project a queue of its own."
+        log.error(told, text, extra={"event": "message.foreign"})
         return
     if task.get_backend().supports_defer:
         task = task.using(run_after=timezone.now() + FOREIGN_PAUSE)

@@ -19,6 +19,7 @@ from crons.side_output import get_log
 from crons.verdicts import named_error
 
 log = get_log("crons.opentelemetry")
+NOT_SENT = {"event": "spans.not_sent"}
 # What a collector may cost an attempt: the SDK waits for its exporter as long as that likes, whatever it is told.
 FLUSH_SECONDS = 5.0
 _TRACEBACKS = ("Traceback (most recent call last):", "  + Exception Group Traceback (most recent call last):")
@@ -104,7 +105,8 @@ def _within_limit(act: Callable[[], object]) -> bool:
         try:
             act()
         except Exception as error:  # noqa: BLE001 (anybody's exporter: it must not fail the attempt)
-            log.warning("the spans of this attempt could not be sent: %s: %s", type(error).__name__, error)
+            what = type(error).__name__
+            log.warning("the spans of this attempt could not be sent: %s: %s", what, error, extra=NOT_SENT)
 
     # A daemon: the process does not wait for it at its end.
     thread = threading.Thread(target=guarded, name="crons-spans", daemon=True)
@@ -115,5 +117,5 @@ def _within_limit(act: Callable[[], object]) -> bool:
         return True
     thread.join(FLUSH_SECONDS)
     if thread.is_alive():
-        log.warning("the spans of this attempt were not sent within %.0f s", FLUSH_SECONDS)
+        log.warning("the spans of this attempt were not sent within %.0f s", FLUSH_SECONDS, extra=NOT_SENT)
     return not thread.is_alive()

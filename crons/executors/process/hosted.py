@@ -181,7 +181,8 @@ class HostedAttempt:
         # Its supervisor is well, and waits: killing it would let go of what cannot be killed.
         self.give_up_at = math.inf
         text = endings.BLOCKED.format(", ".join(processes_left))
-        logger.warning("Attempt %d: %s", self.number, text)
+        about = {"event": "processes.left", "attempt": self.number}
+        logger.warning("Attempt %d: %s", self.number, text, extra=about)
         self._output.feed("log", f"crons: {text}\n".encode())
         self._host.on_output()
 
@@ -193,7 +194,8 @@ class HostedAttempt:
         left = report.get("left")
         if left:
             # Its supervisor ends now: what it could not kill goes to the fork server.
-            logger.warning("Attempt %d left processes that cannot be killed: %s", self.number, left)
+            about = {"event": "processes.left", "attempt": self.number}
+            logger.warning("Attempt %d left processes that cannot be killed: %s", self.number, left, extra=about)
             self._channel.on_message = None  # nothing it says now is about an attempt of ours
         else:
             self._pool.release(self._channel)

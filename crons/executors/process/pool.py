@@ -200,7 +200,7 @@ class Pool:
         try:
             self._spare = self._fork("server", self._read_spare)
         except OSError as error:
-            log.warning("no second fork server: %s", error)
+            log.warning("no second fork server: %s", error, extra={"event": "fork_server.missing"})
 
     def _fail_over(self) -> None:
         channel, self._server = self._server, None

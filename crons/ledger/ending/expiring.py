@@ -95,5 +95,5 @@ def _end_orphans(over: Collection[tuple[str, int]]) -> set[int]:
         with writing() as using:
             mine = Attempt.objects.using(using).filter(pk=attempt, outcome="").exclude(error=error)
             if mine.update(error=error):
-                log.warning("attempt %d: %s", attempt, error)
+                log.warning("attempt %d: %s", attempt, error, extra={"event": "processes.left", "attempt": attempt})
     return set(left)

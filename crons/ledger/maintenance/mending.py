@@ -58,5 +58,6 @@ def mend_moments(at: datetime | None = None) -> int:
             else:
                 Attempt.objects.using(using).filter(pk=pk).update(lease_until=now)
             note("mend", kind, pk, "crons", now, using, before=before, reason="held no moment")
-            log.warning("%s of %s %d held no moment, and was set anew", column, kind, pk)
+            about = {"event": "row.mended", "kind": kind, "row": pk, "column": column}
+            log.warning("%s of %s %d held no moment, and was set anew", column, kind, pk, extra=about)
     return len(found)

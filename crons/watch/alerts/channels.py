@@ -63,7 +63,8 @@ def alerts() -> Alerts:
         global _said
         if _said != str(error):
             _said = str(error)
-            log.error("CRONS['ALERTS'] cannot be used, so ADMINS are mailed: %s", error)  # noqa: TRY400 (it says all)
+            about = {"event": "setting.refused", "setting": "ALERTS"}
+            log.error("CRONS['ALERTS'] cannot be used, so ADMINS are mailed: %s", error, extra=about)  # noqa: TRY400 (it says all)
         return Alerts(channels={ADMINS: ChannelSetting(ADMINS, "mail", {})})
 
 

@@ -127,7 +127,9 @@ def _call(address: str, body: bytes) -> None:
             complaint = str(error)
         else:
             return
-    log.warning("a ping was given up after %d tries: %s", len(PAUSES_SECONDS), complaint)
+    log.warning(
+        "a ping was given up after %d tries: %s", len(PAUSES_SECONDS), complaint, extra={"event": "ping.given_up"}
+    )
 
 
 PINGER = Pinger()

@@ -169,7 +169,8 @@ def follow(entry: str | None = None, *, strict: bool = False) -> list[str]:
         except CronsError as error:
             if strict:
                 raise
-            log.warning("%s: what was changed in %s cannot be followed: %s", row.entry, BY, error)
+            about = {"event": "beat.not_followed", "entry": row.entry}
+            log.warning("%s: what was changed in %s cannot be followed: %s", row.entry, BY, error, extra=about)
     return done
 
 
