@@ -4,6 +4,7 @@ A request shows a service token or comes with a staff login; one that shows a to
 the token's, whatever cookies it brings along.
 """
 
+from collections.abc import Sequence
 from typing import Any
 
 from django.contrib.auth.models import AnonymousUser
@@ -48,7 +49,7 @@ class _Operator:
     is_superuser = False
 
     def __init__(self, token: ServiceToken) -> None:
-        self._name = f"{token.name} {token.prefix}"
+        self._name, self._prefix = f"{token.name} {token.prefix}", token.prefix
         self._permissions = {each for scope in token.scopes for each in _OPERATIONS.get(scope, ())}
 
     def get_username(self) -> str:
@@ -56,6 +57,12 @@ class _Operator:
 
     def has_perm(self, permission: str, obj: object = None) -> bool:
         return permission in self._permissions
+
+    def describe_lack(self, permissions: Sequence[str]) -> str:
+        scopes = [scope for scope, opened in _OPERATIONS.items() if set(opened).intersection(permissions)]
+        # CRONS["RIGHTS"] may ask for a permission that no scope opens.
+        lacking = " and ".join(scopes) or f"for {', '.join(permissions)}"
+        return f"The service token {self._prefix} has no scope {lacking}."
 
 
 def identify(request: HttpRequest) -> None:

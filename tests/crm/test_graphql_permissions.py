@@ -1,6 +1,7 @@
 """Who may ask and do what: every field of the schema is tried by those who may not, so that none is forgotten."""
 
 import re
+import uuid
 from base64 import b64encode
 from datetime import timedelta
 
@@ -23,7 +24,7 @@ from graphql import (
 from crm import tokens
 from crm.models import Customer, Order, OrderItem, Product, Restock, StockMovement
 from crm.schema import schema
-from crons.models import AuditEvent, Entry
+from crons.models import Attempt, AuditEvent, Entry, Run
 
 QUERY = "{ customers { edges { node { email } } } }"
 
@@ -380,9 +381,24 @@ def test_operations_of_crons_ask_for_their_scopes(client, db, name):
     _, enough = token(own, "crons:read")
 
     assert code(ask(client, operation(name))) == "UNAUTHENTICATED"
-    assert code(ask(client, operation(name), bearer(others))) == "FORBIDDEN"
+    [refusal] = ask(client, operation(name), bearer(others)).json()["errors"]
+    assert refusal["extensions"] == {"code": "FORBIDDEN"}
+    assert re.fullmatch(f"The service token [a-z0-9]{{8}} has no scope {own}\\.", refusal["message"])
     errors = ask(client, operation(name), bearer(enough)).json().get("errors", [])
     assert [each["extensions"]["code"] for each in errors] in ([], ["NOT_FOUND"])
+
+
+def test_an_error_of_a_job_is_refused_by_its_scope(client, db):
+    now = timezone.now()
+    entry = Entry.objects.create(name="nightly", job="nightly", zone="UTC", first_seen_at=now, accounted_until=now)
+    run = Run.objects.create(entry=entry, planned_at=now, recorded_at=now, state="running", tries=1)
+    Attempt.objects.create(run=run, number=1, token=uuid.uuid4(), begun_at=now, pid=7, error="no")
+    row, text = token("crons:read")
+    query = "{ cronsRuns(first: 1) { edges { node { attempts(first: 1) { edges { node { error } } } } } } }"
+
+    [error] = ask(client, query, bearer(text)).json()["errors"]
+
+    assert error["message"] == f"The service token {row.prefix} has no scope crons:output."
 
 
 def test_a_program_that_operates_is_named_in_the_audit_trail(client, db):

@@ -2,11 +2,12 @@
 
 Who asks is `request.user`; a project whose programs show tokens sets `request.crons_operator` to what has the methods
 of a user that are asked here: `is_authenticated`, `is_active`, `is_staff`, `is_superuser`, `has_perm()` and
-`get_username()`. CRONS["RIGHTS"] is given it, too.
+`get_username()`; `describe_lack()`, if it has that, says what it lacks. CRONS["RIGHTS"] is given it, too.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from hashlib import sha256
 from typing import Any, TypeVar
 
@@ -45,7 +46,7 @@ def require(info: Info[Any, Any], *permissions: str) -> Any:
         raise Refusal("UNAUTHENTICATED", "This is for staff. Log in, or show a token.")
     if not (operator.is_active and operator.is_staff):
         raise Refusal("FORBIDDEN", "This is for staff: your account is none.")
-    if missing := rights.lacks_any(operator, [*NEEDED, *permissions]):
+    if missing := _lacks(operator, [*NEEDED, *permissions]):
         raise Refusal("FORBIDDEN", missing)
     return operator
 
@@ -55,8 +56,13 @@ def allow(operator: Any, permission: str, entry: Entry) -> None:
 
     Raises: Refusal FORBIDDEN.
     """
-    if missing := rights.lacks(operator, permission, entry):
+    if missing := lacks(operator, permission, entry):
         raise Refusal("FORBIDDEN", missing)
+
+
+def lacks(operator: Any, permission: str, entry: Entry) -> str:
+    """Say in a sentence why *operator* may not do to *entry* what *permission* is for; empty where they may."""
+    return _lacks(operator, [permission]) or rights.lacks(operator, permission, entry)
 
 
 def name_of(operator: Any) -> str:
@@ -99,6 +105,13 @@ def number_of(given: str) -> int | None:
 def no_entry(name: str) -> str:
     """Say that there is no such entry, without naming what is near: that may be somebody else's."""
     return f"{readable_line(name)[:60]!r} is no job that you may see."
+
+
+def _lacks(operator: Any, permissions: Sequence[str]) -> str:
+    describe = getattr(operator, "describe_lack", None)
+    lacking = [each for each in permissions if not operator.has_perm(each)] if describe else []
+    # A program's token has no permissions that its owner could be given: it says what it has instead.
+    return str(describe(lacking)) if describe and lacking else rights.lacks_any(operator, permissions)
 
 
 def _operator(info: Info[Any, Any]) -> Any:

@@ -11,6 +11,7 @@ from django.db.models import F
 from crons import models
 from crons.conf import conf
 from crons.contrib.graphql import types
+from crons.contrib.graphql.asking import lacks
 from crons.web import rights
 
 READS_OUTPUT = "crons.view_attempt"
@@ -27,11 +28,13 @@ def showing(operator: Any, found: Sequence[models.Run]) -> Callable[[models.Run]
         # The newest of each: a run that was retried for a year has thousands.
         newest = {"run__in": [run.pk for run in found], "number__gt": F("run__tries") - types.MOST_ATTEMPTS}
         rows = models.Attempt.objects.using(conf.database).filter(**newest)
-        entries = {run.pk: run.entry_id for run in found}
-        readers = rights.permitted(operator, READS_OUTPUT, set(entries.values()))
+        entries = {run.pk: run.entry for run in found}
+        readers = rights.permitted(operator, READS_OUTPUT, {each.pk for each in entries.values()})
         by_run: dict[int, list[models.Attempt]] = {}
         for each in rows.select_related("work").order_by("-number"):
-            each.may_be_read = entries[each.run_id] in readers  # type: ignore[attr-defined] # the type asks for it
+            entry = entries[each.run_id]
+            refusal = "" if entry.pk in readers else lacks(operator, READS_OUTPUT, entry)
+            each.refusal = refusal  # type: ignore[attr-defined] # the type asks for it
             by_run.setdefault(each.run_id, []).append(each)
         return by_run
 

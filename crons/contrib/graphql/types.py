@@ -100,8 +100,8 @@ class CronsAttempt:
     @strawberry.field(description="Its error, from the end where it is long. Needs crons.view_attempt.")
     def error(self) -> str | None:
         """Return the error, where whoever asks may read what jobs write."""
-        if not getattr(self.row, "may_be_read", False):
-            raise Refusal("FORBIDDEN", "Your account lacks the permission crons.view_attempt for this job.")
+        if self.row.refusal:  # type: ignore[attr-defined] # whoever has read the attempts has set it
+            raise Refusal("FORBIDDEN", self.row.refusal)  # type: ignore[attr-defined]
         return readable(self.row.error)[-LONGEST_ERROR:] or None
 
     @strawberry.field(description="What its job says of its work, for people.")
