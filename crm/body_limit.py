@@ -13,9 +13,12 @@ from django.http import HttpRequest, parse_cookie
 
 # Django itself refuses forms above this.
 MOST_BYTES = 2_500_000
-# The one page that takes files, and what it takes, with what a form adds; and who may send one.
-UPLOADS = {"/admin/crm/customerimport/add/": 20_100_000}
+# The paths that take files: what they take, with what a form adds; and who may send one, to each by another way.
+FORM = "/admin/crm/customerimport/add/"
+UPLOAD = "/imports"
+UPLOADS = {FORM: 20_100_000, UPLOAD: 20_000_000}
 PERMISSIONS = ("crm.add_customerimport", "crm.add_customer")
+SCOPE = "imports:write"
 
 Application = Callable[[Any, Any, Any], Awaitable[None]]  # ASGI's: scope, receive, send
 
@@ -23,16 +26,19 @@ Application = Callable[[Any, Any, Any], Awaitable[None]]  # ASGI's: scope, recei
 def limited(application: Application, most_bytes: int = MOST_BYTES) -> Application:
     """Give *application* as one that gets no request with a body above *most_bytes*, or without a length.
 
-    The paths of UPLOADS have a limit of their own, for who is logged in and may send files.
+    The paths of UPLOADS have a limit of their own, for who is logged in, or shows a token, and may send files.
     """
 
     async def limit(scope: Any, receive: Any, send: Any) -> None:
         refusal = None
         if scope["type"] == "http":
-            headers, most = dict(scope["headers"]), UPLOADS.get(scope.get("path", ""))
+            headers, path = dict(scope["headers"]), scope.get("path", "")
+            most = UPLOADS.get(path)
             refusal = _refusal(headers, most or most_bytes)
-            if most and not refusal and _refusal(headers, most_bytes) and not await _may_upload(headers):
+            if most and not refusal and _refusal(headers, most_bytes) and not await _may_upload(path, headers):
                 refusal = 403, "Log in as somebody who may import customers, and send the file again.\n"
+                if path == UPLOAD:
+                    refusal = 403, f"Show a service token with the scope {SCOPE}, and send the file again.\n"
         if refusal is None:
             await application(scope, receive, send)
             return
@@ -53,10 +59,23 @@ def _refusal(headers: dict[bytes, bytes], most_bytes: int) -> tuple[int, str] | 
     return None
 
 
-async def _may_upload(headers: dict[bytes, bytes]) -> bool:
+async def _may_upload(path: str, headers: dict[bytes, bytes]) -> bool:
+    if path == UPLOAD:
+        scheme, _, text = headers.get(b"authorization", b"").decode("latin-1").partition(" ")
+        return scheme.lower() == "bearer" and await sync_to_async(_is_token_that_may)(text.strip(" "))
     cookies = parse_cookie(headers.get(b"cookie", b"").decode("latin-1"))
     key = cookies.get(settings.SESSION_COOKIE_NAME)
     return bool(key and await sync_to_async(_is_session_of_one_who_may)(key))
+
+
+def _is_token_that_may(text: str) -> bool:
+    tokens = import_module("crm.tokens")  # it has models, which are not there yet when this module is imported
+    try:
+        return SCOPE in tokens.authenticate(text).scopes
+    except tokens.InvalidToken:
+        return False
+    finally:
+        close_old_connections()
 
 
 def _is_session_of_one_who_may(session_key: str) -> bool:

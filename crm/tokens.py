@@ -27,6 +27,8 @@ SCOPES = (
     "orders:write",
     "stock:write",
     "reports:read",
+    "imports:read",
+    "imports:write",
     "crons:read",
     "crons:output",
     "crons:operate",

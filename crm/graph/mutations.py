@@ -11,6 +11,7 @@ from crm import customers, orders, products, stock
 from crm.bulk import Result
 from crm.graph import inputs, payloads, peers
 from crm.graph.ids import number_of
+from crm.graph.imports import ImportMutation
 from crm.graph.payloads import user_errors
 from crm.graph.permissions import require
 from crm.problems import Refused
@@ -20,7 +21,7 @@ Payload = TypeVar("Payload")
 
 
 @strawberry.type
-class Mutation(CronsMutation):
+class Mutation(ImportMutation, CronsMutation):
     @strawberry.mutation(description="Make a customer. Asks for customers:write.")
     def create_customer(self, info: Info, input: inputs.CreateCustomerInput) -> payloads.CustomerPayload:
         require(info, "customers:write", "add")

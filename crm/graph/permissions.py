@@ -27,6 +27,8 @@ _PERMISSIONS = {
     "orders:write": ("crm.{}_order",),
     "stock:write": ("crm.change_product",),
     "reports:read": ("crm.view_customer", "crm.view_order"),
+    "imports:read": ("crm.view_customerimport",),
+    "imports:write": ("crm.add_customerimport", "crm.add_customer"),
 }
 # What a token's scope opens of the operations of crons, by the permissions of its pages.
 _OPERATIONS = {
@@ -93,6 +95,12 @@ def who(request: HttpRequest | None) -> str:
     return f"token {token.prefix}" if token is not None else f"user {user.pk}" if user.is_authenticated else ""
 
 
+def name_of(request: HttpRequest | None) -> str:
+    """Say to people who asks, as what crons keeps of who asked for a run does."""
+    operator: Any = getattr(request, OPERATOR, None) or _user_of(request)
+    return f"{operator.get_username()[:130]} (graphql)"
+
+
 def may_introspect(request: HttpRequest | None) -> bool:
     """Say whether *request* may read the schema: with any token, or as staff."""
     user = _user_of(request)
@@ -105,7 +113,14 @@ def require(info: Info, scope: str, verb: str = "change") -> None:
     Args: *verb* is what a staff user must be allowed for a scope that writes: add or change.
     Raises: ClientError UNAUTHENTICATED or FORBIDDEN.
     """
-    request = getattr(info.context, "request", None)
+    permit(getattr(info.context, "request", None), scope, verb)
+
+
+def permit(request: HttpRequest | None, scope: str, verb: str = "change") -> None:
+    """Let *request* pass where it may use *scope*; as require, for what is no field.
+
+    Raises: ClientError UNAUTHENTICATED or FORBIDDEN.
+    """
     needed = [permission.format(verb) for permission in _PERMISSIONS[scope]]
     token = token_of(request)
     if token is not None:

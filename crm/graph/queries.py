@@ -10,7 +10,9 @@ from strawberry import Info, relay
 from crm import models, reports
 from crm.graph import filters, ids, peers, types
 from crm.graph.errors import ClientError
+from crm.graph.imports import ImportQuery
 from crm.graph.permissions import require
+from crm.imports.models import CustomerImport
 from crons.contrib.graphql.schema import CronsQuery
 
 MAX_IDS = 100
@@ -21,6 +23,7 @@ _NODES: dict[str, tuple[type[Any], str]] = {
     "Order": (models.Order, "orders:read"),
     "OrderItem": (models.OrderItem, "orders:read"),
     "Product": (models.Product, "products:read"),
+    "CustomerImport": (CustomerImport, "imports:read"),
 }
 
 Id = Annotated[strawberry.ID, strawberry.argument(description="The id of a node, unchanged.")]
@@ -29,7 +32,7 @@ Until = Annotated[datetime | None, strawberry.argument(description="With its off
 
 
 @strawberry.type
-class Query(CronsQuery):
+class Query(ImportQuery, CronsQuery):
     customers = types.connection(
         "Customer",
         models.Customer,

@@ -22,6 +22,8 @@ from graphql import (
 )
 
 from crm import tokens
+from crm.imports import running
+from crm.imports.models import CustomerImport
 from crm.models import Customer, Order, OrderItem, Product, Restock, StockMovement
 from crm.schema import schema
 from crons.models import Attempt, AuditEvent, Entry, Run
@@ -175,6 +177,8 @@ GUARDS = {
     "Query.order": ("orders:read", ["view_order"]),
     "Query.node": ("orders:read", ["view_order"]),  # of the order that document() asks for
     "Query.nodes": ("orders:read", ["view_order"]),
+    "Query.import": ("imports:read", ["view_customerimport"]),
+    "Query.imports": ("imports:read", ["view_customerimport"]),
     "Query.reportTotals": ("reports:read", ["view_customer", "view_order"]),
     "Mutation.createCustomer": ("customers:write", ["add_customer"]),
     "Mutation.updateCustomer": ("customers:write", ["change_customer"]),
@@ -186,6 +190,9 @@ GUARDS = {
     "Mutation.updateOrder": ("orders:write", ["change_order"]),
     "Mutation.bulkCreateOrders": ("orders:write", ["add_order"]),
     "Mutation.updateLowStockProducts": ("stock:write", ["change_product"]),
+    "Mutation.importCustomers": ("imports:write", ["add_customerimport", "add_customer"]),
+    "Mutation.resumeImport": ("imports:write", ["add_customerimport", "add_customer"]),
+    "Mutation.cancelImport": ("imports:write", ["add_customerimport", "add_customer"]),
 }
 GUARDED = [name for name, guard in GUARDS.items() if guard]
 
@@ -218,10 +225,12 @@ def literal(kind, key, rows):
         return f"[{literal(kind.of_type, key, rows)}]"
     if is_input_object_type(kind):
         wanted = {each: field for each, field in kind.fields.items() if is_required_input_field(field)}
+        if not wanted:  # one of its fields
+            wanted = dict([next(iter(kind.fields.items()))])
         # An update with an id alone would change nothing; a name shows whether it did.
         if "name" in kind.fields:
             wanted["name"] = kind.fields["name"]
-        owner = re.sub(r"^(Bulk)?(Create|Update)|s?Input$", "", kind.name)
+        owner = re.sub(r"^(Bulk)?(Create|Update|Resume|Cancel)|s?Input$", "", kind.name)
         parts = (
             f"{each}: {literal(field.type, f'{owner}.id' if each == 'id' else each, rows)}"
             for each, field in wanted.items()
@@ -232,9 +241,13 @@ def literal(kind, key, rows):
         return f'"{rows[owner]}"'
     if is_enum_type(kind):
         return "PAID"
-    return {"email": '"new@example.com"', "name": '"New"', "price": '"5"', "Int": "1"}[
-        key if kind.name != "Int" else "Int"
-    ]
+    return {
+        "email": '"new@example.com"',
+        "name": '"New"',
+        "price": '"5"',
+        "text": r'"name,email\nA,a@x.de"',
+        "Int": "1",
+    }[key if kind.name != "Int" else "Int"]
 
 
 def selection(kind):
@@ -247,15 +260,19 @@ def rows(make_customer):
     buyer = make_customer()
     lamp = Product.objects.create(name="Lamp", price=1, stock=5)
     order = Order.objects.create(customer=buyer)
-    return {
+    now = timezone.now()
+    Entry.objects.create(name=running.JOB, job=running.JOB, zone="UTC", first_seen_at=now, accounted_until=now)
+    file = running.keep([b"name,email\nBob,bob@x.de"], "new.csv", by="ada", now=now)
+    ids = {
         type(row).__name__: b64encode(f"{type(row).__name__}:{row.pk}".encode()).decode()
-        for row in (buyer, lamp, order)
+        for row in (buyer, lamp, order, file)
     }
+    return ids | {"Import": ids["CustomerImport"]}
 
 
 def everything():
-    """Give all that the CRM keeps, but for the tokens."""
-    models = (Customer, Product, Order, OrderItem, StockMovement, Restock)
+    """Give all that the CRM keeps, but for the tokens, and the runs that were asked for."""
+    models = (Customer, Product, Order, OrderItem, StockMovement, Restock, CustomerImport, Run)
     return [list(model.objects.order_by("pk").values_list()) for model in models]
 
 

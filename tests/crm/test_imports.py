@@ -3,14 +3,16 @@
 import csv
 import io
 import tracemalloc
+from datetime import timedelta
 
 import pytest
 from django.contrib.auth.models import Permission, User
 from django.core.files.uploadedfile import SimpleUploadedFile
 from django.urls import reverse
+from django.utils import timezone
 
-from crm import cron, customers
-from crm.body_limit import MOST_BYTES, UPLOADS, limited
+from crm import cron, customers, tokens
+from crm.body_limit import FORM, MOST_BYTES, UPLOAD, limited
 from crm.imports import files, running
 from crm.imports.files import NotCsv
 from crm.imports.models import CustomerImport, ImportPiece, ImportProblem
@@ -23,7 +25,6 @@ from .conftest import NOW, attempt
 
 HEADER = "name,email,phone\n"
 LIST = "admin:crm_customerimport_changelist"
-[UPLOAD] = UPLOADS
 
 
 def keep(text, *, size=7):
@@ -292,27 +293,38 @@ def test_row_has_the_number_that_a_spreadsheet_shows(db):
     ("path", "who", "length", "answer"),
     [
         ("/graphql", "root", MOST_BYTES + 1, "413"),
-        (UPLOAD, "root", MOST_BYTES + 1, "taken"),
-        (UPLOAD, "root", 30_000_000, "413"),
-        (UPLOAD, "importer", MOST_BYTES + 1, "taken"),
-        (UPLOAD, "viewer", MOST_BYTES + 1, "403"),
+        (FORM, "root", MOST_BYTES + 1, "taken"),
+        (FORM, "root", 30_000_000, "413"),
+        (FORM, "importer", MOST_BYTES + 1, "taken"),
+        (FORM, "viewer", MOST_BYTES + 1, "403"),
+        (FORM, "", MOST_BYTES + 1, "403"),
+        (FORM, "forger", MOST_BYTES + 1, "403"),
+        (FORM, "", MOST_BYTES, "taken"),  # the page says where to log in
+        (UPLOAD, "token", 20_000_000, "taken"),
+        (UPLOAD, "token", 20_000_001, "413"),
+        (UPLOAD, "other token", MOST_BYTES + 1, "403"),
+        (UPLOAD, "root", MOST_BYTES + 1, "403"),
         (UPLOAD, "", MOST_BYTES + 1, "403"),
-        (UPLOAD, "forger", MOST_BYTES + 1, "403"),
-        (UPLOAD, "", MOST_BYTES, "taken"),  # the page says where to log in
     ],
 )
 def test_only_the_page_for_files_takes_large_bodies_and_of_those_who_may(client, db, path, who, length, answer):
     """Under ASGI a body is on the disk before a view can refuse it."""
     from asgiref.sync import async_to_sync
 
-    assert reverse("admin:crm_customerimport_add") == UPLOAD
-    cookie = "sessionid=forged"
-    if who not in ("", "forger"):
+    assert reverse("admin:crm_customerimport_add") == FORM
+    assert reverse("upload_import") == UPLOAD
+    credentials = [(b"cookie", b"sessionid=forged")] * bool(who)
+    if who.endswith("token"):
+        scope = "imports:read" if who == "other token" else "imports:write"
+        now = timezone.now()
+        _, text = tokens.issue("test", [scope], now + timedelta(days=1), now=now)
+        credentials = [(b"authorization", f"Bearer {text}".encode())]
+    elif who not in ("", "forger"):
         user = User.objects.create_user(who, is_staff=True, is_superuser=who == "root")
         if who == "importer":
             user.user_permissions.set(Permission.objects.filter(codename__in=["add_customerimport", "add_customer"]))
         client.force_login(user)
-        cookie = f"a=b; sessionid={client.cookies['sessionid'].value}"
+        credentials = [(b"cookie", f"a=b; sessionid={client.cookies['sessionid'].value}".encode())]
     seen = []
 
     async def application(scope, receive, send):
@@ -321,7 +333,7 @@ def test_only_the_page_for_files_takes_large_bodies_and_of_those_who_may(client,
     async def send(message):
         seen.append(str(message.get("status", "")))
 
-    headers = [(b"content-length", str(length).encode())] + [(b"cookie", cookie.encode())] * bool(who)
+    headers = [(b"content-length", str(length).encode()), *credentials]
     async_to_sync(limited(application))({"type": "http", "path": path, "headers": headers}, None, send)
 
     assert seen[0] == answer
