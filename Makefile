@@ -25,7 +25,7 @@ python := $(VENV)/bin/python
 # What builds a release and the docs site is no dependency of the tests: an environment of its own.
 release_venv := $(if $(filter $(abspath .venv),$(VENV)),$(abspath .venv-release),$(VENV))
 
-.PHONY: help setup run run-celery test test-slow test-contrib test-django61 check fix bench lock release docs clean
+.PHONY: help setup run run-celery demo-big test test-slow test-contrib test-django61 check fix bench lock release docs clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' Makefile
@@ -46,6 +46,10 @@ run: setup ## run the demo on SQLite: web server and scheduler, until Ctrl-C
 
 run-celery: setup ## run the distributed set: PostgreSQL, Redis, two of each part, until Ctrl-C
 	@exec $(python) deploy/run_celery.py
+
+demo-big: setup ## write a shop of a million customers to var/big.sqlite3, or to DATABASE_URL; minutes, goes on when killed
+	@export CRM_DEBUG=$${CRM_DEBUG:-1} DATABASE_URL=$${DATABASE_URL:-sqlite:///var/big.sqlite3}; \
+		mkdir -p var; $(python) manage.py migrate --no-input --verbosity=0; $(python) manage.py demo_big
 
 test: setup ## run the tests on SQLite and on PostgreSQL; the slowest are listed
 	@scripts/test.sh 'not slow'

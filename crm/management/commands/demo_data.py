@@ -12,17 +12,17 @@ from crm import demo
 from crm.models import Customer
 
 
-def _moment(text: str) -> datetime:
+def moment(text: str) -> datetime:
     try:
-        moment = parse_datetime(text)
+        parsed = parse_datetime(text)
     except ValueError:
-        moment = None
-    if moment is None:
+        parsed = None
+    if parsed is None:
         raise ArgumentTypeError(f"{text!r} is no moment. Give one such as 2026-11-22T02:00:00+00:00.")
-    return moment if timezone.is_aware(moment) else timezone.make_aware(moment)
+    return parsed if timezone.is_aware(parsed) else timezone.make_aware(parsed)
 
 
-def _count(text: str) -> int:
+def count(text: str) -> int:
     if not text.isdigit() or int(text) == 0:
         raise ArgumentTypeError(f"{text!r} is no number of customers. Give 1 or more.")
     return int(text)
@@ -34,9 +34,9 @@ class Command(BaseCommand):
     help = "Write demo customers, products and orders; does nothing where customers exist."
 
     def add_arguments(self, parser: ArgumentParser) -> None:
-        parser.add_argument("--customers", type=_count, default=1000, help="how many (default: %(default)s)")
+        parser.add_argument("--customers", type=count, default=1000, help="how many (default: %(default)s)")
         parser.add_argument("--seed", type=int, default=1, help="another seed, another shop (default: %(default)s)")
-        parser.add_argument("--now", type=_moment, help="the last moment of the data (default: now)")
+        parser.add_argument("--now", type=moment, help="the last moment of the data (default: now)")
 
     def handle(self, *args: Any, **options: Any) -> None:
         if Customer.objects.exists():
