@@ -102,6 +102,24 @@ class HasTag(models.Lookup):
         return "%s", [str(value)]
 
 
+class IsAmong(models.Lookup):
+    """Whether a text is an element of the list in a JSON column; the texts are looked up, not compared with each."""
+
+    lookup_name = "is_among"
+
+    def as_sql(self, compiler: Any, connection: Any) -> tuple[str, tuple[Any, ...]]:
+        """Take what is no list as an empty one."""
+        text, given = self.process_lhs(compiler, connection)
+        found, more = self.process_rhs(compiler, connection)
+        if connection.vendor == "postgresql":
+            of_list = f"CASE jsonb_typeof({found}) WHEN 'array' THEN {found} ELSE '[]'::jsonb END"
+            sql = f"{text} IN (SELECT jsonb_array_elements_text({of_list}))"
+        else:
+            of_list = f"CASE WHEN json_valid({found}) THEN {found} ELSE '[]' END"
+            sql = f"{text} IN (SELECT each_text.value FROM json_each({of_list}) each_text)"  # noqa: S608 (the same)
+        return sql, (*given, *more, *more)
+
+
 def unread(**columns: Any) -> str:
     """Say which of *columns* is garbled, and what was found there; empty where each can be read."""
     for name, value in columns.items():

@@ -10,8 +10,7 @@ from typing import Any
 from django.core.management import BaseCommand, get_commands, load_command_class
 
 from crons.exceptions import Refused, nearest
-from crons.jobs import CommandBody, ShellBody, check_args, missing_args, registry
-from crons.jobs.plain_json import why_not_plain
+from crons.jobs import CommandBody, ShellBody, check_args, missing_args, registry, why_not_plain
 from crons.models import Entry
 
 # Of Django's own options those that decide which code runs, and where its words go.

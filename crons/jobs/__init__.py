@@ -13,7 +13,7 @@ from crons.jobs.checking import (
 )
 from crons.jobs.declare import F, command, entry, job, schedule, shell
 from crons.jobs.external_tasks import is_instance_of
-from crons.jobs.plain_json import value_of
+from crons.jobs.plain_json import value_of, why_not_plain
 from crons.jobs.policies import OF_OTHERS, OURS, Policy, Retry
 from crons.jobs.registered import Registry, T, no_entry, not_declared, registry, unknown_here
 from crons.jobs.values import Declaration, Job
@@ -51,4 +51,5 @@ __all__ = [
     "shell",
     "unknown_here",
     "value_of",
+    "why_not_plain",
 ]

@@ -7,7 +7,7 @@ may be repeated, and raises LedgerUnavailable when the database does not answer.
 
 from crons.ledger.agenda import FLAGGED, Agenda, UpcomingSlot, agenda, full_groups, slots_of
 from crons.ledger.begin import begin, read_attempt, send
-from crons.ledger.deployment import ClockWatch, permit, require_believable, require_near
+from crons.ledger.deployment import ClockWatch, permit, refuse_a_copy, require_believable, require_near
 from crons.ledger.ending import (
     add_counts,
     expire,
@@ -114,6 +114,7 @@ __all__ = [
     "reconcile",
     "record",
     "record_entry",
+    "refuse_a_copy",
     "refuse_retired",
     "release_unstarted",
     "renew",

@@ -17,14 +17,17 @@ from crons.watch.failing import FAILING, fingerprint
 from crons.watch.inspection import inspect, inspect_rules
 from crons.watch.look import READ, Look, Problem, going
 from crons.watch.problems import find_problems, reaches_ahead
+from crons.watch.rules import OUTAGE, SHARED, terms_of
 from crons.watch.rules import RULES as RULES_KNOWN
 from crons.watch.usual import Usual, last_success_of, usual_besides, usual_of
 from crons.watch.waiting import why_waiting
 
 __all__ = [
     "FAILING",
+    "OUTAGE",
     "READ",
     "RULES_KNOWN",
+    "SHARED",
     "Look",
     "Problem",
     "Usual",
@@ -45,6 +48,7 @@ __all__ = [
     "reaches_ahead",
     "send_due",
     "snooze",
+    "terms_of",
     "try_channel",
     "usual_besides",
     "usual_of",

@@ -18,7 +18,7 @@ from crons.presentation import incident_closed, incident_opened, incident_reopen
 from crons.watch.alerts import Notice, enqueue
 from crons.watch.circumstances import recalled
 from crons.watch.look import READ, Problem
-from crons.watch.rules import BY_EVENT, Terms, is_worse, terms_of, without_numbers
+from crons.watch.rules import BY_EVENT, SHARED, Terms, is_worse, terms_of, without_numbers
 
 # So many of those that share an incident are named in what is told.
 NAMED = 30
@@ -72,7 +72,7 @@ class Found:
     def subject(self) -> str:
         """One line that says what is wrong."""
         if len(self.problems) > 1:
-            return f"{len(self.problems)} jobs {self.terms.says}"
+            return f"{len(self.problems)} jobs {self.terms.say}"
         return f"{self.first.entry or self.first.about or 'crons'} {self.terms.says}"
 
     def lines(self) -> Iterator[str]:
@@ -94,8 +94,17 @@ def key_of(problem: Problem) -> str:
 
 
 def shared_key(kind: str) -> str:
-    """Name the incident that many problems of a kind share; no entry and no host has that name."""
-    return f"{kind}:*"
+    """Name the incident that many problems of a kind share."""
+    return f"{kind}{SHARED}"
+
+
+def concerned(incident: Incident, names: Iterable[str]) -> list[str]:
+    """Return the names of all entries that a shared incident has been about, with *names*; up to READ.
+
+    They decide who may see it, also when most of them are well again.
+    """
+    known = incident.data.get("jobs") or []
+    return list(dict.fromkeys([*known, *names]))[:READ]
 
 
 def grouped(problems: Iterable[Problem], open_keys: set[str]) -> list[Found]:
@@ -140,7 +149,8 @@ def open_or_worsen(found: Found, now: datetime, using: str) -> None:
     worse = dict(_worse(incident, found))
     names = _names(incident, found)
     unchanged = incident.gone_at is None and incident.count == found.count and not worse
-    if unchanged and names == incident.data.get("names"):
+    known = incident.data.get("names"), incident.data.get("jobs")
+    if unchanged and known == (names, _jobs(incident, found)):
         return
     incident.gone_at = None
     _write(incident, found, names, now)
@@ -227,11 +237,20 @@ def _write(incident: Incident, found: Found, names: list[str], now: datetime) ->
         "names": names,
         "next_step": found.first.next_step,
     }
+    if (jobs := _jobs(incident, found)) is not None:
+        incident.data["jobs"] = jobs
     if is_worse(found.severity, incident.severity) or incident.pk is None:
         incident.severity = found.severity
     summary = found.first.text if len(found.problems) == 1 else f"{found.subject}: {', '.join(names)}"
     incident.fingerprint, incident.summary, incident.count = found.mark, summary[:255], found.count
     incident.run_id, incident.changed_at = found.first.run_id, now
+
+
+def _jobs(incident: Incident, found: Found) -> list[str] | None:
+    """Return whom an incident concerns that many share; None of one that is about one thing."""
+    if not found.key.endswith(SHARED):
+        return None
+    return concerned(incident, (each.entry for each in found.problems if each.entry))
 
 
 def _names(incident: Incident, found: Found) -> list[str]:

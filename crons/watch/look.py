@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from functools import cached_property
@@ -85,12 +85,19 @@ def _all(rows: QuerySet[Any]) -> QuerySet[Any]:
 class Look:
     """What one look reads for all rules; each is read once, when the first rule asks for it.
 
-    *visible* leaves out the rows of entries that whoever looks may not see.
+    *visible* leaves out the rows of entries that whoever looks may not see; *tell* takes the names of such entries out
+    of incidents that many share.
     """
 
-    def __init__(self, now: datetime | None = None, visible: Callable[[QuerySet[Any]], QuerySet[Any]] = _all) -> None:
+    def __init__(
+        self,
+        now: datetime | None = None,
+        visible: Callable[[QuerySet[Any]], QuerySet[Any]] = _all,
+        tell: Callable[[Sequence[Incident]], object] = list,
+    ) -> None:
         self._now = now
         self.visible = visible
+        self.tell = tell
 
     @cached_property
     def entries(self) -> list[Entry]:

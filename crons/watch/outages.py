@@ -21,9 +21,8 @@ from crons.presentation import incident_opened, incident_reopened, length, utc
 from crons.verdicts import BAD_VERDICTS, State, Verdict
 from crons.watch import incidents
 from crons.watch.alerts import Notice, enqueue
-from crons.watch.rules import RULES
+from crons.watch.rules import OUTAGE, RULES
 
-OUTAGE = "outage"
 KEY = "outage:all"
 BATCH = 1_000
 NAMED = 20
@@ -208,7 +207,8 @@ def _lock_or_open(now: datetime, using: str) -> Incident:
 
 
 def _save(incident: Incident, tally: Tally, ended: Ended, using: str) -> None:
-    incident.data |= {"tally": asdict(tally), "since": tally.first_at, "next_step": _next_step(tally)}
+    jobs = incidents.concerned(incident, tally.by_entry)
+    incident.data |= {"tally": asdict(tally), "since": tally.first_at, "next_step": _next_step(tally), "jobs": jobs}
     incident.summary = f"{_sentence(tally, ended)}: {', '.join(tally.by_entry)}"[:255]
     incident.count = max(1, tally.missed + ended.missed)
     incident.entry = None

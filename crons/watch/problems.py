@@ -93,7 +93,9 @@ def incidents(look: Look) -> Iterator[Problem]:
     """The incidents that are open; each has the kind of its rule. Rules that look themselves say it themselves."""
     rows = Incident.objects.using(conf.database).filter(open_key__isnull=False, closed_at=None)
     rows = look.visible(rows.exclude(rule__in=LOOKS))
-    for each in rows.select_related("entry").order_by("-changed_at", "pk")[:READ]:
+    found = list(rows.select_related("entry").order_by("-changed_at", "pk")[:READ])
+    look.tell(found)
+    for each in found:
         text = f"{each.summary} ({each.count} times)" if each.count > 1 else each.summary
         after = f"See: manage.py crons log {each.run_id}" if each.run_id else ""
         yield Problem.of(

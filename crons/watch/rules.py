@@ -20,6 +20,13 @@ LATELY = timedelta(days=8)
 STEPS = (10, 100, 1_000, 10_000)
 # More problems of one kind that are new in one look are one incident: 1,000 mails tell less than one.
 FEW = 5
+# The verbs with which *says* begins.
+OF_MANY = {"waits": "wait", "fails": "fail", "is": "are", "does": "do", "runs": "run", "takes": "take",
+           "reaches": "reach", "has": "have"}  # fmt: skip
+# The incident of all entries while nothing looked at the clock.
+OUTAGE = "outage"
+# The end of the key of an incident that many entries share; no entry and no host has that name.
+SHARED = ":*"
 # Numbers, addresses and ids differ from failure to failure of the same kind.
 CHANGING = re.compile(r"0x[0-9a-fA-F]+|\b[0-9a-f]{8}-[0-9a-f-]{27}\b|\d+")
 
@@ -51,6 +58,12 @@ class Terms:
     by_event: bool = False
     window: timedelta | None = None
     recalls: bool = False
+
+    @property
+    def say(self) -> str:
+        """What follows the number of those that it is about: "12 jobs wait to be begun"."""
+        verb, space, rest = self.says.partition(" ")
+        return f"{OF_MANY.get(verb, verb)}{space}{rest}"
 
 
 RULES: Mapping[str, Terms] = {
@@ -84,7 +97,7 @@ RULES: Mapping[str, Terms] = {
     # How it went.
     "failing": Terms("failed", "working again", steps=(5, 50, 500, 5_000), by_event=True, recalls=True),
     "unsteady": Terms("fails time and again", "steady again", calm=6 * HOUR, steps=(), recalls=True),
-    "outage": Terms("missed slots", "over", CRITICAL, calm=HOUR, steps=(), by_event=True),
+    OUTAGE: Terms("missed slots", "over", CRITICAL, calm=HOUR, steps=(), by_event=True),
     "missed": Terms("missed slots that were recorded", "begun again", calm=HOUR, window=LATELY, recalls=True),
     "late": Terms("begun late", "begun in time again", calm=HOUR, window=LATELY, recalls=True),
     "slow": Terms("too slow", "fast enough again", calm=HOUR, steps=(), recalls=True),

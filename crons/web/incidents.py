@@ -73,10 +73,11 @@ def look(user: Any) -> Incidents:
     Cost: four statements, and one for each kind of rights that a hook answers.
     """
     now = ledger.database_now()
-    rows = rights.visible(user, Incident.objects.using(conf.database), VIEW).select_related("entry")
+    rows = rights.concerning(user, Incident.objects.using(conf.database), VIEW).select_related("entry")
     opened = list(rows.filter(open_key__isnull=False, closed_at=None).order_by("-changed_at", "-pk")[: OPEN + 1])
     closed = list(rows.filter(closed_at__isnull=False).order_by("-opened_at", "-pk")[: CLOSED + 1])
     shown = [*opened[:OPEN], *closed[:CLOSED]]
+    rights.tell(user, shown)
     may_act = rights.permitted(user, ACT, [each.entry_id for each in shown if each.entry_id is not None])
     may_all = rights.may_all(user, ACT)
     messages = _messages(shown) if rights.may(user, "crons.view_delivery") else {}
@@ -108,6 +109,9 @@ def look_at(row: Incident, user: Any) -> Told:
     if rights.may(user, "crons.view_delivery"):
         sent = Delivery.objects.using(conf.database).filter(incident=row).defer("notice")
         messages = list(sent.order_by("-pk")[: MOST_OF_ONE + 1])
+        if rights.is_shared(row) and not rights.may_all(user, rights.VIEW):
+            for message in messages:  # its subject may be the name of one of the others
+                message.subject = row.summary
     may_act = rights.may_all(user, ACT) if row.entry is None else rights.may(user, ACT, row.entry)
     more = len(messages) > MOST_OF_ONE
     return Told(row, messages[:MOST_OF_ONE], int(more), may_act and row.closed_at is None, events, now)
@@ -120,10 +124,11 @@ def incident_of(number: str, user: Any) -> Incident:
     """
     if not (number.isascii() and number.isdecimal() and len(number) < 19):
         raise Http404(f"{readable_line(number)[:40]!r} is no number of an incident.")
-    rows = rights.visible(user, Incident.objects.using(conf.database), VIEW).select_related("entry")
+    rows = rights.concerning(user, Incident.objects.using(conf.database), VIEW).select_related("entry")
     found = rows.filter(pk=int(number)).first()
     if found is None:
         raise Http404(f"There is no incident {int(number)}: it never was, or it was pruned.")
+    rights.tell(user, [found])
     return found
 
 

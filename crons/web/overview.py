@@ -19,7 +19,7 @@ from django.db.models.expressions import RawSQL
 from crons import ledger
 from crons.conf import conf
 from crons.exceptions import LedgerUnavailable
-from crons.models import Attempt, Entry, Heartbeat, Pause, Range, Run, not_well
+from crons.models import Attempt, Entry, Heartbeat, Incident, Pause, Range, Run, not_well
 from crons.presentation import UNWANTED
 from crons.verdicts import MEANINGS, State, Verdict
 from crons.watch import READ, Look, Problem, Usual, find_problems, usual_of
@@ -29,7 +29,6 @@ from crons.web.folding import Folded, fold
 
 T = TypeVar("T")
 SHOWN = 20
-VIEW_RUN = "crons.view_run"
 # Problems of no entry whose text names jobs.
 NAMES_OTHERS = ("unsynced",)
 # Of the runs planned last, so many are read to find those that ended last, and so many of these are shown.
@@ -161,9 +160,12 @@ def look(window: timedelta = timedelta(days=1), now: datetime | None = None, use
     Cost: eleven statements, and one more where something runs, one where a declared job has no row, three where runs
     wait.
     """
-    sees_all = user is None or all(rights.may_all(user, each) for each in (rights.VIEW, VIEW_RUN))
+    sees_all = user is None or all(rights.may_all(user, each) for each in (rights.VIEW, rights.VIEW_RUN))
     try:
-        return _look(window, now, _all if sees_all else partial(_visible, user))
+        if sees_all:
+            return _look(window, Look(now), _all)
+        visible = partial(_visible, user)
+        return _look(window, Look(now, visible, partial(rights.tell, user)), visible)
     except DatabaseError as error:
         raise LedgerUnavailable(f"the database did not answer: {error}") from error
 
@@ -173,13 +175,14 @@ def _all(rows: QuerySet[Any], permission: str = "") -> QuerySet[Any]:
 
 
 def _visible(user: Any, rows: QuerySet[Any], permission: str = rights.VIEW) -> QuerySet[Any]:
+    if rows.model is Incident:
+        return rights.concerning(user, rows, permission)
     # A rule asks for the attempts that go on without a word of runs: what they show is their runs'.
-    rows = rights.visible(user, rows, VIEW_RUN) if rows.model is Attempt else rows
+    rows = rights.visible(user, rows, rights.VIEW_RUN) if rows.model is Attempt else rows
     return rights.visible(user, rows, permission)
 
 
-def _look(window: timedelta, now: datetime | None, visible: Callable[..., QuerySet[Any]]) -> Board:
-    seen = Look(now, visible)
+def _look(window: timedelta, seen: Look, visible: Callable[..., QuerySet[Any]]) -> Board:
     since = seen.now - window
     did_not_run, stamps = _did_not_run(since, visible)
     ended_last, succeeded = _ended_last(since, visible, seen.entries)
@@ -229,7 +232,7 @@ def _ended_last(
     # Not joined: SQLite begins a join with the few entries, reads all their runs and sorts them.
     entry = Entry.objects.using(conf.database).filter(pk=OuterRef("entry_id"))
     moment = Run._meta.get_field("planned_at").get_db_prep_value(since, connections[conf.database])
-    runs = visible(Run.objects.using(conf.database), VIEW_RUN)
+    runs = visible(Run.objects.using(conf.database), rights.VIEW_RUN)
     counted = RawSQL(COUNTED, (moment, MOST_COUNTED + 1), output_field=BigIntegerField())
     rows = runs.annotate(
         name=Subquery(entry.values("name")[:1]),
@@ -277,9 +280,11 @@ def _did_not_run(since: datetime, visible: Callable[..., QuerySet[Any]]) -> tupl
 
     Returns: the groups, and how each of their runs stood.
     """
-    runs = not_well(visible(Run.objects.using(conf.database), VIEW_RUN), "verdict").filter(planned_at__gte=since)
+    runs = not_well(visible(Run.objects.using(conf.database), rights.VIEW_RUN), "verdict").filter(planned_at__gte=since)
     ended = list(runs.select_related("entry").order_by("-planned_at", "-pk")[: READ + 1])
-    ranges = visible(Range.objects.using(conf.database), VIEW_RUN).filter(last_at__gte=since).select_related("entry")
+    ranges = (
+        visible(Range.objects.using(conf.database), rights.VIEW_RUN).filter(last_at__gte=since).select_related("entry")
+    )
     written_off = list(ranges.order_by("-last_at", "-pk")[: READ + 1])
     groups: dict[tuple[int, str, str], Ended] = {}
     for run in ended[:READ]:

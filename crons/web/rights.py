@@ -3,6 +3,9 @@
 Pages ask here, and never `user.has_perm`; code that calls `crons.api` may do everything. The hook takes away and never
 adds: without Django's permission it is not asked, nor for a superuser. A hook that raises, or answers what is neither
 True nor False nor a Q over Entry, refuses, and the log says why.
+
+What belongs to an entry is seen with it only: it shows the entry's name, schedule and state. So the hook's answer about
+view_entry holds for all of them, besides that for their own permission.
 """
 
 from __future__ import annotations
@@ -11,9 +14,11 @@ from collections.abc import Callable, Container, Iterable
 from typing import Any, TypeVar
 
 from django.core.exceptions import EmptyResultSet
-from django.db.models import BigIntegerField, Case, Exists, Model, OuterRef, Q, QuerySet, Value, When
+from django.db.models import BigIntegerField, Case, Exists, F, Model, OuterRef, Q, QuerySet, Value, When
+from django.db.models.fields.json import KeyTransform
 from django.db.models.functions import Cast
 
+from crons.columns import IsAmong
 from crons.conf import conf
 from crons.exceptions import InvalidSetting
 from crons.models import (
@@ -29,10 +34,13 @@ from crons.models import (
     WorkReport,
 )
 from crons.side_output import get_log
+from crons.watch import OUTAGE, SHARED, terms_of
 
 log = get_log("crons")
 M = TypeVar("M", bound=Model)
-VIEW = "crons.view_entry"
+# Of its own entries a shared incident names so many.
+NAMED = 10
+VIEW, VIEW_RUN = "crons.view_entry", "crons.view_run"
 # What a row belongs to; by this way its entry is found. What stands in no way to an entry is whoever's.
 BELONGS: dict[type[Model], tuple[str, type[Model]]] = {
     Run: ("entry", Entry),
@@ -43,6 +51,10 @@ BELONGS: dict[type[Model], tuple[str, type[Model]]] = {
     OutputChunk: ("attempt", Attempt),
     Delivery: ("incident", Incident),
 }
+
+
+# Incidents of many entries: what they say names all of these.
+_IS_SHARED = Q(entry__isnull=True) & (Q(key__endswith=SHARED) | Q(rule=OUTAGE))
 
 
 class _Every(Container[object]):
@@ -81,14 +93,39 @@ def may_all(user: Any, permission: str) -> bool:
 
 
 def visible(user: Any, rows: QuerySet[M], permission: str = VIEW) -> QuerySet[M]:
-    """Return those of *rows*, entries or what belongs to them, for which *user* has *permission*.
+    """Return those of *rows*, entries or what belongs to them, for which *user* has *permission*, and view_entry.
 
     Cost: no statement of its own; the rows are looked up along their keys, in the order in which they are read.
     """
-    answer, _ = _asked(user, permission)
-    if answer is True:
-        return rows
-    return rows.filter(_of(rows.model, answer)) if isinstance(answer, Q) else rows.none()
+    return _fitting(rows, _answers(user, rows.model, permission))
+
+
+def concerning(user: Any, rows: QuerySet[Incident], permission: str) -> QuerySet[Incident]:
+    """Return the incidents that *visible* does, and those that many entries share where *user* may see one of them.
+
+    What such a row says names all of them: `tell` has it say what *user* may read.
+    """
+    return _fitting(rows, _answers(user, Incident, permission), of=_concerning)
+
+
+def tell(user: Any, incidents: Iterable[Incident]) -> None:
+    """Have each of *incidents*, in memory, name only entries that *user* may see, and no run of another.
+
+    Cost: one statement where one of them is shared and the person's rights are narrowed; else none.
+    """
+    shared = [each for each in incidents if is_shared(each)]
+    if not shared or may_all(user, VIEW):
+        return
+    names = {name for each in shared for name in _jobs_of(each)}
+    entries = Entry.objects.using(conf.database).filter(name__in=names)
+    seen = set(visible(user, entries).values_list("name", flat=True))
+    for each in shared:
+        each.run_id, each.summary, each.count = None, _said(each, seen), 1
+
+
+def is_shared(incident: Incident) -> bool:
+    """Say whether an incident is about many entries."""
+    return incident.entry_id is None and (incident.key.endswith(SHARED) or incident.rule == OUTAGE)
 
 
 def permitted(user: Any, permission: str, entries: Iterable[int]) -> Container[object]:
@@ -108,10 +145,33 @@ def permitted(user: Any, permission: str, entries: Iterable[int]) -> Container[o
     return frozenset(each for each, is_permitted in known.items() if is_permitted)
 
 
+def _answers(user: Any, model: type[Model], permission: str) -> list[bool | Q]:
+    """Return all that has to hold for rows of *model*."""
+    answers = [_asked(user, permission)[0]]
+    if permission != VIEW and (model in BELONGS or model in (Entry, Pause, AuditEvent)):
+        answers.append(_hooked(user, VIEW)[0])
+    return answers
+
+
+def _fitting(rows: QuerySet[M], answers: Iterable[bool | Q], of: Callable[..., Any] | None = None) -> QuerySet[M]:
+    narrowing: list[Q] = []
+    for answer in answers:
+        if answer is False:
+            return rows.none()
+        if isinstance(answer, Q) and not any(_are_alike(answer, each) for each in narrowing):
+            narrowing.append(answer)
+    for answer in narrowing:
+        rows = rows.filter((of or _of)(rows.model, answer))
+    return rows
+
+
 def _asked(user: Any, permission: str) -> tuple[bool | Q, str]:
     """Return the answer, and what went wrong; each is asked once in a request."""
-    if not user.has_perm(permission):
-        return False, ""
+    return _hooked(user, permission) if user.has_perm(permission) else (False, "")
+
+
+def _hooked(user: Any, permission: str) -> tuple[bool | Q, str]:
+    """Return what the hook answers, whether or not *user* has Django's permission."""
     if user.is_superuser:
         return True, ""
     try:
@@ -181,7 +241,19 @@ def _of(model: type[Model], answer: Q) -> Any:
     column, owner = BELONGS[model]
     # Not a join, nor IN: SQLite would begin with the few entries, read all that is theirs, and sort it.
     rows = owner._default_manager.using(conf.database).filter(_of(owner, answer))
-    return Exists(rows.filter(pk=OuterRef(f"{column}_id")))
+    mine = Exists(rows.filter(pk=OuterRef(f"{column}_id")))
+    if model is Incident:
+        # Of a host, a channel, the database: seen by all, as on the first page.
+        return Q(mine) | (Q(entry__isnull=True) & ~Q(key="") & ~_IS_SHARED)
+    return mine
+
+
+def _concerning(model: type[Incident], answer: Q) -> Any:
+    entries = Entry.objects.using(conf.database).filter(answer)
+    # By the names in the incident, not by the entries: those may be a hundred thousand.
+    named = Exists(entries.filter(IsAmong(F("name"), KeyTransform("jobs", OuterRef("data")))))
+    # While nothing looked at the clock, nothing of anybody's was begun.
+    return Q(_of(model, answer)) | (_IS_SHARED & (Q(rule=OUTAGE) | Q(named)))
 
 
 def _kept(user: Any) -> dict[str, Any]:
@@ -208,3 +280,18 @@ def _are_alike(one: Q, other: Q) -> bool:
         return one is other or one == other
     except TypeError:  # it holds what cannot be compared
         return False
+
+
+def _said(incident: Incident, seen: set[str]) -> str:
+    jobs = _jobs_of(incident)
+    mine = [name for name in jobs if name in seen]
+    named = ", ".join(mine[:NAMED]) + (f" and {len(mine) - NAMED} more" if len(mine) > NAMED else "")
+    if incident.rule == OUTAGE:
+        return "nothing looked at the clock, and slots were missed or made up for" + (f": {named}" if named else "")
+    many = f"{len(jobs)} jobs {terms_of(incident.rule).say}" if len(jobs) != 1 else terms_of(incident.rule).says
+    return f"{many}, of yours: {named}" if len(mine) < len(jobs) else f"{many}: {named}"
+
+
+def _jobs_of(incident: Incident) -> list[str]:
+    found = incident.data.get("jobs")
+    return [str(each) for each in found] if isinstance(found, list) else []

@@ -45,17 +45,15 @@ def why(request: HttpRequest) -> HttpResponse:
     if not name:
         return shell.render(request, "why", told)
     try:
-        if not _may_ask(request.user, name):
-            # Not with api.why's words: they name what is near, which may be somebody else's.
-            raise UnknownJob(f"{name!r} is no entry that you may see.")
+        if not all(rights.may_all(request.user, each) for each in shell.NEEDED):
+            entry = rights.visible(request.user, Entry.objects.using(conf.database)).filter(name=name).first()
+            if entry is None:
+                # Not with api.why's words: they name what is near, which may be somebody else's.
+                raise UnknownJob(f"{name!r} is no entry that you may see.")
+            if refused := shell.refusal_of(request, rights.VIEW_RUN, entry):
+                return refused
         answer = api.why(name, at or None, run=number)
     except (UnknownJob, Refused) as error:
         return shell.render(request, "why", {**told, "error": error}, 404 if isinstance(error, UnknownJob) else 400)
     tone = "bad" if answer.status in UNWANTED else "good" if answer.status == "succeeded" else "warn"
     return shell.render(request, "why", {**told, "answer": answer, "tone": tone})
-
-
-def _may_ask(user: Any, name: str) -> bool:
-    if rights.may_all(user, rights.VIEW):
-        return True
-    return rights.visible(user, Entry.objects.using(conf.database)).filter(name=name).exists()

@@ -9,10 +9,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from hashlib import sha256
-from typing import Any, TypeVar
+from typing import Any
 
 from django.contrib.auth.models import AnonymousUser
-from django.db.models import Model, QuerySet
 from graphql import GraphQLError
 from strawberry import Info
 
@@ -21,7 +20,6 @@ from crons.models import Entry, Run, is_text
 from crons.presentation import readable_line
 from crons.web import rights
 
-M = TypeVar("M", bound=Model)
 OPERATOR = "crons_operator"
 VIEW_RUN = "crons.view_run"
 # What everybody needs who asks anything, as for the pages.
@@ -75,14 +73,6 @@ def key_of(operator: Any, key: str) -> str:
     return f"graphql:{sha256(operator.get_username().encode()).hexdigest()[:32]}:{key}"
 
 
-def seen_by(operator: Any, rows: QuerySet[M], permission: str) -> QuerySet[M]:
-    """Return those of *rows* for which *operator* has *permission*, of entries that they may see: a row shows its own.
-
-    Cost: no statement.
-    """
-    return rights.visible(operator, rights.visible(operator, rows), permission)
-
-
 def entry_named(operator: Any, name: str) -> Entry | None:
     """Return the entry *name*, where *operator* may see it."""
     rows = rights.visible(operator, Entry.objects.using(conf.database))
@@ -92,7 +82,7 @@ def entry_named(operator: Any, name: str) -> Entry | None:
 def run_numbered(operator: Any, given: str) -> Run | None:
     """Return the run of the number *given*, with its entry, where *operator* may see it."""
     number = number_of(given)
-    rows = seen_by(operator, Run.objects.using(conf.database).select_related("entry"), VIEW_RUN)
+    rows = rights.visible(operator, Run.objects.using(conf.database).select_related("entry"), VIEW_RUN)
     return None if number is None else rows.filter(pk=number).first()
 
 

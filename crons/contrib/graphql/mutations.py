@@ -24,7 +24,6 @@ from crons.contrib.graphql.asking import (
     number_of,
     require,
     run_numbered,
-    seen_by,
 )
 from crons.contrib.graphql.runs import showing
 from crons.exceptions import CronsError, LedgerUnavailable, UnknownJob
@@ -219,10 +218,11 @@ def _as_it_stands(operator: Any, number: int) -> types.CronsRun | None:
 
 def _incident(operator: Any, given: str) -> models.Incident:
     number = number_of(given)
-    rows = seen_by(operator, Incident.objects.using(conf.database), VIEW_INCIDENT).select_related("entry")
+    rows = rights.concerning(operator, Incident.objects.using(conf.database), VIEW_INCIDENT).select_related("entry")
     found = None if number is None else rows.filter(pk=number).first()
     if found is None:
         raise _Mistake(Code.NOT_FOUND, f"{readable_line(given)[:40]!r} is no incident that you may see.", "incident")
+    rights.tell(operator, [found])
     if found.entry is not None:
         allow(operator, "crons.acknowledge_incident", found.entry)
     elif not rights.may_all(operator, "crons.acknowledge_incident"):

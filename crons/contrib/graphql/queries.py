@@ -12,7 +12,7 @@ from crons import api, models
 from crons.conf import conf
 from crons.contrib.graphql import types
 from crons.contrib.graphql.answers import CronsAnswers, Name, Number
-from crons.contrib.graphql.asking import VIEW_RUN, entry_named, require, run_numbered, seen_by
+from crons.contrib.graphql.asking import VIEW_RUN, entry_named, require, run_numbered
 from crons.contrib.graphql.pages import USUAL, After, CronsConnection, First, Order, connection, read
 from crons.contrib.graphql.runs import showing
 from crons.models import not_well, well
@@ -57,7 +57,7 @@ class CronsQuery(CronsAnswers):
     ) -> CronsConnection[types.CronsRun]:
         """Return a page of runs; their entries are read with them, and their attempts together."""
         operator = require(info)
-        rows = seen_by(operator, api.history(), VIEW_RUN)
+        rows = rights.visible(operator, api.history(), VIEW_RUN)
         if job is not None:
             entry = entry_named(operator, job)
             rows = rows.none() if entry is None else rows.filter(entry=entry)
@@ -88,9 +88,10 @@ class CronsQuery(CronsAnswers):
     ) -> CronsConnection[types.CronsIncident]:
         """Return a page of incidents, their entries with them."""
         operator = require(info, VIEW_INCIDENT)
-        rows = seen_by(operator, models.Incident.objects.using(conf.database), VIEW_INCIDENT)
+        rows = rights.concerning(operator, models.Incident.objects.using(conf.database), VIEW_INCIDENT)
         rows = rows.select_related("entry").filter(open_key__isnull=not is_open)
         found = read(rows, _LAST_OPENED, first, after)
+        rights.tell(operator, found)
         return _page(found, first, after, _LAST_OPENED, types.CronsIncident.of)
 
 

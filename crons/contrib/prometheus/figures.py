@@ -22,8 +22,7 @@ from crons.ledger.sql import along, fetch, moment
 from crons.ledger.transactions import reading
 from crons.models import Entry
 from crons.schedules import FAR_FUTURE, FAR_PAST
-from crons.watch import Look, last_success_of
-from crons.watch.rules import terms_of
+from crons.watch import Look, last_success_of, terms_of
 
 LABELLED = 300
 # The label of all others; an entry that is called so is counted with them.

@@ -9,7 +9,6 @@ from typing import Any
 from crons import api, ledger
 from crons.conf import conf
 from crons.exceptions import InvalidSetting
-from crons.ledger import deployment
 from crons.management.verbs import Out, Verb
 from crons.models import Heartbeat
 from crons.presentation import as_json, distance, utc
@@ -34,7 +33,7 @@ class Health(Verb):
             # With some of them tick and run refuse to begin anything: rows that look well would be a lie.
             raise InvalidSetting(" ".join(problems))
         found = api.health()
-        deployment.refuse_a_copy()
+        ledger.refuse_a_copy()
         now = ledger.database_now()
         alive = api.schedulers()
         if out.json:

@@ -35,6 +35,8 @@ def job(request: HttpRequest, name: str = "", pk: int = 0) -> HttpResponse:
 @shell.page()
 def _shown(request: HttpRequest, name: str, pk: int) -> HttpResponse:
     entry = _find(request, name, pk)
+    if refused := shell.refusal_of(request, rights.VIEW_RUN, entry):
+        return refused
     act = ACTS.get(request.GET.get("do", ""))
     form = _form(act, entry)(initial={"key": uuid.uuid4()}) if act and _is_offered(request, act, entry) else None
     return _page(request, entry, act if form else None, form)
@@ -43,9 +45,9 @@ def _shown(request: HttpRequest, name: str, pk: int) -> HttpResponse:
 def _do(act: Act, request: HttpRequest, name: str, pk: int) -> HttpResponse:
     """Do what was sent, and say what became of it; where it could not be done, the page says why and asks again."""
     entry = _find(request, name, pk)
-    permission = f"crons.{act.permission}"
-    if lacking := rights.lacks(request.user, permission, entry):
-        return shell.render(request, "refused", {"lacking": lacking, "needed": [permission]}, 403)
+    for permission in (rights.VIEW_RUN, f"crons.{act.permission}"):
+        if refused := shell.refusal_of(request, permission, entry):
+            return refused
     form = _form(act, entry)(request.POST)
     if changed := changed_since(entry, request.POST.get("seen", "")):
         return _page(
@@ -91,7 +93,7 @@ def _find(request: HttpRequest, name: str, pk: int) -> Entry:
     # Not the nearest name, as the command line says it: of a hundred thousand each would be compared.
     entry = known.first() if is_text(name) else None
     # Whoever may not see it learns no more of it than of one that is not there.
-    if entry is None or not all(rights.may(request.user, needed, entry) for needed in shell.NEEDED):
+    if entry is None or not rights.may(request.user, rights.VIEW, entry):
         raise Http404(f"No entry is called {name!r}." if name else f"No entry has the number {pk}.")
     return entry
 

@@ -431,3 +431,25 @@ def test_fields_mix_with_those_of_the_project(ada):
         "mine": "mine",
         "cronsJobs": {"edges": []},
     }
+
+
+def test_what_many_jobs_share_is_told_of_ones_own(settings, make_entry):
+    """It was hidden from all whose rights are narrowed; and who may act on some jobs answers none of many."""
+    settings.CRONS = {**settings.CRONS, "RIGHTS": f"{__name__}.of_ours"}
+    make_entry("ours"), make_entry("theirs")
+    names = ["ours", "theirs"]
+    for rule, jobs in [("waiting", names), ("late", ["theirs"])]:
+        incident = make_incident(None, f"{rule}:*")
+        Incident.objects.filter(pk=incident.pk).update(rule=rule, data={"jobs": jobs}, summary=f"2 jobs: {names}")
+    ada = person(*LOOKS, *ACTS)
+
+    seen = data(ask(ada, "{ cronsIncidents { edges { node { id summary job { name } } } } }"))["cronsIncidents"]
+    [shared] = [each["node"] for each in seen["edges"]]
+    told = ask(ada, f'mutation {{ cronsAcknowledge(incident: "{shared["id"]}") {{ errors {{ code }} }} }}')
+    health = data(ask(ada, "{ cronsHealth { problems { text } } }"))["cronsHealth"]["problems"]
+
+    assert (shared["summary"], shared["job"]) == ("2 jobs wait to be begun, of yours: ours", None)
+    assert refused(told) == (
+        "FORBIDDEN", "It is about no single job, and you may acknowledge those of some jobs only.",
+    )  # fmt: skip
+    assert "theirs" not in str(health)
