@@ -16,8 +16,6 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-import psycopg
-
 _START_SECONDS = 180
 _STOP_SECONDS = 60
 # Nothing here outlives the run: what guards against a crash of the machine is switched off. So is autovacuum: what it
@@ -121,6 +119,9 @@ class Server:
             raise RuntimeError(f"{Path(command[0]).name} ended {done.returncode}: {done.stderr[-2000:]}")
 
     def _wait(self) -> None:
+        # Not above: every process that a test starts reads the settings, and those on SQLite need none of psycopg.
+        import psycopg
+
         until = time.monotonic() + _START_SECONDS
         while True:
             try:
