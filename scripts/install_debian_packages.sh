@@ -16,6 +16,10 @@ missing() {
     done
 }
 
+# Two calls at once: the second waits, then finds them installed. The file is only a thing to lock.
+exec 9<"$0"
+flock 9
+
 mapfile -t wanted < <(missing "$@")
 [[ ${#wanted[@]} -gt 0 ]] || exit 0
 
@@ -28,7 +32,7 @@ if [[ $EUID -eq 0 ]] && command -v apt-get >/dev/null; then
     if ! {
         apt-get update --quiet --quiet &&
             RUNLEVEL=1 apt-get install --yes --quiet --quiet --no-install-recommends "${wanted[@]}"
-    } </dev/null >"$log" 2>&1; then
+    } </dev/null >"$log" 2>&1 9<&-; then
         tail -n 5 "$log" >&2
     fi
 fi

@@ -1,6 +1,7 @@
 """The ground that the other tests stand on: own databases, left-over processes, skips by name."""
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -194,3 +195,48 @@ def test_what_tests_need_is_installed_before_them():
     installed = script.split("\npackages=(")[1].split(")")[0].split()
 
     assert installed == sorted(conftest._COMMANDS)
+
+
+@pytest.mark.sqlite  # what it shows has nothing to do with the database
+def test_a_stage_beside_the_others_is_shown_whole_and_fails_the_run(tmp_path: Path) -> None:
+    """Its lines among those of the others could not be read, and its failure must not be missed."""
+    script = """
+        source .ci/stages.sh
+        begin "beside" bash -c 'cat gate; echo one; echo two >&2; exit 4'
+        stage "quick" echo quick
+        stage "broken" false
+        echo opened >gate
+        finish
+        end
+    """
+
+    done = _bash(tmp_path, script)
+
+    heads = [re.sub(r" \(at .*| at \d.*", "", line) for line in done.stdout.splitlines() if line]
+    assert heads == [
+        *["beside begins beside the following", "═══ quick", "quick", "═══ broken"],
+        *["═══ beside", "opened", "one", "two", "beside: ended 4"],
+        *["═══ end", "FAILED: broken", "FAILED: beside"],
+    ]
+    assert (done.returncode, done.stderr) == (1, "")
+
+
+@pytest.mark.sqlite  # what it shows has nothing to do with the database
+def test_a_run_that_is_interrupted_ends_the_stage_beside_it(tmp_path: Path) -> None:
+    """It would test on for minutes, with nobody to read it."""
+    script = """
+        source .ci/stages.sh
+        begin "beside" bash -c 'exec cat gate'
+        exit 7
+    """
+
+    done = _bash(tmp_path, script)
+
+    assert (done.returncode, done.stderr) == (7, "")
+    assert not [line for line in leftovers.find().values() if line.startswith("cat gate")]
+
+
+def _bash(folder: Path, script: str) -> "subprocess.CompletedProcess[str]":
+    (folder / ".ci").symlink_to(ROOT / ".ci")
+    os.mkfifo(folder / "gate")
+    return subprocess.run(["bash", "-c", script], cwd=folder, capture_output=True, text=True, timeout=60, check=False)

@@ -22,8 +22,9 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The wheel, built from a copy: builds leave folders behind."""
     place = tmp_path_factory.mktemp("wheel")
     left_out = shutil.ignore_patterns(
-        ".git", ".venv*", "var", "build", "dist", "*.egg-info", ".*_cache", ".hypothesis", "__pycache__"
-    )
+        ".git", ".venv*", "var", "build", "dist", "site", "*.egg-info", ".*_cache", ".cache", ".coverage*",
+        ".hypothesis", "__pycache__",
+    )  # fmt: skip
     shutil.copytree(ROOT, place / "source", ignore=left_out)
     command = [sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", place, place / "source"]
     done = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE_SECONDS, check=False)
