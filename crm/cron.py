@@ -1,6 +1,5 @@
 """The scheduled jobs, declared: when, under which policies, and which domain verb. No rule lives here."""
 
-import os
 import sys
 from dataclasses import replace
 from datetime import datetime, timedelta
@@ -14,6 +13,7 @@ from crm import confirmations, customers, logs, progress, reminders, reports, re
 from crm.api_client import ApiClient, ApiFailed
 from crm.archives import nightly
 from crm.archives.moving import Archived, Moving, TooManyRecords
+from crm.environment import run_number
 from crm.imports import running
 from crm.plain_text import one_line
 from crm.webhooks import notices, recording, sweeping
@@ -195,6 +195,8 @@ def mail_order_reminders(context: Context | None = None, *, force: bool = False)
     from crm.digests import reminding
 
     until, key = _run_of(context)
+    if not settings.CRM_REMIND_MOST:
+        _say("Reminders by mail are off (CRM_REMIND_MOST=0).")
     skipped = reminding.plan(until, now=timezone.now(), key=key)
     _report(context, skipped=skipped)
     _send_mails("reminder", reminding.compose, "mail_order_reminders", until, context, force=force)
@@ -256,9 +258,8 @@ def send_order_confirmations(context: Context | None = None) -> None:
 def archive_old_records(context: Context | None = None, *, force: bool = False) -> list[Archived]:
     """Archive what is older than its retention as of the slot; what an earlier attempt began is ended first."""
     until, key = _run_of(context)
-    run = int(os.environ.get("CRONS_RUN", "0")) or None
     with progress.shown("Archiving", context) as on_progress:
-        moving = Moving(until, run=run, key=key, on_progress=on_progress)
+        moving = Moving(until, run=run_number(), key=key, on_progress=on_progress)
         if context:
             moving = replace(moving, atomic=context.atomic)
         try:
@@ -297,7 +298,7 @@ def log_crm_heartbeat() -> None:
 def deliver_webhooks(context: Context | None = None) -> sweeping.Swept:
     """Send what is due, tell of endpoints that fail, and delete the old log; fail where a mail could not be sent."""
     with progress.shown("Posting", context) as on_progress:
-        swept = sweeping.sweep(run=_number_of(context), on_progress=on_progress)
+        swept = sweeping.sweep(run=run_number(), on_progress=on_progress)
     # Only what is so: a pass without these has nothing to say of them.
     skipped = {why: count for why, count in (("endpoint paused", swept.paused), ("no time left", swept.left)) if count}
     _report(context, examined=swept.tried + swept.left, changed=swept.delivered, failed=swept.failed, skipped=skipped)
@@ -328,15 +329,10 @@ def deliver_webhooks(context: Context | None = None) -> sweeping.Swept:
 def import_customers(context: Context | None = None, *, import_id: int) -> None:
     """Make customers of the file's rows, each once, however often it is begun."""
     with progress.shown("Importing", context) as on_progress:
-        done = running.work(import_id, now=timezone.now, run=_number_of(context), on_progress=on_progress)
+        done = running.work(import_id, now=timezone.now, run=run_number(), on_progress=on_progress)
     skipped = {"refused": done.refused} if done.refused else {}
     _report(context, examined=done.rows_done, changed=done.made, skipped=skipped)
     _say(f"{done}: {done.state}; {done.made} customers made, {done.refused} rows refused of {done.rows_total}.")
-
-
-def _number_of(context: Context | None) -> int | None:
-    """Give the number of the run, which a job's process is told; its page is found by it."""
-    return int(os.environ.get("CRONS_RUN", "0")) or None if context else None
 
 
 def _run_of(context: Context | None) -> tuple[datetime, str]:

@@ -16,9 +16,10 @@ from django.db.models.functions import Cast, Concat, Lower
 
 from crm import bulk, tombstones
 from crm.archives import files
-from crm.archives.moving import MOST_RECORDS, Archived, Moving, copy, delete, finish, run_id
+from crm.archives.moving import MOST_RECORDS, Archived, Moving, copy, delete, finish
 from crm.archives.tables import Customers, referred
 from crm.bulk import Result
+from crm.environment import run_number
 from crm.models import Customer, CustomerTombstone, Order, OrderItem
 from crm.problems import Code, Problem, Refused, of_fields
 
@@ -339,7 +340,7 @@ def _archive(
     day = f"{leaving.now.astimezone(ZoneInfo(settings.TIME_ZONE)):%Y-%m-%d}"
     moving = Moving(
         leaving.now,
-        run=run_id(),
+        run=run_number(),
         key=leaving.key,
         batch_size=batch_size,
         on_progress=lambda done, _: report(done, candidates),

@@ -105,3 +105,8 @@ def _assignments(path: Path) -> Iterator[tuple[str, str]]:
         if len(value) >= 2 and value[0] == value[-1] and value[0] in "'\"":
             value = value[1:-1]
         yield name, value
+
+
+def run_number() -> int | None:
+    """Give the number of the run that this process works for, by which its page is found; None where there is none."""
+    return int(os.environ.get("CRONS_RUN", "0")) or None

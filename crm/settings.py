@@ -230,7 +230,8 @@ if not CRM_SITE_URL.startswith(("http://", "https://")):
     )
 CRM_REMIND_AFTER_HOURS = environment.whole("CRM_REMIND_AFTER_HOURS", 24)
 CRM_REMIND_EVERY_DAYS = environment.whole("CRM_REMIND_EVERY_DAYS", 3)
-CRM_REMIND_MOST = environment.whole("CRM_REMIND_MOST", 3)
+# Mails to customers are off until somebody asks for them.
+CRM_REMIND_MOST = environment.whole("CRM_REMIND_MOST", 0)
 CRM_MAIL_MAX_COUNT = environment.whole("CRM_MAIL_MAX_COUNT", 1000)
 CRM_MAIL_KEEP_DAYS = environment.whole("CRM_MAIL_KEEP_DAYS", 180)
 if 0 < CRM_MAIL_KEEP_DAYS < 60:

@@ -1,6 +1,5 @@
 """Moving old rows to files: copied, read back, then deleted batch by batch, where each is still what was copied."""
 
-import os
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
@@ -233,11 +232,6 @@ def _refuse_too_many(table: Table, cut_at: datetime) -> None:
             f"{share:.0%} of them (CRM_ARCHIVE_MAX_SHARE). Nothing was archived. Check for a wrong clock or a wrong "
             f"{table.setting}; if this is meant, run manage.py archive_old_records --force"
         )
-
-
-def run_id() -> int | None:
-    """Give the id of the run that this process works for, if it works for one."""
-    return int(os.environ.get("CRONS_RUN", "0")) or None
 
 
 def budget_from(length: timedelta | None, clock: Callable[[], float] = time.monotonic) -> float | None:

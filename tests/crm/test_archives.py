@@ -28,6 +28,7 @@ from crm.archives.moving import CHANGED, MOST_RECORDS, Moving, TooManyRecords, m
 from crm.archives.restoring import named, restore
 from crm.archives.tables import MOVEMENTS, ORDERS
 from crm.models import Order, OrderItem, Product, StockMovement
+from crm.reports import totals
 from crons.attempts import Counts
 
 from .conftest import NOW, attempt
@@ -120,6 +121,26 @@ def test_an_order_older_than_its_retention_leaves_with_its_items(old, folder, la
     assert (manifest["schema"], manifest["records"], manifest["rows"]) == (1, 1, {"order": 1, "items": 1})
     assert manifest["sha256"] == archive.sha256
     assert stat.S_IMODE((folder / "orders/2024-02.1.jsonl.gz").stat().st_mode) == 0o600
+
+
+def test_report_counts_archived_orders_as_before(old, make_customer):
+    """Revenue is what was sold, wherever its orders lie; it is counted once, also half-way there or back."""
+    old(day("2022-01-05"), day("2022-01-06"), day("2023-05-05"), NOW - TICK)
+    Order.objects.filter(ordered_at=day("2022-01-06")).update(status="cancelled")
+    before = [totals(NOW), totals(day("2023-01-01"))]
+    seen = []
+
+    def on_progress(*_: object) -> None:
+        seen.append([totals(NOW), totals(day("2023-01-01"))])
+
+    archived = move(ORDERS, replace(NIGHT, batch_size=1, on_progress=on_progress)).archives
+    seen.append([totals(NOW), totals(day("2023-01-01"))])
+    for archive in Archive.objects.all():
+        restore(archive, replace(NIGHT, batch_size=1, on_progress=on_progress))
+
+    assert len(archived) == 2
+    assert (before[0].orders, before[1].orders, before[0].revenue) == (4, 2, Decimal("59.40"))
+    assert (len(seen), [each for each in seen if each != before]) == (7, [])
 
 
 def test_what_something_keeps_stays_and_is_counted_by_reason(old, lamp):

@@ -2,6 +2,7 @@
 
 from datetime import timedelta
 from decimal import Decimal
+from importlib import import_module
 from io import StringIO
 
 import pytest
@@ -25,8 +26,9 @@ HOUR, DAY = timedelta(hours=1), timedelta(days=1)
 
 
 @pytest.fixture(autouse=True)
-def clock(monkeypatch):
+def clock(monkeypatch, settings):
     """Sunday 02:00; .at moves it."""
+    settings.CRM_REMIND_MOST = 3
 
     class Clock:
         at = NOW
@@ -154,12 +156,15 @@ def test_customer_who_has_had_enough_gets_no_more(order, clock):
     assert fates() == [("sent", ""), ("skipped", "suppressed: unsubscribed by the customer")]
 
 
-def test_none_are_sent_where_the_most_is_none(order, settings):
-    settings.CRM_REMIND_MOST = 0
+def test_none_are_sent_until_somebody_asks_for_them(order, settings, capsys):
+    """The default: a mail server alone is no reason to write to customers."""
+    settings.CRM_REMIND_MOST = import_module("crm.settings").CRM_REMIND_MOST
 
     cron.mail_order_reminders(attempt())
 
+    assert settings.CRM_REMIND_MOST == 0
     assert not Mail.objects.exists()
+    assert capsys.readouterr().out == "Reminders by mail are off (CRM_REMIND_MOST=0).\nSent 0 mails.\n"
 
 
 def test_first_run_in_a_shop_with_many_open_orders_stops_and_asks(order, make_customer, settings):
