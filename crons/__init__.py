@@ -5,7 +5,7 @@ This module imports no models, so it can be imported anywhere, at any time.
 
 from crons.exceptions import GiveUp
 from crons.executors.runner import Context, current_context
-from crons.jobs import Job, Retry, command, entry, job, schedule, shell
+from crons.jobs import Job, Retry, Window, command, entry, job, schedule, shell
 from crons.schedules import cron, every
 
 __all__ = [
@@ -13,6 +13,7 @@ __all__ = [
     "GiveUp",
     "Job",
     "Retry",
+    "Window",
     "command",
     "cron",
     "current_context",

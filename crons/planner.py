@@ -34,11 +34,15 @@ class Account:
 
 @dataclass(frozen=True, slots=True)
 class PlannedSlot:
-    """A slot to record as a run; begun later than *start_before*, it is missed; *is_late*: nothing looked in time."""
+    """A slot to record as a run; begun later than *start_before*, it is missed; *is_late*: nothing looked in time.
+
+    *opens_at*: when its job's window lets it begin, where that is closed now.
+    """
 
     slot_at: datetime
     start_before: datetime | None
     is_late: bool = False
+    opens_at: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,8 +159,10 @@ def _let_through(
             break
         kept.append(slot_at)
     kept.reverse()
+    opening = now if policy.window is None else policy.window.opening(now, account.tz)
+    opens_at = opening if opening > now else None
     slots = [
-        PlannedSlot(slot_at, slot_at + patience if patience is not None else None, now - slot_at > grace)
+        PlannedSlot(slot_at, slot_at + patience if patience is not None else None, now - slot_at > grace, opens_at)
         for slot_at in kept
     ]
     until = kept[0] - timedelta.resolution if kept else now

@@ -77,11 +77,12 @@ MEANINGS: dict[str, str] = {
     Verdict.SUPERSEDED: "A retry was overtaken: a newer slot succeeded before it could run again.",
     Reason.OVERLAP: "An earlier run was still going, and the job says overlap='skip'.",
     Reason.PAUSED: "The entry was paused when the slot fell due.",
-    Reason.CATCH_UP: "Nothing looked at the clock in time, or no place came free before a newer slot fell due, "
-    "and the job's catch_up keeps fewer slots.",
+    Reason.CATCH_UP: "Nothing looked at the clock in time, or no place came free or no window opened before a newer "
+    "slot fell due, and the job's catch_up keeps fewer slots.",
     Reason.DEADLINE: "Nothing looked at the clock before the job's deadline had passed.",
     Reason.CAP: "More slots were overdue than the job's cap lets through at once.",
-    Reason.NOT_STARTED: "It was recorded, but no place came free, or no worker took it, before its deadline.",
+    Reason.NOT_STARTED: "It was recorded, but no place came free, no worker took it, or no window opened, before its "
+    "deadline.",
     Reason.RESTORED: "A backup was restored: the database that it replaced may or may not have run it.",
     Reason.RETIRED: "No code declared the entry when the slot fell due.",
 }

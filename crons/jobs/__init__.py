@@ -17,6 +17,7 @@ from crons.jobs.plain_json import value_of, why_not_plain
 from crons.jobs.policies import OF_OTHERS, OURS, Policy, Retry
 from crons.jobs.registered import Registry, T, no_entry, not_declared, registry, unknown_here
 from crons.jobs.values import Declaration, Job
+from crons.jobs.windows import Window
 
 __all__ = [
     "NAME",
@@ -33,6 +34,7 @@ __all__ = [
     "Retry",
     "ShellBody",
     "T",
+    "Window",
     "check_args",
     "check_body",
     "check_name",

@@ -35,8 +35,8 @@ def job(
     Args: *schedule* cron(…) or every(…), or None for a job that only people and code start, and may give arguments;
     *name* defaults to the function's; *args* are its keyword arguments, plain JSON;
     *aliases* are former names whose history is carried over; *policy* takes catch_up, overlap,
-    deadline, cap, timeout, retry, idempotent, executor, group, route, expected, max_silence, max_idle, tell_after and
-    unsteady.
+    deadline, cap, timeout, retry, idempotent, executor, group, route, expected, max_silence, max_idle, tell_after,
+    unsteady and window.
     Raises: InvalidJob, DuplicateJob, at import.
     """
     if callable(schedule) and not isinstance(schedule, Schedule):

@@ -8,6 +8,7 @@ from datetime import timedelta
 from typing import Any
 
 from crons.exceptions import InvalidJob
+from crons.jobs.windows import Window
 
 CATCH_UP = ("none", "latest", "all")
 ROUTE = ("queue", "priority", "routing_key", "exchange")
@@ -55,6 +56,7 @@ class Policy:
     *deadline*: a slot older than this is not begun any more (None: no limit).
     *cap*: with catch_up="all", at most this many overdue slots are let through at once, the newest.
     *timeout*: None lets the job run for ever.
+    *window*: the hours in which it may begin; a slot outside waits until it opens.
     *route*: how messages travel to executors that send them: queue, priority, routing_key, exchange.
     What people are told of: an attempt that takes longer than *expected* (None: much longer than its entry's usually
     do); no success for *max_silence* (None: for ever); so many runs in a row that report that they examined nothing
@@ -77,6 +79,7 @@ class Policy:
     max_idle: int | None = None
     tell_after: int = 1
     unsteady: tuple[int, int] = (5, NEWEST)
+    window: Window | None = None
 
     def __post_init__(self) -> None:
         _check_choice("catch_up", self.catch_up, CATCH_UP)
@@ -99,6 +102,7 @@ class Policy:
             expected = f"expected a whole number from 1 to {MOST_IN_A_ROW}"
             raise InvalidJob(f"tell_after={self.tell_after!r}: {expected}: the failure in a row that is told of first.")
         _check_share(self.unsteady)
+        _check_window(self.window, self.catch_up)
         _check_route(self.route)
 
     def as_json(self) -> dict[str, Any]:
@@ -124,6 +128,7 @@ class Policy:
             **({"max_idle": self.max_idle} if self.max_idle is not None else {}),
             **({"tell_after": self.tell_after} if self.tell_after != 1 else {}),
             **({"unsteady": list(self.unsteady)} if self.unsteady != (5, NEWEST) else {}),
+            **({"window": [self.window.opens, self.window.closes]} if self.window is not None else {}),
         }
 
     @classmethod
@@ -142,6 +147,9 @@ class Policy:
                 known["retry"] = Retry(times, timedelta(seconds=wait), backoff, timedelta(seconds=longest))
             if "unsteady" in known:
                 known["unsteady"] = tuple(known["unsteady"])
+            if known.get("window") is not None:
+                opens, closes = known["window"]
+                known["window"] = Window(opens, closes)
             return cls(**known)
         except (TypeError, ValueError, OverflowError, RecursionError) as error:
             raise InvalidJob(f"the policy {str(dict(data))[:300]} cannot be read: {error}") from error
@@ -161,6 +169,18 @@ def _check_share(share: object) -> None:
         raise InvalidJob(f"unsteady={share!r}: expected (N, M), whole numbers up to {NEWEST}: N failures of M runs.")
     if share[0] > share[1] or not share[1]:
         raise InvalidJob(f"unsteady={share!r}: of {share[1]} runs {share[0]} cannot fail. Expected (N, M), N ≤ M.")
+
+
+def _check_window(window: object, catch_up: str) -> None:
+    if window is None:
+        return
+    if not isinstance(window, Window):
+        raise InvalidJob(f"window={window!r}: expected Window(opens, closes), for example Window('22:00', '06:00').")
+    if catch_up == "none":
+        raise InvalidJob(
+            f"window={window!r} with catch_up='none': a slot outside would wait for the opening, and be too late then. "
+            "Give catch_up='latest', or a schedule whose slots all lie inside."
+        )
 
 
 def _check_route(route: object) -> None:

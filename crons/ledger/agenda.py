@@ -94,13 +94,17 @@ def agenda(now: datetime | None = None, *, lacking: Collection[str] = ()) -> Age
 
 @dataclass(frozen=True)
 class UpcomingSlot:
-    """A slot that has not come yet; *row* is its entry, for whoever links to it."""
+    """A slot that has not come yet; *row* is its entry, for whoever links to it.
+
+    *opens_at*: when its job's window opens, where the slot comes while that is closed.
+    """
 
     at: datetime
     entry: str
     zone: str
     paused: bool
     row: Entry = field(compare=False, repr=False)
+    opens_at: datetime | None = None
 
 
 def slots_of(entry: Entry, after: datetime, count: int) -> Iterator[UpcomingSlot]:
@@ -118,7 +122,9 @@ def slots_of(entry: Entry, after: datetime, count: int) -> Iterator[UpcomingSlot
         if at >= FAR_FUTURE:
             return
         paused = entry.paused_at is not None and (entry.paused_until is None or at <= entry.paused_until)
-        yield UpcomingSlot(at, entry.name, entry.zone, paused, entry)
+        window = account.policy.window
+        opens_at = at if window is None else window.opening(at, account.tz)
+        yield UpcomingSlot(at, entry.name, entry.zone, paused, entry, opens_at if opens_at > at else None)
 
 
 def full_groups(using: str) -> dict[str, int]:

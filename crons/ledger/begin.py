@@ -20,10 +20,10 @@ from crons.conf import conf
 from crons.exceptions import LedgerUnavailable
 from crons.hosts.instances import Instance, boottime
 from crons.ledger import handover, rows
-from crons.ledger.queue import Queue, Sought, lock_places, lock_places_to_send
+from crons.ledger.queue import Queue, Sought, lock_places, lock_places_to_send, seconds_late
 from crons.ledger.transactions import verb, writing
 from crons.models import Attempt, Deployment, Run
-from crons.verdicts import Kind, State
+from crons.verdicts import State
 
 BEGUN = ["state", "wake_at", "tries", "current_attempt", "active_key", "sends", "late_seconds"]
 SENT = ["state", "wake_at", "sends", "detail"]
@@ -186,16 +186,9 @@ def _begin(clock: _Clock, sought: Sought, instance: Instance, issued: list[UUID]
             run.state, run.wake_at, run.tries, run.sends = State.RUNNING, None, attempt.number, 0
             run.active_key = None if policy.overlap == "allow" else run.entry_id
             if attempt.number == 1:
-                run.late_seconds = _seconds_late(run, now)
+                run.late_seconds = seconds_late(run, policy, now)
         rows.update([run for run, _ in chosen], BEGUN, using)
         return handover.begun(attempts, using)
-
-
-def _seconds_late(run: Run, now: datetime) -> int | None:
-    """Return how late a slot is begun, where that is more than the grace; what somebody asked for is not late."""
-    if run.slot_at is None or run.kind != Kind.SLOT or run.asked_at is not None or now - run.slot_at <= conf.grace:
-        return None
-    return int((now - run.slot_at).total_seconds())
 
 
 def _attempt(run: Run, executor: str, now: datetime, instance: Instance) -> Attempt:

@@ -17,7 +17,7 @@ from crons.models import Entry, Run, is_text
 from crons.planner import Account, Plan, plan
 from crons.presentation import utc
 from crons.schedules import parse
-from crons.verdicts import State
+from crons.verdicts import Kind, State
 
 # What may be the name of a zone that another release of the data has.
 ZONE_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_+\-]*(/[A-Za-z0-9_+\-]+)*")
@@ -94,6 +94,40 @@ def zone_of(name: str) -> ZoneInfo:
     except (ValueError, OSError, KeyError) as error:
         text = f"the zone {name!r} is not in this machine's time zone data: {error}"
         raise (ZoneMissingHere if ZONE_NAME.fullmatch(name) else CronsError)(text) from error
+
+
+def is_let_through(run: Run) -> bool:
+    """Say whether somebody asked for the run: what people ask for does not wait for a window."""
+    return run.kind == Kind.MANUAL or run.asked_at is not None
+
+
+def opening(entry: Entry, policy: Policy, at: datetime) -> datetime:
+    """Return the first moment from *at* on at which the window of an entry lets a run begin.
+
+    Raises: CronsError if its zone cannot be read.
+    """
+    return at if policy.window is None else policy.window.opening(at, zone_of(entry.zone))
+
+
+def is_readable(entry: Entry) -> bool:
+    """Say whether an entry's policy, its zone where it has a window, and its arguments can be read.
+
+    One that somebody has garbled does not run.
+    """
+    try:
+        if policy_of(entry).window is not None:
+            zone_of(entry.zone)
+    except CronsError:
+        return False  # planning parks the entry and says so
+    return not unread(args=entry.args)
+
+
+def garbled(run: Run) -> str:
+    """Say which column of a run's row cannot be read, by somebody's hand; nothing where all can."""
+    if unreadable := unread(args=run.args):
+        return unreadable
+    needed = ("planned_at",) if run.kind == Kind.MANUAL else ("planned_at", "slot_at")
+    return next((f"its column {name} holds no moment" for name in needed if getattr(run, name) in (None, UNREAD)), "")
 
 
 def plan_entry(entry: Entry | Planned, now: datetime) -> tuple[Account, Plan]:

@@ -82,7 +82,8 @@ def end_replaced(newest: Mapping[int, datetime], now: datetime, using: str) -> d
         # A garbled row is left to `begin`, which says what is wrong with it.
         if slot_at is None or UNREAD in (slot_at, wake_at) or slot_at >= newer:
             continue
-        waits_since[entry_id] = min(wake_at, waits_since.get(entry_id, wake_at))
+        # One that waited for its window has no place yet.
+        waits_since[entry_id] = min(wake_at, now, waits_since.get(entry_id, wake_at))
         run = Run(pk=pk, entry_id=entry_id)
         detail = f"it had not begun when the slot {utc(newer)} fell due"
         end(run, Verdict.MISSED, now, reason=Reason.CATCH_UP, detail=detail)

@@ -13,19 +13,18 @@ from datetime import datetime
 
 from django.db.models import Exists, OuterRef
 
-from crons.columns import UNREAD, unread
 from crons.conf import conf
-from crons.exceptions import CronsError
 from crons.jobs import Policy
-from crons.ledger import queries
+from crons.ledger import queries, rows
 from crons.ledger.ending.verdict import end, write_ended
-from crons.ledger.entries import policy_of
-from crons.models import Deployment, Entry, Run
+from crons.ledger.entries import garbled, is_let_through, is_readable, opening, policy_of
+from crons.models import Deployment, Run
 from crons.schedules import FAR_PAST
 from crons.verdicts import Kind, State, Verdict
 
 # So many runs at most are locked at a time, to see which of them are chosen.
 LARGEST_BATCH = 500
+POSTPONED = ["state", "wake_at", "sends"]
 
 
 @dataclass(frozen=True)
@@ -66,20 +65,39 @@ class Queue:
                 self._note_sent(runs)
             tried = [run.pk for run in runs if run.tries or run.state == State.WAITING]
             overtaken = queries.overtaken(tried, self._using)
-            over = []
+            over, postponed = [], []
             for run in runs:
                 policy = policy_of(run.entry)
-                if garbled := _garbled(run):
-                    end(run, Verdict.FAILED, self._now, detail=garbled)
+                if unreadable := garbled(run):
+                    end(run, Verdict.FAILED, self._now, detail=unreadable)
                     over.append(run)
                 elif run.pk in overtaken:
                     end(run, Verdict.SUPERSEDED, self._now, detail="a newer slot succeeded before the retry")
                     over.append(run)
+                elif not self._is_open(run, policy):
+                    postponed.append(run)
                 elif self._has_place(run, policy):
                     chosen.append((run, policy))
                     self._take_place(run, policy)
             write_ended(over, self._using)
+            rows.update(postponed, POSTPONED, self._using)
         return chosen
+
+    def _is_open(self, run: Run, policy: Policy) -> bool:
+        """Say whether its window lets a run begin; one that it does not is due again when it opens, in memory.
+
+        So waits a slot that found no place until its window closed, and one whose message came too late.
+        """
+        if policy.window is None or is_let_through(run):
+            return True
+        opens_at = opening(run.entry, policy, self._now)
+        if opens_at <= self._now:
+            return True
+        if run.state == State.SENT:
+            run.state = State.WAITING if run.tries else State.DUE
+        # Not sent any more: a newer slot may take its place, and it is not overdue.
+        run.wake_at, run.sends = opens_at, 0
+        return False
 
     def _has_place(self, run: Run, policy: Policy) -> bool:
         is_next = policy.overlap == "allow" or self._under_way.get(run.entry_id, run.pk) == run.pk
@@ -151,21 +169,15 @@ class Queue:
         self._under_way |= dict(sorted(sent, reverse=True))
 
 
-def is_readable(entry: Entry) -> bool:
-    """Say whether an entry's policy and arguments can be read; one that somebody has garbled does not run."""
-    try:
-        policy_of(entry)
-    except CronsError:
-        return False  # planning parks the entry and says so
-    return not unread(args=entry.args)
+def seconds_late(run: Run, policy: Policy, now: datetime) -> int | None:
+    """Return how late a slot is begun, where that is more than the grace; what somebody asked for is not late.
 
-
-def _garbled(run: Run) -> str:
-    """Say which column of a run's row cannot be read, by somebody's hand; nothing where all can."""
-    if garbled := unread(args=run.args):
-        return garbled
-    needed = ("planned_at",) if run.kind == Kind.MANUAL else ("planned_at", "slot_at")
-    return next((f"its column {name} holds no moment" for name in needed if getattr(run, name) in (None, UNREAD)), "")
+    Nor is what waited for its window, until that opened.
+    """
+    if run.slot_at is None or run.kind != Kind.SLOT or run.asked_at is not None or now - run.slot_at <= conf.grace:
+        return None
+    late = now - opening(run.entry, policy, run.slot_at)
+    return int(late.total_seconds()) if late > conf.grace else None
 
 
 def lock_places(using: str) -> dict[str, int]:

@@ -26,7 +26,14 @@ from crons.presentation.rows import (
     words,
 )
 from crons.presentation.text import readable, readable_json, readable_line, readable_page
-from crons.presentation.waits import WaitsFor, describe_full_group, describe_wait, pause_in_force, waits_for
+from crons.presentation.waits import (
+    WaitsFor,
+    describe_full_group,
+    describe_wait,
+    pause_in_force,
+    waits_for,
+    waits_for_window,
+)
 from crons.presentation.work import counts_of, describe_progress, describe_work, progress_of, work_as_json, work_of
 
 __all__ = [
@@ -71,6 +78,7 @@ __all__ = [
     "took_seconds",
     "utc",
     "waits_for",
+    "waits_for_window",
     "words",
     "work_as_json",
     "work_of",

@@ -156,6 +156,9 @@ def describe_policy(policy: Policy) -> list[tuple[str, str]]:
     ]
     if policy.deadline is not None:
         sentences.insert(1, ("deadline", f"A slot is not begun later than {length(policy.deadline)} after its moment."))
+    if policy.window is not None:
+        outside = "a slot or a retry outside of it waits until it opens, what somebody asks for does not"
+        sentences.insert(1, ("window", f"A run is begun only from {policy.window} of its zone: {outside}."))
     if policy.group:
         sentences.append(("group", f"It shares the limit of the group {policy.group!r}."))
     sentences += [(label, f"An incident is opened by {told}.") for label, told in _opening(policy)]

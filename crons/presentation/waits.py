@@ -1,12 +1,13 @@
-"""What a run that could begin now waits for: the rule, as begin has it, and its words."""
+"""What a run whose slot has come waits for: the rule, as begin has it, and its words."""
 
 from __future__ import annotations
 
 from datetime import datetime
 from enum import StrEnum
 
+from crons.jobs import Window
 from crons.models import Entry, Run
-from crons.presentation.moments import utc
+from crons.presentation.moments import local, utc
 from crons.verdicts import Kind, State
 
 
@@ -17,6 +18,7 @@ class WaitsFor(StrEnum):
     RUN = "overlap"
     GROUP = "group"
     WORKER = "sent"
+    WINDOW = "window"
     PLACE = ""
 
     @property
@@ -27,6 +29,7 @@ class WaitsFor(StrEnum):
             WaitsFor.RUN: "waits for an earlier run",
             WaitsFor.GROUP: "waits for a place in its group",
             WaitsFor.WORKER: "sent, and taken by no worker",
+            WaitsFor.WINDOW: "waits for its window",
             WaitsFor.PLACE: "not begun",
         }[self]
 
@@ -56,6 +59,14 @@ def waits_for(
     return WaitsFor.GROUP if group_is_full else WaitsFor.PLACE
 
 
+def waits_for_window(state: str, sends: int, wake_at: datetime | None, window: Window | None, now: datetime) -> bool:
+    """Say whether a run that is due waits for its job's window to open, at *wake_at*.
+
+    One that was sent, and is due again, waits to be sent once more.
+    """
+    return state == State.DUE and not sends and window is not None and wake_at is not None and wake_at > now
+
+
 def pause_in_force(entry: Entry, now: datetime) -> datetime | None:
     """Return since when the entry is paused; None where it is not, or no longer."""
     is_over = entry.paused_until is not None and entry.paused_until <= now
@@ -71,6 +82,8 @@ def describe_wait(run: Run, what: WaitsFor, going: int | None, group_running: in
     if what is WaitsFor.RESUME:
         reason = f": {entry.pause_reason}" if entry.pause_reason else ""
         return f"for the end of the pause by {entry.paused_by or 'somebody'}{reason}"
+    if what is WaitsFor.WINDOW and run.wake_at is not None:
+        return f"for its window, which opens at {local(run.wake_at, entry.zone)}"
     if what is WaitsFor.RUN:
         return f"for run {going} of the same entry, which is going"
     if what is WaitsFor.GROUP:

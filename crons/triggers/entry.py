@@ -13,7 +13,7 @@ from crons.declarations import arguments
 from crons.exceptions import LedgerUnavailable, UnknownJob
 from crons.jobs import registry, unknown_here
 from crons.models import Entry, Run
-from crons.presentation import utc
+from crons.presentation import WaitsFor, describe_wait, utc, waits_for_window
 from crons.triggers.following import POLL_SECONDS, Follower, current_attempt
 from crons.triggers.session import LONGEST_AHEAD, LONGEST_LOOK_SECONDS, Session
 from crons.verdicts import Kind, State, Verdict
@@ -104,6 +104,9 @@ class EntryTrigger:
                 code = self._elsewhere(run) if run.state == State.SENT else self._somebody_has_it(run)
                 if code is not None:
                     return code
+            elif self._is_before_window(run):
+                # What a crontab line fires outside of the window is as it should be, but not over.
+                return 1 if self.wait else 0
             elif not self._worth_waiting(run):
                 return 1
 
@@ -128,6 +131,14 @@ class EntryTrigger:
         self.session.supervise()
         self.session.drain()
         self.session.report()
+
+    def _is_before_window(self, run: Run) -> bool:
+        window, now = ledger.policy_or_default(run.entry).window, ledger.database_now()
+        if not waits_for_window(run.state, run.sends, run.wake_at, window, now):
+            return False
+        why = describe_wait(run, WaitsFor.WINDOW, None, 0)
+        self.say(f"run {run.pk} of {run.entry.name} waits {why}: a serve or a tick begins it then.")
+        return True
 
     def _worth_waiting(self, run: Run) -> bool:
         who, now = f"run {run.pk} of {run.entry.name}", ledger.database_now()

@@ -11,7 +11,7 @@ from crons.conf import conf
 from crons.exceptions import CronsError
 from crons.ledger import queries
 from crons.models import Attempt, Entry, Run
-from crons.presentation import describe_full_group, describe_wait, pause_in_force, waits_for
+from crons.presentation import WaitsFor, describe_full_group, describe_wait, pause_in_force, waits_for, waits_for_window
 from crons.verdicts import State
 from crons.watch.look import Look, Problem
 
@@ -53,15 +53,28 @@ def waiting(late: datetime) -> list[Waiting]:
     firsts = {run: count for _, run, count in queries.late_by_entry(late, COUNTED + 1, ENTRIES_READ, conf.database)}
     runs = Run.objects.using(conf.database).filter(pk__in=firsts).select_related("entry").order_by("wake_at", "pk")
     served = _served_since(late) if firsts else set()
-    found = [_waiting(run, firsts[run.pk]) for run in runs if run.entry_id not in served] if firsts else []
+    tardy = [run for run in runs if run.entry_id not in served and not _opened_since(run, late)] if firsts else []
+    found = [_waiting(run, firsts[run.pk]) for run in tardy]
     _name_full_groups(found)
     return found
 
 
 def _waiting(run: Run, count: int) -> Waiting:
-    since = run.planned_at if run.sends or run.wake_at is None else run.wake_at
+    since = _could_begin_at(run) if run.sends or run.wake_at is None else run.wake_at
     counted = min(count, COUNTED)
     return Waiting(run.entry, run.pk, since, counted, count > counted, run.sends, run.detail)
+
+
+def _opened_since(run: Run, late: datetime) -> bool:
+    """Say whether its window has opened just now: then what came back from a worker is not late, as its slot says."""
+    return _could_begin_at(run) > max(late, run.planned_at)
+
+
+def _could_begin_at(run: Run) -> datetime:
+    try:
+        return ledger.opening(run.entry, ledger.policy_of(run.entry), run.planned_at)
+    except CronsError:
+        return run.planned_at  # it is parked, which says why
 
 
 def _served_since(late: datetime) -> set[int]:
@@ -116,7 +129,7 @@ def _timeout_of(entry: Entry) -> timedelta | None:
 
 
 def why_waiting(runs: Iterable[Run]) -> dict[int, str]:
-    """Say of each run that could begin now why it has not, by its id; runs are read with their entries.
+    """Say of each run whose slot has come why it has not begun, by its id; runs are read with their entries.
 
     Cost: two queries, and one more where CRONS["GROUPS"] limits any.
     """
@@ -127,7 +140,15 @@ def why_waiting(runs: Iterable[Run]) -> dict[int, str]:
     in_the_way = dict(going.values_list("active_key", "pk"))
     full = ledger.full_groups(conf.database)
     sent = [run for run in runs if run.state == State.SENT]
-    return {run.pk: _why_waiting(run, in_the_way.get(run.entry_id), full, now) for run in [*sent, *ready]}
+    closed = [run for run in runs if _is_before_window(run, now)]
+    return {
+        **{run.pk: _why_waiting(run, in_the_way.get(run.entry_id), full, now) for run in [*sent, *ready]},
+        **{run.pk: describe_wait(run, WaitsFor.WINDOW, None, 0) for run in closed},
+    }
+
+
+def _is_before_window(run: Run, now: datetime) -> bool:
+    return waits_for_window(run.state, run.sends, run.wake_at, ledger.policy_or_default(run.entry).window, now)
 
 
 def _why_waiting(run: Run, going: int | None, full: Mapping[str, int], now: datetime) -> str:

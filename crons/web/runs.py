@@ -12,7 +12,7 @@ from django.http import Http404
 from crons import ledger
 from crons.conf import conf
 from crons.models import Attempt, AuditEvent, Run
-from crons.presentation import UNWANTED, describe_run, length, local, readable, readable_line, words
+from crons.presentation import UNWANTED, describe_run, length, local, readable, readable_line, waits_for_window, words
 from crons.verdicts import MEANINGS, Kind, State, Verdict, named_error
 from crons.watch.usual import ENOUGH, NEWEST, Amount, Percentiles
 from crons.web import rights
@@ -211,6 +211,7 @@ def _megabytes(value: float) -> str:
 def _sentences(run: Run, attempts: list[Attempt], now: datetime) -> list[str]:
     """Say what became of a run: what it was for, how late it began, how often it was tried, how it ended."""
     zone, told = run.entry.zone, []
+    window = ledger.policy_or_default(run.entry).window
     first = next((each for each in attempts if each.number == 1), None)
     by = f" by {readable_line(run.requested_by)}" if run.requested_by else ""
     if run.slot_at:
@@ -222,6 +223,8 @@ def _sentences(run: Run, attempts: list[Attempt], now: datetime) -> list[str]:
     if first is not None:
         lag = first.begun_at - run.planned_at
         late = " That is late: more than the grace allows." if lag > conf.grace else ""
+        if window is not None and run.slot_at and run.late_seconds is None:
+            late = f" It is begun only from {window}." if late else ""
         told.append(f"It was begun {length(lag)} {'after its moment' if run.slot_at else 'later'}.{late}")
     if run.state == State.RUNNING and attempts and attempts[0].ended_at is None:
         told.append(f"It has been running for {length(now - attempts[0].begun_at)}.")
@@ -230,7 +233,10 @@ def _sentences(run: Run, attempts: list[Attempt], now: datetime) -> list[str]:
     if run.state == State.WAITING and run.wake_at:
         told.append(f"It waits for its next try: {length(run.wake_at - now)} from now." if run.wake_at > now
                     else "It waits for its turn.")  # fmt: skip
-    if run.state == State.DUE:
+    if run.wake_at and waits_for_window(run.state, run.sends, run.wake_at, window, now):
+        opens = f"{length(run.wake_at - now)} from now, at {local(run.wake_at, zone)}"
+        told.append(f"It is begun only from {window}, and waits until that opens: {opens}.")
+    elif run.state == State.DUE:
         told.append("It waits to be begun.")
     if run.state == State.SENT:
         told.append(f"It was sent to be begun elsewhere ({run.sends} time(s)), and waits for a worker.")

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
+from crons.jobs import Window
 from crons.schedules import Schedule
 
 
@@ -75,6 +76,7 @@ class EntryFacts:
     retries: int
     is_idempotent: bool
     deadline: timedelta | None
+    window: Window | None = None
 
 
 @dataclass(frozen=True, slots=True)

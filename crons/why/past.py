@@ -103,7 +103,10 @@ def _tell_wait(story: Story, run: RunFacts) -> None:
     began = _begun_at(run)
     if began is None or run.asked_at is not None or began - run.recorded_at <= story.facts.grace:
         return
-    waited, why = length(began - run.recorded_at), _paused_between(story, run) or "for a free place"
+    opened_at, place = story.opening(run.planned_at), "for a free place"
+    if opened_at > run.planned_at:
+        place = "for its window" if began - opened_at <= story.facts.grace else "for its window and a free place"
+    waited, why = length(began - run.recorded_at), _paused_between(story, run) or place
     story.tell(f"From {story.at(run.recorded_at)} on it waited {waited} {why}.")
 
 
@@ -130,8 +133,13 @@ def _succeeded(story: Story, run: RunFacts) -> None:
     said = "succeeded" if run.tries <= 1 else f"succeeded on try {run.tries}"
     began = _begun_at(run)
     if run.kind == Kind.SLOT and run.asked_at is None and began is not None:
-        late = began - run.planned_at
-        said += ", begun on time" if late <= story.facts.grace else f", begun {length(late)} late"
+        opened_at = story.opening(run.planned_at)
+        is_late = began - opened_at > story.facts.grace
+        if opened_at > run.planned_at:
+            after = f"{length(began - opened_at)} after" if is_late else "when"
+            said += f", begun {after} its window opened"
+        else:
+            said += f", begun {length(began - opened_at)} late" if is_late else ", begun on time"
     story.end(run.verdict, said)
     _look_into_silence(story)
 
@@ -217,9 +225,11 @@ def _missed(story: Story, run: RunFacts) -> None:
     story.end(run.verdict, f"missed ({run.reason.replace('_', ' ')})", run.reason)
     if run.reason == Reason.CATCH_UP:
         story.end(run.verdict, "missed, because it had not begun when the next slot came", run.reason)
-        story.tell(f"It waited for a free place, and {run.detail}. {_instead(story)}".rstrip())
+        place = "its window or a free place" if story.facts.entry.window is not None else "a free place"
+        story.tell(f"It waited for {place}, and {run.detail}. {_instead(story)}".rstrip())
     elif run.reason == Reason.NOT_STARTED:
         nobody = f"no worker took it (it was sent {run.sends} times)" if run.sends else "no place came free"
+        nobody = "its window did not open" if run.detail.startswith("its window") else nobody
         story.end(run.verdict, f"missed, because {nobody} in time", run.reason)
         by = f"{story.at(run.start_before)}: that is its deadline" if run.start_before else "its deadline"
         story.tell(f"It had to begin by {by}. {'' if story.facts.entry.deadline else CATCH_UP_NONE}".rstrip())
@@ -228,10 +238,10 @@ def _missed(story: Story, run: RunFacts) -> None:
     elif run.detail:
         story.tell(f"It was not begun: {run.detail}.")
     _tell_next(story)
-    story.do(
-        f"to run it after all: {crons(f'retry {run.id}')}",
-        f"if that happens often: raise CRONS['MAX_RUNNING'] or the limit of its group, or see {crons('health')}",
-    )
+    place = f"raise CRONS['MAX_RUNNING'] or the limit of its group, or see {crons('health')}"
+    if story.facts.entry.window is not None:
+        place = f"give it a schedule whose slots lie in its window; or {place}"
+    story.do(f"to run it after all: {crons(f'retry {run.id}')}", f"if that happens often: {place}")
 
 
 def _superseded(story: Story, run: RunFacts) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from crons.presentation import WaitsFor, length, waits_for
+from crons.presentation import WaitsFor, length, waits_for, waits_for_window
 from crons.verdicts import State
 from crons.why.facts import InTheWay, PauseFacts, RunFacts, Scheduler
 from crons.why.saying import (
@@ -26,11 +26,32 @@ def tell_open(story: Story, run: RunFacts) -> None:
         _tell_running(story, run)
     elif run.wake_at is not None and run.wake_at > now and run.state == State.WAITING:
         story.end("waiting", f"not over: it is tried again at {story.at(run.wake_at)} ({story.away(run.wake_at)})")
+        if story.facts.entry.window is not None and run.asked_at is None:
+            story.tell(f"Its job begins only from {story.facts.entry.window} ({story.facts.entry.zone}).")
         story.do(f"nothing; to give it up: {crons(f'cancel {run.id} --reason …')}")
+    elif waits_for_window(run.state, run.sends, run.wake_at, story.facts.entry.window, now):
+        _tell_closed(story, run)
     elif run.state == State.SENT:
         _tell_sent(story, run)
     else:
         _tell_due(story, run)
+
+
+def _tell_closed(story: Story, run: RunFacts) -> None:
+    window, opens_at = story.facts.entry.window, run.wake_at
+    assert window is not None
+    assert opens_at is not None
+    opens = f"opens at {story.at(opens_at)} ({story.away(opens_at)})"
+    story.end("due", f"not begun yet, and {WaitsFor.WINDOW.briefly}, which {opens}", WaitsFor.WINDOW.value)
+    story.tell(f"Its job begins only from {window} ({story.facts.entry.zone}).")
+    if run.start_before is not None and run.start_before < opens_at:
+        story.tell(f"It must begin by {story.at(run.start_before)}, which is before that: it will be missed.")
+    if story.facts.entry.catch_up == "latest":
+        story.tell("If a newer slot falls due before it has begun, that one waits in its place.")
+    story.do(
+        f"nothing; to run the job now all the same: {crons(f'run {story.facts.entry.name} --manual')}",
+        f"to give this slot up: {crons(f'cancel {run.id} --reason …')}",
+    )
 
 
 def tell_unrecorded(story: Story) -> None:
@@ -99,6 +120,7 @@ def _tell_coming(story: Story, at: object) -> None:
         story.end("to_come", f"to come {away}, and nothing will run it, because no scheduler runs")
     elif not _knowing(story) and facts.schedulers:
         story.end("to_come", f"to come {away}, and nothing will run it, because no scheduler knows it", "undeclared")
+    _tell_window_to_come(story)
     if pause is not None and pause.until is not None:
         story.tell(f"{_paused_by(story, pause)}; that ends before, at {story.at(pause.until)}.")
     _tell_who_will(story)
@@ -107,6 +129,14 @@ def _tell_coming(story: Story, at: object) -> None:
         began = f" since {story.at(way.attempts[-1].begun_at)}" if way.attempts else ""
         then = "this slot waits for it" if entry.catch_up == "all" else "this slot is skipped (overlap)"
         story.tell(f"{slot_of(way, story).capitalize()} goes on{began}: if it still does then, {then}.")
+
+
+def _tell_window_to_come(story: Story) -> None:
+    at = story.facts.asked.at
+    opens_at = story.opening(at)
+    if opens_at > at:
+        window = f"{story.facts.entry.window} ({story.facts.entry.zone})"
+        story.tell(f"Its job begins only from {window}: this slot will wait until {story.at(opens_at)}.")
 
 
 def _tell_who_will(story: Story) -> None:

@@ -37,6 +37,7 @@ def entry_facts(row: Entry) -> EntryFacts:
         retries=policy.retry.times,
         is_idempotent=policy.idempotent,
         deadline=policy.deadline,
+        window=policy.window,
     )
 
 

@@ -59,6 +59,14 @@ class Story:
         """Write how far off a moment is."""
         return distance(at, self.facts.now)
 
+    def opening(self, at: datetime) -> datetime:
+        """Return when the job may begin from *at* on: then, or when its window opens."""
+        window = self.facts.entry.window
+        try:
+            return at if window is None else window.opening(at, ZoneInfo(self.facts.entry.zone))
+        except (ValueError, OSError, KeyError):  # this machine has no data of the zone
+            return at
+
     def _read(self, written: re.Match[str]) -> str:
         """Write a moment of a recorded text, which is in UTC, as all others."""
         try:

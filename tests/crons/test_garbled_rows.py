@@ -36,6 +36,8 @@ POLICIES = [
     {"max_idle": []},
     {"tell_after": "third"},
     {"unsteady": 5},
+    {"window": "22"},
+    {"window": ["22:00", "22:00"]},
     {"unsteady": [5, "x"]},
     {"cap": 1e9},
     {"cap": "many"},

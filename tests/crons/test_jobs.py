@@ -20,6 +20,7 @@ from crons.exceptions import DuplicateJob, InvalidJob, UnknownJob
 from crons.jobs import Declaration, command, entry, job, shell
 from crons.jobs.callables import CommandBody, ShellBody
 from crons.jobs.policies import Policy, Retry
+from crons.jobs.windows import Window
 from crons.schedules import NEVER, cron, every
 
 pytestmark = pytest.mark.usefixtures("empty_registry")
@@ -114,6 +115,11 @@ def test_policy_misspelt_names_the_nearest():
         ({"unsteady": (1, 21)}, "clean: unsteady=(1, 21): expected (N, M), whole numbers up to 20"),
         ({"unsteady": (4, 3)}, "clean: unsteady=(4, 3): of 3 runs 4 cannot fail. Expected (N, M), N ≤ M."),
         ({"unsteady": (0, 0)}, "clean: unsteady=(0, 0): of 0 runs 0 cannot fail."),
+        ({"window": "22-06"}, "clean: window='22-06': expected Window(opens, closes), for example Window('22:00', "),
+        (
+            {"window": Window("22:00", "06:00"), "catch_up": "none"},
+            "clean: window=Window(opens='22:00', closes='06:00') with catch_up='none': a slot outside would wait for ",
+        ),
     ],
 )
 def test_policy_that_cannot_work_says_what_was_expected(policy, message):
@@ -600,16 +606,17 @@ def test_policy_survives_json():
     kept = json.loads(json.dumps(policy.as_json()))
 
     assert Policy.from_json(kept) == policy
-    assert Policy.from_json({**kept, "window": "22-06"}) == policy
+    assert Policy.from_json({**kept, "moon": "full"}) == policy
     assert Policy.from_json({}) == Policy()
 
 
 def test_what_is_not_said_of_a_job_is_not_kept():
     """Rows that were written before these policies existed must not all be written anew, nor be audited as changed."""
-    said = {"route", "expected", "max_silence", "max_idle", "tell_after", "unsteady"}
+    said = {"route", "expected", "max_silence", "max_idle", "tell_after", "unsteady", "window"}
     assert not said & set(Policy().as_json())
-    policy = Policy(tell_after=3, unsteady=(3, 10))
-    assert policy.as_json() | {"tell_after": 3, "unsteady": [3, 10]} == policy.as_json()
+    policy = Policy(tell_after=3, unsteady=(3, 10), window=Window("22:00", "6:00"))
+    kept = {"tell_after": 3, "unsteady": [3, 10], "window": ["22:00", "06:00"]}
+    assert policy.as_json() | kept == policy.as_json()
     assert Policy.from_json(policy.as_json()) == policy
 
 

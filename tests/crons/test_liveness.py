@@ -19,6 +19,7 @@ from crons import ledger
 from crons.attempts import Begun
 from crons.exceptions import Refused
 from crons.jobs.policies import Policy, Retry
+from crons.jobs.windows import Window
 from crons.models import Attempt, Entry, Run
 from crons.schedules import FAR_FUTURE
 from crons.verdicts import Outcome
@@ -29,11 +30,15 @@ pytestmark = pytest.mark.django_db
 STEPS = 120
 CALM_TURNS = 3_000
 FAR = ("far", "farther")
+# Closed for a while after the world's beginning.
+WINDOWS = [None, Window("12:30", "12:10"), Window("13:30", "12:50"), Window("15:00", "14:20")]
 
 
 # Each of the numbers once led to a standstill.
+OLD_SEEDS = (0, 6)
 SEEDS = [
-    *(pytest.param(seed, marks=pytest.mark.sqlite) for seed in (0, 6)),  # the slow ones are for both databases
+    # The slow ones are for both databases; one with windows that open and close is among the quick ones.
+    *(pytest.param(seed, marks=pytest.mark.sqlite) for seed in (*OLD_SEEDS, 1)),
     # CRONS_TEST_SEED=new draws others, and each failure says which it had.
     *(
         pytest.param(seeds.seed(100 + number), id=f"random {number}", marks=pytest.mark.slow(35))
@@ -46,7 +51,7 @@ SEEDS = [
 def test_after_any_trouble_everything_ends(make_entry: Any, led: Ledger, settings: Any, seed: int) -> None:
     """With room for one at a time, and no entry waits for what waits for it."""
     settings.CRONS = {"GROUPS": {"few": 2}}
-    world = World(led, random.Random(seed))
+    world = World(led, random.Random(seed), windows=None if seed in OLD_SEEDS else random.Random(seed))
     for number in range(world.chance.randint(2, 6)):
         make_entry(f"entry{number}", **world.policy())
 
@@ -68,6 +73,8 @@ class World:
     now: datetime = NOON
     broker: list[tuple[str, int]] = field(default_factory=list)
     begun: list[Begun] = field(default_factory=list)
+    # Of its own: the numbers above lead to their standstills by what is drawn otherwise.
+    windows: random.Random | None = None
 
     def policy(self) -> dict[str, Any]:
         """Draw what an entry is like."""
@@ -81,6 +88,7 @@ class World:
             "retry": Retry(chance.choice([0, 2])),
             "idempotent": chance.random() < 0.5,
             "group": chance.choice(["", "few"]),
+            "window": self.windows.choice(WINDOWS) if self.windows else None,
         }
 
     def something_happens(self) -> None:
@@ -200,9 +208,10 @@ def _garble(entry: Entry, *, back: bool) -> None:
 
 def test_the_policies_drawn_are_real() -> None:
     """A mistyped choice would draw nothing but the default."""
-    world = World(None, random.Random(1))  # type: ignore[arg-type] # nothing is asked of the ledger
+    world = World(None, random.Random(1), windows=random.Random(1))  # type: ignore[arg-type] # of the ledger nothing is asked
     drawn = [world.policy() for _ in range(200)]
 
     for each in drawn:
         Policy(**{key: value for key, value in each.items() if key != "schedule"})
     assert {each["executor"] for each in drawn} == {"process", *FAR}
+    assert {each["window"] for each in drawn} == set(WINDOWS)

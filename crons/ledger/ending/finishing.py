@@ -10,12 +10,12 @@ from django.db.models.functions import Now
 
 from crons.attempts import Chunk, Finished, Renewed
 from crons.conf import conf
-from crons.exceptions import LedgerUnavailable
+from crons.exceptions import CronsError, LedgerUnavailable
 from crons.ledger import rows
 from crons.ledger.ending.verdict import ENDED, announce, announce_finished, end
-from crons.ledger.entries import policy_or_default
+from crons.ledger.entries import is_let_through, opening, policy_or_default
 from crons.ledger.transactions import lock_all, verb, writing
-from crons.models import Attempt, OutputChunk
+from crons.models import Attempt, OutputChunk, Run
 from crons.planner import after_ending
 from crons.verdicts import BAD_VERDICTS, Ending, Outcome, State, named_error
 
@@ -116,13 +116,23 @@ def conclude(attempt: Attempt, *, final: bool = False) -> None:
     asked = attempt.cancel_requested_at is not None
     following = after_ending(ending, run.tries, policy_or_default(run.entry), now, asked=asked)
     if following.verdict is None:
-        run.state, run.wake_at, run.active_key = State.WAITING, following.again_at, None
+        run.state, run.wake_at, run.active_key = State.WAITING, _once_open(run, following.again_at or now), None
         detail = f"try {run.tries} {attempt.outcome.replace('_', ' ')}: {named_error(attempt.error)}"
         run.detail = detail.removesuffix(": ")[:255]
         return
     end(run, following.verdict, now, detail=named_error(attempt.error))
     if following.verdict in BAD_VERDICTS:
         run.inspect_at = now
+
+
+def _once_open(run: Run, again_at: datetime) -> datetime:
+    """Return when a run is tried again, once its window lets it; what somebody asked for does not wait for that."""
+    if is_let_through(run):
+        return again_at
+    try:
+        return opening(run.entry, policy_or_default(run.entry), again_at)
+    except CronsError:
+        return again_at  # an ending is written down whatever cannot be read; beginning looks again
 
 
 def _chunk(chunk: Chunk, now: datetime) -> OutputChunk:

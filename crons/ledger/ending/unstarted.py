@@ -111,6 +111,8 @@ def release_unstarted(instance: str, running: Collection[int], unstarted: Unstar
 def _refuse(run: Run, now: datetime, in_the_way: tuple[int, int | None] | None) -> None:
     if run.start_before is not None and run.start_before < now:
         late = f"no place came free before {utc(run.start_before)}"
+        if run.state == State.DUE and not run.sends and run.wake_at is not None and run.wake_at > run.start_before:
+            late = f"its window opens at {utc(run.wake_at)}, after {utc(run.start_before)}, by when it had to begin"
         if run.sends:
             late = f"sent {run.sends} time(s), and nobody began it before {utc(run.start_before)}"
             late += f"; of the last: {run.detail}" if run.state == State.DUE else ""

@@ -33,20 +33,22 @@ class Next(Verb):
         slots = api.upcoming(options["entry"], count=options["count"], after=now)
         if out.json:
             for slot in slots:
-                out.row({"at": slot.at, "entry": slot.entry, "zone": slot.zone, "paused": slot.paused})
+                row = {"at": slot.at, "entry": slot.entry, "zone": slot.zone, "paused": slot.paused}
+                out.row({**row, "opens_at": slot.opens_at})
             return 0
         if not slots:
             out.line("Nothing is due any more. See: manage.py crons list --all")
             return 0
-        paused = Cell("paused: will be skipped", "warn")
         out.table(
-            COLUMNS,
-            [
-                (local(slot.at, slot.zone), distance(slot.at, now), slot.entry, paused if slot.paused else "")
-                for slot in slots
-            ],
+            COLUMNS, [(local(slot.at, slot.zone), distance(slot.at, now), slot.entry, _note(slot)) for slot in slots]
         )
         return 0
+
+
+def _note(slot: ledger.UpcomingSlot) -> Cell | str:
+    if slot.paused:
+        return Cell("paused: will be skipped", "warn")
+    return f"begins when its window opens: {local(slot.opens_at, slot.zone)}" if slot.opens_at else ""
 
 
 def _count(text: str) -> int:

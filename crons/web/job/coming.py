@@ -25,6 +25,7 @@ class Coming:
     is_slot: bool = True
     paused: bool = False
     note: str = ""
+    opens_at: datetime | None = None
 
 
 def coming_of(entry: Entry, now: datetime, count: int = SHOWN) -> list[Coming]:
@@ -36,7 +37,10 @@ def coming_of(entry: Entry, now: datetime, count: int = SHOWN) -> list[Coming]:
     moments = [now, *(slot.at for slot in slots)]
     found = [each for after, at in pairwise(moments) if at - after <= FAR_APART for each in changes(after, at, tz)]
     said = [Coming(each.at, is_slot=False, note=_said(each, entry.zone)) for each in found]
-    said += [Coming(slot.at, paused=slot.paused, note=" ".join(_notes(slot.at, found, tz))) for slot in slots]
+    said += [
+        Coming(slot.at, paused=slot.paused, note=" ".join(_notes(slot.at, found, tz)), opens_at=slot.opens_at)
+        for slot in slots
+    ]
     # A slot right after a gap stands behind the change that moved it.
     return sorted(said, key=lambda each: (each.at, each.is_slot))
 

@@ -152,9 +152,26 @@ def test_next_says_which_slots_a_pause_will_skip(crons, clock, make_entry):
 
     first, second = objects(crons("next", "report", "--count", "2", "--json").out)
 
-    assert first == {"at": "2026-10-25T00:30:00Z", "entry": "report", "zone": "Europe/Berlin", "paused": True}
+    assert first == {
+        "at": "2026-10-25T00:30:00Z",
+        "entry": "report",
+        "zone": "Europe/Berlin",
+        "paused": True,
+        "opens_at": None,
+    }
     assert second["paused"] is False
     assert "paused: will be skipped" in crons("next", "report").out.splitlines()[1]
+
+
+def test_next_says_when_a_slot_outside_of_its_window_begins(crons, clock, make_entry):
+    """A slot at half past two that waits for four is no surprise then."""
+    make_entry(policy={"window": ["04:00", "05:00"]})
+
+    first, _ = objects(crons("next", "report", "--count", "2", "--json").out)
+
+    assert (first["at"], first["opens_at"]) == ("2026-10-25T00:30:00Z", "2026-10-25T03:00:00Z")
+    line = crons("next", "report").out.splitlines()[1]
+    assert line.endswith("begins when its window opens: 2026-10-25 04:00:00 +01:00")
 
 
 def test_next_of_a_retired_entry_is_empty(crons, clock, make_entry):
