@@ -6,6 +6,7 @@ from strawberry.schema.config import StrawberryConfig
 from strawberry.types import ExecutionContext
 
 from crm.graph.errors import is_unexpected
+from crm.graph.execution import Execution
 from crm.graph.idempotency import Idempotency
 from crm.graph.limits import Limits
 from crm.graph.mutations import Mutation
@@ -24,6 +25,7 @@ schema = _Schema(
     Query,
     Mutation,
     extensions=[Limits, Idempotency],
+    execution_context_class=Execution,
     config=StrawberryConfig(
         relay_max_results=MAX_PAGE,
         sort_schema=True,

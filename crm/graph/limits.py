@@ -8,6 +8,7 @@ budget: there is one field for strangers.
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
+from weakref import WeakKeyDictionary
 
 from django.conf import settings
 from django.http import HttpRequest
@@ -16,6 +17,7 @@ from graphql.execution.values import get_variable_values
 from strawberry.extensions import SchemaExtension
 
 from crm.graph import sizes
+from crm.graph.checked import Checked, Documents
 from crm.graph.errors import ClientError
 from crm.graph.permissions import may_introspect
 from crm.graph.sizes import Size, too_large
@@ -67,6 +69,15 @@ STRANGER = Budget(
 )
 
 
+# By schema: what one has validated says nothing of another. 300 bytes for each character at most were measured.
+_DOCUMENTS: WeakKeyDictionary[Any, Documents] = WeakKeyDictionary()
+
+
+def documents_of(schema: Any) -> Documents:
+    """Give the documents that *schema* has validated."""
+    return _DOCUMENTS.setdefault(schema, Documents(most_characters=100_000))
+
+
 def budget_of(request: HttpRequest | None) -> Budget:
     """Give what *request* may ask for."""
     return KNOWN if settings.DEBUG or may_introspect(request) else STRANGER
@@ -97,6 +108,14 @@ class Limits(SchemaExtension):
         }
         yield
 
+    def on_parse(self) -> Iterator[None]:
+        context = self.execution_context
+        # Not by the text alone: what a stranger may not ask is refused by its size, of which a kept one is not asked.
+        self._kept = documents_of(context.schema).get(context.query) if self._budget is KNOWN else None
+        if self._kept is not None:
+            context.graphql_document = self._kept.document
+        yield
+
     def on_validate(self) -> Iterator[None]:
         # Set before validation, this skips strawberry's own, which reports up to a hundred mistakes with suggestions.
         try:
@@ -113,17 +132,22 @@ class Limits(SchemaExtension):
             raise too_large("operations and fragments", len(document.definitions), budget.definitions)
         if (inputs := sizes.count(context.variables)) > budget.inputs:
             raise too_large("variables", inputs, budget.inputs)
-        size = sizes.measure(document, context.variables)
+        kept = self._kept
+        size = kept.size if kept and kept.size else sizes.measure(document, context.variables)
         if size.introspects and not budget.suggests:
             raise ClientError("INTROSPECTION_OFF", "The schema is shown to staff and to service tokens only.")
         check(size, budget)
-        found = validate(
-            context.schema._schema,
-            document,
-            context.validation_rules,
-            max_errors=budget.errors,
-            hide_suggestions=not budget.suggests,
-        )
+        found: list[GraphQLError] = []
+        if kept is None:
+            found = validate(
+                context.schema._schema,
+                document,
+                context.validation_rules,
+                max_errors=budget.errors,
+                hide_suggestions=not budget.suggests,
+            )
+            if not found and budget is KNOWN and context.query:
+                documents_of(context.schema).keep(context.query, Checked.of(document, size))
         return (found or self._errors_of_variables(document))[: budget.errors]
 
     def _errors_of_variables(self, document: DocumentNode) -> list[GraphQLError]:

@@ -11,9 +11,11 @@ from typing import Annotated, Any, TypeVar
 import strawberry
 from django.db.models import Model, QuerySet
 from strawberry import UNSET, Info, relay
+from strawberry.relay.utils import to_base64
 
 from crm import models
 from crm.graph import filters, pages, peers
+from crm.graph.execution import READ_ID, SHARES_ARGUMENTS
 from crm.graph.filters import (
     OrderFilter,
     OrderItemFilter,
@@ -43,6 +45,8 @@ def rows_of(model: type[Model], description: str) -> Callable[[type[T]], type[T]
         def is_type_of(cls: type[T], row: object, info: Any) -> bool:
             return isinstance(row, model)
 
+        name = origin.__name__
+        setattr(origin, READ_ID, staticmethod(lambda row: to_base64(name, row.pk)))
         origin.is_type_of = classmethod(is_type_of)  # type: ignore[attr-defined]
         return strawberry.type(origin, description=description)
 
@@ -85,7 +89,8 @@ def connection(
         ],
         "return": Connection[rows],
     }
-    return strawberry.field(resolver=resolve, description=f"{description} Needs {scope}.")
+    shares = {SHARES_ARGUMENTS: True}
+    return strawberry.field(resolver=resolve, description=f"{description} Needs {scope}.", metadata=shares)
 
 
 def related(node: str, name: str, *, scope: str, description: str) -> Any:

@@ -45,12 +45,12 @@ CODES = {
 }  # fmt: skip
 
 
-def documents(mode):
+def documents(mode, names=()):
     """Draw documents of all root fields, valid ones of one field: with all at once most are too large to be run."""
     if mode is Mode.NEGATIVE:  # not of one field: some have nothing that could be of a wrong type
         return from_schema(TEXT, custom_scalars=SCALARS, mode=mode, codec=None)
     graphql = schema._schema
-    names = [*graphql.query_type.fields, *graphql.mutation_type.fields]
+    names = names or [*graphql.query_type.fields, *graphql.mutation_type.fields]
     return st.sampled_from(names).flatmap(
         lambda name: from_schema(TEXT, fields=[name], custom_scalars=SCALARS, mode=mode, codec=None)
     )
