@@ -225,7 +225,8 @@ class ServiceTokenAdmin(ReadOnlyAdmin):
     search_fields = ["name", "=prefix"]
     search_help_text = "Name, or the eight letters after crm_"
     fields = readonly_fields = (
-        "prefix", "name", "state", "scopes_shown", "created_at", "expires_at", "revoked_at", "last_used_at",
+        "prefix", "name", "state", "scopes_shown", "trusted_only", "created_at", "expires_at", "revoked_at",
+        "last_used_at",
     )  # fmt: skip
     actions = ["revoke"]
 

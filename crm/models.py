@@ -254,6 +254,8 @@ class ServiceToken(models.Model):
     prefix = models.CharField(max_length=8, unique=True, editable=False)
     secret_hash = models.CharField(max_length=64, editable=False)
     scopes = models.JSONField(default=list, editable=False)
+    # It may ask trusted documents only (crm/graph/trusted.py), whatever its scopes open.
+    trusted_only = models.BooleanField(default=False, db_default=False, editable=False)
     created_at = models.DateTimeField(editable=False)
     expires_at = models.DateTimeField(editable=False)
     revoked_at = models.DateTimeField(null=True, editable=False)

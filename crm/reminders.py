@@ -9,19 +9,9 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from crm.api_client import ApiClient, ApiFailed
+from crm.graph import trusted
 
 WINDOW = timedelta(days=7)
-PENDING_ORDERS = """
-query PendingOrders($since: DateTime!, $until: DateTime!, $after: String) {
-  orders(
-    first: 100, after: $after, ordering: [{orderedAt: ASC}],
-    filters: {status: {exact: PENDING}, orderedAt: {gte: $since, lt: $until}}
-  ) {
-    edges { node { pk status customer { email } } }
-    pageInfo { hasNextPage endCursor }
-  }
-}
-"""
 
 
 @dataclass(frozen=True)
@@ -47,7 +37,7 @@ def due(
     """
     variables = {"since": (until - WINDOW).isoformat(), "until": until.isoformat()}
     found: dict[int, Reminder] = {}
-    for page in api.pages(PENDING_ORDERS, "orders", variables):
+    for page in api.pages(trusted.of("pending_orders"), "orders", variables):
         for row in page:
             reminder = _read(row)
             found[reminder.order] = reminder

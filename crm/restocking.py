@@ -5,25 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from crm.api_client import ApiClient, ApiFailed
-
-UPDATE_LOW_STOCK = """
-mutation UpdateLowStock($key: String) {
-  updateLowStockProducts(input: {key: $key}) {
-    products { name stock }
-    message
-    replayed
-    errors { code message }
-  }
-}
-"""
-LOW_PRODUCTS = """
-query LowProducts($below: Int!, $after: String) {
-  products(first: 100, after: $after, filters: {stock: {lt: $below}}) {
-    edges { node { name stock } }
-    pageInfo { hasNextPage endCursor }
-  }
-}
-"""
+from crm.graph import trusted
 
 
 @dataclass(frozen=True)
@@ -52,7 +34,7 @@ def update_low_stock(api: ApiClient, *, key: str) -> Restocked:
     Raises: ApiFailed, also for errors in the mutation's answer.
     """
     # Left out where there is none: it may be omitted, but must not be null.
-    payload: Any = api.ask(UPDATE_LOW_STOCK, {"key": key} if key else {}).get("updateLowStockProducts")
+    payload: Any = api.ask(trusted.of("update_low_stock"), {"key": key} if key else {}).get("updateLowStockProducts")
     try:
         messages = [f"{error['message']} ({error['code']})" for error in payload["errors"]]
         done = Restocked(_levels(payload["products"]), str(payload["message"]), payload["replayed"] is True)
@@ -70,7 +52,7 @@ def low(api: ApiClient, *, below: int, on_progress: Callable[[int, int | None], 
     Raises: ApiFailed unless every page came, whole.
     """
     found: list[Level] = []
-    for page in api.pages(LOW_PRODUCTS, "products", {"below": below}):
+    for page in api.pages(trusted.of("low_products"), "products", {"below": below}):
         try:
             found += _levels(page)
         except (KeyError, TypeError):

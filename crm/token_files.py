@@ -64,7 +64,7 @@ def ensure_for_jobs(path: Path, *, now: datetime) -> ServiceToken | None:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if _is_good(path, now):
             return None
-        return store(path, lambda: tokens.issue(JOBS, JOBS_SCOPES, now + JOBS_LIFE, now=now))
+        return store(path, lambda: tokens.issue(JOBS, JOBS_SCOPES, now + JOBS_LIFE, trusted_only=True, now=now))
 
 
 @contextmanager

@@ -56,9 +56,16 @@ class InvalidToken(Exception):
 
 
 def issue(
-    name: str, scopes: Iterable[str], expires_at: datetime, *, now: datetime | None = None
+    name: str,
+    scopes: Iterable[str],
+    expires_at: datetime,
+    *,
+    trusted_only: bool = False,
+    now: datetime | None = None,
 ) -> tuple[ServiceToken, str]:
     """Make a token; give its row and its text, which nothing can show again.
+
+    Args: *trusted_only*: it may ask nothing but trusted documents.
 
     Raises: TokenRefused for no name, no scope or an unknown one, a past end or one after LONGEST_LIFE.
     """
@@ -75,10 +82,11 @@ def issue(
     secret = secrets.token_urlsafe(32)
     while True:
         prefix = "".join(secrets.choice(_PREFIX_LETTERS) for _ in range(8))
-        values = {"name": name, "scopes": wanted, "created_at": now, "expires_at": expires_at}
+        values = {"name": name, "scopes": wanted, "trusted_only": trusted_only}
+        moments = {"created_at": now, "expires_at": expires_at}
         try:
             with transaction.atomic():
-                row = ServiceToken.objects.create(prefix=prefix, secret_hash=_hash(secret), **values)
+                row = ServiceToken.objects.create(prefix=prefix, secret_hash=_hash(secret), **values, **moments)
         except IntegrityError:
             if not ServiceToken.objects.filter(prefix=prefix).exists():
                 raise
@@ -111,7 +119,7 @@ def authenticate(text: str, *, now: datetime | None = None) -> ServiceToken:
 def rotate(
     prefix: str, *, overlap: timedelta = OVERLAP, expires_at: datetime | None = None, now: datetime | None = None
 ) -> tuple[ServiceToken, str]:
-    """Replace the token *prefix* by one of the same name and scopes; the old one opens for *overlap* longer.
+    """Replace the token *prefix* by one of the same name, scopes and documents; the old one opens for *overlap* longer.
 
     The new one lives as long as the old was meant to, unless *expires_at* is given.
 
@@ -127,7 +135,7 @@ def rotate(
         if state != "active":
             raise TokenRefused(f"The token {prefix} is {state}. Issue a new one: manage.py service_token issue")
         life = old.expires_at - old.created_at
-        row, text = issue(old.name, old.scopes, expires_at or now + life, now=now)
+        row, text = issue(old.name, old.scopes, expires_at or now + life, trusted_only=old.trusted_only, now=now)
         old.expires_at = min(old.expires_at, now + overlap)
         old.save(update_fields=["expires_at"])
     return row, text

@@ -18,6 +18,7 @@ from strawberry.django.views import GraphQLView
 from strawberry.http import GraphQLHTTPResponse
 from strawberry.types import ExecutionResult
 
+from crm.graph import trusted
 from crm.graph.errors import first
 from crm.graph.limits import KNOWN, STRANGER, budget_of
 from crm.graph.media import GRAPHQL, JSON, negotiate
@@ -61,6 +62,12 @@ class _View(GraphQLView):
     def dispatch(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
         try:
             return self.run(request=request)
+        except _UnknownDocument as error:
+            # Well asked for, and not to be run: told as a document that is wrong.
+            status = 200 if _kind(request) == JSON else error.status_code
+            return _refuse(request, status, error.reason, "UNKNOWN_DOCUMENT")
+        except _Untrusted as error:
+            return _refuse(request, error.status_code, error.reason, "FORBIDDEN")
         except HTTPException as error:
             return _refuse(request, error.status_code, error.reason, "BAD_USER_INPUT")
 
@@ -77,6 +84,10 @@ class _View(GraphQLView):
             raise HTTPException(400, "The body is no JSON.") from error
         if not isinstance(document, dict):
             raise HTTPException(400, 'The body is no JSON object. Expected {"query": "…", "variables": {…}}.')
+        if (given := document.pop("documentId", None)) is not None:
+            document["query"] = _trusted_text(given, document)
+        elif (token := token_of(self.request)) is not None and token.trusted_only:
+            _check_trusted(token.prefix, document.get("query"))
         name = document.get("operationName")
         if name is not None and not (isinstance(name, str) and _NAME.fullmatch(name)):
             raise HTTPException(400, "operationName is no name of an operation, of 100 letters at most.")
@@ -106,6 +117,30 @@ class _View(GraphQLView):
             # `"data": null` would say that the operation ran and ended in nothing.
             del answer["data"]
         return answer
+
+
+class _UnknownDocument(HTTPException):
+    pass
+
+
+class _Untrusted(HTTPException):
+    pass
+
+
+def _check_trusted(prefix: str, text: object) -> None:
+    if isinstance(text, str) and trusted.by_id(trusted.id_of(text)) is None:
+        raise _Untrusted(403, f"The service token {prefix} may ask trusted documents only, and this is none of them.")
+
+
+def _trusted_text(given: object, document: dict[str, Any]) -> str:
+    if document.get("query") is not None:
+        raise HTTPException(400, "The request has a query and a documentId. Send one of them.")
+    if not isinstance(given, str) or not trusted.FORM.fullmatch(given):
+        raise HTTPException(400, "documentId is none. Expected sha256: and 64 lower-case hexadecimal digits.")
+    found = trusted.by_id(given)
+    if found is None:
+        raise _UnknownDocument(400, "No trusted document has this id. Was it changed, or is it of another release?")
+    return found.text
 
 
 def _has_run(result: ExecutionResult) -> bool:

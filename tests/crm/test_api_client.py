@@ -6,6 +6,7 @@ import traceback
 import pytest
 
 from crm.api_client import ApiClient, ApiFailed, jobs_token
+from crm.graph import trusted
 
 from .graphql_server import order, page, send
 
@@ -28,6 +29,19 @@ def told(client, server, answer):
     shown = "".join(traceback.format_exception(failure.value))
     assert TOKEN not in shown
     return str(failure.value).replace(server.url, "URL")
+
+
+def test_of_a_trusted_document_only_the_id_goes_out(client, graphql):
+    """A site of another release says so, and what to do."""
+    hello = trusted.of("hello")
+
+    client.ask(hello, {"a": 1})
+    refused = {"errors": [{"message": "No such id.", "extensions": {"code": "UNKNOWN_DOCUMENT"}}]}
+    graphql.answers = [refused]
+    with pytest.raises(ApiFailed, match=r"have both run the same\.$"):
+        client.ask(hello)
+
+    assert graphql.asked == [{"documentId": hello.id, "variables": {"a": 1}}, {"documentId": hello.id}]
 
 
 def test_question_goes_out_once_with_the_token(client, graphql):

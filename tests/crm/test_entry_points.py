@@ -15,6 +15,7 @@ from django.utils import timezone
 
 from crm.api_client import ApiFailed
 from crm.customers import CleanupRefused
+from crm.graph import trusted
 from crm.logs import LogRefused
 from crm.models import Customer, CustomerTombstone, Order, OrderItem, Product
 from crons import GiveUp
@@ -303,7 +304,7 @@ def test_heartbeat_logs_a_line_in_local_time(cron, log_dir, settings, at_two):
 
 def test_heartbeat_without_hello_fails_and_logs_nothing(cron, log_dir, monkeypatch):
     """A line is a proof of life: a dead API must not leave one."""
-    monkeypatch.setattr(cron, "HELLO", "{ goodbye }")
+    monkeypatch.setattr(trusted, "of", lambda name: trusted.Trusted(name, "{ goodbye }", ""))
 
     with pytest.raises(ApiFailed, match=r"^GraphQL did not say hello but: .*goodbye"):
         cron.log_crm_heartbeat()
@@ -318,7 +319,7 @@ def test_heartbeat_asks_over_http_where_a_url_is_set_without_a_token(cron, log_d
 
     cron.log_crm_heartbeat()
 
-    assert [each["query"].split() for each in graphql.asked] == [["{", "hello", "}"]]
+    assert graphql.asked == [{"documentId": trusted.of("hello").id}]
     assert "Authorization" not in graphql.headers[0]
     assert (log_dir / "crm_heartbeat_log.txt").read_text().endswith(" CRM is alive\n")
 

@@ -11,8 +11,9 @@ import pytest
 from django.core.management import CommandError, call_command, load_command_class
 from django.utils import timezone
 
-from crm import cron, reports, restocking
+from crm import cron, reports
 from crm.api_client import ApiFailed
+from crm.graph import trusted
 from crm.logs import LogRefused
 from crm.models import Product, StockMovement
 from crm.token_files import JOBS_LIFE, JOBS_SCOPES
@@ -74,7 +75,8 @@ def test_window_of_the_reminders_ends_at_the_slot_however_late_it_runs(api, log_
     late, direct = (each["variables"] for each in api.asked)
     assert late == {"since": "2026-11-15T02:00:00+00:00", "until": "2026-11-22T02:00:00+00:00", "after": None}
     assert direct == {"since": "2026-11-15T02:00:01+00:00", "until": "2026-11-22T02:00:01+00:00", "after": None}
-    assert "orderedAt:{gte:$since,lt:$until}" in "".join(api.asked[0]["query"].split())
+    assert [each["documentId"] for each in api.asked] == [trusted.of("pending_orders").id] * 2
+    assert "orderedAt: {gte: $since, lt: $until}" in trusted.of("pending_orders").text
 
 
 @pytest.mark.parametrize(
@@ -291,7 +293,8 @@ def test_dry_run_of_the_restock_changes_nothing(api, log_dir, capsys):
 
     assert capsys.readouterr().out == "Would raise 1 products.\nLamp new stock 13\n"
     assert [each["variables"] for each in api.asked] == [{"below": 10, "after": None}]
-    assert "mutation" not in restocking.LOW_PRODUCTS
+    assert [each["documentId"] for each in api.asked] == [trusted.of("low_products").id]
+    assert "mutation" not in trusted.of("low_products").text
     assert not log_dir.exists()
 
 

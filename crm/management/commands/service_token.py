@@ -39,6 +39,7 @@ class Command(BaseCommand):
             "--scope", action="append", required=True, dest="scopes", metavar="SCOPE",
             help=f"what it may do; again for more: {', '.join(tokens.SCOPES)}",
         )  # fmt: skip
+        issue.add_argument("--trusted-only", action="store_true", help="it may ask nothing but trusted documents")
         issue.add_argument("--days", type=_days, default=365, help="how long it opens (default: %(default)s)")
         issue.add_argument("--out", type=Path, metavar="FILE", help="write it there, mode 0600, instead of showing it")
         verbs.add_parser("list", help="prefix, scopes, last use, expiry and state of all tokens")
@@ -62,9 +63,12 @@ class Command(BaseCommand):
         except (tokens.TokenRefused, token_files.FileRefused) as error:
             raise CommandError(str(error)) from error
 
-    def issue(self, *, name: str, scopes: list[str], days: int, out: Path | None, **options: Any) -> None:
+    def issue(
+        self, *, name: str, scopes: list[str], days: int, out: Path | None, trusted_only: bool, **options: Any
+    ) -> None:
         now = timezone.now()
-        row = self.make(lambda: tokens.issue(name, scopes, now + timedelta(days=days), now=now), out)
+        ends = now + timedelta(days=days)
+        row = self.make(lambda: tokens.issue(name, scopes, ends, trusted_only=trusted_only, now=now), out)
         self.stderr.write(f"Issued {row}: {_described(row)}.")
 
     def list(self, **options: Any) -> None:
@@ -106,7 +110,8 @@ class Command(BaseCommand):
 
 
 def _described(row: ServiceToken) -> str:
-    return f"{', '.join(row.scopes)}; expires {_moment(row.expires_at)}"
+    only = "; trusted documents only" if row.trusted_only else ""
+    return f"{', '.join(row.scopes)}{only}; expires {_moment(row.expires_at)}"
 
 
 def _moment(moment: datetime) -> str:
