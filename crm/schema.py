@@ -12,6 +12,7 @@ from crm.graph.limits import Limits
 from crm.graph.mutations import Mutation
 from crm.graph.queries import Query
 from crm.graph.sizes import MAX_PAGE
+from crm.graph.subscriptions import Subscription
 from crm.graph.time_limit import as_client_errors
 
 
@@ -24,6 +25,7 @@ class _Schema(strawberry.Schema):
 schema = _Schema(
     Query,
     Mutation,
+    Subscription,
     extensions=[Limits, Idempotency],
     execution_context_class=Execution,
     config=StrawberryConfig(

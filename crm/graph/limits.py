@@ -12,13 +12,14 @@ from weakref import WeakKeyDictionary
 
 from django.conf import settings
 from django.http import HttpRequest
-from graphql import DocumentNode, GraphQLError, get_operation_ast, validate
+from graphql import GraphQLError, OperationDefinitionNode, OperationType, get_operation_ast, validate
 from graphql.execution.values import get_variable_values
 from strawberry.extensions import SchemaExtension
 
 from crm.graph import sizes
 from crm.graph.checked import Checked, Documents
 from crm.graph.errors import ClientError
+from crm.graph.media import STREAM, wants_stream
 from crm.graph.permissions import may_introspect
 from crm.graph.sizes import Size, too_large
 
@@ -134,6 +135,9 @@ class Limits(SchemaExtension):
             raise too_large("variables", inputs, budget.inputs)
         kept = self._kept
         size = kept.size if kept and kept.size else sizes.measure(document, context.variables)
+        asked = get_operation_ast(document, context.operation_name)
+        if asked is not None and asked.operation is OperationType.SUBSCRIPTION and not self._streams():
+            raise ClientError("BAD_USER_INPUT", f"A subscription is streamed. Send Accept: {STREAM}.")
         if size.introspects and not budget.suggests:
             raise ClientError("INTROSPECTION_OFF", "The schema is shown to staff and to service tokens only.")
         check(size, budget)
@@ -148,11 +152,14 @@ class Limits(SchemaExtension):
             )
             if not found and budget is KNOWN and context.query:
                 documents_of(context.schema).keep(context.query, Checked.of(document, size))
-        return (found or self._errors_of_variables(document))[: budget.errors]
+        return (found or self._errors_of_variables(asked))[: budget.errors]
 
-    def _errors_of_variables(self, document: DocumentNode) -> list[GraphQLError]:
+    def _streams(self) -> bool:
+        request = getattr(self.execution_context.context, "request", None)
+        return request is None or wants_stream(request.headers.get("Accept"))
+
+    def _errors_of_variables(self, asked: OperationDefinitionNode | None) -> list[GraphQLError]:
         context = self.execution_context
-        asked = get_operation_ast(document, context.operation_name)
         if asked is None:  # execution says so
             return []
         found = get_variable_values(

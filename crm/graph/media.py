@@ -12,6 +12,7 @@ from collections.abc import Iterator
 
 JSON = "application/json"
 GRAPHQL = "application/graphql-response+json"
+STREAM = "text/event-stream"
 _QUALITY = re.compile(r"(?:0(?:\.[0-9]{0,3})?|1(?:\.0{0,3})?)")
 _MOST_RANGES = 20
 
@@ -29,6 +30,12 @@ def negotiate(accept: str | None) -> str | None:
     if not graphql and not json:
         return None
     return GRAPHQL if graphql > json or (is_named and graphql == json) else JSON
+
+
+def wants_stream(accept: str | None) -> bool:
+    """Say whether a client with this Accept header names server-sent events, as who subscribes does."""
+    weight, is_named = _weight(STREAM, list(_ranges(accept or "")))
+    return is_named and weight > 0
 
 
 def _weight(kind: str, ranges: list[tuple[str, float]]) -> tuple[float, bool]:

@@ -7,6 +7,7 @@ the token's, whatever cookies it brings along.
 from collections.abc import Sequence
 from typing import Any
 
+from django.contrib.auth import get_user
 from django.contrib.auth.models import AnonymousUser
 from django.http import HttpRequest
 from strawberry import Info
@@ -82,6 +83,18 @@ def identify(request: HttpRequest) -> None:
     token = tokens.authenticate(text.strip(" "))
     setattr(request, _TOKEN, token)
     setattr(request, OPERATOR, _Operator(token))
+
+
+def identify_again(request: HttpRequest) -> None:
+    """Have *request* be who it was, with the rights of now: a token may have been revoked, a user logged out.
+
+    Raises: InvalidToken.
+    """
+    if token_of(request) is not None:
+        identify(request)
+    else:
+        request.session = type(request.session)(request.session.session_key)
+        request.user = get_user(request)
 
 
 def token_of(request: HttpRequest | None) -> ServiceToken | None:

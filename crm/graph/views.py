@@ -6,10 +6,12 @@ the parameters and calls the schema.
 
 import json
 import re
+from functools import partial
 from typing import Any
 
 from cross_web import HTTPException
 from django.conf import settings
+from django.core.handlers.asgi import ASGIRequest
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.http.response import HttpResponseBase
 from django.views.decorators.csrf import csrf_exempt, csrf_protect, ensure_csrf_cookie
@@ -19,13 +21,15 @@ from strawberry.http import GraphQLHTTPResponse
 from strawberry.types import ExecutionResult
 
 from crm.graph import trusted
-from crm.graph.errors import first
+from crm.graph.errors import UNAVAILABLE, first
 from crm.graph.limits import KNOWN, STRANGER, budget_of
-from crm.graph.media import GRAPHQL, JSON, negotiate
-from crm.graph.permissions import identify, token_of
+from crm.graph.media import GRAPHQL, JSON, STREAM, negotiate, wants_stream
+from crm.graph.permissions import identify, identify_again, token_of, who
 from crm.graph.time_limit import as_client_errors, statements_limited
 from crm.tokens import InvalidToken
+from crons.contrib.graphql.schema import WATCHED, Answer, Watchers, streamed
 
+WATCHERS = Watchers()
 _NAME = re.compile("[A-Za-z0-9_]{0,100}")  # strawberry writes it into its answer as it came
 
 
@@ -37,6 +41,8 @@ def endpoint(schema: Schema) -> Any:
     """
     execute = _View.as_view(schema=schema, allow_queries_via_get=False)
     execute_guarded = csrf_protect(execute)
+    stream = _StreamView.as_view(schema=schema, allow_queries_via_get=False)
+    stream_guarded = csrf_protect(stream)
     explore = ensure_csrf_cookie(execute)
 
     @csrf_exempt
@@ -53,6 +59,8 @@ def endpoint(schema: Schema) -> Any:
         if refusal := _refuse_length(request, budget_of(request).body_bytes):
             return refusal
         has_login = settings.SESSION_COOKIE_NAME in request.COOKIES and token_of(request) is None
+        if wants_stream(request.headers.get("Accept")):
+            return (stream_guarded if has_login else stream)(request)
         return execute_guarded(request) if has_login else execute(request)
 
     return view
@@ -64,7 +72,8 @@ class _View(GraphQLView):
             return self.run(request=request)
         except _UnknownDocument as error:
             # Well asked for, and not to be run: told as a document that is wrong.
-            status = 200 if _kind(request) == JSON else error.status_code
+            is_plain = _kind(request) == JSON and not wants_stream(request.headers.get("Accept"))
+            status = 200 if is_plain else error.status_code
             return _refuse(request, status, error.reason, "UNKNOWN_DOCUMENT")
         except _Untrusted as error:
             return _refuse(request, error.status_code, error.reason, "FORBIDDEN")
@@ -143,6 +152,39 @@ def _trusted_text(given: object, document: dict[str, Any]) -> str:
     return found.text
 
 
+class _StreamView(_View):
+    """The same for who takes server-sent events: a subscription is answered anew whenever it has another answer."""
+
+    def run(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
+        if not isinstance(request, ASGIRequest):
+            return _refuse(request, 501, "Nothing is streamed by this server, which speaks WSGI. Run crm.asgi instead.")
+        if refusal := WATCHERS.lacks_room(who(request)):
+            return _refuse(request, 503, refusal, UNAVAILABLE, {"Retry-After": "30"})
+        return super().run(request, *args, **kwargs)
+
+    def execute_single(self, *args: Any, **kwargs: Any) -> ExecutionResult:
+        self.again = partial(super().execute_single, *args, **kwargs)
+        return self.again()
+
+    def create_response(self, response_data: Any, sub_response: HttpResponse) -> HttpResponseBase:
+        if "data" not in response_data:
+            sub_response.status_code = 400
+            return super().create_response(response_data, sub_response)
+        return streamed(self._answer(response_data), self._ask_again, WATCHERS, who(self.request))
+
+    def _ask_again(self) -> Answer:
+        setattr(self.request, WATCHED, None)
+        try:
+            identify_again(self.request)
+        except InvalidToken as error:
+            return self._answer({"errors": [{"message": str(error), "extensions": {"code": "UNAUTHENTICATED"}}]})
+        return self._answer(self.process_result(self.request, self.again()))
+
+    def _answer(self, data: Any) -> Answer:
+        text = self.encode_json(data)
+        return Answer(text if isinstance(text, str) else text.decode(), getattr(self.request, WATCHED, None))
+
+
 def _has_run(result: ExecutionResult) -> bool:
     """Say whether the operation began: an error of it has the path of its field, one found before has none."""
     return result.data is not None or any(error.path for error in result.errors or ())
@@ -159,8 +201,8 @@ def _no_number(text: str) -> float:
 def _refusal(request: HttpRequest) -> HttpResponse | None:
     if request.method != "POST":
         return _refuse(request, 405, "GraphQL is asked by POST.", headers={"Allow": "POST"})
-    if negotiate(accept := request.headers.get("Accept")) is None:
-        return _refuse(request, 406, f"Accept is {accept!r:.100}. What there is: {GRAPHQL}, {JSON}.")
+    if negotiate(accept := request.headers.get("Accept")) is None and not wants_stream(accept):
+        return _refuse(request, 406, f"Accept is {accept!r:.100}. What there is: {GRAPHQL}, {JSON}, {STREAM}.")
     if request.content_type != JSON:
         # Compared whole: a page of another site may send "text/plain; application/json" without asking.
         return _refuse(request, 415, f"The body is {request.content_type!r}. Send application/json.")

@@ -132,7 +132,7 @@ def test_what_the_client_cannot_read_is_refused():
 
     assert (response.status_code, response.headers["Content-Type"]) == (406, JSON)
     assert response.json()["errors"][0]["message"] == (
-        "Accept is 'text/html'. What there is: application/graphql-response+json, application/json."
+        "Accept is 'text/html'. What there is: application/graphql-response+json, application/json, text/event-stream."
     )
 
 
