@@ -3,7 +3,7 @@
 This module imports no models, so it can be imported anywhere, at any time.
 """
 
-from crons.exceptions import GiveUp
+from crons.exceptions import GiveUp, ToBeContinued
 from crons.executors.runner import Context, current_context
 from crons.jobs import Job, Retry, Window, command, entry, job, schedule, shell
 from crons.schedules import cron, every
@@ -13,6 +13,7 @@ __all__ = [
     "GiveUp",
     "Job",
     "Retry",
+    "ToBeContinued",
     "Window",
     "command",
     "cron",

@@ -24,7 +24,7 @@ class Begun:
     """An attempt that the ledger has begun and that this process now owns.
 
     *instance* is the process that began it; *leased_at* is when its lease began, as boottime() counts, or None: when
-    it is started.
+    it is started. *closes_at*: when the window that it began in closes, and it should stop.
     """
 
     attempt: int
@@ -44,6 +44,7 @@ class Begun:
     executor: str = "process"
     instance: str = ""
     leased_at: float | None = field(default=None, compare=False)
+    closes_at: datetime | None = None
 
 
 class Unstarted:

@@ -14,6 +14,7 @@
     ├── ZoneMissingHere             this machine's time zone data lacks a zone that an entry is read in
     ├── Refused                     the ledger says no: overlapping, not running, already over
     ├── GiveUp                      raised by a job: it failed, and trying again is of no use
+    ├── ToBeContinued               raised by a job: its window closes, and it goes on when that opens again
     ├── Fenced                      the attempt no longer owns its run
     ├── LedgerUnavailable           the database could not be asked or did not answer: nothing was run
     │   └── ClockInDoubt            its clock is far from what the rows say
@@ -93,6 +94,10 @@ class Refused(CronsError):
 
 class GiveUp(CronsError):
     """For jobs to raise: this failed, and trying again is of no use, whatever retry= says."""
+
+
+class ToBeContinued(CronsError):
+    """For jobs to raise when `context.should_stop`: what is done is kept, and the run goes on when its window opens."""
 
 
 class Fenced(CronsError):

@@ -123,8 +123,11 @@ def after_ending(ending: Ending, tries: int, policy: Policy, now: datetime, *, a
     because the job may have done its work. So is what a stopping scheduler cancelled: that nobody
     *asked* for, and whoever comes next can do it. What somebody asked to stop is not tried again,
     however its try ended before the request reached it; nor what the job itself gave up.
+    What stopped at its window's end goes on; tries that ended so are not among *tries*.
     """
     outcome, retry = ending.outcome, policy.retry
+    if outcome == Outcome.CONTINUED:
+        return Next(Verdict.CANCELLED) if asked else Next(None, now)
     if asked or ending.final:
         return Next(Verdict(outcome))
     if outcome == Outcome.FAILED and tries <= retry.times:

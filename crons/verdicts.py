@@ -29,9 +29,10 @@ class Kind(StrEnum):
 
 
 class Outcome(StrEnum):
-    """How one attempt ended."""
+    """How one attempt ended; *continued*: it stopped at its window's end, and the same run goes on at the next."""
 
     SUCCEEDED = "succeeded"
+    CONTINUED = "continued"
     FAILED = "failed"
     TIMED_OUT = "timed_out"
     LOST = "lost"

@@ -11,11 +11,11 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field, replace
-from datetime import datetime
+from datetime import UTC, datetime
 from functools import cached_property
 from typing import Any
 
-from crons.exceptions import GiveUp, UnknownJob
+from crons.exceptions import GiveUp, ToBeContinued, UnknownJob
 from crons.executors.base import Begun, Ending, Outcome
 from crons.executors.work import Work, counted, measured
 from crons.extensions import extensions
@@ -39,6 +39,7 @@ class Context:
     *key* is the same on every attempt of a run: give it to whatever must happen once.
     *token* only grows: a store that has seen a higher one should refuse a lower one.
     *since*, *until*: the half-open window of work since the last succeeded slot; dropped slots lose no data.
+    *closes_at*: when the window closes in which it began; None without one, and for what somebody asked for.
     """
 
     entry: str
@@ -54,11 +55,17 @@ class Context:
     args: Mapping[str, Any] = field(default_factory=dict)
     fence: Callable[[int], AbstractContextManager[None]] = field(default=_no_ledger, repr=False, compare=False)
     work_of: Callable[[int], Work] = field(default=lambda _: Work(), repr=False, compare=False)
+    closes_at: datetime | None = None
 
     @cached_property
     def work(self) -> Work:
         """Where goes what the job says; asked for only by a job that says something."""
         return self.work_of(self.token)
+
+    @property
+    def should_stop(self) -> bool:
+        """Whether its window has closed: then a job stops after what it is at, and raises ToBeContinued."""
+        return self.closes_at is not None and datetime.now(UTC) >= self.closes_at
 
     def report(
         self,
@@ -150,6 +157,7 @@ def context_of(begun: Begun) -> Context:
         since=begun.since,
         until=begun.until,
         slot_at=begun.slot_at,
+        closes_at=begun.closes_at,
         args=begun.args,
         fence=_fence,
         work_of=_work_of,
@@ -205,6 +213,10 @@ def _call(body: Body, context: Context) -> tuple[Ending, BaseException | None]:
         return Ending(Outcome.FAILED, traceback.format_exc(), unstarted=error.error), None
     except GiveUp as error:
         return Ending(Outcome.FAILED, traceback.format_exc(), final=True), error
+    except ToBeContinued as error:
+        if context.closes_at is None:  # nothing says when it would go on
+            return Ending(Outcome.FAILED, traceback.format_exc()), error
+        return Ending(Outcome.CONTINUED, str(error)), None
     except BaseException as error:  # noqa: BLE001 (the one place where everything is recorded)
         return Ending(Outcome.FAILED, traceback.format_exc()), error
     finally:

@@ -48,20 +48,27 @@ class Window:
             return opens <= shown < closes
         return shown >= opens or shown < closes
 
+    def closing(self, moment: datetime, tz: tzinfo) -> datetime:
+        """Return the first moment from *moment* on at which it is closed; at the ends of the calendar, *moment*."""
+        return self._first(self.closes, moment, tz, is_open=False)
+
     def opening(self, moment: datetime, tz: tzinfo) -> datetime:
         """Return the first moment from *moment* on at which it is open: that one, or the next opening.
 
         At the ends of the calendar, where nothing is planned, that one.
         """
+        return self._first(self.opens, moment, tz, is_open=True)
+
+    def _first(self, changes: str, moment: datetime, tz: tzinfo, *, is_open: bool) -> datetime:
         try:
-            if self.is_open(moment, tz):
+            if self.is_open(moment, tz) is is_open:
                 return moment
             today = zones.highest_reading(moment, tz).date()
             for days in range(DAYS_LOOKED_AT):
-                opens = datetime.combine(today + timedelta(days=days), time.fromisoformat(self.opens))
-                at = zones.first_moment(opens, tz)
+                shown = datetime.combine(today + timedelta(days=days), time.fromisoformat(changes))
+                at = zones.first_moment(shown, tz)
                 # One that lies whole in an hour that is left out does not open on that day.
-                if at > moment and self.is_open(at, tz):
+                if at > moment and self.is_open(at, tz) is is_open:
                     return at
         except OverflowError:
             pass

@@ -109,6 +109,27 @@ def opening(entry: Entry, policy: Policy, at: datetime) -> datetime:
     return at if policy.window is None else policy.window.opening(at, zone_of(entry.zone))
 
 
+def once_open(run: Run, policy: Policy, at: datetime, *, stopped: bool) -> datetime:
+    """Return when a run is tried again, from *at* on; what somebody asked for does not wait for a window.
+
+    Args: *stopped* because its window closes, perhaps shortly before that: it goes on when it opens the next time.
+    """
+    if policy.window is None or is_let_through(run):
+        return at
+    try:
+        tz = zone_of(run.entry.zone)
+    except CronsError:
+        return at  # an ending is written down whatever cannot be read; beginning looks again
+    return policy.window.opening(policy.window.closing(at, tz) if stopped else at, tz)
+
+
+def closing(run: Run, policy: Policy, at: datetime) -> datetime | None:
+    """Return when the window closes that lets *run* go on at *at*; None where nothing bounds it."""
+    if policy.window is None or is_let_through(run):
+        return None
+    return policy.window.closing(at, zone_of(run.entry.zone))
+
+
 def is_readable(entry: Entry) -> bool:
     """Say whether an entry's policy, its zone where it has a window, and its arguments can be read.
 

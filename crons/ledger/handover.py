@@ -11,7 +11,7 @@ from crons.conf import conf
 from crons.exceptions import CronsError
 from crons.jobs import Policy
 from crons.ledger import queries
-from crons.ledger.entries import account_of, key_of, policy_of
+from crons.ledger.entries import account_of, closing, key_of, policy_of
 from crons.models import Attempt, Run
 from crons.verdicts import Kind
 
@@ -39,6 +39,7 @@ def message(run: Run, policy: Policy, deployment: str) -> RunMessage:
 
 def _begun(attempt: Attempt, run: Run, last_success: datetime | None) -> Begun:
     entry = run.entry
+    policy = policy_of(entry)
     return Begun(
         attempt=attempt.pk,
         run=run.pk,
@@ -51,11 +52,12 @@ def _begun(attempt: Attempt, run: Run, last_success: datetime | None) -> Begun:
         since=_since(run, last_success),
         until=run.slot_at or run.planned_at,
         slot_at=run.slot_at,
-        timeout=policy_of(entry).timeout,
+        timeout=policy.timeout,
         lease=conf.lease,
         args={**entry.args, **(run.args or {})},
         executor=attempt.executor,
         instance=attempt.instance,
+        closes_at=closing(run, policy, attempt.begun_at),
     )
 
 

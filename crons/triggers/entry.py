@@ -13,10 +13,10 @@ from crons.declarations import arguments
 from crons.exceptions import LedgerUnavailable, UnknownJob
 from crons.jobs import registry, unknown_here
 from crons.models import Entry, Run
-from crons.presentation import WaitsFor, describe_wait, utc, waits_for_window
+from crons.presentation import WaitsFor, describe_wait, local, utc, waits_for_window
 from crons.triggers.following import POLL_SECONDS, Follower, current_attempt
 from crons.triggers.session import LONGEST_AHEAD, LONGEST_LOOK_SECONDS, Session
-from crons.verdicts import Kind, State, Verdict
+from crons.verdicts import Kind, Outcome, State, Verdict
 
 # A bare crontab line may fire a little early or late; further away it is a person's wish.
 NEAR = timedelta(seconds=60)
@@ -134,6 +134,11 @@ class EntryTrigger:
 
     def _is_before_window(self, run: Run) -> bool:
         window, now = ledger.policy_or_default(run.entry).window, ledger.database_now()
+        last = current_attempt(run) if run.state == State.WAITING else None
+        if last is not None and last.outcome == Outcome.CONTINUED and run.wake_at is not None and run.wake_at > now:
+            opens = f"goes on when it opens, at {local(run.wake_at, run.entry.zone)}"
+            self.say(f"run {run.pk} of {run.entry.name} stopped at its window's end, and {opens}.")
+            return True
         if not waits_for_window(run.state, run.sends, run.wake_at, window, now):
             return False
         why = describe_wait(run, WaitsFor.WINDOW, None, 0)

@@ -13,7 +13,7 @@ from crons import ledger
 from crons.conf import conf
 from crons.models import Attempt, AuditEvent, Run
 from crons.presentation import UNWANTED, describe_run, length, local, readable, readable_line, waits_for_window, words
-from crons.verdicts import MEANINGS, Kind, State, Verdict, named_error
+from crons.verdicts import MEANINGS, Kind, Outcome, State, Verdict, named_error
 from crons.watch.usual import ENOUGH, NEWEST, Amount, Percentiles
 from crons.web import rights
 
@@ -231,7 +231,9 @@ def _sentences(run: Run, attempts: list[Attempt], now: datetime) -> list[str]:
     if run.tries > 1:
         told.append(f"It was tried {run.tries} times.")
     if run.state == State.WAITING and run.wake_at:
-        told.append(f"It waits for its next try: {length(run.wake_at - now)} from now." if run.wake_at > now
+        goes_on = bool(attempts) and attempts[0].outcome == Outcome.CONTINUED
+        what = "It stopped at its window's end, and goes on" if goes_on else "It waits for its next try"
+        told.append(f"{what}: {length(run.wake_at - now)} from now." if run.wake_at > now
                     else "It waits for its turn.")  # fmt: skip
     if run.wake_at and waits_for_window(run.state, run.sends, run.wake_at, window, now):
         opens = f"{length(run.wake_at - now)} from now, at {local(run.wake_at, zone)}"

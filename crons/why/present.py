@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from crons.presentation import WaitsFor, length, waits_for, waits_for_window
-from crons.verdicts import State
+from crons.verdicts import Outcome, State
 from crons.why.facts import InTheWay, PauseFacts, RunFacts, Scheduler
 from crons.why.saying import (
     Story,
@@ -25,7 +25,9 @@ def tell_open(story: Story, run: RunFacts) -> None:
     if run.state == State.RUNNING:
         _tell_running(story, run)
     elif run.wake_at is not None and run.wake_at > now and run.state == State.WAITING:
-        story.end("waiting", f"not over: it is tried again at {story.at(run.wake_at)} ({story.away(run.wake_at)})")
+        goes_on = bool(run.attempts) and run.attempts[-1].outcome == Outcome.CONTINUED
+        again = "it goes on" if goes_on else "it is tried again"
+        story.end("waiting", f"not over: {again} at {story.at(run.wake_at)} ({story.away(run.wake_at)})")
         if story.facts.entry.window is not None and run.asked_at is None:
             story.tell(f"Its job begins only from {story.facts.entry.window} ({story.facts.entry.zone}).")
         story.do(f"nothing; to give it up: {crons(f'cancel {run.id} --reason …')}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from datetime import UTC, datetime, timedelta
 from zoneinfo import ZoneInfo
@@ -11,12 +12,14 @@ from django.utils import timezone
 from hypothesis import given
 from hypothesis import strategies as st
 
-from crons import ledger
+from crons import Context, ToBeContinued, ledger
 from crons.exceptions import InvalidJob
+from crons.executors.process.wire import begun_as_json, begun_from_json
+from crons.executors.runner import call
 from crons.jobs.policies import Policy, Retry
 from crons.jobs.windows import Window
 from crons.models import Entry, Run
-from crons.verdicts import Outcome
+from crons.verdicts import Ending, Outcome
 from crons.watch.waiting import waiting
 from tests.crons.conftest import NOON, minutes
 
@@ -121,6 +124,10 @@ def test_the_next_opening_is_the_first(opens, closes, moment, zone):
     found = window.opening(moment, tz)
 
     assert window.is_open(found, tz)
+    closes = window.closing(found, tz)
+    assert found < closes
+    assert not window.is_open(closes, tz)
+    assert window.is_open(closes - timedelta.resolution, tz)
     assert moment <= found < moment + timedelta(hours=75)
     assert window.opening(found, tz) == found
     if found > moment:
@@ -313,6 +320,122 @@ def test_without_a_window_nothing_is_kept_of_one():
     """Rows that were written before windows were stay as they are."""
     assert "window" not in Policy().as_json()
     assert Policy.from_json(Policy(window=NIGHT).as_json()).window == NIGHT
+
+
+@pytest.fixture
+def nightly(led, make_entry):
+    """A run that has worked since 23:00."""
+    make_entry(schedule="0 23 * * *", since=NOON, window=NIGHT, retry=Retry(1, HOUR), idempotent=True)
+    led.record(at(11))
+    (begun,) = led.begin(at(11))
+    return begun
+
+
+def state():
+    return Run.objects.order_by("pk").values_list("state", "wake_at", "verdict", "tries").first()
+
+
+@pytest.mark.parametrize("stops_at", [17.9, 18, 18.5])
+def test_what_stops_at_its_windows_end_goes_on_the_next_night(led, nightly, stops_at):
+    """The same run, with its key; also where it stopped a little before, or after a long last batch."""
+    assert nightly.closes_at == at(18)
+
+    led.finish(nightly, at(stops_at), Outcome.CONTINUED, "3 of 7 done")
+
+    assert state() == ("waiting", at(34), "", 1)
+    assert Run.objects.get().detail == "try 1 continued: 3 of 7 done"
+    assert led.begin(at(33)) == []
+    (again,) = led.begin(at(34))
+    assert (again.run, again.key, again.number, again.closes_at) == (nightly.run, nightly.key, 2, at(42))
+    led.finish(again, at(35))
+    assert state() == ("done", None, "succeeded", 2)
+
+
+def test_nights_of_work_use_up_no_retries(led, nightly):
+    """A failure in the third night is tried again as one in the first would be, and then no more."""
+    begun = nightly
+    for night in (1, 2):
+        led.finish(begun, at(18 + 24 * (night - 1)), Outcome.CONTINUED, "more to do")
+        (begun,) = led.begin(at(10 + 24 * night))
+    led.finish(begun, at(59), Outcome.FAILED, "no")
+
+    assert state() == ("waiting", at(60), "", 3)
+    (begun,) = led.begin(at(60))
+    led.finish(begun, at(61), Outcome.FAILED, "no")
+    assert state() == ("done", None, "failed", 4)
+
+
+def test_the_next_nights_slot_leaves_the_night_to_the_run_that_goes_on(led, nightly):
+    """Two of them at once would be overlap; which of them is skipped is no matter of chance."""
+    led.finish(nightly, at(18), Outcome.CONTINUED, "more to do")
+    (again,) = led.begin(at(34))
+    led.record(at(35))
+
+    assert led.begin(at(35)) == []
+
+    assert again.run == nightly.run
+    assert list(Run.objects.order_by("pk").values_list("verdict", "reason")) == [("", ""), ("skipped", "overlap")]
+
+
+def test_what_somebody_stops_does_not_go_on(led, nightly):
+    """The job may have noticed its window's end before it noticed that."""
+    ledger.request_cancel(nightly.run, at(17.9), reason="enough", by="ann")
+    led.finish(nightly, at(18), Outcome.CONTINUED, "more to do")
+
+    assert state() == ("done", None, "cancelled", 1)
+
+
+def test_a_window_that_is_gone_meanwhile_holds_nobody_up(led, nightly):
+    """Its run goes on at once then: nothing says that it should wait."""
+    Entry.objects.update(policy={})
+    led.finish(nightly, at(18), Outcome.CONTINUED, "more to do")
+
+    assert state() == ("waiting", at(18), "", 1)
+
+
+def test_nothing_bounds_what_has_no_window_or_was_asked_for(led, make_entry):
+    """Whoever types it by day wants it done by day."""
+    make_entry(schedule=DAILY, since=NOON, window=NIGHT)
+    make_entry("other", schedule=DAILY, since=NOON)
+    for name in ("heartbeat", "other"):
+        ledger.request(name, NOON, "test", by="ann")
+
+    assert [begun.closes_at for begun in led.begin(NOON)] == [None, None]
+
+
+def _context(closes_at):
+    return Context("entry", "job", "k", 1, 1, "slot", "test", NOON, NOON, NOON, closes_at=closes_at)
+
+
+def test_a_job_says_that_it_is_to_be_continued():
+    """Its words stand with the attempt, and no traceback: nothing is wrong."""
+
+    def job(context):
+        if context.should_stop:
+            raise ToBeContinued("3 of 7 done")
+
+    assert call(job, _context(NOON)) == Ending(Outcome.CONTINUED, "3 of 7 done")
+    assert call(job, _context(timezone.now() + HOUR)).outcome == Outcome.SUCCEEDED
+    assert call(job, _context(None)).outcome == Outcome.SUCCEEDED
+
+
+def test_without_a_window_nothing_says_when_it_would_go_on():
+    """Else it would begin again at once, and so all day."""
+
+    def job(context):
+        raise ToBeContinued("3 of 7 done")
+
+    ending = call(job, _context(None))
+
+    assert ending.outcome == Outcome.FAILED
+    assert ending.error.rstrip().endswith("ToBeContinued: 3 of 7 done")
+
+
+def test_the_moment_passes_to_the_jobs_process(nightly):
+    """As JSON, as all of it."""
+    sent = json.loads(json.dumps(begun_as_json(nightly)))
+
+    assert begun_from_json(sent) == nightly
 
 
 def test_pages_say_that_a_slot_waits_and_until_when(staff, make_entry, led):

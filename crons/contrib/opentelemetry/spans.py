@@ -68,7 +68,7 @@ def _describe(span: trace.Span, ending: Ending) -> None:
     span.set_attribute("crons.outcome", "not_started" if ending.unstarted is not None else str(ending.outcome))
     if ending.exit_code is not None:
         span.set_attribute("process.exit.code", ending.exit_code)
-    if ending.outcome == Outcome.SUCCEEDED:
+    if ending.outcome in (Outcome.SUCCEEDED, Outcome.CONTINUED):
         return
     named = named_error(ending.error)
     if ending.error.startswith(_TRACEBACKS):

@@ -17,7 +17,7 @@ _CALLED, _REFUSAL, _FAILURE, _ENDING = 0, 8, 4096, 4096 + _AREA_BYTES
 _LONGEST_REFUSAL = 600  # characters, of which JSON makes up to six bytes each
 _LENGTH_BYTES = 4
 # What a job can say; the rest is seen from outside.
-_OUTCOMES = frozenset({Outcome.SUCCEEDED, Outcome.FAILED})
+_OUTCOMES = frozenset({Outcome.SUCCEEDED, Outcome.FAILED, Outcome.CONTINUED})
 
 
 @dataclass(frozen=True)

@@ -19,6 +19,7 @@ SEND_PATIENCE_SECONDS = 5.0
 _CLOSE_ON_EXEC = getattr(socket, "MSG_CMSG_CLOEXEC", 0)
 
 Message = dict[str, Any]
+MOMENTS = ("since", "until", "slot_at", "closes_at")
 
 
 def pair() -> tuple[socket.socket, socket.socket]:
@@ -79,9 +80,7 @@ def begun_as_json(begun: Begun) -> Message:
     return {
         **vars(begun),
         "args": dict(begun.args),
-        "since": begun.since.isoformat(),
-        "until": begun.until.isoformat(),
-        "slot_at": begun.slot_at and begun.slot_at.isoformat(),
+        **{name: at.isoformat() for name in MOMENTS if (at := getattr(begun, name)) is not None},
         "timeout": None if begun.timeout is None else begun.timeout.total_seconds(),
         "lease": begun.lease.total_seconds(),
     }
@@ -89,6 +88,6 @@ def begun_as_json(begun: Begun) -> Message:
 
 def begun_from_json(data: Mapping[str, Any]) -> Begun:
     """Read what begun_as_json wrote."""
-    moments = {name: data[name] and datetime.fromisoformat(data[name]) for name in ("since", "until", "slot_at")}
+    moments = {name: data[name] and datetime.fromisoformat(data[name]) for name in MOMENTS}
     timeout = None if data["timeout"] is None else timedelta(seconds=data["timeout"])
     return Begun(**{**data, **moments, "timeout": timeout, "lease": timedelta(seconds=data["lease"])})

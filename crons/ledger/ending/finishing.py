@@ -10,10 +10,10 @@ from django.db.models.functions import Now
 
 from crons.attempts import Chunk, Finished, Renewed
 from crons.conf import conf
-from crons.exceptions import CronsError, LedgerUnavailable
+from crons.exceptions import LedgerUnavailable
 from crons.ledger import rows
 from crons.ledger.ending.verdict import ENDED, announce, announce_finished, end
-from crons.ledger.entries import is_let_through, opening, policy_or_default
+from crons.ledger.entries import once_open, policy_or_default
 from crons.ledger.transactions import lock_all, verb, writing
 from crons.models import Attempt, OutputChunk, Run
 from crons.planner import after_ending
@@ -114,9 +114,12 @@ def conclude(attempt: Attempt, *, final: bool = False) -> None:
     run, now = attempt.run, attempt.ended_at or attempt.begun_at
     ending = Ending(Outcome(attempt.outcome), attempt.error, final=final)
     asked = attempt.cancel_requested_at is not None
-    following = after_ending(ending, run.tries, policy_or_default(run.entry), now, asked=asked)
+    policy = policy_or_default(run.entry)
+    tries = run.tries if policy.window is None else run.tries - _stopped_tries(run)
+    following = after_ending(ending, tries, policy, now, asked=asked)
     if following.verdict is None:
-        run.state, run.wake_at, run.active_key = State.WAITING, _once_open(run, following.again_at or now), None
+        again_at = once_open(run, policy, following.again_at or now, stopped=ending.outcome == Outcome.CONTINUED)
+        run.state, run.wake_at, run.active_key = State.WAITING, again_at, None
         detail = f"try {run.tries} {attempt.outcome.replace('_', ' ')}: {named_error(attempt.error)}"
         run.detail = detail.removesuffix(": ")[:255]
         return
@@ -125,14 +128,9 @@ def conclude(attempt: Attempt, *, final: bool = False) -> None:
         run.inspect_at = now
 
 
-def _once_open(run: Run, again_at: datetime) -> datetime:
-    """Return when a run is tried again, once its window lets it; what somebody asked for does not wait for that."""
-    if is_let_through(run):
-        return again_at
-    try:
-        return opening(run.entry, policy_or_default(run.entry), again_at)
-    except CronsError:
-        return again_at  # an ending is written down whatever cannot be read; beginning looks again
+def _stopped_tries(run: Run) -> int:
+    """Count the tries that stopped at their window's end: work of ten nights has not failed nine times."""
+    return Attempt.objects.using(run._state.db).filter(run=run, outcome=Outcome.CONTINUED).count()
 
 
 def _chunk(chunk: Chunk, now: datetime) -> OutputChunk:
