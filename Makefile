@@ -25,13 +25,14 @@ python := $(VENV)/bin/python
 # What builds a release and the docs site is no dependency of the tests: an environment of its own.
 release_venv := $(if $(filter $(abspath .venv),$(VENV)),$(abspath .venv-release),$(VENV))
 
-.PHONY: help setup run run-celery demo-big test test-slow test-contrib test-django61 check fix bench lock release docs clean
+.PHONY: help setup run demo-break demo-mend run-celery demo-big test test-slow test-contrib test-django61 check fix bench lock release docs clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' Makefile
 	@echo
 	@printf '  %s\n' \
 		'PORT=8123 make run    another port' \
+		'PAST=0 make run       without the week that is played at the first start' \
 		'PYTHON=python3.12     the interpreter that makes the virtual environment' \
 		'VENV=path             another virtual environment than .venv' \
 		'DATABASE_URL=...      the PostgreSQL that make test uses instead of its own' \
@@ -43,6 +44,12 @@ setup: ## make .venv and install the pinned dependencies
 
 run: setup ## run the demo on SQLite: web server and scheduler, until Ctrl-C
 	@exec $(python) deploy/run_demo.py
+
+demo-break: setup ## break something in the running demo; docs/tour.md goes along
+	@$(python) deploy/demo/breaking.py break
+
+demo-mend: setup ## mend what demo-break broke
+	@$(python) deploy/demo/breaking.py mend
 
 run-celery: setup ## run the distributed set: PostgreSQL, Redis, two of each part, until Ctrl-C
 	@exec $(python) deploy/run_celery.py

@@ -20,6 +20,7 @@ from gql.transport.exceptions import TransportError
 
 from crm.api_transport import Answer, Transport, within
 from crm.graph.trusted import Trusted
+from crons import GiveUp
 
 DEFAULT_URL = "http://127.0.0.1:8000/graphql"
 MAX_ANSWER_BYTES = 5_000_000
@@ -35,6 +36,10 @@ _HINTS = {
 
 class ApiFailed(Exception):
     """GraphQL did not give the whole answer: nothing of it may be used."""
+
+
+class ApiRefused(ApiFailed, GiveUp):
+    """The token opens nothing, or not this: a person has to look, and the next tries would be refused as well."""
 
 
 @dataclass(frozen=True)
@@ -87,7 +92,7 @@ class ApiClient:
             try:
                 rows, after = self._page(document, connection, {**(variables or {}), "after": after}, seen)
             except ApiFailed as error:
-                raise ApiFailed(f"{connection}, page {len(seen) + 1} (after {count} rows): {error}") from error
+                raise type(error)(f"{connection}, page {len(seen) + 1} (after {count} rows): {error}") from error
             yield rows
             count += len(rows)
             if after is None:
@@ -121,7 +126,8 @@ class ApiClient:
         finally:
             transport.close()  # type: ignore[no-untyped-call]
         if result.errors is not None:
-            raise ApiFailed(self._masked(_errors(self.url, result.errors)))
+            failed = ApiRefused if _codes(result.errors) & _HINTS.keys() else ApiFailed
+            raise failed(self._masked(_errors(self.url, result.errors)))
         if answer.status != 200 or not isinstance(result.data, dict):
             raise ApiFailed(self._masked(f"{self.url} answered {_seen(answer)}. Expected HTTP 200 with data."))
         return result.data
@@ -215,12 +221,20 @@ def _reason(error: BaseException) -> str:
     return _shown(getattr(error, "strerror", None) or str(error) or type(error).__name__)
 
 
+def _codes(errors: Any) -> set[str]:
+    return {_code(each) for each in (errors if isinstance(errors, list) else [errors])}
+
+
+def _code(error: Any) -> str:
+    extensions = error.get("extensions") if isinstance(error, dict) else None
+    return str(extensions.get("code") or "") if isinstance(extensions, dict) else ""
+
+
 def _errors(url: str, errors: Any) -> str:
     messages, hints = [], {}
     for each in errors if isinstance(errors, list) else [errors]:
         found = each if isinstance(each, dict) else {"message": each}
-        extensions = found.get("extensions")
-        code = str(extensions.get("code") or "") if isinstance(extensions, dict) else ""
+        code = _code(each)
         messages.append(_shown(str(found.get("message"))) + (f" ({code})" if code else ""))
         hints[_HINTS.get(code, "")] = True
     return f"{url} answered with errors: {'; '.join(messages[:3]) or 'an empty list of them'}{''.join(hints)}"

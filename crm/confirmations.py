@@ -26,8 +26,8 @@ CUT_OFF_AFTER = timedelta(minutes=10)
 # The job's timeout is longer: one that is killed in the middle of a mail leaves an order half done.
 SENDING_SECONDS = 120.0
 CUT_OFF = (
-    "its sender was cut off, so whether the mail went nobody knows, and no second one is sent. Ask the mail server, "
-    "then choose in the admin's list of orders: 'Confirmation has arrived' or 'Send the confirmation again'"
+    "its sender was cut off, so nobody knows whether the mail went. Ask the mail server, "
+    "then choose in the admin's orders: 'Confirmation has arrived' or 'Send the confirmation again'"
 )
 
 

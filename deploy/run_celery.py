@@ -28,6 +28,7 @@ from run_demo import (
     answers,
     end_with_parent,
     folder_problem,
+    login,
     manage,
     port_problem,
     say,
@@ -143,6 +144,8 @@ class Demo:
             "CRM_GRAPHQL_URL": f"http://{HOST}:{port}/graphql",
             **os.environ,
             "CRM_STATE_DIR": str(VAR / "state"),
+            "PAST": "0",  # the shop of `make run` has one; here it is what happens now that is to be seen
+            "DEMO_LOGIN_FILE": str(VAR / "demo_login"),
             "DATABASE_URL": self._postgres.url,
             "CRM_BROKER_URL": f"redis://:{password}@{HOST}:{port + 2}/0",
             "PORT": str(port),
@@ -251,6 +254,7 @@ class Demo:
                 [
                     "",
                     *lines,
+                    f"  Log in   {login(VAR / 'demo_login')}",
                     f"  Broker   redis://{HOST}:{self._port + 2}, password in {VAR}/redis_password",
                     f"  Database {self._postgres.url}",
                     f"  Logs     {self._run_dir}/log",

@@ -1,7 +1,7 @@
 """Run the demo: the web server and the scheduler, on SQLite, until Ctrl-C (`make run`).
 
 A small supervisor in the foreground. It brings back what dies, and nothing it started outlives it.
-PORT is the web server's port, default 8000.
+PORT is the web server's port, default 8000. PAST=0 leaves out the shop's past: the ledger is empty then.
 """
 
 import contextlib
@@ -15,6 +15,7 @@ import tempfile
 import threading
 import time
 from collections import deque
+from collections.abc import Iterable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import TextIO
@@ -28,13 +29,11 @@ QUICK_DEATH_SECONDS = 10.0
 QUICK_DEATHS = 5
 LONGEST_PAUSE_SECONDS = 30.0
 LAST_LINES = 15
-SET_UP = (
-    ("migrate", "--no-input", "--verbosity=0"),
-    ("crons", "sync"),
-    ("demo_data",),
-    ("service_token", "jobs"),
-    ("ensure_admin",),
-)
+# The past comes before the sync: what is declared now was declared a week ago.
+BEFORE = (("migrate", "--no-input", "--verbosity=0"), ("demo_data",))
+AFTER = (("crons", "sync"), ("service_token", "jobs"))
+# Name and password of the account that the set-up made, for as long as they open.
+LOGIN = Path(os.environ.get("DEMO_LOGIN_FILE") or ROOT / "var" / "demo_login")
 JOBS = ("crons", "list")
 
 _COLOURS = {"web": 36, "cron": 33}
@@ -177,7 +176,8 @@ class Demo:
             return
         listing = jobs.stdout.rstrip() or jobs.stderr.rstrip()
         places = [("Jobs", "/crons/"), ("Admin", "/admin/"), ("GraphQL", "/graphql")]
-        lines = [listing, "", *(f"  {name:<8} {self._url}{path}" for name, path in places), ""]
+        lines = [listing, "", *(f"  {name:<8} {self._url}{path}" for name, path in places)]
+        lines += [f"  {'Log in':<8} {login()}", f"  {'Look':<8} docs/tour.md: what there is to see, in two minutes", ""]
         say("\n".join(["", *lines, "Ctrl-C stops both.", ""]))
 
     def _end(self) -> None:
@@ -211,18 +211,35 @@ def main() -> int:
 
 
 def set_up() -> int:
-    """Call the commands of SET_UP in this one process: Django starts once, which is most of the time."""
+    """Make all that the demo needs in this one process: Django starts once, which is most of the time."""
     sys.path.insert(0, str(ROOT))
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "crm.settings")
     from django.core.management import execute_from_command_line  # the supervisor itself needs no Django
 
-    for arguments in SET_UP:
-        try:
-            execute_from_command_line(["manage.py", *arguments])
-        except SystemExit as end:
-            if end.code:
-                raise
+    def call(commands: Iterable[Sequence[str]]) -> None:
+        for arguments in commands:
+            try:
+                execute_from_command_line(["manage.py", *arguments])
+            except SystemExit as end:
+                if end.code:
+                    raise
+
+    call(BEFORE)
+    from deploy.demo import account, past  # they need Django to be set up
+
+    if os.environ.get("PAST") != "0":
+        say(past.make(announce=say))
+    call(AFTER)
+    account.ensure(LOGIN)
     return 0
+
+
+def login(path: Path = LOGIN) -> str:
+    """Give name and password as they stand beside the address."""
+    with contextlib.suppress(OSError, ValueError):
+        name, password = path.read_text().split()
+        return f"as {name}, password {password}"
+    return "as the superuser you know; a new password: .venv/bin/python manage.py changepassword NAME"
 
 
 def port_problem(text: str) -> str:

@@ -7,6 +7,7 @@ import pytest
 
 from crm.api_client import ApiClient, ApiFailed, jobs_token
 from crm.graph import trusted
+from crons import GiveUp
 
 from .graphql_server import order, page, send
 
@@ -104,6 +105,17 @@ def test_failed_mutation_is_not_sent_again(client, graphql, status):
 def test_anything_but_the_whole_answer_fails_and_is_shown(client, graphql, answer, message):
     """Errors with HTTP 200, half an answer, a login page: none of them is "nothing there"."""
     assert told(client, graphql, answer).startswith(message)
+
+
+@pytest.mark.parametrize(("code", "is_final"), [("UNAUTHENTICATED", True), ("FORBIDDEN", True), ("INTERNAL", False)])
+def test_refused_token_ends_a_job_for_good(client, graphql, code, is_final):
+    """The next tries would be refused as well, and people would hear of it minutes later."""
+    graphql.answers = [{"errors": [{"message": "no", "extensions": {"code": code}}]}]
+
+    with pytest.raises(ApiFailed) as failure:
+        list(client.pages(HELLO, "orders"))
+
+    assert isinstance(failure.value, GiveUp) is is_final
 
 
 def test_secret_that_the_server_repeats_is_masked(client, graphql):

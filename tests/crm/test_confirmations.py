@@ -107,8 +107,8 @@ def test_sender_that_was_cut_off_is_told_of_until_somebody_has_looked(order, cap
             cron.send_order_confirmations()
 
     text = (
-        "its sender was cut off, so whether the mail went nobody knows, and no second one is sent. Ask the mail "
-        "server, then choose in the admin's list of orders: 'Confirmation has arrived' or 'Send the confirmation again'"
+        "its sender was cut off, so nobody knows whether the mail went. Ask the mail server, "
+        "then choose in the admin's orders: 'Confirmation has arrived' or 'Send the confirmation again'"
     )
     assert str(failed.value) == f"1 confirmations are not sent, the first, of order {order.pk}: {text}"
     assert capsys.readouterr().out == f"Sent 0 confirmations.\nOrder {order.pk}: {text}\n" * 2

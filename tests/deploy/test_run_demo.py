@@ -45,6 +45,7 @@ run_demo.LONGEST_PAUSE_SECONDS = 0.1
 run_demo.QUICK_DEATH_SECONDS = 1000
 run_demo.set_up_command = lambda: stand_in({set_up!r})
 run_demo.web_command = lambda port: stand_in({web!r})
+run_demo.login = lambda: "as admin, password s3cret"
 run_demo.manage = lambda *verbs: stand_in({cron!r} if "serve" in verbs else "print('the jobs')")
 sys.exit(run_demo.Demo({port}).run())
 """
@@ -98,6 +99,7 @@ def test_says_where_what_and_how_to_stop(start):
     demo.wait_for("^the jobs$")
     demo.wait_for(f"Admin +http://127.0.0.1:{demo.port}/admin/$")
     demo.wait_for(f"GraphQL +http://127.0.0.1:{demo.port}/graphql$")
+    demo.wait_for("Log in +as admin, password s3cret$")
     demo.wait_for("^Ctrl-C stops both.$")
 
 
@@ -173,7 +175,11 @@ def test_children_end_with_a_killed_supervisor(start):
 def test_set_up_gives_the_jobs_a_token_once_also_when_two_start(own_database, tmp_path):
     """Without it the first reminder would fail; each start making another would fill the list."""
     path = tmp_path / "jobs_token"
-    env = {**own_database.env, "DJANGO_SETTINGS_MODULE": "crm.settings", "CRM_DEBUG": "1", "CRM_TOKEN_FILE": str(path)}
+    login = tmp_path / "login"
+    env = {
+        **own_database.env, "DJANGO_SETTINGS_MODULE": "crm.settings", "CRM_DEBUG": "1", "CRM_TOKEN_FILE": str(path),
+        "PAST": "0", "DEMO_LOGIN_FILE": str(login),
+    }  # fmt: skip
     own_database.migrate()
     give = [sys.executable, str(DEPLOY.parent / "manage.py"), "service_token", "jobs"]
 
@@ -190,6 +196,9 @@ def test_set_up_gives_the_jobs_a_token_once_also_when_two_start(own_database, tm
     assert path.read_text() == text
     assert path.stat().st_mode & 0o777 == 0o600
     assert text.strip() not in third.stdout + third.stderr
+    name, password = login.read_text().split()
+    assert (name, login.stat().st_mode & 0o777) == ("admin", 0o600)
+    assert password not in third.stdout + third.stderr
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,1 @@
+"""What only the demo has: a shop's past, and something to break; nothing of it is installed, or runs elsewhere."""
