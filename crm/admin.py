@@ -16,6 +16,7 @@ from crm.archives import admin as archives_admin  # noqa: F401 (registers what i
 from crm.digests import admin as digests_admin  # noqa: F401 (registers what it shows)
 from crm.imports import admin as imports_admin  # noqa: F401 (registers what it shows)
 from crm.models import Customer, CustomerTombstone, Order, OrderItem, Product, Restock, ServiceToken, StockMovement
+from crm.run_links import run_link
 from crm.webhooks import admin as webhooks_admin  # noqa: F401 (registers what it shows)
 from crm.webhooks import events
 
@@ -159,7 +160,7 @@ class OrderAdmin(PlainAdmin):
 
 @admin.register(CustomerTombstone)
 class CustomerTombstoneAdmin(ReadOnlyAdmin):
-    list_display = ["deleted", "became", "reason", "orders_shown", "run_key"]
+    list_display = ["deleted", "became", "reason", "orders_shown", "run"]
     list_filter = ["became"]
     search_fields = ["run_key"]
     search_help_text = "The customer's whole e-mail address or id, or part of the run"
@@ -177,6 +178,10 @@ class CustomerTombstoneAdmin(ReadOnlyAdmin):
     def deleted(self, tombstone: CustomerTombstone) -> str:
         return moment_shown(tombstone.deleted_at)
 
+    @admin.display(description="run", ordering="run_key")
+    def run(self, tombstone: CustomerTombstone) -> str:
+        return run_link(tombstone.run_key)
+
     @admin.display(description="orders deleted along", ordering="orders")
     def orders_shown(self, tombstone: CustomerTombstone) -> str:
         return intcomma(tombstone.orders)
@@ -184,13 +189,13 @@ class CustomerTombstoneAdmin(ReadOnlyAdmin):
 
 @admin.register(StockMovement)
 class StockMovementAdmin(ReadOnlyAdmin):
-    list_display = ["moved", "product_name", "change", "reason", "stock_after", "key"]
+    list_display = ["moved", "product_name", "change", "reason", "stock_after", "made_by"]
     list_filter = ["reason"]
     list_select_related = ["product"]
     search_fields = ["=key"]
     search_help_text = "The run's key, or the order such as order-17"
     date_hierarchy = "created_at"
-    fields = readonly_fields = ("product", "delta", "reason", "key", "stock_after", "created_at")
+    fields = readonly_fields = ("product", "delta", "reason", "made_by", "stock_after", "created_at")
 
     @admin.display(description="moved", ordering="created_at")
     def moved(self, movement: StockMovement) -> str:
@@ -200,6 +205,10 @@ class StockMovementAdmin(ReadOnlyAdmin):
     def product_name(self, movement: StockMovement) -> str:
         return movement.product.name
 
+    @admin.display(description="run or order", ordering="key")
+    def made_by(self, movement: StockMovement) -> str:
+        return run_link(movement.key)
+
     @admin.display(description="change", ordering="delta")
     def change(self, movement: StockMovement) -> str:
         return f"{movement.delta:+}"
@@ -207,10 +216,14 @@ class StockMovementAdmin(ReadOnlyAdmin):
 
 @admin.register(Restock)
 class RestockAdmin(ReadOnlyAdmin):
-    list_display = ["key", "restocked", "count"]
+    list_display = ["key", "restocked", "count", "run"]
     search_fields = ["=key"]
     search_help_text = "The run's key"
-    fields = readonly_fields = ("key", "created_at", "count")
+    fields = readonly_fields = ("run", "created_at", "count")
+
+    @admin.display(description="run", ordering="key")
+    def run(self, restock: Restock) -> str:
+        return run_link(restock.key)
 
     @admin.display(description="restocked", ordering="created_at")
     def restocked(self, restock: Restock) -> str:

@@ -9,6 +9,7 @@ from django.views.decorators.csrf import csrf_exempt
 from django.views.generic import RedirectView
 
 from crm.digests.views import preferences
+from crm.run_links import run_of
 
 admin.site.site_header = admin.site.site_title = "CRM"
 admin.site.index_title = "Customers, products and orders"
@@ -30,6 +31,7 @@ def upload(request: HttpRequest) -> HttpResponseBase:
 
 urlpatterns = [
     path("", RedirectView.as_view(pattern_name="admin:index")),
+    path("admin/run/<path:key>", run_of, name="crm_run"),
     path("admin/", admin.site.urls),
     path("crons/", include("crons.urls")),
     path("mail/<str:token>", preferences, name="mail_preferences"),

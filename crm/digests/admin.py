@@ -11,11 +11,12 @@ from crm.admin_bases import PlainAdmin, ReadOnlyAdmin, moment_shown
 from crm.digests import outbox, rendering
 from crm.digests.models import Mail, Recipient, Report, SuppressedAddress
 from crm.digests.wording import money, title
+from crm.run_links import run_link
 
 
 @admin.register(Report)
 class ReportAdmin(ReadOnlyAdmin):
-    list_display = ["period_shown", "kind", "revenue", "orders", "made"]
+    list_display = ["period_shown", "kind", "revenue", "orders", "made", "made_by"]
     list_display_links = ["period_shown"]
     list_filter = ["kind"]
     search_fields = ["=period"]
@@ -76,13 +77,14 @@ class SuppressedAddressAdmin(PlainAdmin):
 class MailAdmin(ReadOnlyAdmin):
     """Each mail and what became of it; only what nobody knows the end of can be settled here."""
 
-    list_display = ["about", "state_shown", "reason", "due", "sent"]
+    list_display = ["about", "state_shown", "reason", "due", "sent", "planned_by"]
     list_filter = ["state", "kind"]
     search_fields = ["key", "=order", "recipient__email"]
     search_help_text = "Part of what it is about, such as 2026-11-21, an order's number, or a recipient's address"
     date_hierarchy = "created_at"
     fields = readonly_fields = (
-        "about", "recipient", "report", "order", "state_shown", "reason", "due", "tries", "tried_at", "sent", "run_key",
+        "about", "recipient", "report", "order", "state_shown", "reason", "due", "tries", "tried_at", "sent",
+        "planned_by",
     )  # fmt: skip
     actions = ["arrived", "send_again"]
 
@@ -105,6 +107,10 @@ class MailAdmin(ReadOnlyAdmin):
         if left := queryset.count() - len(settled):
             text = f"{left} mails were left alone: what became of them is known."
             self.message_user(request, text, messages.WARNING)
+
+    @admin.display(description="planned by run", ordering="run_key")
+    def planned_by(self, mail: Mail) -> str:
+        return run_link(mail.run_key)
 
     @admin.display(description="about", ordering="key")
     def about(self, mail: Mail) -> str:

@@ -1,7 +1,7 @@
 """The admin's pages: they open, need few statements, and let nobody touch a tombstone."""
 
 import re
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from django.contrib.admin.models import LogEntry
@@ -17,6 +17,8 @@ from django.utils import timezone
 from crm import stock, tokens
 from crm.customers import delete_inactive
 from crm.models import CustomerTombstone, Order, Product, Restock, ServiceToken, StockMovement
+from crons import api
+from crons.models import Entry, Run
 
 from .conftest import CUT, NOW
 
@@ -207,3 +209,28 @@ def test_site_opens_before_the_first_collectstatic(superuser, settings, tmp_path
 
 def test_front_page_leads_to_the_admin(client):
     assert client.get("/").headers["Location"] == "/admin/"
+
+
+def test_what_a_run_has_made_leads_to_its_page(superuser):
+    """From a stock that moved by itself people ask who did it, and whether all went well."""
+    api.sync()
+    entry = Entry.objects.get(name="update_low_stock")
+    at = datetime(2026, 11, 30, 12, tzinfo=UTC)
+    slot = Run.objects.create(entry=entry, slot_at=at, planned_at=at, recorded_at=at, state="done", trigger="test")
+    asked = api.run_now("update_low_stock", by="ann", key="a/b")
+    lamp = Product.objects.create(name="Lamp", price=1, stock=0)
+    keys = ["update_low_stock@2026-11-30T12:00:00Z", "update_low_stock#a/b", "order-17"]
+    for key in keys:
+        StockMovement.objects.create(product=lamp, delta=1, reason="restock", key=key, stock_after=1, created_at=at)
+
+    page = superuser.get("/admin/crm/stockmovement/").content.decode()
+    links = re.findall(r'href="(/admin/run/[^"]+)"', page)
+    led = [superuser.get(link) for link in sorted(links)]
+    lost = [
+        superuser.get(f"/admin/run/{key}").status_code
+        for key in ("update_low_stock@2026-11-29T12:00:00Z", "no_such@2026-11-30T12:00:00Z", "a@b", "a@2026-13-01", "x")
+    ]
+
+    assert [answer["Location"] for answer in led] == [f"/crons/runs/{asked.pk}", f"/crons/runs/{slot.pk}"]
+    assert "order-17" in page
+    assert lost == [404] * 5
