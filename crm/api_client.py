@@ -7,6 +7,7 @@ import json
 import os
 import re
 import stat
+import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -25,6 +26,8 @@ from crons import GiveUp
 DEFAULT_URL = "http://127.0.0.1:8000/graphql"
 MAX_ANSWER_BYTES = 5_000_000
 _MAX_TOKEN_BYTES = 1_000
+_LONGEST_WAIT_SECONDS = 90
+_MOST_WAITS = 5
 _SHOWN = 200
 _TOKEN = re.compile(r"[\x21-\x7e]+")
 _HINTS = {
@@ -62,7 +65,8 @@ class ApiClient:
     def ask(self, document: str | Trusted, variables: Mapping[str, Any] | None = None) -> dict[str, Any]:
         """Give the data that answers *document*, which is sent once: a mutation is never repeated here.
 
-        Of a trusted document only the id is sent.
+        Of a trusted document only the id is sent. Where the budget is spent (429), it is asked again after the wait
+        that the answer names.
 
         Raises: ApiFailed for anything but the whole answer.
         """
@@ -71,12 +75,21 @@ class ApiClient:
             request: GraphQLRequest = _ById(document.id, document.text, variable_values=given)
         else:
             request = GraphQLRequest(document, variable_values=given)
-        answer = Answer(self.max_bytes)
-        try:
-            return within(self.timeout_seconds, lambda: self._data(request, answer))
-        except (TransportError, TimeoutError) as error:
-            message = self._too_slow() if _is_timeout(error) else self._what_came(error, answer)
-        raise ApiFailed(self._masked(message))
+        waits = _MOST_WAITS
+        while True:
+            answer = Answer(self.max_bytes)
+            try:
+                return within(self.timeout_seconds, lambda: self._data(request, answer))  # noqa: B023 (called at once)
+            except ApiFailed as error:
+                failed = error
+            except (TransportError, TimeoutError) as error:
+                message = self._too_slow() if _is_timeout(error) else self._what_came(error, answer)
+                failed = ApiFailed(self._masked(message))
+            # Nothing was begun: the budget of this minute is spent, by this program or by another with its token.
+            if not (waits and 0 < answer.wait_seconds <= _LONGEST_WAIT_SECONDS):
+                raise failed  # here: what the library raised would be shown with it
+            waits -= 1
+            time.sleep(answer.wait_seconds)
 
     def pages(
         self, document: str | Trusted, connection: str, variables: Mapping[str, Any] | None = None

@@ -1,6 +1,7 @@
 """How a question goes over HTTP and its answer comes back: once, bounded in size and in time, followed nowhere."""
 
 import json
+import re
 import threading
 from collections.abc import Callable
 from io import BytesIO
@@ -51,6 +52,7 @@ class Answer(HTTPAdapter):
         self.max_bytes = max_bytes
         self.status = 0
         self.is_whole = False
+        self.wait_seconds = 0
         self.kind = self.location = self.text = ""
 
     def send(self, request: requests.PreparedRequest, *args: Any, **options: Any) -> requests.Response:
@@ -62,6 +64,8 @@ class Answer(HTTPAdapter):
         self.status = response.status_code
         self.kind = response.headers.get("Content-Type", "of no type").partition(";")[0]
         self.location = response.headers.get("Location", "")
+        wait = response.headers.get("Retry-After", "")
+        self.wait_seconds = int(wait) if self.status == 429 and re.fullmatch("[0-9]{1,6}", wait) else 0
         body = b""
         while piece := response.raw.read(65_536, decode_content=True):
             body += piece

@@ -301,6 +301,22 @@ class IdempotencyKey(models.Model):
         return f"{self.key} of {self.owner}"
 
 
+class CostBucket(models.Model):
+    """What somebody who asks GraphQL has spent of the budget of this minute. Unique: *owner*.
+
+    *whole_at* is when it is whole again, in microseconds of Unix time: one number, which one statement moves.
+    """
+
+    owner = models.CharField(max_length=60, unique=True, editable=False)
+    whole_at = models.BigIntegerField(editable=False, db_index=True)
+
+    class Meta:
+        ordering = ["-whole_at"]
+
+    def __str__(self) -> str:
+        return self.owner
+
+
 # Each subject keeps its tables beside its rules; Django looks for them here.
 from crm.archives.models import Archive  # noqa: E402
 from crm.digests.models import Mail, Recipient, Report, SuppressedAddress  # noqa: E402
@@ -309,6 +325,7 @@ from crm.webhooks import models as webhooks_models  # noqa: E402, F401
 
 __all__ = [
     "Archive",
+    "CostBucket",
     "Customer",
     "CustomerTombstone",
     "IdempotencyKey",

@@ -202,6 +202,15 @@ CRM_GRAPHQL_TIMEOUT = environment.whole("CRM_GRAPHQL_TIMEOUT", 30)
 if CRM_GRAPHQL_TIMEOUT == 0:
     raise ImproperlyConfigured("CRM_GRAPHQL_TIMEOUT=0 leaves no time to answer. Set it to seconds, such as 30.")
 CRM_STATEMENT_TIMEOUT = environment.whole("CRM_STATEMENT_TIMEOUT", 5)
+# Points for each minute (docs/crm/graphql.md); 0: no limit. One document may cost 5,000.
+CRM_COST_PER_MINUTE = environment.whole("CRM_COST_PER_MINUTE", 120_000)
+CRM_STRANGER_COST_PER_MINUTE = environment.whole("CRM_STRANGER_COST_PER_MINUTE", 6_000)
+for _name in ("CRM_COST_PER_MINUTE", "CRM_STRANGER_COST_PER_MINUTE"):
+    if 0 < globals()[_name] < 5_000:
+        raise ImproperlyConfigured(
+            f"{_name}={globals()[_name]} would refuse for ever what one document may cost. Set it to 5000 or more, or "
+            "to 0 for no limit."
+        )
 CRM_TOKEN_FILE = BASE_DIR / environment.text("CRM_TOKEN_FILE", "var/jobs_token")
 
 # ── mail and logs ─────────────────────────────────────────────────────────────────────────────────

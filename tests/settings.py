@@ -40,6 +40,8 @@ if django.VERSION >= (6, 1):
     MAILERS = {"default": {"BACKEND": _IN_MEMORY}}
 else:
     EMAIL_BACKEND = _IN_MEMORY
+# What is tested of an answer is the whole answer: the tests of the budget set one.
+CRM_COST_PER_MINUTE = CRM_STRANGER_COST_PER_MINUTE = 0
 PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
 # Pages are rendered without a collectstatic before.
 STORAGES["staticfiles"] = {"BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage"}

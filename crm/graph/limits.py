@@ -16,6 +16,7 @@ from graphql import GraphQLError, OperationDefinitionNode, OperationType, get_op
 from graphql.execution.values import get_variable_values
 from strawberry.extensions import SchemaExtension
 
+from crm.graph import budget as budgets
 from crm.graph import sizes
 from crm.graph.checked import Checked, Documents
 from crm.graph.errors import ClientError
@@ -99,7 +100,11 @@ class Limits(SchemaExtension):
 
     def on_operation(self) -> Iterator[None]:
         context = self.execution_context
-        budget = self._budget = budget_of(getattr(context.context, "request", None))
+        self._request = getattr(context.context, "request", None)
+        self._balance: budgets.Balance | None = None
+        self._cost = budgets.REFUSED_COST
+        self._is_paid = False
+        budget = self._budget = budget_of(self._request)
         # What graphql-core's parser takes; strawberry's type of them knows but one.
         options: Any = context.parse_options
         context.parse_options = options | {
@@ -108,6 +113,9 @@ class Limits(SchemaExtension):
             "max_source_length": budget.characters,
         }
         yield
+        # What could not be parsed never came to validation.
+        if not self._is_paid and context.result is not None and (refused := self._pay(budgets.REFUSED_COST)):
+            context.result.errors = refused
 
     def on_parse(self) -> Iterator[None]:
         context = self.execution_context
@@ -120,10 +128,22 @@ class Limits(SchemaExtension):
     def on_validate(self) -> Iterator[None]:
         # Set before validation, this skips strawberry's own, which reports up to a hundred mistakes with suggestions.
         try:
-            self.execution_context.pre_execution_errors = self._errors()
+            errors = self._errors()
         except ClientError as error:
-            self.execution_context.pre_execution_errors = [error]
+            errors = [error]
+        refused = self._pay(budgets.REFUSED_COST if errors else self._cost)
+        self.execution_context.pre_execution_errors = refused or errors
         yield
+
+    def get_results(self) -> dict[str, Any]:
+        """Give what the request has cost, for the extensions of its answer."""
+        return {"cost": self._balance.shown()} if self._balance else {}
+
+    def _pay(self, cost: int) -> list[GraphQLError]:
+        """Take *cost* from the budget of who asks; the error where it does not fit."""
+        self._is_paid = True
+        self._balance = budgets.charge(self._request, cost)
+        return [budgets.refusal(self._balance)] if self._balance and self._balance.wait_seconds else []
 
     def _errors(self) -> list[GraphQLError]:
         context, budget = self.execution_context, self._budget
@@ -141,6 +161,7 @@ class Limits(SchemaExtension):
         if size.introspects and not budget.suggests:
             raise ClientError("INTROSPECTION_OFF", "The schema is shown to staff and to service tokens only.")
         check(size, budget)
+        self._cost = size.cost
         found: list[GraphQLError] = []
         if kept is None:
             found = validate(

@@ -21,6 +21,7 @@ from strawberry.http import GraphQLHTTPResponse
 from strawberry.types import ExecutionResult
 
 from crm.graph import trusted
+from crm.graph.budget import PAID
 from crm.graph.errors import UNAVAILABLE, first
 from crm.graph.limits import KNOWN, STRANGER, budget_of
 from crm.graph.media import GRAPHQL, JSON, STREAM, negotiate, wants_stream
@@ -115,7 +116,11 @@ class _View(GraphQLView):
         )
         sub_response["Content-Type"] = kind = _kind(request)
         sub_response["Vary"] = "Accept"
-        if kind == GRAPHQL and not _has_run(result):
+        wait = [(error.extensions or {}).get("retryAfter") for error in result.errors or ()]
+        if wait and wait[0]:
+            sub_response.status_code = 429
+            sub_response["Retry-After"] = str(wait[0])
+        elif kind == GRAPHQL and not _has_run(result):
             is_ours = any((error.extensions or {}).get("code") == "INTERNAL" for error in result.errors or ())
             sub_response.status_code = 500 if is_ours else 400
         return result
@@ -164,11 +169,19 @@ class _StreamView(_View):
 
     def execute_single(self, *args: Any, **kwargs: Any) -> ExecutionResult:
         self.again = partial(super().execute_single, *args, **kwargs)
-        return self.again()
+        result = self.again()
+        setattr(self.request, PAID, True)
+        return result
+
+    def process_result(self, request: HttpRequest, result: ExecutionResult) -> GraphQLHTTPResponse:
+        answer = super().process_result(request, result)
+        # What is left of a budget is another at each answer, and would have it told anew.
+        answer.pop("extensions", None)
+        return answer
 
     def create_response(self, response_data: Any, sub_response: HttpResponse) -> HttpResponseBase:
         if "data" not in response_data:
-            sub_response.status_code = 400
+            sub_response.status_code = sub_response.status_code or 400
             return super().create_response(response_data, sub_response)
         return streamed(self._answer(response_data), self._ask_again, WATCHERS, who(self.request))
 

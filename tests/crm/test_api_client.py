@@ -1,10 +1,12 @@
 """The client of the jobs: the whole answer or an exception that says what came; never half of one."""
 
+import json
 import os
 import traceback
 
 import pytest
 
+from crm import api_client
 from crm.api_client import ApiClient, ApiFailed, jobs_token
 from crm.graph import trusted
 from crons import GiveUp
@@ -30,6 +32,27 @@ def told(client, server, answer):
     shown = "".join(traceback.format_exception(failure.value))
     assert TOKEN not in shown
     return str(failure.value).replace(server.url, "URL")
+
+
+def test_where_the_budget_is_spent_it_waits_as_long_as_it_is_told(client, graphql, monkeypatch):
+    """And asks again: nothing was begun. Not for ever, nor where no wait is named, or a long one."""
+    waited = []
+    monkeypatch.setattr(api_client.time, "sleep", waited.append)
+    told = json.dumps({"errors": [{"message": "Spent.", "extensions": {"code": "RATE_LIMITED"}}]}).encode()
+
+    def spent(seconds):
+        return lambda handler: send(handler, 429, "application/json", told, **{"Retry-After": seconds})
+
+    graphql.answers = [spent("7"), spent("1"), {"data": {"hello": "Hello, GraphQL!"}}]
+    answer = client.ask(HELLO)
+    served = waited.copy()
+    for answers in ([spent("1")], [spent("3600")], [spent("tomorrow")]):
+        graphql.answers, graphql.asked = answers, []
+        with pytest.raises(ApiFailed, match="Spent"):
+            client.ask(HELLO)
+
+    assert (answer, served) == ({"hello": "Hello, GraphQL!"}, [7, 1])
+    assert waited[2:] == [1] * 5
 
 
 def test_of_a_trusted_document_only_the_id_goes_out(client, graphql):

@@ -58,7 +58,7 @@ def test_batches_are_bounded(django_assert_num_queries):
     for number in range(7):
         make_session(f"s{number}", NOW - SECOND)
 
-    with django_assert_num_queries(3 * 2 + 2):  # three batches and a look that finds nothing, a look at the tokens
+    with django_assert_num_queries(3 * 2 + 3):  # three batches and a look that finds nothing; at tokens and budgets
         assert delete_expired(now=NOW, batch_size=3) == Expired(7, 0)
 
 

@@ -16,6 +16,7 @@ from crm import tokens
 from crm.graph import views
 from crm.imports import running
 from crm.imports.models import CustomerImport
+from crm.models import CostBucket
 from crons.contrib.graphql.schema import Watchers, streamed
 from crons.models import Entry, Run
 
@@ -27,8 +28,9 @@ PATIENCE_SECONDS = 60
 
 
 @pytest.fixture(autouse=True)
-def quick(monkeypatch):
-    """Look and beat often: what is waited for comes at once."""
+def quick(monkeypatch, settings):
+    """Look and beat often: what is waited for comes at once; with a budget, of which no event says what is left."""
+    settings.CRM_COST_PER_MINUTE = 5_000
     monkeypatch.setattr(views, "WATCHERS", Watchers(every=0.01, most=3, most_of_one=2))
     monkeypatch.setattr(views, "streamed", partial(streamed, beat=0.05))
 
@@ -204,6 +206,24 @@ def test_what_is_no_subscription_is_answered_once_and_what_is_wrong_as_without_a
         answer = await refused.next()
         assert answer["errors"][0]["extensions"] == {"code": "UNAUTHENTICATED"}
         assert await refused.next() == "complete"
+
+    run(steps())
+
+
+def test_a_stream_is_paid_for_once_and_does_not_begin_where_the_budget_is_spent(token, file, settings):
+    async def steps():
+        events = Events(await ask(IMPORT, token, id=id_of(file)))
+        await events.next()
+        paid = await CostBucket.objects.aget()
+        await change(file, state="done", rows_done=2)
+        assert [await events.next(), await events.next()] == [told("DONE", 2), "complete"]
+        assert (await CostBucket.objects.aget()).whole_at == paid.whole_at
+        settings.CRM_COST_PER_MINUTE = 1
+        spent = await ask(IMPORT, token, id=id_of(file))
+        assert (spent.status_code, json.loads(spent.content)["errors"][0]["extensions"]["code"]) == (
+            429,
+            "RATE_LIMITED",
+        )
 
     run(steps())
 

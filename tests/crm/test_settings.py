@@ -56,6 +56,12 @@ def test_deployment_check_is_clean_in_production():
             "Mars/Base",
             "CRM_TIME_ZONE='Mars/Base' is no known zone. Set a name such as Europe/Paris.",
         ),
+        (
+            "CRM_COST_PER_MINUTE",
+            "100",
+            "CRM_COST_PER_MINUTE=100 would refuse for ever what one document may cost. Set it to 5000 or more, or to 0 "
+            "for no limit.",
+        ),
         ("CRM_LOG_KEEP", "-1", "CRM_LOG_KEEP='-1' is not a whole number. Set it to one, such as 5."),
         (
             "CRM_CLEANUP_MAX_SHARE",
