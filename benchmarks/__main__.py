@@ -2,6 +2,7 @@
 
 `python -m benchmarks G` shows what the backlog and the history cost, on SQLite and on PostgreSQL.
 `python -m benchmarks ways` fires one job in every way and prints the tables of docs/ways.md.
+`python -m benchmarks graphql-peers` compares F's page with other ways of doing GraphQL in Django.
 `python -m benchmarks pages` measures each page and verb on a million runs.
 `python -m benchmarks plans` looks at what each reads of ten million, and fails where one reads too much.
 """
@@ -176,6 +177,11 @@ def main() -> None:
         return
     if sys.argv[1:] in (["pages"], ["plans"]):
         sys.exit(page_table.main(sys.argv[1]))
+    if sys.argv[1:] == ["graphql-peers"]:
+        from benchmarks import graphql_peers  # needs Django, which the others need only in their children
+
+        graphql_peers.compare()
+        return
     wanted = [name.upper() for name in sys.argv[1:]] or list(ALL)
     machine = f"{platform.python_implementation()} {platform.python_version()}, {os.cpu_count()} cores"
     print(f"{machine}, {platform.system()}; medians of {ROUNDS}; SQLite, synchronous=FULL, unless said")

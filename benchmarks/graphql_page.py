@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from datetime import timedelta
 from functools import partial
 from statistics import median
@@ -15,32 +16,13 @@ QUERY = """{ customers(first: 50) { edges { node { id name email
 
 def measure(rounds: int = 40) -> dict[str, Any]:
     """Give the median seconds of the API and of the view, with the statements of both, in the database at hand."""
-    from django.core.management import call_command
     from django.db import connection
-    from django.test import Client
-    from django.test.utils import CaptureQueriesContext, override_settings
-    from django.urls import path
-    from django.utils import timezone
+    from django.test.utils import CaptureQueriesContext
 
     from benchmarks.measure import seconds
-    from crm import demo, tokens, urls
-
-    call_command("migrate", verbosity=0)
-    now = timezone.now()
-    demo.create(customers=5_000, now=now, seed=1)
-    _, text = tokens.issue("bench", ["customers:read", "orders:read"], now + timedelta(days=1), now=now)
-    urls.urlpatterns.append(path("by-hand", _by_hand))
-    client = Client(headers={"Authorization": f"Bearer {text}"})
-
-    def graphql() -> None:
-        answer = client.post("/graphql", {"query": QUERY}, content_type="application/json").json()
-        assert len(answer["data"]["customers"]["edges"]) == 50
-
-    def by_hand() -> None:
-        assert len(client.get("/by-hand").json()["customers"]) == 50
 
     found: dict[str, Any] = {}
-    with override_settings(ALLOWED_HOSTS=["*"], SECURE_SSL_REDIRECT=False):
+    with prepared() as (graphql, by_hand):
         for name, ask in (("graphql", graphql), ("by hand", by_hand)):
             ask()
             with CaptureQueriesContext(connection) as captured:
@@ -55,6 +37,37 @@ def measure(rounds: int = 40) -> dict[str, Any]:
         ]
     found["graphql"], found["by hand"] = (median(each) for each in zip(*pairs, strict=True))
     return found
+
+
+@contextmanager
+def prepared() -> Iterator[tuple[Callable[[], None], Callable[[], None]]]:
+    """Fill the database at hand, unless it is; give what asks the API, and what asks the view."""
+    from django.core.management import call_command
+    from django.test import Client
+    from django.test.utils import override_settings
+    from django.urls import path
+    from django.utils import timezone
+
+    from crm import demo, tokens, urls
+    from crm.models import Customer
+
+    call_command("migrate", verbosity=0)
+    now = timezone.now()
+    if not Customer.objects.exists():
+        demo.create(customers=5_000, now=now, seed=1)
+    _, text = tokens.issue("bench", ["customers:read", "orders:read"], now + timedelta(days=1), now=now)
+    urls.urlpatterns.append(path("by-hand", _by_hand))
+    client = Client(headers={"Authorization": f"Bearer {text}"})
+
+    def graphql() -> None:
+        answer = client.post("/graphql", {"query": QUERY}, content_type="application/json").json()
+        assert len(answer["data"]["customers"]["edges"]) == 50
+
+    def by_hand() -> None:
+        assert len(client.get("/by-hand").json()["customers"]) == 50
+
+    with override_settings(ALLOWED_HOSTS=["*"], SECURE_SSL_REDIRECT=False):
+        yield graphql, by_hand
 
 
 def _deeper(frames: int, call: Callable[[], None]) -> None:
