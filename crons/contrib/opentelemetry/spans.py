@@ -7,21 +7,25 @@ import os
 import threading
 import time
 from collections.abc import Callable
+from datetime import datetime
 from typing import Any
 
-from opentelemetry import context, trace
+from opentelemetry import context, propagate, trace
 
 from crons.executors import Begun, Ending, Outcome
 from crons.executors.output import without_secrets
 from crons.hosts import host
+from crons.models import Attempt
 from crons.redaction import of_project
 from crons.side_output import get_log
-from crons.verdicts import named_error
+from crons.verdicts import Kind, named_error
 
 log = get_log("crons.opentelemetry")
 NOT_SENT = {"event": "spans.not_sent"}
 # What a collector may cost an attempt: the SDK waits for its exporter as long as that likes, whatever it is told.
 FLUSH_SECONDS = 5.0
+# W3C's names; in the environment they are in capitals.
+_CARRIED = ("traceparent", "tracestate", "baggage")
 _TRACEBACKS = ("Traceback (most recent call last):", "  + Exception Group Traceback (most recent call last):")
 
 
@@ -29,12 +33,16 @@ def begin(begun: Begun, *, is_forked: bool) -> Callable[[Ending], None] | None:
     """Begin the span of *begun* and make it the current one; what is returned ends it.
 
     In a forked process it is the root of a trace: what was current when its fork server was forked, such as the message
-    that made a worker fork one, is over.
+    that made a worker fork one, is over. Only what somebody has run by hand is below the trace that the environment
+    names: in that of a scheduler it would be one trace of all that it ever runs.
     """
-    parent = context.Context() if is_forked else None
+    is_asked = is_forked and begun.kind == Kind.MANUAL
+    parent = _of_environment() if is_asked else context.Context() if is_forked else None
     span = trace.get_tracer("crons").start_span(f"run {begun.entry}", parent, attributes=_attributes(begun))
+    # What is not sampled says so to the programs that the job starts: else they would begin traces of their own.
+    _tell_programs(trace.set_span_in_context(span))
     if not span.is_recording():
-        return None  # not sampled
+        return None
     token = context.attach(trace.set_span_in_context(span))
     process = os.getpid()
 
@@ -47,6 +55,47 @@ def begin(begun: Begun, *, is_forked: bool) -> Callable[[Ending], None] | None:
         _export(span, at, is_forked=is_forked)
 
     return end
+
+
+def record_killed(attempt: Attempt) -> None:
+    """Make the span of an attempt that somebody killed, or that was lost: the process that would have is gone."""
+    run = attempt.run
+    about: dict[str, str | int] = {
+        "crons.entry": run.entry.name,
+        "crons.job": run.entry.job,
+        "crons.run_id": run.pk,
+        "crons.attempt_id": attempt.pk,
+        "crons.attempt_number": attempt.number,
+        "crons.kind": run.kind,
+        "crons.trigger": run.trigger,
+        "crons.executor": attempt.executor,
+        "crons.outcome": attempt.outcome,
+        "host.name": attempt.host,
+        **({"crons.slot": run.slot_at.isoformat()} if run.slot_at is not None else {}),
+    }
+    begun_at, ended_at = (_nanoseconds(each) for each in (attempt.begun_at, attempt.ended_at or attempt.begun_at))
+    # What is current here is the turn of a scheduler, or a request that looked at the clock: not what began it.
+    nothing = context.Context()
+    span = trace.get_tracer("crons").start_span(f"run {run.entry.name}", nothing, attributes=about, start_time=begun_at)
+    span.set_status(trace.StatusCode.ERROR, named_error(attempt.error) or attempt.outcome)
+    span.end(max(begun_at, ended_at))
+
+
+def _nanoseconds(at: datetime) -> int:
+    return int(at.timestamp() * 1_000_000) * 1_000
+
+
+def _of_environment() -> context.Context:
+    return propagate.extract({name: os.environ.get(name.upper(), "") for name in _CARRIED}, context.Context())
+
+
+def _tell_programs(where: context.Context) -> None:
+    """Put the span into the environment, as OpenTelemetry has it for programs: TRACEPARENT and its like."""
+    carrier: dict[str, str] = {}
+    propagate.inject(carrier, where)
+    for name in _CARRIED:
+        os.environ.pop(name.upper(), None)
+    os.environ.update({name.upper(): text for name, text in carrier.items() if name in _CARRIED})
 
 
 def _attributes(begun: Begun) -> dict[str, str | int]:

@@ -6,13 +6,26 @@ import json
 import os
 import subprocess
 import sys
+import uuid
+from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
+from django.utils import timezone
+from opentelemetry import trace
+from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace.export import SimpleSpanProcessor
+from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
+from crons.contrib.opentelemetry.spans import begin
+from crons.executors import Ending, Outcome
+from crons.extensions import extensions
 from crons.hosts import host
-from tests.contracts.hosting import PATIENCE_SECONDS
+from crons.models import Attempt, Run
+from crons.signals import attempt_finished
+from tests.contracts.hosting import PATIENCE_SECONDS, begun
 from tests.contrib.opentelemetry.traced_host import SECRET
 
 ROOT = Path(__file__).parents[3]
@@ -117,3 +130,76 @@ def test_without_a_provider_nothing_is_imported() -> None:
     done = subprocess.run([sys.executable, "-c", look], cwd=ROOT, capture_output=True, text=True, check=True)
 
     assert done.stdout == "['crons.contrib.opentelemetry', 'crons.contrib.opentelemetry.extension'] False\n"
+
+
+@pytest.fixture
+def spans(monkeypatch: pytest.MonkeyPatch) -> InMemorySpanExporter:
+    """What this process would send, without the provider that OpenTelemetry lets nobody take back."""
+    exporter = InMemorySpanExporter()
+    provider = TracerProvider()
+    provider.add_span_processor(SimpleSpanProcessor(exporter))
+    monkeypatch.setattr(trace, "get_tracer_provider", lambda: provider)
+    monkeypatch.setattr(trace, "get_tracer", lambda name: provider.get_tracer(name))
+    for name in ("TRACEPARENT", "TRACESTATE", "BAGGAGE"):
+        monkeypatch.setenv(name, "")  # put back at the end, whatever is written there
+    return exporter
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("outcome", ["timed_out", "cancelled", "lost", "failed", "succeeded"])
+def test_what_was_killed_is_a_span_of_whoever_wrote_its_end(
+    spans: InMemorySpanExporter, make_entry: Any, outcome: str
+) -> None:
+    """The process that would have ended it is gone; what ended by itself has sent its own, and has one only."""
+    extensions()
+    begun_at = timezone.now() - timedelta(minutes=3)
+    ended_at = begun_at + timedelta(seconds=90)
+    run = Run.objects.create(
+        entry=make_entry("nightly"), slot_at=begun_at, planned_at=begun_at, recorded_at=begun_at, state="done",
+        verdict=outcome, tries=1, trigger="serve",
+    )  # fmt: skip
+    attempt = Attempt.objects.create(
+        run=run, number=1, token=uuid.uuid4(), executor="process", instance="i", host="web2", pid=7, boot_id="b",
+        begun_at=begun_at, ended_at=ended_at, outcome=outcome, error="ran longer than its timeout of 90 s; killed",
+    )  # fmt: skip
+
+    answers = attempt_finished.send_robust(None, attempt=attempt)
+
+    assert [each for _, each in answers if each is not None] == []
+    found = spans.get_finished_spans()
+    if outcome in ("failed", "succeeded"):
+        assert found == ()
+        return
+    [span] = found
+    assert (span.name, span.parent) == ("run nightly", None)
+    assert span.end_time - span.start_time == 90 * 10**9
+    assert span.status.description == "ran longer than its timeout of 90 s; killed"
+    assert span.attributes["crons.outcome"] == outcome
+    assert (span.attributes["host.name"], span.attributes["crons.attempt_id"]) == ("web2", attempt.pk)
+
+
+GIVEN = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
+
+
+@pytest.mark.parametrize(
+    ("kind", "given", "is_below"),
+    [("manual", GIVEN, True), ("slot", GIVEN, False), ("manual", "nonsense", False), ("manual", "", False)],
+)
+def test_programs_find_the_span_and_a_run_by_hand_is_below_its_callers(
+    spans: InMemorySpanExporter, kind: str, given: str, is_below: bool
+) -> None:
+    """A slot is not: in the environment of a scheduler that would be one trace of all that it ever runs."""
+    os.environ |= {"TRACEPARENT": given, "TRACESTATE": "old=1"}
+
+    end = begin(replace(begun(1, "works"), kind=kind), is_forked=True)
+    told = dict(os.environ)
+    assert end is not None
+    end(Ending(Outcome.FAILED, "boom"))
+
+    [span] = spans.get_finished_spans()
+    trace_id, span_id = f"{span.context.trace_id:032x}", f"{span.context.span_id:016x}"
+    assert told["TRACEPARENT"].startswith(f"00-{trace_id}-{span_id}-0")
+    assert (trace_id == GIVEN.split("-")[1]) is is_below
+    assert (span.parent is not None) is is_below
+    # What stood there before is another trace's.
+    assert told.get("TRACESTATE") == ("old=1" if is_below else None)
