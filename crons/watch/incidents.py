@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from django.db import IntegrityError, transaction
 
@@ -23,6 +23,8 @@ from crons.watch.rules import BY_EVENT, SHARED, Terms, is_worse, terms_of, witho
 # So many of those that share an incident are named in what is told.
 NAMED = 30
 LONGEST_KEY = 150
+# A look reads its rows a while after the moment that it bears: who bears an earlier one may have seen more.
+STALE = timedelta(seconds=10)
 LONGEST_MARK = 64
 
 
@@ -186,8 +188,8 @@ def _open(found: Found, now: datetime, using: str) -> None:
     closed = Incident.objects.using(using).select_for_update().filter(key=found.key, open_key=None)
     last = closed.order_by("-closed_at", "-pk").first()
     if last is not None and last.closed_at is not None:
-        if last.closed_at >= now:
-            return  # it was closed by whoever has looked later than this
+        if last.closed_at >= now - STALE:
+            return  # it was closed by whoever has looked later than this; if it is back, the next look says so
         if now - last.closed_at < terms.calm:
             _reopen(last, found, now, using)
             return

@@ -1,6 +1,7 @@
 """Write the rows that rivals work on: python -m tests.acceptance.rival_rows ENTRIES RUNS STATE.
 
-STATE is due; or going, with an attempt; or old, which failed a year ago with an attempt that has written something.
+STATE is due; or going, with an attempt; or old, which failed a year ago with an attempt that has written something;
+or parked: entries that cannot be planned.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ def main(entries: int, runs: int, state: str) -> None:
         entry = Entry.objects.create(
             name=f"heavy{number}", job="heavy", schedule="* * * * *", zone="UTC", policy=policy,
             first_seen_at=began, accounted_until=now, wake_at=now + timedelta(days=1),
+            parked_reason="no such zone" if state == "parked" else "",
         )  # fmt: skip
         for place in range(runs):
             at = began + timedelta(minutes=place)

@@ -94,3 +94,22 @@ def test_cancel_against_finish_leaves_each_run_with_one_ending(site: Site) -> No
     audited = site.sql("SELECT subject FROM crons_auditevent WHERE verb = 'cancel' ORDER BY id")
     assert Counter(int(subject) for (subject,) in audited) == Counter(cancelled["done"])
     assert set(cancelled["refused"]) <= {"run N is over: succeeded"}
+
+
+def test_what_is_wrong_is_one_incident_and_told_once_whoever_looks(site: Site) -> None:
+    """Two watchers ask the rules and send the mails; another acknowledges while it opens, and while it ends."""
+    mails = site.folder / "mails"
+    mails.mkdir()
+    site.env["TEST_MAILS"] = str(mails)
+
+    told = rivals(site, (3, 0, "parked"), "watch", "watch", "acknowledge", "mend")
+
+    assert sum(each["looks"] for each in told if each["act"] == "watch") > 1
+    incidents = site.sql("SELECT rule, open_key, acknowledged_by FROM crons_incident")
+    assert incidents == [("parked", None, "rival")] * 3
+    sent = site.sql("SELECT incident_id, event, state FROM crons_delivery ORDER BY incident_id, event")
+    assert Counter((event, state) for _, event, state in sent) == {("opened", "sent"): 3, ("closed", "sent"): 3}
+    # What the outbox says, and what came.
+    assert len("".join(each.read_text() for each in mails.iterdir()).split("\nSubject: ")) - 1 == 6
+    refused = {words for each in told if each["act"] == "acknowledge" for words in each["refused"]}
+    assert refused <= {"incident N is over"}
