@@ -8,31 +8,63 @@ NOW = datetime(2026, 10, 25, 6, 7, 30, tzinfo=UTC)  # four hours after the night
 ZONE = "Europe/Paris"
 TRACEBACK = """\
 Traceback (most recent call last):
-  File "crm/stock.py", line 88, in restock
-    reply = client.execute(MUTATION, {"key": key})
-  File "crm/api_client.py", line 61, in execute
-    raise ApiError(f"{url} answered 503: {reason}")
-crm.api_client.ApiError: http://crm.example.com/graphql answered 503: upstream is down
+  File "crm/cron.py", line 109, in update_low_stock
+    done = restocking.update_low_stock(ApiClient.of_jobs(), key=key)
+  File "crm/restocking.py", line 55, in update_low_stock
+    payload: Any = api.ask(UPDATE_LOW_STOCK, {"key": key} if key else {}).get("updateLowStockProducts")
+  File "crm/api_client.py", line 63, in ask
+    return within(self.timeout_seconds, lambda: self._data(request, answer))
+  File "crm/api_client.py", line 118, in _data
+    raise ApiFailed(self._masked(f"{self.url} answered {_seen(answer)}. Expected HTTP 200 with data."))
+crm.api_client.ApiFailed: http://crm.example.com/graphql answered 503: upstream is down. Expected HTTP 200 with data.
 """
 ERROR = TRACEBACK.splitlines()[-1]
 # Name, schedule, owner, what it does, how many seconds it usually takes.
 JOBS = [
-    ("clean_inactive_customers", "0 2 * * SUN", "sales", "Deletes customers without an order for a year", 95),
-    ("generate_crm_report", "0 6 * * MON", "sales", "Customers, orders and revenue into the report's log", 31),
-    ("log_crm_heartbeat", "*/5 * * * *", "operations", "Says that the CRM is alive", 2),
-    ("send_order_reminders", "0 8 * * *", "sales", "Mails about orders of the last week", 48),
-    ("sync_price_list", "15 * * * *", "purchasing", "Takes the suppliers' prices over", 400),
-    ("update_low_stock", "0 */12 * * *", "purchasing", "Restocks products below ten", 9),
+    (
+        "clean_inactive_customers",
+        "0 2 * * SUN",
+        "customer-care",
+        "Delete the customers without an order in the last year.",
+        95,
+    ),
+    (
+        "generate_crm_report",
+        "0 6 * * MON",
+        "management",
+        "Log how many customers, orders and how much revenue there are.",
+        31,
+    ),
+    ("log_crm_heartbeat", "*/5 * * * *", "operations", "Note that the CRM is alive, after GraphQL said hello.", 2),
+    (
+        "send_digests",
+        "7-52/15 * * * *",
+        "management",
+        "Send the reports to those who get them by mail, at the hour that each has chosen.",
+        400,
+    ),
+    (
+        "send_order_reminders",
+        "0 8 * * *",
+        "customer-care",
+        "Note whom to remind of an order that is pending for up to a week.",
+        48,
+    ),
+    ("update_low_stock", "0 */12 * * *", "purchasing", "Raise the stock of every product that runs low.", 9),
 ]
 PAST_RUNS = 60
 
 
 def empty() -> dict[str, Any]:
-    """Leave nothing."""
+    """Leave nothing; the next rows are numbered from 1, so that a run has the same number in each picture."""
+    from django.db import connection
+
     from crons import models
 
     for model in (models.Incident, models.Heartbeat, models.Pause, models.Entry, models.AuditEvent):
         model.objects.all().delete()
+    with connection.cursor() as cursor:
+        cursor.execute("DELETE FROM sqlite_sequence WHERE name LIKE 'crons_%'")
     return {}
 
 
@@ -48,7 +80,7 @@ def well() -> dict[str, Any]:
         entries[name] = entry
         past(entry, timedelta(seconds=seconds), PAST_RUNS)
     beat(NOW - timedelta(seconds=4))
-    going(entries["sync_price_list"], NOW - timedelta(minutes=4, seconds=11))
+    going(entries["send_digests"], NOW - timedelta(minutes=4, seconds=11))
     return {f"{name}_id": entry.pk for name, entry in entries.items()}
 
 
@@ -60,8 +92,9 @@ def day() -> dict[str, Any]:
     entries = {entry.name: entry for entry in models.Entry.objects.all()}
     failing(entries["update_low_stock"], known)
     pause(entries["send_order_reminders"])
-    skipped, _ = slots(entries["sync_price_list"], 2)
-    ended_run(entries["sync_price_list"], skipped, "skipped", "run 12 was still going", "overlap")
+    skipped, _ = slots(entries["send_digests"], 2)
+    before = entries["send_digests"].runs.filter(kind="slot").order_by("-planned_at")[0]
+    ended_run(entries["send_digests"], skipped, "skipped", f"run {before.pk} was still going", "overlap")
     models.Range.objects.create(
         entry=entries["log_crm_heartbeat"], first_at=NOW - timedelta(hours=12), last_at=NOW - timedelta(hours=9),
         count=37, verdict="missed", reason="catch_up", trigger="serve", recorded_at=NOW - timedelta(hours=9),
@@ -77,10 +110,10 @@ def day() -> dict[str, Any]:
         closed_at=NOW - timedelta(hours=9), **over,
     )  # fmt: skip
     models.Incident.objects.create(
-        rule="slow", entry=entries["sync_price_list"], severity="warning", count=2,
+        rule="slow", entry=entries["send_digests"], severity="warning", count=2,
         summary="took 14 min, usually 6 min 40 s", open_key="slow", opened_at=NOW - timedelta(hours=11),
         changed_at=NOW - timedelta(hours=9), acknowledged_at=NOW - timedelta(hours=1), acknowledged_by="ann",
-        acknowledged_reason="the supplier's list has doubled",
+        acknowledged_reason="twice as many subscribers since Friday",
     )  # fmt: skip
     return known
 
@@ -91,17 +124,17 @@ def fire() -> dict[str, Any]:
 
     known = well()
     entries = {entry.name: entry for entry in models.Entry.objects.all()}
-    stock, prices, report = (entries[name] for name in ("update_low_stock", "sync_price_list", "generate_crm_report"))
+    stock, mails, report = (entries[name] for name in ("update_low_stock", "send_digests", "generate_crm_report"))
     models.Heartbeat.objects.update(beat_at=NOW - timedelta(minutes=47), expected_by=NOW - timedelta(minutes=46))
     died = NOW - timedelta(minutes=47)
     for entry in entries.values():
         entry.accounted_until = died
         entry.save()
-    late = {"log_crm_heartbeat": timedelta(minutes=42), "sync_price_list": timedelta(minutes=52, seconds=30)}
+    late = {"log_crm_heartbeat": timedelta(minutes=42, seconds=30), "send_digests": timedelta(minutes=45, seconds=30)}
     for name, ago in late.items():
         models.Entry.objects.filter(name=name).update(wake_at=NOW - ago)
     models.Entry.objects.filter(pk=report.pk).update(
-        parked_reason="the zone 'Europe/Pariss' is not in this machine's time zone data", zone="Europe/Pariss",
+        parked_reason="the zone 'America/Coyhaique' is not in this machine's time zone data", zone="America/Coyhaique",
         wake_at=datetime(9999, 1, 1, tzinfo=UTC),
     )  # fmt: skip
     pause(entries["send_order_reminders"])
@@ -111,9 +144,9 @@ def fire() -> dict[str, Any]:
     failing(stock, known)
     vanished = "the process that ran it (pid 4711 on web2) vanished: the job may or may not have run to its end"
     ended_run(entries["clean_inactive_customers"], *slots(entries["clean_inactive_customers"], 1), "lost", vanished)
-    long, skipped, *_ = slots(prices, 4)
-    slow = ended_run(prices, long, "timed_out", "killed after 20 min", took=timedelta(minutes=20))
-    ended_run(prices, skipped, "skipped", f"run {slow.pk} was still going", "overlap")
+    long, skipped, *_ = slots(mails, 4)
+    slow = ended_run(mails, long, "timed_out", "killed after 20 min", took=timedelta(minutes=20))
+    ended_run(mails, skipped, "skipped", f"run {slow.pk} was still going", "overlap")
     off = {"trigger": "serve", "recorded_at": died}
     models.Range.objects.create(
         entry=entries["log_crm_heartbeat"], first_at=NOW - timedelta(hours=12), last_at=NOW - timedelta(hours=9),
@@ -239,7 +272,7 @@ def ended_run(
         attempt = attempt_of(run, at, **ended, **used)
         run.current_attempt = attempt.pk
         run.save()
-        lines = [("stdout", "asking for products below 10\n"), ("log", "INFO crm.stock: key 8c1f, try 1\n")]
+        lines = [("stdout", "asking for products below 10\n"), ("log", "INFO crm.restocking: key 8c1f, try 1\n")]
         if failed:
             lines.append(("stderr", "503 after 3 tries\n<html><b>upstream is down</b></html>\n"))
         for seq, (stream, text) in enumerate(lines):
@@ -257,7 +290,7 @@ def going(entry: Any, at: datetime) -> None:
     )  # fmt: skip
     attempt = attempt_of(run, at, lease_until=NOW + timedelta(seconds=30))
     models.WorkReport.objects.create(
-        attempt=attempt, done=8_400, total=12_000, text="prices", progress_at=NOW - timedelta(seconds=2)
+        attempt=attempt, done=8_400, total=12_000, text="mails", progress_at=NOW - timedelta(seconds=2)
     )
 
 
@@ -276,5 +309,5 @@ def beat(at: datetime) -> None:
 
     models.Heartbeat.objects.create(
         instance=uuid.uuid4().hex, kind="serve", host="web2", pid=811, boot_id="elsewhere", release="2026.10",
-        started_at=NOW - timedelta(days=3), beat_at=at, expected_by=at + timedelta(seconds=30),
+        started_at=NOW - timedelta(hours=8), beat_at=at, expected_by=at + timedelta(seconds=30),
     )  # fmt: skip

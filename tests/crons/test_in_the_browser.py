@@ -217,7 +217,7 @@ def test_focus_is_seen_and_comes_first_to_the_way_past_the_menu(page, on_fire):
         stops.append(seen.evaluate("[document.activeElement.textContent.trim(), "
                                    "getComputedStyle(document.activeElement).outlineStyle]"))  # fmt: skip
 
-    assert stops[0][0] == "Skip to the answers"
+    assert stops[0][0] == "Skip to the content"
     assert {style for _, style in stops} == {"solid"}
 
 

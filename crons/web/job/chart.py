@@ -13,7 +13,7 @@ from datetime import datetime, timedelta
 from crons.presentation import length, local
 from crons.web.jobs.marks import Mark
 
-WIDTH, HEIGHT = 720, 180
+WIDTH, HEIGHT = 720, 141  # what is seen begins at 20
 TOP, BOTTOM = 24, 160
 WIDEST = 24.0
 # Bars are cut where one is so many times as long as nine of ten.
@@ -64,11 +64,6 @@ class Chart:
     width: int = WIDTH
     height: int = HEIGHT
     bottom: int = BOTTOM
-
-    @property
-    def end(self) -> float:
-        """Where the newest bar ends."""
-        return max((round(bar.x + bar.width, 1) for bar in self.bars), default=0)
 
     @property
     def cut(self) -> int:
