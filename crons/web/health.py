@@ -16,7 +16,6 @@ from django.views.decorators.http import require_safe
 from crons import api, ledger
 from crons.conf import conf
 from crons.exceptions import CronsError, InvalidSetting
-from crons.ledger import deployment
 from crons.presentation import as_json
 from crons.side_output import get_log
 from crons.web import rights
@@ -77,7 +76,7 @@ def _why_not_ready() -> str:
         return " ".join(problems)
     try:
         ledger.database_now()
-        deployment.refuse_a_copy()
+        ledger.refuse_a_copy()
     except CronsError as error:
         return str(error)
     except DatabaseError as error:

@@ -82,7 +82,7 @@ def test_what_cannot_be_told_is_503_and_says_why(client, token, monkeypatch, pag
     def fail():
         raise error
 
-    monkeypatch.setattr("crons.web.health.deployment.refuse_a_copy", fail)
+    monkeypatch.setattr("crons.web.health.ledger.refuse_a_copy", fail)
 
     answer = client.get(page, headers=WITH_TOKEN)
 

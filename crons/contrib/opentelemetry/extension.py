@@ -5,17 +5,16 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from crons.extensions import Extension
 from crons.signals import attempt_finished
-from crons.verdicts import Outcome
 
 if TYPE_CHECKING:
     from crons.executors import Begun, Ending
-    from crons.models import Attempt
 
-_KILLED = (Outcome.TIMED_OUT, Outcome.CANCELLED, Outcome.LOST)
+# The outcomes of attempts whose process was ended by others.
+_KILLED = ("timed_out", "cancelled", "lost")
 # A process with another number was forked from one that had found the extensions.
 _FIRST_PROCESS = os.getpid()
 
@@ -35,7 +34,7 @@ class OpenTelemetryExtension(Extension):
         return begin(begun, is_forked=os.getpid() != _FIRST_PROCESS)
 
 
-def _on_finished(attempt: Attempt, **kwargs: object) -> None:
+def _on_finished(attempt: Any, **kwargs: object) -> None:
     # A process that is killed ends no span: so the one that has written down its end makes it.
     if attempt.outcome in _KILLED and _is_traced():
         from crons.contrib.opentelemetry.spans import record_killed
