@@ -3,6 +3,7 @@
 `python -m benchmarks G` shows what the backlog and the history cost, on SQLite and on PostgreSQL.
 `python -m benchmarks ways` fires one job in every way and prints the tables of docs/ways.md.
 `python -m benchmarks graphql-peers` compares F's page with other ways of doing GraphQL in Django.
+`python -m benchmarks crm [CUSTOMERS [ROUNDS]]` measures the CRM's jobs on a shop of a million customers.
 `python -m benchmarks pages` measures each page and verb on a million runs.
 `python -m benchmarks plans` looks at what each reads of ten million, and fails where one reads too much.
 """
@@ -18,7 +19,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from statistics import median
 
-from benchmarks import page_table, ways
+from benchmarks import crm_table, page_table, ways
 from benchmarks.measure import ROOT, Figure, child, postgres_url, seconds, sqlite_url
 
 ROUNDS = 5
@@ -175,6 +176,8 @@ def main() -> None:
     if sys.argv[1:] == ["ways"]:
         ways.main()
         return
+    if sys.argv[1:2] == ["crm"]:
+        sys.exit(crm_table.main([int(each) for each in sys.argv[2:]]))
     if sys.argv[1:] in (["pages"], ["plans"]):
         sys.exit(page_table.main(sys.argv[1]))
     if sys.argv[1:] == ["graphql-peers"]:

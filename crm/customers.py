@@ -10,7 +10,7 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 from django.conf import settings
-from django.db import IntegrityError, models, transaction
+from django.db import IntegrityError, connection, models, transaction
 from django.db.models import Case, CharField, Count, Exists, OuterRef, Q, Value, When
 from django.db.models.functions import Cast, Concat, Lower
 
@@ -20,7 +20,7 @@ from crm.archives.moving import MOST_RECORDS, Archived, Moving, copy, delete, fi
 from crm.archives.tables import Customers, referred
 from crm.bulk import Result
 from crm.environment import run_number
-from crm.models import Customer, CustomerTombstone, Order, OrderItem
+from crm.models import Customer, CustomerTombstone, Order
 from crm.problems import Code, Problem, Refused, of_fields
 
 TOO_YOUNG = "signed up within the year"
@@ -290,10 +290,8 @@ class _Leaving:
                 self._write([(pk, email, 0) for pk, email, _ in gone], "anonymised")
                 _anonymise(ids, now=self.now)
                 return len(ids)
-            OrderItem.objects.filter(order__customer__in=ids).delete()
-            Order.objects.filter(customer__in=ids).delete()
             self._write(gone, "deleted")
-            Customer.objects.filter(pk__in=ids).delete()
+            Customers.delete_rows(ids)
         return len(ids)
 
     def _write(self, gone: list[tuple[int, str, int]], became: str) -> None:
@@ -367,5 +365,7 @@ def _anonymise(ids: list[int], *, now: datetime) -> None:
 
 
 def _lock(rows: models.QuerySet[Customer] | models.QuerySet[Order]) -> None:
-    """Hold *rows* until the transaction ends, in one order for all (SQLite holds the whole database)."""
+    """Hold *rows* until the transaction ends, in one order for all (SQLite holds the whole database already)."""
+    if not connection.features.has_select_for_update:
+        return
     list(rows.select_for_update().order_by("pk").values_list("pk", flat=True))

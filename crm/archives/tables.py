@@ -13,7 +13,7 @@ from typing import Any
 from django.conf import settings
 from django.db.models import ForeignObjectRel, Model, Q, QuerySet
 
-from crm import tombstones
+from crm import bulk, tombstones
 from crm.archives.files import ArchiveRefused
 from crm.archives.models import Archive
 from crm.models import Customer, Order, OrderItem, Product, StockMovement
@@ -90,8 +90,8 @@ class _Orders(Table):
         return [{"order": _plain(row), "items": items[row.pk]} for row in rows]
 
     def delete(self, ids: list[int], archive: str = "") -> None:
-        OrderItem.objects.filter(order__in=ids).delete()
-        Order.objects.filter(pk__in=ids).delete()
+        bulk.delete(OrderItem.objects.filter(order__in=ids))
+        bulk.delete(Order.objects.filter(pk__in=ids), leaving=OrderItem)
 
     def insert(self, records: Sequence[Mapping[str, Any]]) -> None:
         Order.objects.bulk_create(_row(Order, record["order"]) for record in records)
@@ -130,9 +130,14 @@ class Customers(Table):
         ]
 
     def delete(self, ids: list[int], archive: str = "") -> None:
-        OrderItem.objects.filter(order__customer__in=ids).delete()
-        Order.objects.filter(customer__in=ids).delete()
-        Customer.objects.filter(pk__in=ids).delete()
+        self.delete_rows(ids)
+
+    @staticmethod
+    def delete_rows(ids: list[int]) -> None:
+        """Delete the customers with their orders, a statement a table."""
+        bulk.delete(OrderItem.objects.filter(order__in=Order.objects.filter(customer__in=ids).order_by()))
+        bulk.delete(Order.objects.filter(customer__in=ids), leaving=OrderItem)
+        bulk.delete(Customer.objects.filter(pk__in=ids), leaving=Order)
 
     def insert(self, records: Sequence[Mapping[str, Any]]) -> None:
         Customer.objects.bulk_create(_row(Customer, record["customer"]) for record in records)
@@ -170,7 +175,7 @@ class _Movements(Table):
         return [{"stockmovement": _plain(row)} for row in rows]
 
     def delete(self, ids: list[int], archive: str = "") -> None:
-        StockMovement.objects.filter(pk__in=ids).delete()
+        bulk.delete(StockMovement.objects.filter(pk__in=ids))
 
     def insert(self, records: Sequence[Mapping[str, Any]]) -> None:
         StockMovement.objects.bulk_create(_row(StockMovement, record["stockmovement"]) for record in records)

@@ -6,6 +6,8 @@ from datetime import datetime, timedelta
 from itertools import islice
 
 from django.conf import settings
+from django.db.models import CharField, Exists, OuterRef, Value
+from django.db.models.functions import Cast, Concat
 from django.urls import reverse
 from django.utils.html import format_html
 
@@ -36,24 +38,21 @@ class Planned:
 
     @property
     def key(self) -> str:
-        return f"digest:{self.report.kind}:{self.report.period}:recipient-{self.recipient.pk}"
+        return _key(self.report, self.recipient.pk)
 
 
 def planned(until: datetime) -> Iterator[Planned]:
     """Give the mails that reports made lately call for and that have no row yet.
 
-    A recipient who came after a report's hour gets the next one. In batches along the primary key: two statements for
-    each 500 recipients.
+    A recipient who came after a report's hour gets the next one. In batches along the primary key: one statement for
+    each 500 who have none, and one more for each report.
     """
     oldest = until - max(NEWS_FOR.values()) - _LONGEST_WAIT
     for report in Report.objects.filter(until__gt=oldest, until__lte=until).order_by("until", "pk"):
         is_empty = figures.is_empty(report.data)
-        for batch in _batches(report.kind):
-            found = [_plan(recipient, report, until, is_empty=is_empty) for recipient in batch]
-            known = set(
-                Mail.objects.filter(key__in=[each.key for each in found]).order_by().values_list("key", flat=True)
-            )
-            yield from (each for each in found if each.key not in known and each.recipient.created_at <= each.due_at)
+        for batch in _without_mail(report):
+            found = (_plan(recipient, report, until, is_empty=is_empty) for recipient in batch)
+            yield from (each for each in found if each.recipient.created_at <= each.due_at)
 
 
 def plan(until: datetime, *, now: datetime, key: str = "") -> list[Planned]:
@@ -95,11 +94,19 @@ def compose(mail: Mail, at: datetime) -> Letter | NotSent | Later:
     )
 
 
-def _batches(frequency: str) -> Iterator[list[Recipient]]:
+def _without_mail(report: Report) -> Iterator[list[Recipient]]:
+    """Give those whom *report* is for and who have no row yet, in batches."""
+    # By the unique key: one look into its index each, and what is planned already does not leave the database.
+    key = Concat(Value(_key(report, "")), Cast(OuterRef("pk"), CharField()))
+    wanting = Recipient.objects.filter(~Exists(Mail.objects.filter(key=key).order_by()), frequency=report.kind)
     last = 0
-    while batch := list(Recipient.objects.filter(frequency=frequency, pk__gt=last).order_by("pk")[:BATCH]):
+    while batch := list(wanting.filter(pk__gt=last).order_by("pk")[:BATCH]):
         yield batch
         last = batch[-1].pk
+
+
+def _key(report: Report, recipient: int | str) -> str:
+    return f"digest:{report.kind}:{report.period}:recipient-{recipient}"
 
 
 def _plan(recipient: Recipient, report: Report, until: datetime, *, is_empty: bool) -> Planned:

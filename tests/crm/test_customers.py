@@ -7,14 +7,16 @@ from zoneinfo import ZoneInfo
 
 import pytest
 from django.db import connection, connections, transaction
-from django.db.models import ProtectedError
+from django.db.models import ProtectedError, signals
 from django.test.utils import CaptureQueriesContext
+from django.utils.crypto import salted_hmac
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.django import TestCase
 
+from crm import bulk
 from crm.customers import CleanupRefused, a_year_before, delete_inactive, inactive
-from crm.models import Customer, CustomerTombstone, Order, OrderItem, Product
+from crm.models import Customer, CustomerTombstone, Order, OrderItem, Product, StockMovement
 from crm.tombstones import tombstones_of
 
 from .conftest import CUT, NOW
@@ -306,11 +308,45 @@ def test_crash_within_a_batch_leaves_customer_orders_and_no_tombstone(make_custo
     def crash(*args, **kwargs):
         raise RuntimeError("power cut")
 
-    monkeypatch.setattr("crm.customers.CustomerTombstone.objects.bulk_create", crash)
+    monkeypatch.setattr("crm.archives.tables.Customers.delete_rows", crash)
     with pytest.raises(RuntimeError, match="power cut"):
         delete_inactive(now=NOW)
 
     assert (is_kept(customer), customer.orders.count(), CustomerTombstone.objects.count()) == (True, 1, 0)
+
+
+def test_tombstones_have_the_hash_that_django_derives(make_customer, settings):
+    """Those of earlier releases are found as well."""
+    customer = make_customer(CUT - TICK, email="Ada@example.com")
+
+    delete_inactive(now=NOW)
+
+    found = [CustomerTombstone.objects.get().id_hash, CustomerTombstone.objects.get().email_hash]
+    for value, known in zip((str(customer.pk), "ada@example.com"), found, strict=True):
+        expected = salted_hmac("crm.customer_tombstone", value, secret=settings.SECRET_KEY, algorithm="sha256")
+        assert known == expected.hexdigest()
+
+
+def test_rows_are_deleted_unread_only_where_nobody_else_refers_to_them(make_customer):
+    """A table that is added later, and who listens to deletions, must not be passed over."""
+    customer, heard = make_customer(), []
+    product = Product.objects.create(name="Lamp", price=1)
+    StockMovement.objects.create(product=product, delta=1, reason="restock", stock_after=1, created_at=NOW)
+
+    with pytest.raises(ProtectedError):
+        bulk.delete(Product.objects.filter(pk=product.pk), leaving=OrderItem)
+    with CaptureQueriesContext(connection) as unread:
+        bulk.delete(Customer.objects.filter(pk=customer.pk), leaving=Order)
+    customer = make_customer()
+    signals.pre_delete.connect(
+        lambda instance, **_: heard.append(instance), sender=Customer, weak=False, dispatch_uid="t"
+    )
+    try:
+        bulk.delete(Customer.objects.filter(pk=customer.pk), leaving=Order)
+    finally:
+        signals.pre_delete.disconnect(sender=Customer, dispatch_uid="t")
+
+    assert (len(unread), len(heard), Customer.objects.count()) == (1, 1, 0)
 
 
 def test_statements_do_not_grow_with_the_customers(make_customer):

@@ -10,7 +10,9 @@ import pytest
 from django.contrib.auth.models import Permission, User
 from django.core import mail as django_mail
 from django.core.exceptions import ImproperlyConfigured
+from django.db import connection
 from django.db.models import F
+from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 from django.utils import timezone
 
@@ -449,3 +451,20 @@ def test_backend_that_sends_nothing_and_says_nothing_leaves_the_mail_waiting(rep
     cron.send_digests(attempt(MORNING))
 
     assert list(Mail.objects.values_list("state", "reason")) == [("waiting", "the mail backend has sent nothing")]
+
+
+def test_who_has_a_mail_planned_is_not_read_again(report):
+    """The job comes four times an hour, and most of its runs have nobody left to plan for."""
+    for number in range(5):
+        recipient(f"reader{number}")
+    planned = digests.plan(MORNING, now=MORNING)
+    recipient("late")
+
+    with CaptureQueriesContext(connection) as captured:
+        again = digests.plan(MORNING, now=MORNING)
+
+    assert ([len(planned), len(again)], Mail.objects.count()) == ([5, 1], 6)
+    assert [each["sql"].startswith("INSERT") for each in captured if "crm_mail" in each["sql"]].count(True) == 1
+    with CaptureQueriesContext(connection) as captured:
+        digests.plan(MORNING, now=MORNING)
+    assert len(captured) == 2
