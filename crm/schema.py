@@ -11,6 +11,7 @@ from crm.graph.idempotency import Idempotency
 from crm.graph.limits import Limits
 from crm.graph.mutations import Mutation
 from crm.graph.queries import Query
+from crm.graph.scalars import SCALARS
 from crm.graph.sizes import MAX_PAGE
 from crm.graph.subscriptions import Subscription
 from crm.graph.time_limit import as_client_errors
@@ -31,5 +32,6 @@ schema = _Schema(
     config=StrawberryConfig(
         relay_max_results=MAX_PAGE,
         sort_schema=True,
+        scalar_map=SCALARS,
     ),
 )

@@ -3,7 +3,17 @@
 from pathlib import Path
 
 import pytest
-from graphql import build_schema, find_breaking_changes
+import strawberry
+from graphql import (
+    build_schema,
+    find_breaking_changes,
+    is_enum_type,
+    is_input_object_type,
+    is_interface_type,
+    is_object_type,
+    is_scalar_type,
+    is_specified_scalar_type,
+)
 
 ROOT = Path(__file__).parents[2]
 NOW = (ROOT / "schema.graphql").read_text()
@@ -37,3 +47,56 @@ def test_a_break_is_found(old, new, count):
     assert old in NOW
 
     assert len(breaks(NOW, NOW.replace(old, new, 1))) == count
+
+
+def deprecated(schema):
+    """Give what is deprecated in *schema*, with the reason: fields, arguments, input fields and values."""
+    for kind in schema.type_map.values():
+        if kind.name.startswith("__"):
+            continue
+        parts = dict(kind.values) if is_enum_type(kind) else {}
+        if is_object_type(kind) or is_interface_type(kind) or is_input_object_type(kind):
+            parts = dict(kind.fields)
+        for name, part in list(parts.items()):
+            parts |= {f"{name}({each})": argument for each, argument in (getattr(part, "args", None) or {}).items()}
+        for name, part in parts.items():
+            if part.deprecation_reason is not None:
+                yield f"{kind.name}.{name}", part.deprecation_reason
+
+
+def test_what_is_deprecated_breaks_nothing_and_says_what_to_use():
+    """It stays until the release after next; its users read the reason in their tools."""
+    old = "  totalCount: Int!\n"
+    now = NOW.replace(old, '  totalCount: Int! @deprecated(reason: "Use pageInfo: counting reads every row.")\n')
+
+    found = dict(deprecated(build_schema(now)))
+
+    assert breaks(NOW, now) == []
+    assert set(found.values()) == {"Use pageInfo: counting reads every row."}
+    assert "CustomerConnection.totalCount" in found
+    assert [name for name, reason in deprecated(build_schema(NOW)) if not reason.startswith("Use ")] == []
+
+
+def test_schema_of_strawberry_keeps_what_is_deprecated():
+    """The reason has to come from the code into schema.graphql."""
+
+    @strawberry.type
+    class Query:
+        old: str = strawberry.field(default="", deprecation_reason="Use new.")
+        new: str = ""
+
+    assert dict(deprecated(build_schema(strawberry.Schema(Query).as_str()))) == {"Query.old": "Use new."}
+
+
+def test_every_scalar_of_ours_says_what_specifies_it():
+    scalars = {
+        kind.name: kind.specified_by_url
+        for kind in build_schema(NOW).type_map.values()
+        if is_scalar_type(kind) and not is_specified_scalar_type(kind)
+    }
+
+    assert scalars == {
+        "DateTime": "https://www.rfc-editor.org/rfc/rfc3339",
+        "Decimal": "https://speleotrove.com/decimal/daconvs.html",
+        "JSON": "https://ecma-international.org/wp-content/uploads/ECMA-404_2nd_edition_december_2017.pdf",
+    }
