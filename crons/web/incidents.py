@@ -22,7 +22,7 @@ MESSAGES, MOST_READ = 8, 1_000
 MOST_OF_ONE, EVENTS = 100, 50
 TONES = {"critical": "bad", "warning": "warn", "info": "quiet"}
 WORST_FIRST = list(TONES)
-VIEW = "crons.view_incident"
+VIEW = rights.VIEW_INCIDENT
 ACT = "crons.acknowledge_incident"
 # How long people may want to hear nothing: what stands in the form, in words, and the length.
 QUIET = {

@@ -40,7 +40,7 @@ log = get_log("crons")
 M = TypeVar("M", bound=Model)
 # Of its own entries a shared incident names so many.
 NAMED = 10
-VIEW, VIEW_RUN = "crons.view_entry", "crons.view_run"
+VIEW, VIEW_RUN, VIEW_INCIDENT = "crons.view_entry", "crons.view_run", "crons.view_incident"
 # What a row belongs to; by this way its entry is found. What stands in no way to an entry is whoever's.
 BELONGS: dict[type[Model], tuple[str, type[Model]]] = {
     Run: ("entry", Entry),

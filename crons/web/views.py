@@ -30,6 +30,7 @@ def home(request: HttpRequest) -> HttpResponse:
     told = {
         "board": seen, "days": days, "zone": conf.time_zone, "quiet": QUIET,
         "offers": Offer(request.user, seen.shown, seen.stamps),
+        "sees_incidents": rights.may(request.user, rights.VIEW_INCIDENT),
         "may_acknowledge": rights.permitted(request.user, ACKNOWLEDGE, seen.shown),
     }  # fmt: skip
     return shell.render(request, "home", told)

@@ -268,3 +268,15 @@ def test_who_was_concerned_may_still_see_it_when_others_are_left(teams):
     shared.refresh_from_db()
     assert shared.data["jobs"] == ["apples_nightly", "pears_nightly"]
     assert shared.entry is None
+
+
+def test_incidents_are_led_to_where_they_may_be_seen(staff, teams):
+    """From the first page and from the job's; whoever may not see them reads the same without a way to a 403."""
+    where = f'href="{reverse("crons:incident", args=[teams[0]["incident"].pk])}"'
+    addresses = [address(name, teams[0]) for name in ("home", "job")]
+
+    led = {given: [where in staff(*NEEDED, *given).get(each).text for each in addresses]
+           for given in [(), ("view_incident",)]}  # fmt: skip
+
+    assert led == {(): [False, False], ("view_incident",): [True, True]}
+    assert all("apples fails" in staff(*NEEDED).get(each).text for each in addresses)

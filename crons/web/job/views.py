@@ -112,6 +112,7 @@ def _page(
     seen = read(entry, _before(request))
     offered = [each for each in ACTS.values() if _is_offered(request, each, entry)]
     told = {"job": seen, "acts": offered, "act": act, "form": form, "seen": seen_of(entry)}
+    told["sees_incidents"] = rights.may(request.user, rights.VIEW_INCIDENT, entry)
     told["is_looked_at"] = isinstance(act, LookedAt)
     return shell.render(request, "job", {**told, **said}, status)
 
