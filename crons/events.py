@@ -47,6 +47,7 @@ EVENTS: dict[str, tuple[str, ...]] = {
     "fork_server.lost": (),
     "fork_server.missing": (),
     "heartbeat.kept": (),
+    "import.slow": ("module_name",),
     "incident.closed": ("rule", "incident"),
     "incident.opened": ("rule", "incident"),
     "incident.reopened": ("rule", "incident"),

@@ -6,6 +6,7 @@ import os
 import signal
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from contextvars import ContextVar
@@ -138,7 +139,8 @@ def _exits_refused() -> Iterator[None]:
 def _logged_when_slow(module: str) -> Iterator[None]:
     """Say which module is being imported when that takes long: a loop that never ends would hang without a word."""
     text = "%s has been imported for %d s; nothing is begun before that ends. What takes long belongs into a job."
-    timer = threading.Timer(SLOW_SECONDS, log.warning, (text, module, SLOW_SECONDS))
+    said = (text, module, SLOW_SECONDS)
+    timer = threading.Timer(SLOW_SECONDS, log.warning, said, {"extra": {"event": "import.slow", "module_name": module}})
     timer.daemon = True
     timer.start()
     try:
@@ -153,11 +155,15 @@ def _interrupted(module: str, seconds: float) -> Iterator[None]:
     if threading.current_thread() is not threading.main_thread() or not hasattr(signal, "setitimer"):
         yield  # a signal's handler runs in the main thread only
         return
-    count, is_over = 0, False
+    count, is_over, began = 0, False, _seconds_of_its_own()
 
     def interrupt(number: int, frame: object) -> None:
         nonlocal count
         if is_over:
+            return
+        missing = seconds - (_seconds_of_its_own() - began)
+        if count == 0 and missing > seconds / 10:  # a busy machine is no fault of the module
+            signal.setitimer(signal.ITIMER_REAL, missing, min(seconds, 1.0))
             return
         count += 1
         if count > MOST_INTERRUPTIONS:
@@ -172,6 +178,19 @@ def _interrupted(module: str, seconds: float) -> Iterator[None]:
         is_over = True
         signal.setitimer(signal.ITIMER_REAL, 0)
         signal.signal(signal.SIGALRM, handler)
+
+
+def _seconds_of_its_own() -> float:
+    """Tell a clock that stands while this thread could run and has no processor, where the system tells that.
+
+    It goes on while the thread computes, sleeps, or waits for anything else.
+    """
+    now = time.monotonic()
+    try:
+        with open("/proc/thread-self/schedstat", "rb") as file:
+            return now - int(file.read().split()[1]) / 1e9
+    except (OSError, ValueError, IndexError):
+        return now
 
 
 def _end_process(module: str) -> NoReturn:

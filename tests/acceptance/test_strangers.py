@@ -41,7 +41,11 @@ MODULES = {
     "sets_up": "import django\ndjango.setup()\n",
     "deletes": "from django.contrib.auth.models import User\nUser.objects.all().delete()\n",
     "loops": "class Cron:\n    while True:\n        pass\n",
-    "catches": "while True:\n    try:\n        while True:\n            pass\n    except Exception:\n        pass\n",
+    # It waits, as for an answer of the network; the one above computes.
+    "catches": (
+        "import time\nwhile True:\n    try:\n        while True:\n            time.sleep(0.01)\n"
+        "    except Exception:\n        pass\n"
+    ),
     "exits": "import sys\nsys.exit(3)\n",
     "quits": "import os\nif os.fork() == 0:\n    os._exit(0)\nos.wait()\nos._exit(0)\n",
     "threads": "import threading\nthreading.Thread(target=threading.Event().wait, daemon=True).start()\n",

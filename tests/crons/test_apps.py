@@ -1,12 +1,15 @@
 """Where declarations are found, and what becomes of a module that fails."""
 
 import json
+import logging
 import os
+import queue
 import subprocess
 import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from importlib import import_module
+from logging.handlers import QueueHandler
 from pathlib import Path
 from textwrap import indent
 
@@ -16,7 +19,7 @@ from django.utils.autoreload import StatReloader
 from crons import cron, entry, job
 from crons.apps import watch_modules
 from crons.jobs import registry
-from crons.sources import code, loading
+from crons.sources import code, importing, loading
 from crons.sources.loading import cron_modules_around
 
 
@@ -300,4 +303,38 @@ def test_import_that_catches_everything_ends_the_process_with_words(tmp_path):
         1,
         "endless does not end being imported, and catches what should interrupt it: this process ends here. "
         "Move what endless does at import into a function, or rename the module.\n",
+    )
+
+
+def test_import_is_given_what_a_busy_machine_kept_it_waiting(monkeypatch):
+    """On a machine with no processor to spare a good module was stopped after ten seconds, and declared nothing."""
+    # When it begins, and at two alarms: it had no processor before the first.
+    clock = iter([5.0, 5.0, 5.01])
+    monkeypatch.setattr(importing, "_slow", {})
+    monkeypatch.setattr(importing, "_seconds_of_its_own", lambda: next(clock))
+
+    took_too_long = pytest.raises(importing.TookTooLong, match=r"^its import took longer than 0\.01 s and was stopped$")
+    with took_too_long, importing.limited(0.01), importing.importing("apps_late.cron"):
+        while True:
+            pass
+
+    assert list(clock) == []
+
+
+def test_import_that_takes_long_is_told_as_an_event(monkeypatch):
+    """Nothing is begun meanwhile: who filters by events must see why."""
+    monkeypatch.setattr(importing, "SLOW_SECONDS", 0.0)
+    said: queue.Queue[logging.LogRecord] = queue.Queue()
+    handler = QueueHandler(said)
+    logging.getLogger("crons").addHandler(handler)
+
+    try:
+        with importing.importing("apps_late.cron"):
+            record = said.get(timeout=60)
+    finally:
+        logging.getLogger("crons").removeHandler(handler)
+
+    assert (record.event, record.module_name) == ("import.slow", "apps_late.cron")
+    assert record.getMessage().startswith(
+        "apps_late.cron has been imported for 0 s; nothing is begun before that ends."
     )

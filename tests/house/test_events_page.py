@@ -49,11 +49,13 @@ def test_a_nameless_line_is_found():
         'self._log.warning("x", extra={"entry": 1})',
         'logger.exception("x", extra=about)',
         'about = {"entry": 1}; log.warning("x", extra=about)',
+        'Timer(1, log.warning, ("x",))',
         'log.error("x", extra={"event": "turn.failed"})',
+        'Timer(1, log.warning, ("x",), {"extra": {"event": "turn.failed"}})',
         'about = {"event": "turn.failed"}; log.error("x", extra=about)',
     )
 
-    assert [list(_nameless(ast.parse(line))) for line in lines] == [[1], [1], [1], [1], [], []]
+    assert [list(_nameless(ast.parse(line))) for line in lines] == [[1], [1], [1], [1], [1], [], [], []]
 
 
 def _nameless(tree: ast.Module) -> Iterator[int]:
@@ -66,14 +68,23 @@ def _nameless(tree: ast.Module) -> Iterator[int]:
             pairs = zip(node.targets[0].elts, node.value.elts, strict=False) if _is_tuple(node.targets[0]) else ()
             named |= {each.id for each, value in pairs if isinstance(each, ast.Name) and _has_event(value)}
     for node in ast.walk(tree):
-        if not (isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute)):
+        if not isinstance(node, ast.Call):
             continue
-        said_by = ast.unparse(node.func.value).rpartition(".")[2].lstrip("_")
-        if node.func.attr not in ("warning", "error", "exception", "critical") or said_by not in ("log", "logger"):
+        if _logs(node.func):
+            extra = next((each.value for each in node.keywords if each.arg == "extra"), None)
+        elif any(map(_logs, node.args)):  # handed on to be called later: its keywords are an argument
+            found = (each for each in ast.walk(node) if isinstance(each, ast.Dict))
+            extra = next((each for each in found if _has_event(each)), None)
+        else:
             continue
-        extra = next((each.value for each in node.keywords if each.arg == "extra"), None)
         if not (_has_event(extra) or (isinstance(extra, ast.Name) and extra.id in named)):
             yield node.lineno
+
+
+def _logs(node: ast.expr) -> bool:
+    if not isinstance(node, ast.Attribute) or node.attr not in ("warning", "error", "exception", "critical"):
+        return False
+    return ast.unparse(node.value).rpartition(".")[2].lstrip("_") in ("log", "logger")
 
 
 def _is_tuple(node: ast.expr) -> bool:
