@@ -15,7 +15,9 @@ def run_link(key: str) -> str:
     """Give *key*, with a link to its run where it is one of a run; of an order or nothing it stays what it is."""
     if "@" not in key and "#" not in key:
         return key
-    return format_html('<a href="{}">{}</a>', reverse("crm_run", args=[key]), key)
+    name, mark, rest = key.rpartition("@" if "@" in key else "#")
+    # A line may end before the mark: in a list of many columns the whole is too long for one.
+    return format_html('<a href="{}">{}<wbr>{}{}</a>', reverse("crm_run", args=[key]), name, mark, rest)
 
 
 @staff_member_required
