@@ -4,8 +4,10 @@ and what is left of customers who are gone.
 Rules that a row can be checked against stand in the database, not only in forms: jobs and imports write too.
 """
 
+import unicodedata
 from decimal import Decimal
 
+from django.core.exceptions import ValidationError
 from django.core.validators import MinValueValidator, RegexValidator
 from django.db import models
 from django.db.models.functions import Lower
@@ -15,6 +17,31 @@ phone_validator = RegexValidator(
     r"\A(?:\+[0-9]{7,15}|[0-9]{3}-[0-9]{3}-[0-9]{4})\Z",
     "Enter a phone number as +15551234567 or 555-123-4567.",
 )
+
+# Scripts with letters that look like each other's.
+_ALIKE = ("LATIN", "GREEK", "CYRILLIC", "ARMENIAN", "CHEROKEE", "FULLWIDTH", "MATHEMATICAL")
+
+
+def refuse_lookalikes(address: str) -> None:
+    """Refuse an address whose domain passes for another's: a label of two scripts, such as one with a Cyrillic a.
+
+    Written as xn--… too. A label whole of one script is somebody's name, whatever it looks like; before the @ there
+    are ASCII letters only.
+    """
+    for label in address.rpartition("@")[2].split("."):
+        shown = label
+        if label.lower().startswith("xn--"):
+            try:
+                shown = label.lower().encode("ascii").decode("idna")  # round trips are compared by case
+            except UnicodeError:
+                raise ValidationError("Enter a valid email address.", code="invalid") from None
+        names = [unicodedata.name(letter, "") for letter in shown]
+        if len({script for script in _ALIKE for name in names if name.startswith(script)}) > 1:
+            raise ValidationError(
+                "The e-mail address has letters of several alphabets in one name of its domain, as one that shall pass "
+                "for another's has. Write it in one alphabet.",
+                code="lookalike",
+            )
 
 
 def kept_email(address: str) -> str:
@@ -30,7 +57,7 @@ class Customer(models.Model):
     """Someone who buys. Unique: the e-mail address, whatever the case of its letters."""
 
     name = models.CharField(max_length=200)
-    email = models.EmailField("e-mail")
+    email = models.EmailField("e-mail", validators=[refuse_lookalikes])
     phone = models.CharField(max_length=20, blank=True, validators=[phone_validator])
     created_at = models.DateTimeField("signed up", default=timezone.now)
     # A person's word against the cleanup: a legal hold, or one who was brought back.
