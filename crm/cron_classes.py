@@ -34,7 +34,8 @@ class ExpireSessionsAndTokens(CronJobBase):
         now = context.until if context else timezone.now()
         expired = expiry.delete_expired(now=now)
         rest = "" if expired.finished else "; the time for it is over, the rest goes at the next slot"
-        said = f"{expired.sessions} sessions and {expired.tokens} service tokens deleted{rest}"
+        imports = f", and {expired.imports} imports that ended long ago," if expired.imports else ""
+        said = f"{expired.sessions} sessions and {expired.tokens} service tokens{imports} deleted{rest}"
         if rows := tokens.ending(now):
             raise TokensEnd(f"{said}. {' '.join(map(_renewal, rows))}")
         return said

@@ -347,15 +347,18 @@ class CostBucket(models.Model):
 # Each subject keeps its tables beside its rules; Django looks for them here.
 from crm.archives.models import Archive  # noqa: E402
 from crm.digests.models import Mail, Recipient, Report, SuppressedAddress  # noqa: E402
-from crm.imports import models as imports_models  # noqa: E402, F401
+from crm.imports.models import CustomerImport, ImportPiece, ImportProblem  # noqa: E402
 from crm.webhooks import models as webhooks_models  # noqa: E402, F401
 
 __all__ = [
     "Archive",
     "CostBucket",
     "Customer",
+    "CustomerImport",
     "CustomerTombstone",
     "IdempotencyKey",
+    "ImportPiece",
+    "ImportProblem",
     "Mail",
     "Order",
     "OrderItem",

@@ -4,15 +4,18 @@ from datetime import timedelta
 
 import pytest
 from django.contrib.sessions.models import Session
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from crm import cron_classes, expiry
-from crm.expiry import TOKENS_KEPT, Expired, delete_expired
-from crm.models import ServiceToken
+from crm.expiry import IMPORTS_KEPT, TOKENS_KEPT, Expired, delete_expired
+from crm.models import CustomerImport, ImportProblem, ServiceToken
 
 from .conftest import NOW
+from .killing import at_every_statement
 
-SECOND = timedelta(seconds=1)
+SECOND, DAY = timedelta(seconds=1), timedelta(days=1)
 pytestmark = pytest.mark.django_db
 
 
@@ -58,8 +61,54 @@ def test_batches_are_bounded(django_assert_num_queries):
     for number in range(7):
         make_session(f"s{number}", NOW - SECOND)
 
-    with django_assert_num_queries(3 * 2 + 3):  # three batches and a look that finds nothing; at tokens and budgets
+    with django_assert_num_queries(
+        3 * 2 + 5
+    ):  # three batches and a look that finds nothing; at tokens, budgets, imports
         assert delete_expired(now=NOW, batch_size=3) == Expired(7, 0)
+
+
+def test_no_batch_looks_again_at_what_the_last_one_has_seen():
+    """Among many sessions in force, each batch would read them all."""
+    for number in range(7):
+        make_session(f"s{number}", NOW - SECOND)
+
+    with CaptureQueriesContext(connection) as captured:
+        delete_expired(now=NOW, batch_size=3)
+
+    looks = [each["sql"] for each in captured if each["sql"].startswith("SELECT") and "django_session" in each["sql"]]
+    assert ["s2" in looks[1], "s5" in looks[2], "s6" in looks[3]] == [True, True, True]
+
+
+def make_import(ended_at, problems):
+    row = CustomerImport.objects.create(
+        name="new.csv", started_by="ann", size_bytes=9, rows_total=9, state="done" if ended_at else "running",
+        created_at=NOW - 200 * DAY, ended_at=ended_at,
+    )  # fmt: skip
+    ImportProblem.objects.bulk_create(
+        ImportProblem(of=row, row=number, given="x", problem="y") for number in range(problems)
+    )
+    return row
+
+
+def test_imports_go_long_after_their_end_with_the_rows_that_they_refused():
+    """A row that was refused has a name and an address; one that has not ended may be gone on with."""
+    make_import(NOW - IMPORTS_KEPT - SECOND, 7)
+    kept = [make_import(NOW - IMPORTS_KEPT, 2), make_import(None, 2)]
+
+    assert delete_expired(now=NOW, batch_size=3) == Expired(0, 0, imports=1)
+    assert list(CustomerImport.objects.order_by("pk")) == kept
+    assert ImportProblem.objects.count() == 4
+
+
+def test_killed_at_any_statement_the_expiry_ends_the_same():
+    for number in range(3):
+        make_session(f"s{number}", NOW - SECOND)
+    make_token("expired1", NOW - TOKENS_KEPT - SECOND)
+    make_import(NOW - IMPORTS_KEPT - SECOND, 3)
+
+    for _ in at_every_statement(lambda: delete_expired(now=NOW, batch_size=2)):
+        assert delete_expired(now=NOW, batch_size=2).finished
+        assert [each.objects.count() for each in (Session, ServiceToken, CustomerImport, ImportProblem)] == [0] * 4
 
 
 def test_time_budget_ends_it_between_two_batches():
@@ -94,18 +143,20 @@ def test_session_that_was_used_meanwhile_stays(monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("finished", "said"),
+    ("finished", "imports", "said"),
     [
-        (True, "3 sessions and 1 service tokens deleted"),
+        (True, 0, "3 sessions and 1 service tokens deleted"),
+        (True, 2, "3 sessions and 1 service tokens, and 2 imports that ended long ago, deleted"),
         (
             False,
+            0,
             "3 sessions and 1 service tokens deleted; the time for it is over, the rest goes at the next slot",
         ),
     ],
 )
-def test_job_says_how_many_went(monkeypatch, finished, said):
+def test_job_says_how_many_went(monkeypatch, finished, imports, said):
     """ "Ran, but did nothing" must show."""
-    monkeypatch.setattr(expiry, "delete_expired", lambda *, now: Expired(3, 1, finished))
+    monkeypatch.setattr(expiry, "delete_expired", lambda *, now: Expired(3, 1, finished, imports))
 
     assert cron_classes.ExpireSessionsAndTokens().do() == said
 
