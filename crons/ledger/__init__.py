@@ -6,6 +6,7 @@ may be repeated, and raises LedgerUnavailable when the database does not answer.
 """
 
 from crons.ledger.agenda import FLAGGED, Agenda, UpcomingSlot, agenda, full_groups, slots_of
+from crons.ledger.backlog import first_late
 from crons.ledger.begin import begin, read_attempt, send
 from crons.ledger.deployment import ClockWatch, permit, refuse_a_copy, require_believable, require_near
 from crons.ledger.ending import (
@@ -42,7 +43,7 @@ from crons.ledger.maintenance import (
     prune,
     reconcile,
 )
-from crons.ledger.newest import newest_runs
+from crons.ledger.newest import are_newest, newest_runs
 from crons.ledger.operations import (
     active_pauses,
     apply_pauses,
@@ -63,6 +64,7 @@ from crons.ledger.operations import (
 )
 from crons.ledger.record import Recorded, account_for, note_second, record, record_entry, write_off_retired
 from crons.ledger.silence import Watchdog, keep_alive
+from crons.ledger.sql import fetch, found_by
 from crons.ledger.transactions import BATCH, database_now, fenced, note, reading, storable, verb, writing
 
 __all__ = [
@@ -82,6 +84,7 @@ __all__ = [
     "add_counts",
     "agenda",
     "apply_pauses",
+    "are_newest",
     "backfill",
     "begin",
     "cancel_entry",
@@ -91,7 +94,10 @@ __all__ = [
     "describe_pause",
     "expire",
     "fenced",
+    "fetch",
     "finish",
+    "first_late",
+    "found_by",
     "full_groups",
     "is_busy",
     "keep_alive",

@@ -9,10 +9,12 @@ from datetime import datetime
 from typing import NamedTuple
 
 from django.db import connections
+from django.db.models import BooleanField
+from django.db.models.expressions import RawSQL
 
 from crons.columns import UNREAD
 from crons.conf import conf
-from crons.ledger.sql import along, fetch, moment
+from crons.ledger.sql import along, fetch, moment, parameter
 
 # So many runs of an entry are read to see how it goes.
 NEWEST = 20
@@ -57,19 +59,9 @@ class NewestRun(NamedTuple):
 
 
 def newest_runs(entries: Collection[int]) -> dict[int, list[NewestRun]]:
-    """Return the newest runs of each of *entries*, by their ids, the newest first; who has none is left out.
-
-    Index: crons_run_entry_planned, of each entry its first rows. CROSS JOIN keeps SQLite from another order.
-    """
+    """Return the newest runs of each of *entries*, by their ids, the newest first; who has none is left out."""
     using = conf.database
-    newest = f"""
-        SELECT n.id FROM crons_run n {along("crons_run_entry_planned", using)}
-        WHERE n.entry_id = e.value ORDER BY n.planned_at DESC, n.id DESC LIMIT {NEWEST}"""
-    if connections[using].vendor == "sqlite":
-        source = f"json_each(%(entries)s) e CROSS JOIN crons_run r ON r.id IN (SELECT id FROM ({newest}))"
-    else:
-        source = f"""unnest(%(entries)s::bigint[]) e(value) CROSS JOIN LATERAL ({newest}) k
-            CROSS JOIN LATERAL (SELECT * FROM crons_run WHERE id = k.id OFFSET 0) r"""
+    source = _newest("%(entries)s", NEWEST, using)
     columns = "r.entry_id, r.id, r.kind, r.state, r.verdict, r.detail, r.tries, COALESCE(r.planned_at, NULL)"
     sql = f"SELECT {columns}, r.late_seconds, r.outage FROM {source}"
     found: dict[int, list[NewestRun]] = {}
@@ -77,6 +69,27 @@ def newest_runs(entries: Collection[int]) -> dict[int, list[NewestRun]]:
         run = NewestRun._make([*before, moment(planned) or UNREAD, late_seconds, outage])
         found.setdefault(run.entry_id, []).append(run)
     return {entry: sorted(runs, key=_newest_first, reverse=True) for entry, runs in found.items()}
+
+
+def are_newest(entries: Collection[int], of_each: int) -> RawSQL:
+    """Return SQL for: the run is one of the newest *of_each* of one of *entries*."""
+    using = conf.database
+    sql = f"crons_run.id IN (SELECT r.id FROM {_newest('%s', of_each, using)})"
+    return RawSQL(sql, (parameter(list(entries), using),), output_field=BooleanField())
+
+
+def _newest(entries: str, of_each: int, using: str) -> str:
+    """Return SQL for the newest runs r of each of the *entries*, which are a parameter.
+
+    Index: crons_run_entry_planned, of each entry its first rows. CROSS JOIN keeps SQLite from another order.
+    """
+    newest = f"""
+        SELECT n.id FROM crons_run n {along("crons_run_entry_planned", using)}
+        WHERE n.entry_id = e.value ORDER BY n.planned_at DESC, n.id DESC LIMIT {of_each}"""
+    if connections[using].vendor == "sqlite":
+        return f"json_each({entries}) e CROSS JOIN crons_run r ON r.id IN (SELECT id FROM ({newest}))"
+    return f"""unnest({entries}::bigint[]) e(value) CROSS JOIN LATERAL ({newest}) k
+        CROSS JOIN LATERAL (SELECT * FROM crons_run WHERE id = k.id OFFSET 0) r"""
 
 
 def _newest_first(run: NewestRun) -> tuple[datetime, int]:

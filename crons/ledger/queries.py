@@ -151,6 +151,17 @@ def groups_running(using: str) -> Counter[str]:
     return Counter(group for (group,) in fetch(sql, {}, using))
 
 
+def running_by_group(using: str) -> str:
+    """Return SQL for the same as one JSON object, for who asks for something else beside."""
+    sql = f"""
+        SELECT {_rule("group", using)} AS name, COUNT(*) AS many
+        FROM crons_run r {along("crons_run_running", using)} CROSS JOIN {_entry_of("r.entry_id", using)}
+        WHERE r.state = 'running' AND e.id = r.entry_id GROUP BY 1"""
+    if connections[using].vendor == "sqlite":
+        return f"SELECT json_group_object(name, many) FROM ({sql}) g"
+    return f"SELECT json_object_agg(name, many)::text FROM ({sql}) g"
+
+
 def groups_sent(now: datetime, using: str) -> Counter[str]:
     """Count the runs of each group that were sent once and still have time to be begun.
 
@@ -194,12 +205,12 @@ def overlapping(now: datetime, limit: int, using: str, *, lock: bool = False) ->
         CROSS JOIN {_entry_of("a.active_key", using)}
         CROSS JOIN crons_run r {along("crons_run_open", using)}
         WHERE a.state = 'running' AND a.asked_at IS NULL AND e.id = a.active_key AND {catch_up} <> 'all'
-            AND r.entry_id = e.id AND r.wake_at IS NOT NULL AND {_WAKES} AND CASE r.state
+            AND r.entry_id = e.id AND r.wake_at IS NOT NULL AND {WAKES} AND CASE r.state
                 WHEN 'due' THEN r.wake_at <= %(now)s
                 WHEN 'sent' THEN r.tries = 0 AND r.asked_at IS NULL
                 ELSE FALSE END
         LIMIT %(limit)s {_lock(lock, using, "r")}"""
-    return {pk: (way, attempt) for pk, way, attempt in fetch(sql, {"now": now, "limit": limit, **_EVER}, using)}
+    return {pk: (way, attempt) for pk, way, attempt in fetch(sql, {"now": now, "limit": limit, **EVER}, using)}
 
 
 def after_accounts(entries: Collection[int], limit: int, using: str) -> list[tuple[int, Any, Any]]:
@@ -229,11 +240,11 @@ def replaceable(entries: Collection[int], limit: int, using: str) -> list[tuple[
     sql = f"""
         SELECT r.id, r.entry_id, COALESCE(r.slot_at, NULL), COALESCE(r.wake_at, NULL)
         FROM crons_run r {along("crons_run_open", using)}
-        WHERE {among("r.entry_id", "entries", using)} AND r.wake_at IS NOT NULL AND {_WAKES}
+        WHERE {among("r.entry_id", "entries", using)} AND r.wake_at IS NOT NULL AND {WAKES}
             AND CASE WHEN r.state = 'due' THEN r.kind = 'slot' AND r.sends = 0 AND r.tries = 0 AND r.asked_at IS NULL
                 ELSE FALSE END
         LIMIT %(limit)s {_lock(True, using, "r")}"""
-    found = fetch(sql, {"entries": list(entries), "limit": limit, **_EVER}, using)
+    found = fetch(sql, {"entries": list(entries), "limit": limit, **EVER}, using)
     return [(pk, entry, moment(slot_at), moment(wake_at)) for pk, entry, slot_at, wake_at in found]
 
 
@@ -246,7 +257,7 @@ def leases_here(boot_id: str, mine: str, using: str) -> list[tuple[int, str, int
         SELECT a.id, a.instance, a.pid, COALESCE(a.lease_until, NULL)
         FROM crons_attempt a {along("crons_attempt_lease", using)}
         WHERE {_HAS_LEASE} AND a.boot_id = %(boot_id)s AND a.instance <> %(mine)s"""
-    found = fetch(sql, {"boot_id": boot_id, "mine": mine, **_EVER}, using)
+    found = fetch(sql, {"boot_id": boot_id, "mine": mine, **EVER}, using)
     return [(pk, instance, pid, moment(lease)) for pk, instance, pid, lease in found]
 
 
@@ -258,7 +269,7 @@ def leases_of(instance: str, using: str) -> set[int]:
     sql = f"""
         SELECT a.id FROM crons_attempt a {along("crons_attempt_lease", using)}
         WHERE {_HAS_LEASE} AND a.instance = %(instance)s"""
-    return {pk for (pk,) in fetch(sql, {"instance": instance, **_EVER}, using)}
+    return {pk for (pk,) in fetch(sql, {"instance": instance, **EVER}, using)}
 
 
 def lost(
@@ -284,49 +295,13 @@ def lost(
             AND NOT ({among("a.id", "silent", using)} AND a.lease_until >= %(now)s)
         LIMIT %(limit)s {_lock(lock, using, "a", "r")}"""
     values = {"over": list(over), "silent": list(silent), "boot_id": boot_id, "now": now, "limit": limit}
-    return [pk for (pk,) in fetch(sql, {**values, **_EVER}, using)]
-
-
-def late_by_entry(late: datetime, count_to: int, limit: int, using: str) -> list[tuple[int, int, int]]:
-    """Find the entries of which runs should have begun before *late*, while none goes on and nothing pauses them.
-
-    What is sent again and again moves its moment on: that nobody takes it, or the broker nothing, shows by the count.
-    Returns: the entry, the first of these runs, and how many there are, each count up to *count_to*.
-    Index: crons_run_open, from one entry's first row to the next entry's, so that of a hundred thousand runs of one
-    entry one is read; then in it the entry's oldest, and crons_run_sent.
-    """
-    open_runs, sent = along("crons_run_open", using), along("crons_run_sent", using)
-    late_runs = f"""
-        FROM crons_run r {open_runs} WHERE r.entry_id = w.id AND r.wake_at IS NOT NULL
-            AND r.wake_at < %(late)s AND r.state IN ('due', 'sent', 'waiting') ORDER BY r.wake_at, r.id"""
-    resent = f"""
-        FROM crons_run r {sent} WHERE r.entry_id = w.id AND r.wake_at IS NOT NULL AND r.sends > 0
-            AND r.wake_at >= %(late)s
-            AND (r.sends > 1 OR (r.state IN ('due', 'waiting') AND r.planned_at < %(late)s))"""
-    # The range is for PostgreSQL. With it, SQLite that has statistics skips through the index from its first entry
-    # at each step: 7 s with a hundred thousand due.
-    wakes = "" if connections[using].vendor == "sqlite" else f"AND {_WAKES}"
-    following = f"""
-        SELECT r.entry_id FROM crons_run r {open_runs}
-        WHERE r.wake_at IS NOT NULL {wakes} AND r.entry_id > {{}} ORDER BY r.entry_id LIMIT 1"""
-    sql = f"""
-        WITH RECURSIVE w(id) AS (
-            SELECT ({following.format(0)}) UNION ALL SELECT ({following.format("w.id")}) FROM w WHERE w.id IS NOT NULL
-        )
-        SELECT w.id, (SELECT r.id {late_runs} LIMIT 1), (SELECT MIN(r.id) {resent}),
-            (SELECT COUNT(*) FROM (SELECT 1 {late_runs} LIMIT %(count_to)s) c),
-            (SELECT COUNT(*) FROM (SELECT 1 {resent} LIMIT %(count_to)s) c)
-        FROM w JOIN crons_entry e ON e.id = w.id
-        WHERE e.paused_at IS NULL AND NOT EXISTS (SELECT 1 FROM crons_run a WHERE a.active_key = w.id)
-        LIMIT %(limit)s"""
-    found = fetch(sql, {"late": late, "count_to": count_to, "limit": limit, **_EVER}, using)
-    return [(pk, first or second, many + more) for pk, first, second, many, more in found if first or second]
+    return [pk for (pk,) in fetch(sql, {**values, **EVER}, using)]
 
 
 # Of IS NOT NULL PostgreSQL thinks, until it has statistics, that it holds for all rows; of a range, for few.
 _HAS_LEASE = "a.lease_until IS NOT NULL AND a.lease_until BETWEEN %(past)s AND %(future)s"
-_WAKES = "r.wake_at BETWEEN %(past)s AND %(future)s"
-_EVER = {"past": FAR_PAST, "future": FAR_FUTURE}
+WAKES = "r.wake_at BETWEEN %(past)s AND %(future)s"
+EVER = {"past": FAR_PAST, "future": FAR_FUTURE}
 
 
 def _wanted(using: str) -> str:

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
+from django.core.exceptions import EmptyResultSet
 from django.db import connections
+from django.db.models import BooleanField, QuerySet
+from django.db.models.expressions import RawSQL
 from django.utils.dateparse import parse_datetime
 
 from crons.columns import UNREAD
@@ -92,6 +95,25 @@ def among(column: str, name: str, using: str) -> str:
     if connections[using].vendor == "sqlite":
         return f"{column} IN (SELECT value FROM json_each(%({name})s))"  # noqa: S608 (names that stand in queries.py)
     return f"{column} = ANY(%({name})s)"
+
+
+def found_by(column: str, rows: Iterable[QuerySet[Any]], using: str) -> RawSQL:
+    """Return SQL for: *column* is a key that one of *rows* finds, each in its own order and to its own limit.
+
+    An array for PostgreSQL, which takes it for a few keys: other subqueries it takes for many, and reads all rows.
+    """
+    parts: list[str] = []
+    values: list[Any] = []
+    for each in rows:
+        try:
+            sql, given = each.values("pk").query.get_compiler(using).as_sql()
+        except EmptyResultSet:  # who asks may see none
+            continue
+        parts.append(f"SELECT * FROM ({sql}) p{len(parts)}")  # noqa: S608 (compiled by Django, with its parameters)
+        values += given
+    among = " UNION ALL ".join(parts) or "SELECT NULL"
+    written = f"{column} IN ({among})" if connections[using].vendor == "sqlite" else f"{column} = ANY(ARRAY({among}))"
+    return RawSQL(written, values, output_field=BooleanField())
 
 
 def along(index: str, using: str) -> str:

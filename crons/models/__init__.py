@@ -4,9 +4,10 @@ from crons.models.deployment import AuditEvent, Deployment, Heartbeat
 from crons.models.entries import Entry, Pause
 from crons.models.incidents import Delivery, Incident
 from crons.models.rows import is_text
-from crons.models.runs import Attempt, OutputChunk, Range, Run, WorkReport, not_well, well
+from crons.models.runs import UNREMARKABLE, Attempt, OutputChunk, Range, Run, WorkReport, not_well, well
 
 __all__ = [
+    "UNREMARKABLE",
     "Attempt",
     "AuditEvent",
     "Delivery",

@@ -15,7 +15,7 @@ from crons.watch.declared import absent
 from crons.watch.declarers import living
 from crons.watch.failing import FAILING, fingerprint
 from crons.watch.inspection import inspect, inspect_rules
-from crons.watch.look import READ, Look, Problem, going
+from crons.watch.look import READ, Look, Problem, all_rows, going
 from crons.watch.problems import find_problems, reaches_ahead
 from crons.watch.rules import OUTAGE, SHARED, terms_of
 from crons.watch.rules import RULES as RULES_KNOWN
@@ -34,6 +34,7 @@ __all__ = [
     "absent",
     "acknowledge",
     "alive",
+    "all_rows",
     "build_channel",
     "connect_pings",
     "find_problems",

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Collection, Iterator
 from datetime import datetime
-from typing import Any
 
-from django.db.models import Q, QuerySet
+from django.db import connections
+from django.db.models import Q
 
 from crons.conf import conf
 from crons.jobs import registry
-from crons.ledger import reading, verb
-from crons.models import Entry, Heartbeat
+from crons.ledger import fetch, reading, verb
+from crons.models import Entry
 from crons.sources import sources
 from crons.watch import declarers
 from crons.watch.look import READ, Look, Problem
@@ -21,8 +21,6 @@ NEXT_STEP = (
     "Start the code that declares it (is its app in INSTALLED_APPS?), or, if it is to go: manage.py crons sync there"
 )
 NAMED = 5
-# Up to so many names a statement is given those that are declared.
-COMPARED = 100
 
 
 def broken(look: Look) -> Iterator[Problem]:
@@ -32,36 +30,24 @@ def broken(look: Look) -> Iterator[Problem]:
 
 
 def undeclared(look: Look) -> Iterator[Problem]:
-    """The entries that no running scheduler declares; a tick vouches for its own, as does a `run` of one entry."""
-    for entry, since in find(look.schedulers, look.now, look.visible):
-        yield Problem.of(UNDECLARED, _text(entry), entry, since=since, next_step=NEXT_STEP)
-
-
-def find(
-    schedulers: Sequence[Heartbeat], now: datetime, visible: Callable[[QuerySet[Any]], QuerySet[Any]]
-) -> list[tuple[Entry, datetime | None]]:
-    """List the *visible* entries that nobody declares, and since when; none where that is not known.
+    """The entries that no running scheduler declares; a tick vouches for its own, as does a `run` of one entry.
 
     Where no scheduler runs, this process's code stands for those that come and go.
-    Cost: one statement; of more declared names than COMPARED one that reads all names, and one more where any is found.
+    Cost: one statement; the database compares the names, so that a hundred thousand are not carried to here.
     """
-    known = declarers.declared_by(schedulers) if schedulers else set(registry.entries)
-    if known is None or (not schedulers and registry.broken):
-        return []
-    known_sources = [each.name for each in sources()]
-    live = visible(Entry.objects.using(conf.database)).filter(retired_at=None, source__in=known_sources)
-    unvouched = Q(vouched_until=None) | Q(vouched_until__lt=now)
-    found = live.filter(unvouched)
+    schedulers = look.schedulers
+    if not all(getattr(beat, "says_what", False) for beat in schedulers) or (not schedulers and registry.broken):
+        return  # nobody can tell
+    live = look.visible(Entry.objects.using(conf.database)).filter(retired_at=None)
+    unvouched = Q(vouched_until=None) | Q(vouched_until__lt=look.now)
+    found = live.filter(unvouched, source__in=[each.name for each in sources()])
+    found = found.exclude(declarers.is_declared(schedulers))
     if not schedulers:
         found = found.exclude(declared_at=None)  # from before this was written down: nobody can tell
-    if len(known) <= COMPARED:
-        found = found.exclude(name__in=known)
-    else:
-        # A hundred thousand parameters take ten times as long to write as a hundred thousand names to read.
-        others = sorted(name for (name,) in found.values_list("name").iterator(10_000) if name not in known)
-        found = live.filter(name__in=others[:READ]) if others else live.none()
     started = min((beat.started_at for beat in schedulers), default=None)
-    return [(entry, _since(entry, started)) for entry in found.order_by("name")[:READ]]
+    for entry in found.order_by("name")[:READ]:
+        since = _since(entry, started)
+        yield Problem.of(UNDECLARED, _text(entry), entry, since=since, next_step=NEXT_STEP)
 
 
 def _since(entry: Entry, started: datetime | None) -> datetime | None:
@@ -75,17 +61,32 @@ def _text(entry: Entry) -> str:
 
 
 def unsynced(look: Look) -> Iterator[Problem]:
-    """The jobs that this process declares and that have no row, or one that is retired: none of them falls due."""
+    """The jobs that this process declares and that have no row, or one that is retired: none of them falls due.
+
+    Who may not see all entries is not told of others' jobs. Cost: one statement where any is not among those that wake
+    first.
+    """
     unseen = set(registry.entries) - {entry.name for entry in look.entries}
-    if not unseen:
+    if not unseen or not look.sees_all:
         return
-    rows = dict(Entry.objects.using(conf.database).filter(name__in=unseen).values_list("name", "retired_at"))
-    lacking = sorted(name for name in unseen if name not in rows)
-    retired = sorted(name for name, retired_at in rows.items() if retired_at is not None)
+    found = _without_live_row(unseen)
+    lacking = sorted(name for name, is_retired in found.items() if not is_retired)
+    retired = sorted(name for name, is_retired in found.items() if is_retired)
     for names, where in ((lacking, "not in this database"), (retired, "retired in this database")):
         if names:
             text = f"declared here, but {where}, so that nothing of it falls due: {_named(names)}"
             yield Problem("unsynced", text, next_step="Write it: manage.py crons sync")
+
+
+def _without_live_row(names: Collection[str]) -> dict[str, bool]:
+    """Return which of *names* have no row in service, and whether they have one that is retired."""
+    using = conf.database
+    # One parameter: to write a hundred thousand takes longer than to look them up.
+    each = "json_each(%(names)s) n" if connections[using].vendor == "sqlite" else "unnest(%(names)s::text[]) n(value)"
+    sql = f"""
+        SELECT n.value, e.id IS NOT NULL FROM {each} LEFT JOIN crons_entry e ON e.name = n.value
+        WHERE e.id IS NULL OR e.retired_at IS NOT NULL"""  # noqa: S608 (nothing is put in but these words)
+    return {name: bool(is_retired) for name, is_retired in fetch(sql, {"names": sorted(names)}, using)}
 
 
 @verb

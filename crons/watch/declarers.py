@@ -4,13 +4,19 @@ A running scheduler says it in the row of its heartbeat, for as long as it lives
 or a `run` of one entry, vouches for its entries for a while. Nothing of this changes what an entry is.
 """
 
+# ruff: noqa: S608 (what is put into the texts stands in this file; values are parameters)
+
 from __future__ import annotations
 
+import json
 from collections.abc import Collection, Iterable
 from contextlib import suppress
 from datetime import datetime, timedelta
+from typing import Any
 
-from django.db.models import Q, QuerySet
+from django.db import connections
+from django.db.models import BooleanField, Q, QuerySet
+from django.db.models.expressions import RawSQL
 
 from crons.conf import conf
 from crons.exceptions import LedgerUnavailable
@@ -62,6 +68,24 @@ def declared_by(schedulers: Iterable[Heartbeat]) -> set[str] | None:
             return None
         names.update(beat.declares)
     return names
+
+
+def is_declared(schedulers: Collection[Heartbeat]) -> RawSQL:
+    """Return SQL for: the entry is one that *schedulers* declare; where there are none, this process.
+
+    Where they declare the same, as they mostly do, their names are read once.
+    """
+    is_sqlite = connections[conf.database].vendor == "sqlite"
+    ids: list[Any] = [beat.pk for beat in schedulers]
+    if ids:
+        of = ", ".join(["%s"] * len(ids))
+        lists, given = f"(SELECT DISTINCT declares AS names FROM crons_heartbeat WHERE id IN ({of})) d", ids
+    else:
+        lists = "(SELECT %s AS names) d" if is_sqlite else "(SELECT %s::jsonb AS names) d"
+        given = [json.dumps(list(registry.entries))]
+    each = "json_each(d.names) n" if is_sqlite else "jsonb_array_elements_text(d.names) n(value)"
+    sql = f"crons_entry.name IN (SELECT n.value FROM {lists} CROSS JOIN {each})"
+    return RawSQL(sql, given, output_field=BooleanField())
 
 
 def of_other_projects(names: Collection[str], former: Collection[str], now: datetime) -> dict[str, str]:

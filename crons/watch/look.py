@@ -9,7 +9,7 @@ from functools import cached_property
 from typing import Any
 
 from django.db import connections
-from django.db.models import F, Q, QuerySet, Subquery
+from django.db.models import BooleanField, F, Q, QuerySet, Subquery
 from django.db.models.expressions import RawSQL
 from django.db.models.functions import Now
 
@@ -25,6 +25,7 @@ from crons.watch.newest import Newest, newest_of_all
 RETIRED_LATELY = timedelta(days=7)
 # The most rows of a kind that a rule, or the first page, reads.
 READ = 300
+Visible = Callable[[QuerySet[Any]], QuerySet[Any]]
 READ_ONLY = "current_setting('transaction_read_only')"
 # Clocks of hosts and of database servers that follow each other differ by less.
 AHEAD = timedelta(minutes=1)
@@ -78,7 +79,8 @@ class Problem:
         return {name: getattr(self, name) for name in ("kind", "entry", "text", "since", "next_step", "run_id")}
 
 
-def _all(rows: QuerySet[Any]) -> QuerySet[Any]:
+def all_rows(rows: QuerySet[Any]) -> QuerySet[Any]:
+    """Take nothing away."""
     return rows
 
 
@@ -92,12 +94,17 @@ class Look:
     def __init__(
         self,
         now: datetime | None = None,
-        visible: Callable[[QuerySet[Any]], QuerySet[Any]] = _all,
+        visible: Visible = all_rows,
         tell: Callable[[Sequence[Incident]], object] = list,
     ) -> None:
         self._now = now
         self.visible = visible
         self.tell = tell
+
+    @property
+    def sees_all(self) -> bool:
+        """Whether no row is left out."""
+        return self.visible is all_rows
 
     @cached_property
     def entries(self) -> list[Entry]:
@@ -165,8 +172,21 @@ class Look:
 
     @cached_property
     def heartbeats(self) -> list[Heartbeat]:
-        """The rows of the schedulers, living or not, up to READ."""
-        return list(Heartbeat.objects.using(conf.database).order_by("host", "started_at")[:READ])
+        """The rows of the schedulers, living or not, up to READ; without the names that they declare.
+
+        *says_what* is whether those can be read: a hundred thousand are compared in the database.
+        """
+        is_postgres = connections[conf.database].vendor == "postgresql"
+        is_list = "jsonb_typeof(declares) = 'array'" if is_postgres else "json_valid(declares)"
+        says_what = RawSQL(f"COALESCE({is_list}, FALSE)", (), output_field=BooleanField())
+        rows = Heartbeat.objects.using(conf.database).defer("declares").annotate(says_what=says_what)
+        return list(rows.order_by("host", "started_at")[:READ])
+
+    @cached_property
+    def declares(self) -> dict[int, set[str]]:
+        """The names that the living schedulers declare, by the ids of their rows."""
+        rows = Heartbeat.objects.using(conf.database).filter(pk__in=[beat.pk for beat in self.schedulers])
+        return {pk: set(names or ()) for pk, names in rows.values_list("pk", "declares")}
 
     @cached_property
     def killed(self) -> list[Heartbeat]:

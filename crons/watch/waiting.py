@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+import json
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import Any
+
+from django.db.models import QuerySet
 
 from crons import ledger
 from crons.conf import conf
 from crons.exceptions import CronsError
-from crons.ledger import queries
-from crons.models import Attempt, Entry, Run
+from crons.models import Entry, Run
 from crons.presentation import WaitsFor, describe_full_group, describe_wait, pause_in_force, waits_for, waits_for_window
 from crons.verdicts import State
-from crons.watch.look import Look, Problem
+from crons.watch.look import Look, Problem, all_rows
 
-# The newest attempts that are looked through for a sign that an entry's runs are begun, one after the other.
-READ = 300
 # How many runs of an entry are counted, and of how many entries: a backlog must not slow down who asks for it.
 COUNTED = 100
 ENTRIES_READ = 10_000
@@ -43,26 +44,21 @@ class Waiting:
         return f"no worker begins it, after {self.sends} message(s); of the last: {self.detail or 'nothing known'}"
 
 
-def waiting(late: datetime) -> list[Waiting]:
+def waiting(late: datetime, visible: Callable[[QuerySet[Any]], QuerySet[Any]] = all_rows) -> list[Waiting]:
     """List the entries whose runs should have begun before *late*, and none of whose has been going since.
 
     Slots, and what somebody asked for again or after all; where one after the other is run, they wait well.
-    Cost: one statement, three where any wait, five where CRONS["GROUPS"] has limits too; of an entry's backlog it
-    reads the first run and counts a hundred.
+    Cost: one statement; of an entry's backlog it reads the first run and counts a hundred.
     """
-    firsts = {run: count for _, run, count in queries.late_by_entry(late, COUNTED + 1, ENTRIES_READ, conf.database)}
-    runs = Run.objects.using(conf.database).filter(pk__in=firsts).select_related("entry").order_by("wake_at", "pk")
-    served = _served_since(late) if firsts else set()
-    tardy = [run for run in runs if run.entry_id not in served and not _opened_since(run, late)] if firsts else []
-    found = [_waiting(run, firsts[run.pk]) for run in tardy]
-    _name_full_groups(found)
-    return found
+    found = ledger.first_late(late, COUNTED + 1, ENTRIES_READ, visible)
+    return [_waiting(run) for run in found if not _opened_since(run, late)]
 
 
-def _waiting(run: Run, count: int) -> Waiting:
+def _waiting(run: Any) -> Waiting:
     since = _could_begin_at(run) if run.sends or run.wake_at is None else run.wake_at
-    counted = min(count, COUNTED)
-    return Waiting(run.entry, run.pk, since, counted, count > counted, run.sends, run.detail)
+    count = min(run.waiting, COUNTED)
+    full = _full_group(run.entry, json.loads(getattr(run, "going", None) or "{}"))
+    return Waiting(run.entry, run.pk, since, count, run.waiting > count, run.sends, run.detail, full)
 
 
 def _opened_since(run: Run, late: datetime) -> bool:
@@ -77,27 +73,17 @@ def _could_begin_at(run: Run) -> datetime:
         return run.planned_at  # it is parked, which says why
 
 
-def _served_since(late: datetime) -> set[int]:
-    newest = Attempt.objects.using(conf.database).order_by("-pk")
-    rows = newest.values_list("run__entry_id", "begun_at", "ended_at")[:READ]
-    return {entry_id for entry_id, begun_at, ended_at in rows if (ended_at or begun_at) >= late}
-
-
-def _name_full_groups(found: list[Waiting]) -> None:
-    full = ledger.full_groups(conf.database) if found else {}
-    if not full:
-        return
-    named = Entry.objects.using(conf.database).filter(pk__in=[each.entry.pk for each in found])
-    groups = dict(named.values_list("pk", "policy__group"))
-    for each in found:
-        group = groups.get(each.entry.pk)
-        if isinstance(group, str) and group in full:
-            each.full_group = describe_full_group(group, full[group])
+def _full_group(entry: Entry, going: Mapping[str, int]) -> str:
+    """Say which group of *entry* is at its limit; empty where none is."""
+    group = entry.policy.get("group")
+    limit = conf.groups.get(group) if isinstance(group, str) else None
+    running = going.get(group, 0)
+    return describe_full_group(group, running) if limit is not None and running >= limit else ""
 
 
 def waiting_runs(look: Look) -> Iterator[Problem]:
     """The runs that nobody begins, though nothing of their entry is in the way."""
-    for each in waiting(look.late):
+    for each in waiting(look.late, look.visible):
         least = "at least " if each.at_least else ""
         runs_wait = "a run waits" if each.count == 1 else f"{least}{each.count} runs wait"
         what = each.full_group or f"to be begun: {each.why}"

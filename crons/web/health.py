@@ -13,11 +13,12 @@ from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_safe
 
-from crons import api, ledger
+from crons import ledger
 from crons.conf import conf
 from crons.exceptions import CronsError, InvalidSetting
 from crons.presentation import as_json
 from crons.side_output import get_log
+from crons.watch import Look, find_problems, living
 from crons.web import rights
 from crons.web.shell import NEEDED
 
@@ -61,13 +62,15 @@ def well(request: HttpRequest) -> HttpResponse:
 
 
 def _told() -> dict[str, Any]:
-    problems = [each.as_json() for each in api.health()]
+    # One look for all: the database is asked once for the time.
+    look = Look()
+    problems = [each.as_json() for each in find_problems(look)]
     return {
         "status": "unwell" if problems else "well",
-        "as_of": ledger.database_now(),
+        "as_of": look.now,
         "problems": problems,
-        "pauses": [as_json(each) for each in api.pauses()],
-        "schedulers": [as_json(each) for each in api.schedulers()],
+        "pauses": [as_json(each) for each in ledger.active_pauses(look.now, conf.database)],
+        "schedulers": [as_json(each) for each in living(look.now)],
     }
 
 

@@ -45,7 +45,8 @@ class Offer:
     def __init__(self, user: Any, entries: Iterable[int], stamps: Mapping[int, str]) -> None:
         shown = list(entries)
         names = {act.permission for act in VERBS.values()}
-        self._may = {name: rights.permitted(user, f"crons.{name}", shown) for name in names}
+        may = rights.permitted_each(user, [f"crons.{name}" for name in names], shown)
+        self._may = {name: may[f"crons.{name}"] for name in names}
         # What holds more than one entry is seen by who may see pauses, and ended by who may act on all entries.
         self._may_all = rights.may_all(user, "crons.pause_entry") and rights.may(user, "crons.view_pause")
         self._stamps = stamps

@@ -1,6 +1,7 @@
 """What the first page asks: what is wrong now, what did not run, what runs now, what ran last and runs next.
 
-Twelve statements, whatever the number of rows; each reads along an index, and stops after READ rows.
+At most twelve statements, whoever asks, whatever is wrong and however many rows there are; each reads along an index,
+and stops after READ rows.
 """
 
 from __future__ import annotations
@@ -13,22 +14,29 @@ from functools import partial
 from typing import Any, Generic, TypeVar, cast
 
 from django.db import DatabaseError, connections
-from django.db.models import BigIntegerField, OuterRef, QuerySet, Subquery, Value
+from django.db.models import BigIntegerField, QuerySet, Value
 from django.db.models.expressions import RawSQL
 
 from crons import ledger
 from crons.conf import conf
 from crons.exceptions import LedgerUnavailable
-from crons.models import Attempt, Entry, Heartbeat, Incident, Pause, Range, Run, not_well
+from crons.models import UNREMARKABLE, Attempt, Entry, Heartbeat, Incident, Pause, Range, Run, not_well
 from crons.presentation import UNWANTED
 from crons.verdicts import MEANINGS, State, Verdict
 from crons.watch import READ, Look, Problem, Usual, find_problems, usual_of
 from crons.web import rights
-from crons.web.acts import stamp_of
+from crons.web.acts import CANCEL, END, PAUSE, RETRY, RUN, stamp_of
 from crons.web.folding import Folded, fold
 
 T = TypeVar("T")
+Visible = Callable[..., QuerySet[Any]]
 SHOWN = 20
+# What may be done from the page.
+ASKED = (
+    rights.VIEW,
+    "crons.acknowledge_incident",
+    *(f"crons.{each.permission}" for each in (RUN, PAUSE, END, CANCEL, RETRY)),
+)
 # Problems of no entry whose text names jobs.
 NAMES_OTHERS = ("unsynced",)
 # Of the runs planned last, so many are read to find those that ended last, and so many of these are shown.
@@ -157,21 +165,16 @@ def look(window: timedelta = timedelta(days=1), now: datetime | None = None, use
     With a *user*, only what that person may see.
 
     Raises: LedgerUnavailable if the database does not answer.
-    Cost: eleven statements, and one more where something runs, one where a declared job has no row, three where runs
-    wait.
+    Cost: ten statements, and one more where something runs; for who sees all one where a declared job has no row, for
+    others one for what they may see and do.
     """
     sees_all = user is None or all(rights.may_all(user, each) for each in (rights.VIEW, rights.VIEW_RUN))
     try:
         if sees_all:
-            return _look(window, Look(now), _all)
-        visible = partial(_visible, user)
-        return _look(window, Look(now, visible, partial(rights.tell, user)), visible)
+            return _look(window, Look(now), None)
+        return _look(window, Look(now, partial(_visible, user), partial(rights.tell, user)), user)
     except DatabaseError as error:
         raise LedgerUnavailable(f"the database did not answer: {error}") from error
-
-
-def _all(rows: QuerySet[Any], permission: str = "") -> QuerySet[Any]:
-    return rows
 
 
 def _visible(user: Any, rows: QuerySet[Any], permission: str = rights.VIEW) -> QuerySet[Any]:
@@ -182,19 +185,28 @@ def _visible(user: Any, rows: QuerySet[Any], permission: str = rights.VIEW) -> Q
     return rights.visible(user, rows, permission)
 
 
-def _look(window: timedelta, seen: Look, visible: Callable[..., QuerySet[Any]]) -> Board:
+def _look(window: timedelta, seen: Look, user: Any) -> Board:
+    """Read the board; *user* is None where all may be seen."""
+    visible: Visible = seen.visible
+    of_runs: Visible = visible if user is None else partial(_visible, user, permission=rights.VIEW_RUN)
     since = seen.now - window
-    did_not_run, stamps = _did_not_run(since, visible)
-    ended_last, succeeded = _ended_last(since, visible, seen.entries)
+    bad, newest = _runs(since, of_runs, seen)
+    did_not_run = _did_not_run(bad, since, of_runs)
+    ended_last, succeeded = _ended_last(newest, seen)
     running = Listed.of(seen.going)
-    problems = _told(find_problems(seen), visible)
+    paused = Listed.of(list(visible(ledger.active_pauses(seen.now, conf.database))[: READ + 1]))
+    problems = find_problems(seen)
+    if user is not None:
+        others = [each.entry_id for each in paused.rows] + [each.entry.pk for each in did_not_run.rows]
+        others += [each.run.entry_id for each in running.rows] + [each.pk for each in seen.entries]
+        problems = _told(user, problems, others)
     return Board(
         as_of=seen.now,
         since=since,
         unwatched_since=_unwatched_since(seen),
         problems=Listed.of(problems),
         folded=Listed.of(fold(problems)),
-        paused=Listed.of(list(visible(ledger.active_pauses(seen.now, conf.database))[: READ + 1])),
+        paused=paused,
         schedulers=seen.schedulers,
         running=running,
         did_not_run=Listed(did_not_run.rows[:SHOWN], max(len(did_not_run.rows) - SHOWN, 0), did_not_run.at_least),
@@ -205,47 +217,56 @@ def _look(window: timedelta, seen: Look, visible: Callable[..., QuerySet[Any]]) 
         usual=usual_of({each.run.entry_id for each in running.rows}) if running.rows else {},
         entries=len(seen.entries),
         wrong=len(problems),
-        stamps=stamps,
+        stamps={run.pk: stamp_of(run) for run in bad},
     )
 
 
-def _told(problems: list[Problem], visible: Callable[..., QuerySet[Any]]) -> list[Problem]:
-    """Leave out what is wrong with entries that this person may not see, whichever rule found it."""
-    if visible is _all:
-        return problems
-    entries = Entry.objects.using(conf.database)
-    names = {each.entry for each in problems if each.entry}
-    # By rows that are read at most READ at a time for each rule.
-    seen = set(visible(entries.filter(name__in=names)).values_list("name", flat=True)) if names else names
-    return [each for each in problems if each.entry in seen or not (each.entry or each.kind in NAMES_OTHERS)]
+def _told(user: Any, problems: list[Problem], others: list[int | None]) -> list[Problem]:
+    """Leave out what is wrong with entries that *user* may not see, whichever rule found it.
 
-
-def _ended_last(
-    since: datetime, visible: Callable[..., QuerySet[Any]], entries: Sequence[Entry]
-) -> tuple[list[EndedLast], int | None]:
-    """List what ended last, what is alike once; and count what succeeded since *since*, up to MOST_COUNTED and one.
-
-    In one statement: neither depends on the other's rows. Not counted for who may see some entries only: that would
-    read the runs of all. So would looking for the newest of a few *entries* among all: these are read entry by entry,
-    in one statement more.
+    With the rights of the buttons, of these and of *others* that are shown: whoever asks for them finds them known.
     """
-    # Not joined: SQLite begins a join with the few entries, reads all their runs and sorts them.
-    entry = Entry.objects.using(conf.database).filter(pk=OuterRef("entry_id"))
-    moment = Run._meta.get_field("planned_at").get_db_prep_value(since, connections[conf.database])
-    runs = visible(Run.objects.using(conf.database), rights.VIEW_RUN)
-    counted = RawSQL(COUNTED, (moment, MOST_COUNTED + 1), output_field=BigIntegerField())
-    rows = runs.annotate(
-        name=Subquery(entry.values("name")[:1]),
-        zone=Subquery(entry.values("zone")[:1]),
-        succeeded=counted if visible is _all else Value(None, output_field=BigIntegerField()),
-    )
-    if visible is not _all and len(entries) < READ:
-        of_each = max(MOST_LOOKED_UP // max(len(entries), 1), 2)
-        newest_of = ledger.newest_runs([each.pk for each in entries])
-        rows = rows.filter(pk__in=[run.run_id for each in newest_of.values() for run in each[:of_each]])
-    newest = list(rows.order_by("-planned_at", "-pk")[:NEWEST])
-    for row in newest:
-        row.entry = Entry(pk=row.entry_id, name=row.name, zone=row.zone)
+    about = {each.row.pk for each in problems if each.row}
+    may_see = rights.permitted_each(user, ASKED, about.union(each for each in others if each))[rights.VIEW]
+    return [
+        each
+        for each in problems
+        if (each.row.pk in may_see if each.row else not (each.entry or each.kind in NAMES_OTHERS))
+    ]
+
+
+def _runs(since: datetime, of_runs: Visible, seen: Look) -> tuple[list[Run], list[Run]]:
+    """Read what has not ended well since *since*, and the runs planned last; the newest first.
+
+    In one statement, which counts also what succeeded since *since*, up to MOST_COUNTED and one. That is not counted
+    for who may see some entries only: it would read the runs of all. So would looking for the newest of a few entries
+    among all: these are read entry by entry.
+    """
+    runs = Run.objects.using(conf.database)
+    planned = of_runs(runs).order_by("-planned_at", "-pk")
+    unwell = not_well(planned, "verdict").filter(planned_at__gte=since)[: READ + 1]
+    of_each = NEWEST
+    if not seen.sees_all and len(seen.entries) < READ:
+        of_each = min(max(MOST_LOOKED_UP // max(len(seen.entries), 1), 2), NEWEST)
+        planned = planned.filter(ledger.are_newest([each.pk for each in seen.entries], of_each))
+    counted: Any = Value(None, output_field=BigIntegerField())
+    if seen.sees_all:
+        moment = Run._meta.get_field("planned_at").get_db_prep_value(since, connections[conf.database])
+        counted = RawSQL(COUNTED, (moment, MOST_COUNTED + 1), output_field=BigIntegerField())
+    found = runs.filter(ledger.found_by("crons_run.id", (unwell, planned[:NEWEST]), conf.database))
+    rows: list[Any] = list(found.select_related("entry").annotate(succeeded=counted).order_by("-planned_at", "-pk"))
+    # Which of them they are shows by the rows: what has not ended well is newer than the newest only if it is of them.
+    read: Counter[int] = Counter()
+    newest: list[Run] = []
+    for run in rows:
+        read[run.entry_id] += 1
+        if read[run.entry_id] <= of_each and len(newest) < NEWEST:
+            newest.append(run)
+    return [run for run in rows if run.verdict not in UNREMARKABLE and run.planned_at >= since][: READ + 1], newest
+
+
+def _ended_last(newest: Sequence[Any], seen: Look) -> tuple[list[EndedLast], int | None]:
+    """List which of the *newest* ended last, what is alike once; and how many succeeded, where that was counted."""
     ended = [cast("Run", each) for each in newest if each.state == State.DONE]
     ended.sort(key=lambda run: (run.ended_at or run.planned_at, run.pk), reverse=True)
     # A job that runs each minute must not hide the others.
@@ -253,7 +274,7 @@ def _ended_last(
     for run in ended:
         alike.setdefault((run.entry_id, run.verdict, run.reason), []).append(run)
     last = [EndedLast(runs[0], len(runs) - 1) for runs in alike.values()]
-    return last[:ENDED_LAST], newest[0].succeeded if newest else 0 if visible is _all else None
+    return last[:ENDED_LAST], newest[0].succeeded if newest else 0 if seen.sees_all else None
 
 
 def _evidence(since: datetime, succeeded: int | None, did_not_run: Listed[Ended]) -> Evidence:
@@ -275,16 +296,9 @@ def _unwatched_since(seen: Look) -> datetime | None:
     return newest if newest < seen.late else None
 
 
-def _did_not_run(since: datetime, visible: Callable[..., QuerySet[Any]]) -> tuple[Listed[Ended], dict[int, str]]:
-    """Group what ended other than well, so that a job that fails each minute does not hide the others.
-
-    Returns: the groups, and how each of their runs stood.
-    """
-    runs = not_well(visible(Run.objects.using(conf.database), rights.VIEW_RUN), "verdict").filter(planned_at__gte=since)
-    ended = list(runs.select_related("entry").order_by("-planned_at", "-pk")[: READ + 1])
-    ranges = (
-        visible(Range.objects.using(conf.database), rights.VIEW_RUN).filter(last_at__gte=since).select_related("entry")
-    )
+def _did_not_run(ended: Sequence[Run], since: datetime, of_runs: Visible) -> Listed[Ended]:
+    """Group what *ended* other than well, so that a job that fails each minute does not hide the others."""
+    ranges = of_runs(Range.objects.using(conf.database)).filter(last_at__gte=since).select_related("entry")
     written_off = list(ranges.order_by("-last_at", "-pk")[: READ + 1])
     groups: dict[tuple[int, str, str], Ended] = {}
     for run in ended[:READ]:
@@ -295,7 +309,7 @@ def _did_not_run(since: datetime, visible: Callable[..., QuerySet[Any]]) -> tupl
         _group(groups, each, each.first_at, each.last_at).count += each.count
     found = sorted(groups.values(), key=lambda group: group.last_at, reverse=True)
     found.sort(key=lambda group: not group.is_bad)
-    return Listed(found, 0, len(ended) > READ or len(written_off) > READ), {run.pk: stamp_of(run) for run in ended}
+    return Listed(found, 0, len(ended) > READ or len(written_off) > READ)
 
 
 def _group(groups: dict[tuple[int, str, str], Ended], row: Run | Range, first: datetime, last: datetime) -> Ended:

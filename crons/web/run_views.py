@@ -45,6 +45,7 @@ def run(request: HttpRequest, number: str) -> HttpResponse:
     row = runs.run_of(number, request.user)
     seen = runs.look(row)
     acts = ("cancel_run", "retry_run", "view_attempt")
+    rights.permitted_each(request.user, [f"crons.{name}" for name in acts], [row.entry_id])  # in one statement
     may = {name: rights.may(request.user, f"crons.{name}", row.entry) for name in acts}
     told: dict[str, Any] = {
         "seen": seen, "run": row, "may": may, "headline": runs.headline(row), "zone": row.entry.zone,

@@ -247,18 +247,20 @@ def test_a_scheduler_looks_at_each_heartbeat(instance):
     assert mails() == ["load declared by no running code"]
 
 
-def test_many_declared_names_are_compared_here_and_not_one_by_one_in_the_statement(monkeypatch):
-    """With a hundred thousand entries the first page took a second, most of it to write as many parameters."""
+def test_declared_names_are_compared_by_the_database_and_are_no_parameters(monkeypatch):
+    """With a hundred thousand entries the first page took a second, most of it to write as many parameters.
+
+    To read as many names took a third of what was left.
+    """
     serve("web1", NOON, "a", "b", "c", "report")
     Heartbeat.objects.all().delete()
     serve("web2", NOON, "report", "b")
     monkeypatch.setattr(declared, "READ", 1)
-    monkeypatch.setattr(declared, "COMPARED", 1)
 
     with CaptureQueriesContext(connection) as captured:
         found = undeclared(NOON)
 
     assert [problem.entry for problem in found] == ["a"]
-    assert not [query for query in captured if "'report'" in query["sql"] and "NOT" in query["sql"]]
+    assert "'report'" not in str(captured.captured_queries)
     Entry.objects.exclude(name__in=["report", "b"]).delete()
     assert undeclared(NOON) == []

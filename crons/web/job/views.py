@@ -93,6 +93,10 @@ def _find(request: HttpRequest, name: str, pk: int) -> Entry:
     # Not the nearest name, as the command line says it: of a hundred thousand each would be compared.
     entry = known.first() if is_text(name) else None
     # Whoever may not see it learns no more of it than of one that is not there.
+    if entry is not None:
+        # What may be done, in the same statement as what may be seen: a hook may answer each permission otherwise.
+        asked = {rights.VIEW, *shell.NEEDED, *(f"crons.{act.permission}" for act in ACTS.values())}
+        rights.permitted_each(request.user, asked, [entry.pk])
     if entry is None or not rights.may(request.user, rights.VIEW, entry):
         raise Http404(f"No entry is called {name!r}." if name else f"No entry has the number {pk}.")
     return entry
