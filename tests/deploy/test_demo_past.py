@@ -8,9 +8,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from django.core.management import call_command
 
 from crm import demo
-from crm.models import Mail, Order, Report, StockMovement
+from crm.models import Mail, Order, Report, ServiceToken, StockMovement
 from crons import api
 from crons.models import Attempt, Entry, Incident, Pause, Range, Run
 from crons.testing import clock
@@ -137,6 +138,19 @@ def test_no_past_is_played_into_a_ledger_that_has_its_own(shop: None) -> None:
     assert past.make(NOW) == "The ledger has runs of its own: no past was played."
 
     assert [each.pk for each in Run.objects.all()] == [run.pk]
+
+
+@pytest.mark.sqlite  # what it shows has nothing to do with the database
+@pytest.mark.django_db(transaction=True)
+def test_nothing_is_broken_where_there_is_no_demo(shop: None) -> None:
+    """With the settings of a real shop at hand, the same command would revoke its token."""
+    call_command("service_token", "jobs")
+
+    said = [breaking.break_it(), breaking.mend()]
+
+    assert said == ["There is no demo here, so nothing was touched: make run, without PAST=0, makes one."] * 2
+    assert ServiceToken.objects.get().revoked_at is None
+    assert not Run.objects.exists()
 
 
 def _killed(self: Any, player: Any) -> None:
