@@ -17,6 +17,7 @@ from crm.digests import admin as digests_admin  # noqa: F401 (registers what it 
 from crm.imports import admin as imports_admin  # noqa: F401 (registers what it shows)
 from crm.models import Customer, CustomerTombstone, Order, OrderItem, Product, Restock, ServiceToken, StockMovement
 from crm.run_links import run_link
+from crm.scores import admin as scores_admin  # noqa: F401 (registers what it shows)
 from crm.webhooks import admin as webhooks_admin  # noqa: F401 (registers what it shows)
 from crm.webhooks import events
 

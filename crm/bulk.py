@@ -56,7 +56,7 @@ def write(results: Sequence[Result[Row]], insert: Callable[[list[Row]], object],
     return good
 
 
-def delete(rows: QuerySet[Any], *, leaving: type[Model] | None = None) -> None:
+def delete(rows: QuerySet[Any], *, leaving: tuple[type[Model], ...] = ()) -> None:
     """Delete *rows* in one statement, without loading them; those of *leaving* that refer to them are gone already.
 
     Django's own delete() reads each row first, as there may be others that refer to it. Where a table is added that
@@ -65,7 +65,7 @@ def delete(rows: QuerySet[Any], *, leaving: type[Model] | None = None) -> None:
     relations = [
         each for each in rows.model._meta.get_fields(include_hidden=True) if isinstance(each, ForeignObjectRel)
     ]
-    if any(each.related_model is not leaving for each in relations) or _is_listened_to(rows.model):
+    if any(each.related_model not in leaving for each in relations) or _is_listened_to(rows.model):
         rows.delete()
     else:
         rows._raw_delete(rows.db)  # what delete() calls where nothing refers to rows

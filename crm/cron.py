@@ -1,6 +1,7 @@
 """The scheduled jobs, declared: when, under which policies, and which domain verb. No rule lives here."""
 
 import sys
+from collections.abc import Mapping
 from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
@@ -18,7 +19,7 @@ from crm.graph import trusted
 from crm.imports import running
 from crm.plain_text import one_line
 from crm.webhooks import notices, recording, sweeping
-from crons import Context, GiveUp, Retry, cron, job
+from crons import Context, GiveUp, Retry, ToBeContinued, Window, cron, job
 
 CLEANUP_LOG = "customer_cleanup_log.txt"
 REMINDERS_LOG = "order_reminders_log.txt"
@@ -283,6 +284,46 @@ def archive_old_records(context: Context | None = None, *, force: bool = False) 
         _report(context, examined=each.moved + each.skipped.total(), changed=each.moved, skipped=dict(each.skipped))
     _say(*nightly.lines_of(done))
     return done
+
+
+@job(
+    cron("0 22 * * SAT"),
+    window=Window("22:00", "06:00"),  # it reads every order of a year
+    timeout=timedelta(hours=9),
+    idempotent=True,
+    retry=Retry(times=3, wait=timedelta(minutes=10)),
+    max_silence=timedelta(days=10),  # it may take some nights
+    description="Score all customers by how recently, how often and for how much they ordered.",
+    owner="customer-care",
+    tags=("crm", "scores"),
+)
+def score_customers(context: Context | None = None) -> None:
+    """Score them as of the slot; where the night is over before, go on in the next."""
+    from crm.scores import scoring
+
+    until, _ = _run_of(context)
+
+    def on_batch(examined: int, changed: int, skipped: Mapping[str, int]) -> None:
+        _report(context, examined=examined, changed=changed, skipped=skipped)
+
+    with progress.shown("Scoring", context) as on_progress:
+        row = scoring.score(
+            until,
+            now=timezone.now,
+            working=scoring.Working(
+                run=run_number() if context else None,
+                on_progress=on_progress,
+                on_batch=on_batch,
+                is_over=lambda: context is not None and context.should_stop,
+            ),
+        )
+    if row.stage in (row.Stage.COUNTING, row.Stage.SCORING):
+        raise ToBeContinued(f"{row.counted} of {row.customers} customers counted, {row.examined} scored")
+    if row.stage == row.Stage.OVERTAKEN:
+        _report(context, examined=0, skipped={"a newer scoring has begun": row.customers})
+        _say(f"Nothing done: a scoring as of a later moment than {timezone.localtime(until)} has begun.")
+        return
+    _say(*scoring.lines_of(row))
 
 
 @job(

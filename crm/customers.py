@@ -20,7 +20,7 @@ from crm.archives.moving import MOST_RECORDS, Archived, Moving, copy, delete, fi
 from crm.archives.tables import Customers, referred
 from crm.bulk import Result
 from crm.environment import run_number
-from crm.models import Customer, CustomerTombstone, Order
+from crm.models import Customer, CustomerScore, CustomerTombstone, Order
 from crm.problems import Code, Problem, Refused, of_fields
 
 TOO_YOUNG = "signed up within the year"
@@ -308,7 +308,9 @@ class _Archiving(Customers):
         assert self.leaving is not None
         ids = [row.pk for row in rows]
         still = set(self.leaving.still_inactive(ids).values_list("pk", flat=True))
-        return referred(rows, Customer, leaving=Order) | {pk: SAVED_MEANWHILE for pk in ids if pk not in still}
+        return referred(rows, Customer, leaving=(Order, CustomerScore)) | {
+            pk: SAVED_MEANWHILE for pk in ids if pk not in still
+        }
 
     def delete(self, ids: list[int], archive: str = "") -> None:
         assert self.leaving is not None

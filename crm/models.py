@@ -348,6 +348,7 @@ class CostBucket(models.Model):
 from crm.archives.models import Archive  # noqa: E402
 from crm.digests.models import Mail, Recipient, Report, SuppressedAddress  # noqa: E402
 from crm.imports.models import CustomerImport, ImportPiece, ImportProblem  # noqa: E402
+from crm.scores.models import CustomerScore, Scoring  # noqa: E402
 from crm.webhooks import models as webhooks_models  # noqa: E402, F401
 
 __all__ = [
@@ -355,6 +356,7 @@ __all__ = [
     "CostBucket",
     "Customer",
     "CustomerImport",
+    "CustomerScore",
     "CustomerTombstone",
     "IdempotencyKey",
     "ImportPiece",
@@ -366,6 +368,7 @@ __all__ = [
     "Recipient",
     "Report",
     "Restock",
+    "Scoring",
     "ServiceToken",
     "StockMovement",
     "SuppressedAddress",

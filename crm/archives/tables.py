@@ -16,7 +16,7 @@ from django.db.models import ForeignObjectRel, Model, Q, QuerySet
 from crm import bulk, tombstones
 from crm.archives.files import ArchiveRefused
 from crm.archives.models import Archive
-from crm.models import Customer, Order, OrderItem, Product, StockMovement
+from crm.models import Customer, CustomerScore, Order, OrderItem, Product, StockMovement
 
 OPEN_ORDER = "the order is open"
 UNCONFIRMED = "its confirmation is not settled"
@@ -78,7 +78,7 @@ class _Orders(Table):
     """Orders that are over, with their items."""
 
     def keeping(self, rows: Sequence[Any]) -> dict[int, str]:
-        found = referred(rows, Order, leaving=OrderItem)
+        found = referred(rows, Order, leaving=(OrderItem,))
         unsettled = (Order.Confirmation.WAITING, Order.Confirmation.SENDING)
         found |= {row.pk: UNCONFIRMED for row in rows if row.confirmation in unsettled}
         return found | {row.pk: OPEN_ORDER for row in rows if row.status in Order.OPEN}
@@ -91,7 +91,7 @@ class _Orders(Table):
 
     def delete(self, ids: list[int], archive: str = "") -> None:
         bulk.delete(OrderItem.objects.filter(order__in=ids))
-        bulk.delete(Order.objects.filter(pk__in=ids), leaving=OrderItem)
+        bulk.delete(Order.objects.filter(pk__in=ids), leaving=(OrderItem,))
 
     def insert(self, records: Sequence[Mapping[str, Any]]) -> None:
         Order.objects.bulk_create(_row(Order, record["order"]) for record in records)
@@ -136,8 +136,9 @@ class Customers(Table):
     def delete_rows(ids: list[int]) -> None:
         """Delete the customers with their orders, a statement a table."""
         bulk.delete(OrderItem.objects.filter(order__in=Order.objects.filter(customer__in=ids).order_by()))
-        bulk.delete(Order.objects.filter(customer__in=ids), leaving=OrderItem)
-        bulk.delete(Customer.objects.filter(pk__in=ids), leaving=Order)
+        bulk.delete(Order.objects.filter(customer__in=ids), leaving=(OrderItem,))
+        bulk.delete(CustomerScore.objects.filter(customer__in=ids))
+        bulk.delete(Customer.objects.filter(pk__in=ids), leaving=(Order, CustomerScore))
 
     def insert(self, records: Sequence[Mapping[str, Any]]) -> None:
         Customer.objects.bulk_create(_row(Customer, record["customer"]) for record in records)
@@ -204,11 +205,11 @@ def after(rows: QuerySet[Any], at: str, key: tuple[datetime, int] | None) -> Que
     return rows.filter(Q(**{f"{at}__gte": moment}), Q(**{f"{at}__gt": moment}) | Q(pk__gt=pk))
 
 
-def referred(rows: Sequence[Any], of: type[Model], *, leaving: type[Model]) -> dict[int, str]:
+def referred(rows: Sequence[Any], of: type[Model], *, leaving: tuple[type[Model], ...]) -> dict[int, str]:
     """Say which of *rows* other tables than *leaving* refer to: deleting one would take that along, or be refused."""
     found: dict[int, str] = {}
     for relation in of._meta.get_fields(include_hidden=True):
-        if isinstance(relation, ForeignObjectRel) and relation.related_model is not leaving:
+        if isinstance(relation, ForeignObjectRel) and relation.related_model not in leaving:
             model, column = relation.related_model, relation.field.attname
             referring = model._default_manager.filter(**{f"{column}__in": [row.pk for row in rows]})
             name = f"{model._meta.verbose_name}: refers to it"

@@ -108,6 +108,17 @@ def _choose(model: type[Any], given: Any, ordering: Any) -> tuple[QuerySet[Any],
     return model.objects.filter(filters.condition(given)), filters.order(ordering)
 
 
+@rows_of(models.CustomerScore, description="How a customer compares with all who ordered within the year: 5 is best.")
+class CustomerScore:
+    recency: int = strawberry.field(description="The fifth by the last order, from 1; 5 has ordered last.")
+    frequency: int = strawberry.field(description="The fifth by the number of orders, from 1.")
+    monetary: int = strawberry.field(description="The fifth by what was spent, from 1.")
+    last_ordered_at: datetime = strawberry.field(description="When the last of these orders was made.")
+    orders: int = strawberry.field(description="How many orders of the year counted; cancelled ones do not.")
+    spent: Decimal = strawberry.field(description="The sum of these orders.")
+    as_of: datetime = strawberry.field(description="The end of that year; what came since is not counted.")
+
+
 @rows_of(models.Customer, description="Someone who buys.")
 class Customer(relay.Node):
     id: relay.NodeID[int]
@@ -116,6 +127,14 @@ class Customer(relay.Node):
     email: str = strawberry.field(description="E-mail address, unique whatever its case.")
     phone: str = strawberry.field(description="Phone number, or empty.")
     created_at: datetime = strawberry.field(description="When the customer signed up.")
+
+    @strawberry.field(
+        description="The newest scores; none for who has not ordered within the year before them. Needs orders:read."
+    )
+    def score(self, info: Info) -> CustomerScore | None:
+        require(info, "orders:read")
+        return peers.one_to_one(self, models.CustomerScore, "customer_id")
+
     orders = connection(
         "Order",
         models.Order,

@@ -16,7 +16,7 @@ from hypothesis.extra.django import TestCase
 
 from crm import bulk
 from crm.customers import CleanupRefused, a_year_before, delete_inactive, inactive
-from crm.models import Customer, CustomerTombstone, Order, OrderItem, Product, StockMovement
+from crm.models import Customer, CustomerScore, CustomerTombstone, Order, OrderItem, Product, StockMovement
 from crm.tombstones import tombstones_of
 
 from .conftest import CUT, NOW
@@ -334,15 +334,15 @@ def test_rows_are_deleted_unread_only_where_nobody_else_refers_to_them(make_cust
     StockMovement.objects.create(product=product, delta=1, reason="restock", stock_after=1, created_at=NOW)
 
     with pytest.raises(ProtectedError):
-        bulk.delete(Product.objects.filter(pk=product.pk), leaving=OrderItem)
+        bulk.delete(Product.objects.filter(pk=product.pk), leaving=(OrderItem,))
     with CaptureQueriesContext(connection) as unread:
-        bulk.delete(Customer.objects.filter(pk=customer.pk), leaving=Order)
+        bulk.delete(Customer.objects.filter(pk=customer.pk), leaving=(Order, CustomerScore))
     customer = make_customer()
     signals.pre_delete.connect(
         lambda instance, **_: heard.append(instance), sender=Customer, weak=False, dispatch_uid="t"
     )
     try:
-        bulk.delete(Customer.objects.filter(pk=customer.pk), leaving=Order)
+        bulk.delete(Customer.objects.filter(pk=customer.pk), leaving=(Order, CustomerScore))
     finally:
         signals.pre_delete.disconnect(sender=Customer, dispatch_uid="t")
 

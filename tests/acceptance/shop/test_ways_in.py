@@ -210,6 +210,7 @@ def test_each_job_is_one_entry(shop: Shop) -> None:
         (HEARTBEAT, "code"),
         ("mail_order_reminders", "code"),
         ("make_reports", "code"),
+        ("score_customers", "code"),
         ("send_digests", "code"),
         ("send_order_confirmations", "code"),
         (REMINDERS, "code"),
