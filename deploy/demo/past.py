@@ -34,7 +34,7 @@ from django.utils import timezone
 from crm import cron
 from crm.api_client import ApiClient, ApiFailed
 from crm.graph.trusted import Trusted
-from crm.models import Order, Recipient
+from crm.models import Mail, Order, Recipient
 from crons import api, ledger, redaction, watch
 from crons.attempts import Begun
 from crons.executors import inline
@@ -110,6 +110,11 @@ class _Past:
             (FULL[1], lambda player: setattr(player, "is_full", False)),
             (CUT_OFF, self._cut_off),
         ]
+        # A mail that a kill cut off went nowhere but onto an output that is lost: nobody has to say whether it came.
+        Mail.objects.filter(state=Mail.State.SENDING).update(state=Mail.State.WAITING)
+        if since <= self._end - CUT_OFF:
+            sending = Order.objects.filter(confirmation=Order.Confirmation.SENDING)
+            sending.update(confirmation=Order.Confirmation.WAITING)
         with clock.at(since) as now, sandbox(empty=False):
             self._now = now
             self._declare()
