@@ -855,4 +855,6 @@ def test_columns_are_read_without_a_resolver(node):
     fields = {each.python_name: each for each in node.__strawberry_definition__.fields}
     resolved = {name for name, each in fields.items() if not each.is_basic_field}
 
-    assert resolved == {"_id"} | ({"orders", "order_items", "customer", "items", "order", "product"} & fields.keys())
+    assert resolved == {"_id"} | (
+        {"orders", "order_items", "customer", "items", "order", "product", "score"} & fields.keys()
+    )
