@@ -1,5 +1,6 @@
 """Rows as CSV for people's spreadsheets: as RFC 4180 has it, a page of rows at a time, and no cell is a formula."""
 
+import codecs
 import csv
 import logging
 from collections.abc import AsyncIterator, Iterator, Sequence
@@ -57,7 +58,8 @@ def lines_of(sheet: Sheet, rows: QuerySet[Any]) -> Iterator[bytes]:
 
     Cost: one statement a page, by key; memory for one page.
     """
-    yield _csv([[title for title, _ in sheet.columns]])
+    # Without the mark Excel takes UTF-8 for the code page of its machine.
+    yield codecs.BOM_UTF8 + _csv([[title for title, _ in sheet.columns]])
     ordered = rows.order_by("pk").values_list(*(lookup for _, lookup in sheet.columns))
     last = 0
     while page := list(ordered.filter(pk__gt=last)[:PAGE]):

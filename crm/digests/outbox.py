@@ -137,14 +137,19 @@ def send_due(
 
 
 def settle(mail_ids: Collection[int], *, arrived: bool) -> list[Mail]:
-    """Say of mails whose fate is unknown whether they arrived, or are sent again; give those that were."""
-    now = timezone.now()
+    """Say of mails whose fate is unknown whether they arrived, or are sent again; give those that were.
+
+    One that has failed is sent again as well, once somebody has mended why: as if it had not been tried.
+    """
+    now, states = timezone.now(), [_S.UNKNOWN] if arrived else [_S.UNKNOWN, _S.FAILED]
     with transaction.atomic():
-        found = list(Mail.objects.select_for_update().filter(pk__in=list(mail_ids), state=_S.UNKNOWN).order_by("pk"))
+        found = list(Mail.objects.select_for_update().filter(pk__in=list(mail_ids), state__in=states).order_by("pk"))
         for mail in found:
+            if mail.state == _S.FAILED:
+                mail.tries = 0
             mail.state, mail.reason = (_S.SENT, "") if arrived else (_S.WAITING, "asked for again")
             mail.sent_at, mail.due_at = (mail.tried_at, mail.due_at) if arrived else (None, now)
-        Mail.objects.bulk_update(found, ["state", "reason", "sent_at", "due_at"])
+        Mail.objects.bulk_update(found, ["state", "reason", "sent_at", "due_at", "tries"])
     return found
 
 

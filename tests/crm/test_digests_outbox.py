@@ -379,6 +379,22 @@ def test_person_settles_what_nobody_knows_and_is_noted(report, smtp, client, clo
     assert Mail.objects.filter(sent_at=F("tried_at")).count() == 2
 
 
+def test_mail_that_failed_is_sent_again_by_hand_but_cannot_be_said_to_have_arrived(report, smtp, client, clock):
+    """Its server has said no; somebody has mended why, and it has all its tries again."""
+    recipient("ada")
+    digests.plan(MORNING, now=MORNING)
+    Mail.objects.update(state="failed", reason="552 too big", tries=5, tried_at=MORNING - timedelta(hours=1))
+    mail = Mail.objects.get()
+
+    assert outbox.settle([mail.pk], arrived=True) == []
+    assert outbox.settle([mail.pk], arrived=False) == [mail]
+    again = Mail.objects.get()
+    cron.send_digests(attempt(MORNING))
+
+    assert (again.state, again.tries, again.reason, again.due_at) == ("waiting", 0, "asked for again", MORNING)
+    assert (states(), smtp.recipients) == ({"ada@example.com": "sent"}, ["ada@example.com"])
+
+
 def test_old_rows_go_in_batches_and_what_nobody_knows_stays(report, smtp, monkeypatch, settings, capsys):
     monkeypatch.setattr(outbox, "_PRUNED_AT_ONCE", 2)
     monkeypatch.setattr(outbox, "MOST_PRUNED", 4)

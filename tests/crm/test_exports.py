@@ -21,7 +21,7 @@ SIGNED_UP = datetime(2023, 11, 1, tzinfo=UTC)
 
 
 def text(sheet, rows):
-    return b"".join(lines_of(sheet, rows)).decode()
+    return b"".join(lines_of(sheet, rows)).decode("utf-8-sig")
 
 
 def test_the_file_is_as_rfc_4180_has_it(make_customer):
@@ -97,7 +97,9 @@ def test_the_list_exports_what_is_selected(admin_client, make_customer, model, c
 
     answer = admin_client.post(f"{url}?q=Ada", asked)
 
-    lines = b"".join(answer.streaming_content).decode().splitlines()
+    sent = b"".join(answer.streaming_content)
+    lines = sent.decode().splitlines()
+    assert sent.startswith(b'\xef\xbb\xbf"')  # else Excel reads Zoë as ZoÃ«
     assert answer["Content-Type"] == "text/csv; charset=utf-8; header=present"
     assert answer["Content-Disposition"].startswith(f'attachment; filename="{model}s-')
     assert "no-store" in answer["Cache-Control"]
