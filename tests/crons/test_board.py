@@ -14,6 +14,7 @@ from crons.exceptions import LedgerUnavailable
 from crons.jobs import registry
 from crons.models import Attempt, Entry, Heartbeat, Incident, Range, Run
 from crons.schedules import FAR_FUTURE
+from crons.testing import clock
 from crons.verdicts import MEANINGS
 from crons.watch.waiting import waiting
 from crons.web import overview
@@ -55,6 +56,17 @@ def test_nothing_is_wrong_where_everything_is_planned(make_entry):
 
     assert seen.is_well
     assert (seen.problems.rows, seen.did_not_run.rows, seen.running.rows) == ([], [], [])
+    assert [slot.at for slot in seen.upcoming.rows] == [NOON + minutes(5)]
+
+
+def test_a_stopped_clock_holds_for_the_page(make_entry):
+    """The page asked the database for the time, so that a day played in a test lay in the page's past."""
+    looked(make_entry(), NOON)
+
+    with clock.at(NOON):
+        seen = overview.look(DAY)
+
+    assert seen.as_of == NOON
     assert [slot.at for slot in seen.upcoming.rows] == [NOON + minutes(5)]
 
 

@@ -11,6 +11,7 @@ from django.db import connection
 from django.db.models import Q
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
+from django.urls import is_valid_path
 from django.utils import timezone
 
 from crons import job
@@ -105,7 +106,8 @@ def test_each_page_costs_twelve_statements_at_its_fullest(fullest):
         "incidents": ["failed: no"],
         f"why?entry={entry.name}": [],
         "health": [],
-        "metrics": [],
+        # A folder of crons/contrib: without it there is no such page.
+        **({"metrics": []} if is_valid_path("/crons/metrics") else {}),
     }
     cost = {}
     for who, client in people.items():
