@@ -121,8 +121,8 @@ class Look:
         """The time at which this looks: the database's, unless it was given."""
         if self._now is not None:
             return self._now
-        if ledger.transactions.now_in_tests is not None:  # of a clock that a test has stopped the database knows nothing
-            return ledger.database_now()
+        if ledger.transactions.now_in_tests is not None:
+            return ledger.database_now()  # of a clock that a test has stopped the database knows nothing
         asked_at: datetime | None = getattr(self.entries[0], "asked_at", None) if self.entries else None
         return asked_at or ledger.database_now()
 
