@@ -279,9 +279,10 @@ def test_answer_that_comes_too_late_is_none(make_endpoint, receiver):
     swept = sweep(deadline_seconds=0.2)
 
     assert (swept.tried, swept.failed) == (1, 1)
-    assert sorted(WebhookDelivery.objects.values_list("detail", "tries", "claimed_until")) == [
-        ("", 0, None), ("no answer within 0.2 s", 1, None),
-    ]  # fmt: skip
+    untried, late = sorted(WebhookDelivery.objects.values_list("detail", "tries", "claimed_until"))
+    assert untried == ("", 0, None)
+    # The connection's own limit and the pass's are as long: on a busy machine either comes first.
+    assert late in [("no answer within 0.2 s", 1, None), ("no answer in time", 1, None)]
 
 
 def test_pass_ends_in_time_and_leaves_the_rest_free(make_endpoint, receiver):
